@@ -1,0 +1,99 @@
+/*
+ * arch.h: what an architecture is: three functions and a name.
+ *
+ * To add one: write src/arch/NAME.c with a constant `const struct wn_arch wn_arch_NAME` and add the row WN_ARCH(NAME) to
+ * src/arch/arch_list.h. Nothing else changes: loading, compression, evaluation, the help pages and the parity test walk
+ * the table. The new architecture needs
+ *   1. read_config: its config.json keys into struct wn_config (wn_arch_read_common reads the usual ones);
+ *   2. describe: the tensors of one block (linears with their input, vectors) and the outer ones, with shapes;
+ *   3. run_block: one decoder block on packed rows, calls into nn.h and linalg.h, with taps at the inputs of the linears;
+ * and a checkpoint recipe in tests/model/make_reference.py, which the parity test picks up by itself.
+ */
+#ifndef WINNOW_ARCH_H
+#define WINNOW_ARCH_H
+
+#include <winnow/base.h>
+#include <winnow/nn.h>
+
+struct cJSON;
+
+#define WN_MAX_LINEARS 16
+#define WN_MAX_VECTORS 16
+#define WN_MAX_INPUTS 8
+
+struct wn_config {
+    char model_type[32];
+    int64_t vocab_size, hidden_size, intermediate_size;
+    int64_t n_blocks, n_heads, n_kv_heads, head_dim, max_positions;
+    double norm_eps;
+    struct wn_rope rope;
+    bool tied;                      /* lm_head is the embedding */
+    bool attention_bias, mlp_bias;
+    int64_t bos_id;                 /* -1: none */
+    int64_t eos_ids[8], n_eos_ids;
+    char dtype[16];                 /* what the checkpoint says: "bfloat16" ... */
+};
+
+/* A weight matrix of a block: y = x W^T, W [rows, columns]. */
+struct wn_linear_info {
+    char name[48];  /* "self_attn.q_proj" */
+    char bias[64];  /* tensor name below the block prefix, empty: none */
+    int64_t rows, columns;
+    int input;      /* which tap feeds it: linears with equal input share their statistics */
+};
+
+struct wn_vector_info {
+    char name[64]; /* "input_layernorm.weight" */
+    int64_t size;
+};
+
+/* All that is needed to load a model of this architecture. */
+struct wn_layout {
+    int n_linears, n_vectors, n_inputs;
+    struct wn_linear_info linears[WN_MAX_LINEARS];
+    struct wn_vector_info vectors[WN_MAX_VECTORS];
+    char input_names[WN_MAX_INPUTS][32];   /* "attention", "attention_output", "mlp", "mlp_down" */
+    int64_t input_widths[WN_MAX_INPUTS];
+    char block_prefix[64];                 /* "model.layers.%d." */
+    char embedding[64], final_norm[64], head[64];
+};
+
+/* The weights of one block as fp32; pointers in the order of the layout; biases NULL where there are none. */
+struct wn_block {
+    float *linears[WN_MAX_LINEARS]; /* [rows, columns] */
+    float *biases[WN_MAX_LINEARS];
+    float *vectors[WN_MAX_VECTORS];
+};
+
+/* Packed sequences: rows offset[s] .. offset[s+1]-1 are sequence s; offset[0] = 0. */
+struct wn_chunk {
+    int64_t n_sequences;
+    const int64_t *offset; /* [n_sequences + 1]; borrowed */
+};
+
+/* Gets the input matrix x [rows, width] of the linears with that input index, as the block computes it. */
+struct wn_tap {
+    void (*take)(void *context, int input, const float *x, int64_t rows, int64_t width);
+    void *context;
+};
+
+struct wn_arch {
+    const char *model_type; /* as in config.json */
+    const char *help;       /* one line: which models it covers */
+    wn_status (*read_config)(const char *path, const struct cJSON *json, struct wn_config *config);
+    void (*describe)(const struct wn_config *config, struct wn_layout *layout);
+    /* floats of scratch that run_block needs for a chunk of `rows` rows */
+    int64_t (*scratch)(const struct wn_config *config, int64_t rows);
+    /* hidden [rows, hidden_size] in place; tap may be NULL */
+    void (*run_block)(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,
+                      float *hidden, float *scratch, const struct wn_tap *tap);
+};
+
+/* All rows of arch_list.h. */
+const struct wn_arch *const *wn_arch_table(int64_t *count);
+/* Reads directory/config.json, finds the row; unknown model_type: an error that prints the known ones. */
+wn_status wn_arch_read(const char *directory, const struct wn_arch **arch, struct wn_config *config);
+/* Keys most architectures share (facts/evaluation.md 9.2: names of transformers 4 and 5), with checks of each. */
+wn_status wn_arch_read_common(const char *path, const struct cJSON *json, struct wn_config *config);
+
+#endif

@@ -1,0 +1,106 @@
+/*
+ * eval.h: what a metric or task kind is, and the core they share.
+ *
+ * Evaluation is one forward: every kind prepares *sequences* (tokens) and *targets* (which next token is scored after
+ * which row). The core runs head and softmax once per target row and yields per-target numbers; a kind turns them into
+ * the fields of a record. So perplexity, divergences and tasks of one point all come from the same pass.
+ *
+ * To add a kind: src/eval/NAME.c with `const struct wn_eval wn_eval_NAME` and the row WN_EVAL(NAME) in eval_list.h.
+ *
+ * Not collective. OpenMP inside; results do not depend on threads. Protocols: facts/evaluation.md 1 and 3.
+ */
+#ifndef WINNOW_EVAL_H
+#define WINNOW_EVAL_H
+
+#include <winnow/io.h>
+#include <winnow/model.h>
+#include <winnow/params.h>
+#include <winnow/record.h>
+
+struct cJSON;
+struct wn_eval;
+
+/* One named evaluation, e.g. perplexity of "wikitext2" or the task "facts". */
+struct wn_eval_set {
+    char name[64];
+    const struct wn_eval *kind;
+    struct wn_sequences sequences; /* cut into chunks */
+    int64_t n_targets;
+    int64_t *target_row;           /* [n_targets] packed row whose logits are read; not falling; owned */
+    int32_t *target_id;            /* [n_targets] the token that came next; owned */
+    bool divergence;               /* KL, JS, top-1 against the dense model wanted per target */
+    int64_t top;                   /* top-k logits wanted: k, 0 for none */
+    int64_t logit_targets;         /* of the first this many targets */
+    char token_hash[WN_HASH_HEX], file_hash[WN_HASH_HEX];
+    char *path;                    /* owned */
+    char *protocol;                /* one line of text stored beside the numbers; owned */
+    void *state;                   /* the kind's own; released by kind->release */
+    /* schema fields of the core, set by wn_eval_fields; -1 when absent */
+    int field_loss, field_kl, field_js, field_top1;
+    int field_top_ids, field_top_values, field_log_sum_exp, field_target_logit;
+    int field_mean[8];
+};
+
+/* Per-target results of the core. Arrays of n_targets (NULL when not wanted); top arrays [logit_targets, top]. */
+struct wn_target_scores {
+    double *loss;       /* -ln p(target) */
+    uint8_t *greedy;    /* 1 when the target is the argmax (lowest id among equals) */
+    double *kl, *js;    /* against the dense model, nats */
+    uint8_t *top1;      /* 1 when both argmax agree */
+    int32_t *top_ids;
+    float *top_values;
+    double *log_sum_exp;
+    float *target_logit; /* [logit_targets] both */
+};
+
+struct wn_eval {
+    const char *name, *help;    /* "perplexity", "multiple_choice" */
+    const char *section;        /* key below "evaluate" in the sweep file: "perplexity", "tasks" */
+    const struct wn_parameter *parameters;
+    int n_parameters;
+    /* Everything that can be checked without a model, lines with file, key or line number into `problems`. */
+    void (*check)(const char *directory, const char *name, const struct cJSON *json, struct wn_problems *problems);
+    /* Fills sequences, targets, hashes, protocol and state. */
+    wn_status (*prepare)(const char *directory, const char *name, const struct cJSON *json,
+                         const struct wn_model *model, struct wn_eval_set *set);
+    /* Registers the fields of the set; ids kept in state. */
+    void (*fields)(struct wn_eval_set *set, struct wn_schema *schema);
+    /* Turns per-target numbers into the record. */
+    void (*score)(const struct wn_eval_set *set, const struct wn_target_scores *scores, struct wn_record *record);
+    void (*release)(void *state);
+};
+
+const struct wn_eval *const *wn_eval_table(int64_t *count);
+const struct wn_eval *wn_eval_find(const char *name);
+
+void wn_eval_set_init(struct wn_eval_set *set);
+void wn_eval_set_release(struct wn_eval_set *set);
+
+/* Registers the fields of the core (tokens, divergence summaries, logits) and then those of the kind. */
+void wn_eval_fields(struct wn_eval_set *set, struct wn_schema *schema);
+
+void wn_target_scores_init(struct wn_target_scores *scores, const struct wn_eval_set *set);
+void wn_target_scores_release(struct wn_target_scores *scores);
+int64_t wn_target_scores_bytes(const struct wn_eval_set *set);
+
+/*
+ * The core: final hidden states of one chunk to numbers of its targets.
+ *   hidden        [rows of the chunk, hidden_size], output of the last block, before the final norm
+ *   dense_states  [targets of the chunk, hidden_size], final-normed states of the dense model at these targets; NULL for
+ *                 a set without divergence
+ * Logit rows are computed in head tiles of a fixed number of targets (a function of the vocabulary size only).
+ */
+void wn_eval_score_chunk(const struct wn_model *model, const struct wn_eval_set *set, int64_t chunk,
+                         const float *hidden, const float *dense_states, struct wn_target_scores *scores);
+/* The dense side: states [targets of the chunk, hidden_size] from the hidden rows of the chunk. */
+void wn_eval_dense_states(const struct wn_model *model, const struct wn_eval_set *set, int64_t chunk,
+                          const float *hidden, float *states);
+/* First target and number of targets of a chunk. */
+int64_t wn_eval_chunk_targets(const struct wn_eval_set *set, int64_t chunk, int64_t *first);
+/* Bytes of scratch wn_eval_score_chunk allocates while it runs. */
+int64_t wn_eval_scratch_bytes(const struct wn_model *model, bool divergence);
+
+/* After all chunks: summaries of the core and kind->score. */
+void wn_eval_finish(const struct wn_eval_set *set, const struct wn_target_scores *scores, struct wn_record *record);
+
+#endif

@@ -1,0 +1,102 @@
+/*
+ * io.h: files as they come from outside: whole files, JSON, JSON lines, SHA-256, safetensors.
+ *
+ * Depends on base.h. Nothing here is collective or knows MPI. Every error line starts with the path.
+ */
+#ifndef WINNOW_IO_H
+#define WINNOW_IO_H
+
+#include <winnow/base.h>
+
+struct cJSON;
+
+/* ---- whole files ---- */
+
+/* A file mapped read-only, so that ranks on one node share the page cache. An empty file has size 0 and data "". */
+struct wn_mapped {
+    const uint8_t *data;
+    int64_t size;
+};
+
+wn_status wn_map(const char *path, struct wn_mapped *mapped);
+void wn_unmap(struct wn_mapped *mapped);
+
+/* Reads a whole file as a NUL-terminated string, owned by the caller. */
+wn_status wn_read_text(const char *path, char **text, int64_t *length);
+
+bool wn_file_exists(const char *path);
+/* `name` itself when it is absolute, else directory/name. Owned by the caller. */
+char *wn_join_path(const char *directory, const char *name);
+/* The folder part of a path ("." when there is none). Owned by the caller. */
+char *wn_directory_of(const char *path);
+
+/* Returns -1 when text[0..length) is valid UTF-8 (no surrogates, no overlong forms), else the offset of the bad byte. */
+int64_t wn_utf8_invalid_at(const char *text, int64_t length);
+/* Unicode code points of valid UTF-8. */
+int64_t wn_utf8_length(const char *text, int64_t length);
+
+/* ---- JSON (cJSON underneath) ---- */
+
+/*
+ * Reads a JSON file; with `comments`, // and slash-star comments and nothing else beyond the standard are accepted.
+ * A mistake is reported with its line and column. Duplicate keys of one object are mistakes. Free with cJSON_Delete.
+ */
+wn_status wn_json_read(const char *path, bool comments, struct cJSON **json);
+/* The same from memory; `name` stands for the path in messages. */
+wn_status wn_json_parse(const char *name, const char *text, int64_t length, bool comments, struct cJSON **json);
+
+/*
+ * Walks the lines of a JSONL file; blank lines are skipped. `visit` gets each object with its line number (from 1) and
+ * returns a status; the first failure ends the walk. A line that is no JSON object is an error "path:line: ...".
+ */
+typedef wn_status wn_jsonl_visitor(void *context, const char *path, int64_t line, const struct cJSON *object);
+wn_status wn_jsonl_read(const char *path, wn_jsonl_visitor *visit, void *context);
+
+/* ---- SHA-256 (libcrypto underneath) ---- */
+
+#define WN_HASH_HEX 65 /* 64 hexadecimal digits and NUL */
+
+struct wn_hash; /* opaque */
+struct wn_hash *wn_hash_create(void);
+void wn_hash_update(struct wn_hash *hash, const void *data, size_t length);
+/* Writes the 32 bytes and destroys the object. */
+void wn_hash_finish(struct wn_hash *hash, uint8_t digest[32]);
+void wn_hash_hex(const uint8_t digest[32], char hex[WN_HASH_HEX]);
+/* Hash of a buffer / of a file's content, equal to what `sha256sum` prints. */
+void wn_hash_buffer(const void *data, size_t length, char hex[WN_HASH_HEX]);
+wn_status wn_hash_file(const char *path, char hex[WN_HASH_HEX]);
+
+/* ---- safetensors (facts/evaluation.md 9.1) ---- */
+
+enum wn_dtype { WN_F32, WN_F16, WN_BF16, WN_OTHER };
+
+struct wn_tensor {
+    const char *name; /* borrowed from the checkpoint */
+    const char *file; /* path of the shard; borrowed */
+    enum wn_dtype dtype;
+    char dtype_name[16];
+    int n_dims;
+    int64_t shape[8];
+    const uint8_t *data; /* mapped, little-endian, row-major, possibly unaligned */
+    int64_t bytes;
+};
+
+/* One model.safetensors or all shards of model.safetensors.index.json, mapped, headers checked against the rules. */
+struct wn_checkpoint; /* opaque */
+
+wn_status wn_checkpoint_open(const char *directory, struct wn_checkpoint **checkpoint);
+void wn_checkpoint_close(struct wn_checkpoint **checkpoint);
+/* NULL when there is no tensor of that name. */
+const struct wn_tensor *wn_checkpoint_find(const struct wn_checkpoint *checkpoint, const char *name);
+int64_t wn_checkpoint_count(const struct wn_checkpoint *checkpoint);
+const struct wn_tensor *wn_checkpoint_at(const struct wn_checkpoint *checkpoint, int64_t index);
+/* Paths of the files the checkpoint is made of (for hashing); borrowed. */
+int64_t wn_checkpoint_files(const struct wn_checkpoint *checkpoint, const char *const **paths);
+
+/* Converts elements [first, first + count) of a tensor to float. F32, F16 (subnormals too) and BF16 are exact. */
+void wn_tensor_to_float(const struct wn_tensor *tensor, int64_t first, int64_t count, float *out);
+
+/* Parses one safetensors image in memory, for fuzzing and tests: only the rules, no files. */
+wn_status wn_safetensors_check(const char *name, const uint8_t *data, int64_t size);
+
+#endif

@@ -1,0 +1,149 @@
+/*
+ * method.h: what a compression method is, and how it is applied to a linear.
+ *
+ * To add one: write src/method/NAME.c with a constant `const struct wn_method wn_method_NAME` (designated initializers)
+ * and add the row WN_METHOD(NAME) to src/method/method_list.h. Parser, help, plan, results columns and the conformance
+ * test walk the table. Add tests/method/test_NAME.c: parity with an independent oracle.
+ *
+ * W is [rows, columns] = [d_out, d_in], y = W x; bias and everything outside the block linears stay dense
+ * (facts/methods.md 0.2). Not collective. The functions use OpenMP over whole rows; results do not depend on threads.
+ */
+#ifndef WINNOW_METHOD_H
+#define WINNOW_METHOD_H
+
+#include <winnow/base.h>
+#include <winnow/params.h>
+#include <winnow/record.h>
+
+enum wn_method_kind { WN_IDENTITY, WN_PRUNER, WN_QUANTIZER };
+
+/* What a method wants to know of the inputs of a linear: flags. */
+enum wn_need { WN_NEED_NOTHING = 0, WN_NEED_INPUT_SQUARES = 1 };
+
+/* Statistics of the inputs of a linear over a calibration set (facts/methods.md 0.4). */
+struct wn_input_stats {
+    int64_t tokens;            /* rows seen */
+    int64_t sequences;
+    int64_t width;
+    const double *squares;     /* [width] sum over tokens of x_j^2; NULL unless needed */
+};
+
+/* One linear to compress. `keep` is the mask of an earlier stage (1 = kept), NULL when none: its zeros must stay 0. */
+struct wn_linear_task {
+    const char *name;
+    int64_t rows, columns;
+    const float *weight;                /* [rows, columns], the result of the stage before */
+    const uint8_t *keep;                /* [rows, columns] or NULL */
+    const struct wn_input_stats *stats; /* NULL when the method needs nothing */
+    const struct wn_params *params;
+};
+
+/*
+ * The compressed linear: the weights, and the code form from which bits are counted and packed formats are written.
+ * Buffers of `weight` and `keep` are given by the caller; codes, scales and zeros are allocated by a quantizer with
+ * wn_alloc and freed by wn_compressed_release.
+ */
+struct wn_compressed {
+    int64_t rows, columns;
+    float *weight;      /* [rows, columns] fp32 */
+    uint8_t *keep;      /* [rows, columns] 1 = kept; valid when has_mask */
+    bool has_mask;
+    int bits;           /* of a code; 0: not quantized */
+    int64_t group;      /* columns per grid; columns: per channel; 0: one grid for the tensor */
+    int64_t n_groups;   /* grids per row (1 for channel), 1 in all for the tensor */
+    uint8_t *codes;     /* [rows, columns] 0 .. 2^bits - 1; owned; NULL when not quantized */
+    float *scales;      /* [rows, n_groups], or [1]; owned */
+    float *zeros;       /* same shape: zero points; owned */
+    double zero_bits;   /* stored bits of a zero point: `bits` asymmetric, 0 symmetric */
+};
+
+void wn_compressed_init(struct wn_compressed *compressed, int64_t rows, int64_t columns, float *weight, uint8_t *keep);
+void wn_compressed_release(struct wn_compressed *compressed); /* what it owns */
+
+struct wn_method {
+    const char *name, *help, *paper;
+    enum wn_method_kind kind;
+    unsigned needs; /* enum wn_need flags */
+    const struct wn_parameter *parameters;
+    int n_parameters;
+    /* Rules that cross parameters, and values that follow from others; wn_fail names the key. May be NULL. */
+    wn_status (*check)(struct wn_params *params);
+    /* Rules about a shape (a width that M or a group does not divide), found by `plan`. May be NULL. */
+    wn_status (*check_linear)(const struct wn_params *params, const char *name, int64_t rows, int64_t columns);
+    /* True when these parameters change nothing (sparsity 0): the point collapses to the dense one. May be NULL. */
+    bool (*is_identity)(const struct wn_params *params);
+    /* Fills out->weight and, pruners, out->keep, quantizers, the code form. */
+    wn_status (*compress_linear)(const struct wn_linear_task *task, struct wn_compressed *out);
+};
+
+const struct wn_method *const *wn_method_table(int64_t *count);
+const struct wn_method *wn_method_find(const char *name); /* NULL when unknown */
+
+/* What is done to every linear of a point: stages in order, each on the result of the one before. */
+struct wn_recipe {
+    int n_stages;
+    struct wn_stage {
+        const struct wn_method *method;
+        struct wn_params params;
+    } stages[2];
+};
+
+unsigned wn_recipe_needs(const struct wn_recipe *recipe);
+wn_status wn_recipe_check_linear(const struct wn_recipe *recipe, const char *name, int64_t rows, int64_t columns);
+/*
+ * Runs all stages on one linear. A weight that is not finite gives WN_ERR_NUMERIC naming the linear. Zeros made by a
+ * pruner stay exactly 0 after a quantizer. `out` was initialised by the caller with its buffers.
+ */
+wn_status wn_recipe_compress(const struct wn_recipe *recipe, const char *name, const float *weight,
+                             const struct wn_input_stats *stats, struct wn_compressed *out);
+
+/*
+ * Stored bits per weight (facts/methods.md 4): without a quantizer 16 per kept weight, plus a mask of 1 bit per weight
+ * when pruned unstructured (N:M: log2(binomial(M, kept)) / M per weight); quantized: `bits` per kept weight + (16 +
+ * zero_bits) per grid, + the mask. `pattern_m` 0 for unstructured, else N zeros of M.
+ */
+double wn_bits_per_weight(const struct wn_compressed *compressed, int64_t pattern_n, int64_t pattern_m);
+
+/* ---- the shared quantizer grid (facts/methods.md 0.6) ---- */
+
+struct wn_grid {
+    float scale, zero; /* w ~ scale * (code - zero) */
+    int levels;        /* 2^bits - 1, the largest code */
+};
+
+/* GPTQ-family min/max grid over n values that always contains zero; symmetric: s = 2a/levels, z = (levels + 1) / 2. */
+struct wn_grid wn_grid_fit(const float *w, int64_t count, int bits, bool symmetric);
+/* clamp(round_half_even(w / scale) + zero, 0, levels) */
+int wn_grid_code(const struct wn_grid *grid, float w);
+float wn_grid_value(const struct wn_grid *grid, int code);
+
+/* ---- statistics of a compressed linear ---- */
+
+/* One row of the table per statistic: name, unit, what it is. */
+#define WN_WEIGHT_STATISTICS(X)                                                                                       \
+    X(zeros, "1", "share of weights that are exactly zero")                                                           \
+    X(bits_per_weight, "bit", "stored bits per weight, masks, scales and zero points included")                       \
+    X(weight_error, "1", "||W - W'||_F / ||W||_F")                                                                    \
+    X(output_error, "1", "||X (W - W')^T||_F / ||X W^T||_F, X = dense inputs of the reference sample")                \
+    X(mask_overlap, "1", "share of the zeros that magnitude pruning of the same number per matrix would also choose") \
+    X(mean, "1", "mean of the compressed weights")                                                                    \
+    X(standard_deviation, "1", "standard deviation of the compressed weights (population)")                           \
+    X(skewness, "1", "third standardized moment of the compressed weights")                                           \
+    X(kurtosis, "1", "fourth standardized moment of the compressed weights (3 for a normal distribution)")            \
+    X(largest, "1", "largest magnitude among the compressed weights")                                                 \
+    X(outlier_share, "1", "share of compressed weights farther than 6 standard deviations from the mean")
+
+struct wn_weight_statistics {
+#define X(name, unit, help) double name;
+    WN_WEIGHT_STATISTICS(X)
+#undef X
+};
+
+/*
+ * All statistics but output_error (set to NaN) and bits_per_weight (set to NaN): dense W and compressed W', [rows,
+ * columns]. Sums in double in an order that depends on the shape only. mask_overlap is NaN when nothing is zero.
+ */
+void wn_weight_statistics_compute(const float *dense, const float *compressed, int64_t rows, int64_t columns,
+                                  struct wn_weight_statistics *statistics);
+
+#endif

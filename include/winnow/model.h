@@ -1,0 +1,100 @@
+/*
+ * model.h: a Hugging Face checkpoint directory, ready for layer streaming.
+ *
+ * wn_model_open maps the files, reads config.json and tokenizer.json, and checks that every tensor the architecture
+ * names exists with its shape and a dtype of F32, F16 or BF16, before any work. Blocks are converted to fp32 one at a
+ * time into buffers of the caller; embedding and head stay in the mapping and are converted row-wise.
+ *
+ * A model is read-only: all ranks of a node share the page cache. Nothing here is collective.
+ *
+ *     struct wn_model *model;
+ *     WN_TRY(wn_model_open("llama-2-7b", &model));
+ *     struct wn_block *block = wn_block_create(model);
+ *     for (int64_t b = 0; b < model->config.n_blocks; b++) {
+ *         WN_TRY(wn_model_load_block(model, b, block));
+ *         wn_model_run_block(model, block, &chunk, hidden, scratch, NULL);
+ *     }
+ */
+#ifndef WINNOW_MODEL_H
+#define WINNOW_MODEL_H
+
+#include <winnow/arch.h>
+#include <winnow/io.h>
+#include <winnow/tokenizer.h>
+
+struct wn_model {
+    char *directory;
+    const struct wn_arch *arch;
+    struct wn_config config;
+    struct wn_layout layout;
+    struct wn_checkpoint *checkpoint;
+    struct wn_tokenizer *tokenizer;
+    const struct wn_tensor *embedding; /* [vocab, hidden] */
+    const struct wn_tensor *head;      /* [vocab, hidden]; the embedding when tied */
+    float *final_norm;                 /* [hidden], owned */
+};
+
+/*
+ * All mistakes of the directory are added to `problems` (one line each); returns WN_ERR_INPUT when there were any, and
+ * *model is NULL then. `problems` may be NULL: then only the first is reported by wn_error_message().
+ */
+wn_status wn_model_open(const char *directory, struct wn_problems *problems, struct wn_model **model);
+void wn_model_close(struct wn_model **model);
+
+/* Weights of the block linears: their number in one block and in all (what sparsity is counted over). */
+int64_t wn_model_block_weights(const struct wn_model *model);
+int64_t wn_model_parameters(const struct wn_model *model); /* all tensors the architecture names, tied counted once */
+
+/* Buffers for one block, fp32. */
+struct wn_block *wn_block_create(const struct wn_model *model);
+void wn_block_destroy(struct wn_block **block, const struct wn_model *model);
+/* Bytes wn_block_create takes. */
+int64_t wn_block_bytes(const struct wn_model *model);
+/* Converts block `index` of the checkpoint into `block`. */
+wn_status wn_model_load_block(const struct wn_model *model, int64_t index, struct wn_block *block);
+
+/* hidden[r, :] = embedding of ids[r]; ids must be inside the vocabulary (checked when sequences are made). */
+void wn_model_embed(const struct wn_model *model, const int32_t *ids, int64_t rows, float *hidden);
+
+/* Floats of scratch wn_model_run_block needs for a chunk of `rows` rows. */
+int64_t wn_model_scratch(const struct wn_model *model, int64_t rows);
+void wn_model_run_block(const struct wn_model *model, const struct wn_block *block, const struct wn_chunk *chunk,
+                        float *hidden, float *scratch, const struct wn_tap *tap);
+
+/* states = final norm of hidden, row by row; may be in place. */
+void wn_model_final_norm(const struct wn_model *model, const float *hidden, int64_t rows, float *states);
+
+/*
+ * logits [rows, vocab] = states head^T, by canonical tiles; head rows are converted panel by panel into `scratch` of
+ * wn_model_head_scratch(model) floats.
+ */
+void wn_model_logits(const struct wn_model *model, const float *states, int64_t rows, float *logits, float *scratch);
+int64_t wn_model_head_scratch(const struct wn_model *model);
+
+/* ---- canonical chunks ---- */
+
+#define WN_CHUNK_TOKENS 2048
+
+/* Token sequences of one data set, packed one after the other. */
+struct wn_sequences {
+    int64_t n_sequences;
+    int64_t *offset; /* [n_sequences + 1]; owned */
+    int32_t *ids;    /* [offset[n_sequences]]; owned */
+    int64_t n_chunks;
+    int64_t *chunk;  /* [n_chunks + 1]: chunk c holds sequences chunk[c] .. chunk[c+1]-1; owned */
+};
+
+void wn_sequences_init(struct wn_sequences *sequences);
+void wn_sequences_release(struct wn_sequences *sequences);
+void wn_sequences_append(struct wn_sequences *sequences, const int32_t *ids, int64_t count);
+/* Cuts into chunks: sequences in order, as many as fit into WN_CHUNK_TOKENS tokens, at least one. A function of the
+ * data alone, so results do not depend on ranks or threads. Call once, after the last append. */
+void wn_sequences_cut(struct wn_sequences *sequences);
+int64_t wn_sequences_tokens(const struct wn_sequences *sequences);
+int64_t wn_sequences_longest_chunk(const struct wn_sequences *sequences); /* tokens */
+/* The chunk as offsets from its first row; `offset` gets n_sequences + 1 values (room for the whole set is enough).
+ * Returns the first row of the chunk. */
+int64_t wn_sequences_chunk(const struct wn_sequences *sequences, int64_t index, int64_t *offset,
+                           struct wn_chunk *chunk);
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * par.h: ranks: who we are, agreement on status, memory shared inside a node, and the queue that hands out points.
+ *
+ * Only src/par, src/results and src/main.c see MPI. No RMA windows: they fail across nodes over TCP with the stock Open
+ * MPI and make no progress while the target computes (facts/platform.md 4). Every prototype says whether it is
+ * collective. Waiting ranks sleep instead of spinning, so they take nothing from those that compute.
+ */
+#ifndef WINNOW_PAR_H
+#define WINNOW_PAR_H
+
+#include <winnow/base.h>
+
+struct wn_par; /* opaque */
+
+/* Starts MPI with MPI_THREAD_MULTIPLE (an error that says so when it is not granted). Collective over the world. */
+wn_status wn_par_start(int *argc, char ***argv, struct wn_par **par);
+/* One rank without MPI: for commands that run on a login node, and for tests. Not collective. */
+void wn_par_start_serial(struct wn_par **par);
+/* Finalizes MPI when wn_par_start started it. Collective. */
+void wn_par_finish(struct wn_par **par);
+/* Ends all ranks at once with this exit code. Not collective. */
+void wn_par_abort(int code) __attribute__((noreturn));
+
+int wn_par_rank(const struct wn_par *par);
+int wn_par_size(const struct wn_par *par);
+int wn_par_node(const struct wn_par *par);       /* 0 .. nodes - 1 */
+int wn_par_nodes(const struct wn_par *par);
+int wn_par_node_rank(const struct wn_par *par);  /* rank among those of this node */
+int wn_par_node_size(const struct wn_par *par);
+const char *wn_par_host(const struct wn_par *par);
+/* "Open MPI 4.1.4": static storage. */
+const char *wn_par_library(void);
+
+/* Collective. Waits without spinning. */
+void wn_par_barrier(struct wn_par *par);
+/* Collective. Any size; split below 2 GB. */
+void wn_par_broadcast(struct wn_par *par, void *data, int64_t bytes, int root);
+/* Collective: the largest value over all ranks. */
+int64_t wn_par_max(struct wn_par *par, int64_t value);
+double wn_par_sum(struct wn_par *par, double value); /* collective; only for things that are not results */
+/*
+ * Collective: every rank gets WN_OK when all had it, else the status and the message of the lowest failing rank (stored
+ * with wn_fail). Call after rank-local work that can fail, before the next collective call.
+ */
+wn_status wn_par_agree(struct wn_par *par, wn_status status);
+
+/* ---- memory shared by the ranks of a node ---- */
+
+/* A mapped, unlinked scratch file: one copy per node, backed by `directory` (NULL: $TMPDIR, else /tmp), gone with the
+ * processes however they end. */
+struct wn_shared {
+    void *data; /* zero-filled at first; page-aligned */
+    int64_t bytes;
+};
+/* Collective. `bytes` equal on all ranks. */
+wn_status wn_par_shared_create(struct wn_par *par, const char *directory, int64_t bytes, struct wn_shared *shared);
+void wn_par_shared_release(struct wn_shared *shared); /* not collective */
+/*
+ * Collective. Piece i (bytes [offset[i], offset[i+1]) of the memory) was written by rank owner[i]; afterwards every node
+ * has all pieces. Moves only what crosses nodes.
+ */
+void wn_par_shared_exchange(struct wn_par *par, struct wn_shared *shared, int64_t pieces, const int64_t *offset,
+                            const int *owner);
+
+/* ---- stopping on request ---- */
+
+/* From now on SIGUSR1, SIGTERM and SIGINT set a flag; a second SIGINT ends at once. Not collective. */
+void wn_par_catch_signals(void);
+bool wn_par_stop_requested(void);
+
+/* ---- the queue ---- */
+
+/*
+ * Hands out jobs 0 .. n_jobs-1 in the given order (dearest first) to whoever asks. With more than one rank a thread on
+ * rank 0 answers by send/receive on an own communicator (MPI_Iprobe and a short sleep). A rank that asks after the last
+ * job, or after a stop request anywhere, gets -1.
+ */
+struct wn_queue; /* opaque */
+
+struct wn_queue_report {
+    int64_t job;
+    int32_t rank, status; /* wn_status of the point */
+    double seconds, tokens;
+};
+/* Called on rank 0, in the manager thread, for each finished job, and with NULL about twice a second otherwise. */
+typedef void wn_queue_listener(void *context, const struct wn_queue_report *report);
+
+/* Collective. order [n_jobs] matters on rank 0 only; copied. */
+wn_status wn_queue_start(struct wn_par *par, int64_t n_jobs, const int64_t *order, wn_queue_listener *listen,
+                         void *context, struct wn_queue **queue);
+/* Asks for the next job without waiting; call before writing the last one. At most one question may be open. */
+void wn_queue_ask(struct wn_queue *queue);
+/* The answer (asks first when nothing was asked): a job, or -1: no more. */
+int64_t wn_queue_take(struct wn_queue *queue);
+/* Tells the manager that a job is finished and committed. */
+void wn_queue_done(struct wn_queue *queue, int64_t job, wn_status status, double seconds, double tokens);
+/* Collective; waits, sleeping, until all ranks have been told -1. */
+void wn_queue_finish(struct wn_queue **queue);
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * params.h: parameters as data. A table beside the code that reads them says name, type, default, range and meaning;
+ * the sweep-file parser, `winnow help`, the echo of used values and the columns of the results file walk the table.
+ *
+ * Depends on base.h. Not collective.
+ */
+#ifndef WINNOW_PARAMS_H
+#define WINNOW_PARAMS_H
+
+#include <winnow/base.h>
+
+struct cJSON;
+
+enum wn_type { WN_BOOL, WN_INTEGER, WN_NUMBER, WN_STRING };
+
+struct wn_parameter {
+    const char *name;
+    enum wn_type type;
+    const char *standard;  /* default as JSON text ("0.01", "true", "\"channel\""); NULL: no default, `required` decides */
+    bool required;
+    double low, high;      /* range of numbers; [low, high], or [low, high) when open_end */
+    bool open_end;
+    const char *words;     /* WN_STRING: allowed words "a|b|c", NULL: any; numbers: words accepted besides numbers */
+    const char *unit, *help;
+};
+
+/* The value of one parameter: numbers and booleans in `number`, strings (and words of numbers) in `text`. */
+struct wn_value {
+    const struct wn_parameter *parameter; /* borrowed from a table */
+    bool set;                             /* false: neither given nor defaulted */
+    bool given;                           /* false: the default was taken */
+    double number;                        /* NaN for a word */
+    char text[96];                        /* the value as text, numbers too ("0.5", "true", "2:4") */
+};
+
+#define WN_MAX_PARAMETERS 32
+
+struct wn_params {
+    int count;
+    struct wn_value values[WN_MAX_PARAMETERS]; /* in the order of the table */
+};
+
+/* All parameters of a table with their defaults. */
+void wn_params_init(struct wn_params *params, const struct wn_parameter *table, int count);
+/* Sets one from JSON, checked against type, range and words; wn_fail names the key and what was expected. */
+wn_status wn_params_set(struct wn_params *params, const char *name, const struct cJSON *value);
+/* Sets a number that follows from others (2:4 gives sparsity 0.5). */
+void wn_params_derive(struct wn_params *params, const char *name, double number);
+/* After all were set: the first required one that is missing is an error. */
+wn_status wn_params_complete(const struct wn_params *params);
+
+/* NULL when the table has no such parameter. */
+const struct wn_value *wn_params_find(const struct wn_params *params, const char *name);
+double wn_params_number(const struct wn_params *params, const char *name); /* WN_BUG when absent */
+int64_t wn_params_integer(const struct wn_params *params, const char *name);
+bool wn_params_flag(const struct wn_params *params, const char *name);
+const char *wn_params_text(const struct wn_params *params, const char *name);
+
+/* Appends "name=value" of every set parameter, separated by single spaces, in table order: a canonical text. */
+void wn_params_describe(const struct wn_params *params, struct wn_text *text);
+
+/* The table as aligned help lines. */
+void wn_params_help(const struct wn_parameter *table, int count, struct wn_text *text);
+
+#endif

@@ -1,0 +1,123 @@
+/*
+ * results.h: the results file: one HDF5 file per sweep, written by all ranks, valid at any moment.
+ *
+ * How it survives kills (facts/platform.md 2): rank 0 creates the whole layout with the serial driver under a temporary
+ * name (contiguous datasets, early allocation, filled with the missing value, all scales and labels), syncs and renames
+ * it. All ranks reopen it through MPI-IO and from then on only write raw hyperslabs, independently, one contiguous block
+ * per field and point; then fdatasync; then the checksum of the point; then its status. No collective call and no change
+ * of metadata happens between open and close. One running sweep per file: every rank holds a shared flock on
+ * <file>.lock, and a starting run first takes it exclusively.
+ *
+ *   /                 attributes: schema_version, winnow_version, identity ...; datasets sweep (text), identity (text)
+ *   /provenance       one text attribute per fact (code, compiler, libraries, hosts, inputs and hashes)
+ *   /points           one row per point: columns known before the run, then status, reason, seconds ...
+ *   /cells            one row per requested grid cell: its axis values and the index of the point that answers it
+ *   other groups      as the schema says; every dataset [point, ...], scales attached on every axis
+ */
+#ifndef WINNOW_RESULTS_H
+#define WINNOW_RESULTS_H
+
+#include <winnow/base.h>
+#include <winnow/par.h>
+#include <winnow/record.h>
+
+#define WN_SCHEMA_VERSION 1
+
+/* Stored in /points/status. */
+enum wn_point_status { WN_POINT_OPEN = 0, WN_POINT_DONE = 1, WN_POINT_FAILED = 2 };
+
+/* A column of a table that is known before the first point: numbers (NaN: not applicable) or texts ("": likewise). */
+struct wn_column {
+    char name[64];
+    char unit[32], description[160];
+    double *numbers; /* [rows], owned; NULL for texts */
+    char **texts;    /* [rows], owned; NULL for numbers */
+};
+
+struct wn_table {
+    char group[64]; /* "/points" */
+    char axis[32];  /* "point" */
+    int64_t rows;
+    int n_columns;
+    struct wn_column *columns; /* owned */
+};
+
+void wn_table_init(struct wn_table *table, const char *group, const char *axis, int64_t rows);
+void wn_table_release(struct wn_table *table);
+/* Adds a column and returns it for filling; numbers start as NaN, texts as "". */
+struct wn_column *wn_table_add(struct wn_table *table, const char *name, bool numbers, const char *unit,
+                               const char *description);
+
+/* A name and a text: provenance. */
+struct wn_fact {
+    char *name, *text; /* owned by the list */
+};
+struct wn_facts {
+    int64_t count;
+    struct wn_fact *facts;
+};
+void wn_facts_add(struct wn_facts *facts, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void wn_facts_release(struct wn_facts *facts);
+
+/* All that is needed to lay out a file. Borrowed while a call runs. */
+struct wn_results_plan {
+    const struct wn_schema *schema;
+    const struct wn_table *points; /* row labels of the point axis are the column "key" */
+    const struct wn_table *cells;
+    const char *sweep;             /* text of the sweep file */
+    const char *identity;          /* one line per thing that decides results; equal identity = same sweep */
+    const struct wn_facts *provenance;
+};
+
+/* Bytes the file will take, within a few per cent. Not collective. */
+int64_t wn_results_predict_bytes(const struct wn_results_plan *plan);
+
+struct wn_results; /* opaque */
+
+/*
+ * Collective. Creates the file, or continues an existing one whose identity is equal; another identity is
+ * WN_ERR_INPUT with the first differing line of both. Errors (path not writable, disk full, locked by a running sweep,
+ * not a results file) are one line and leave nothing half-written. With `fresh`, an existing file is refused.
+ */
+wn_status wn_results_open(struct wn_par *par, const char *path, const struct wn_results_plan *plan, bool fresh,
+                          struct wn_results **results);
+/* Collective. */
+wn_status wn_results_close(struct wn_results **results);
+
+/* Status of every point when the file was opened [points]; attempts so far. Borrowed. Not collective. */
+const uint8_t *wn_results_status(const struct wn_results *results);
+const int32_t *wn_results_attempts(const struct wn_results *results);
+
+/* Commits one point: all fields, fdatasync, checksum, status. Not collective. `status` is DONE or FAILED. */
+wn_status wn_results_write(struct wn_results *results, int64_t point, const struct wn_record *record,
+                           enum wn_point_status status);
+
+/* ---- reading, without MPI, also while a sweep runs ---- */
+
+struct wn_results_reader; /* opaque */
+wn_status wn_results_read_open(const char *path, struct wn_results_reader **reader);
+void wn_results_read_close(struct wn_results_reader **reader);
+int64_t wn_results_read_points(const struct wn_results_reader *reader);
+/* Fresh look at the status column: status [points]. */
+wn_status wn_results_read_status(struct wn_results_reader *reader, uint8_t *status);
+/* A whole 1-D column or [point] field as text / as doubles; *values are owned by the caller (wn_free each). A path that
+ * does not exist gives WN_ERR_INPUT. `rows` gets the length. */
+wn_status wn_results_read_texts(struct wn_results_reader *reader, const char *path, char ***values, int64_t *rows);
+wn_status wn_results_read_numbers(struct wn_results_reader *reader, const char *path, double **values, int64_t *rows);
+/* Calls visit for every 1-D dataset along the point axis below `group`: path, unit, description, whether it is text. */
+typedef void wn_results_visitor(void *context, const char *path, const char *unit, const char *description, bool text);
+wn_status wn_results_read_list(struct wn_results_reader *reader, const char *group, wn_results_visitor *visit,
+                               void *context);
+/* The sweep text / identity as stored; owned by the caller. */
+wn_status wn_results_read_document(struct wn_results_reader *reader, const char *name, char **text);
+
+/*
+ * Checks the checksum of every finished point (bad ones as lines in `problems`) and computes the digest: SHA-256 over
+ * path, shape and content of all result fields in file order with status and keys; times, hosts and memory are left
+ * out. `digest` gets 64 hexadecimal digits. `done`, `failed`, `open` get counts. May be NULL.
+ */
+wn_status wn_results_verify(const char *path, struct wn_problems *problems, char digest[65], int64_t *done,
+                            int64_t *failed, int64_t *open);
+
+#endif

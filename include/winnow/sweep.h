@@ -1,0 +1,197 @@
+/*
+ * sweep.h: from a sweep file to a results file.
+ *
+ *   wn_sweep_read      the file, every mistake of it at once            (not collective, no model needed)
+ *   wn_grid_build      products -> cells -> unique points                (not collective)
+ *   wn_prepare         models, tokens, schema, identity                  (collective: ranks share the work)
+ *   wn_predict         seconds, memory per rank, bytes of the file       (not collective)
+ *   wn_run             the dense reference pass, then points from the queue, each written when done   (collective)
+ *
+ * `sweep` alone knows methods, evaluations and results; these do not know each other.
+ */
+#ifndef WINNOW_SWEEP_H
+#define WINNOW_SWEEP_H
+
+#include <winnow/base.h>
+#include <winnow/data.h>
+#include <winnow/eval.h>
+#include <winnow/method.h>
+#include <winnow/model.h>
+#include <winnow/par.h>
+#include <winnow/results.h>
+
+struct cJSON;
+
+/* ---- the sweep file ---- */
+
+struct wn_sweep_eval {
+    char name[64];
+    const struct wn_eval *kind;
+    const struct cJSON *spec; /* borrowed from the sweep */
+    bool divergence;
+    int64_t top, logit_targets;
+};
+
+struct wn_sweep_calibration {
+    char name[64];
+    const struct cJSON *spec; /* borrowed from the sweep */
+};
+
+struct wn_sweep {
+    char *path, *directory, *text, *name, *output; /* output may be NULL */
+    struct cJSON *json;
+    int64_t n_models;
+    char **models; /* directories, as opened */
+    int64_t n_calibrations;
+    struct wn_sweep_calibration *calibrations;
+    int64_t n_evals;
+    struct wn_sweep_eval *evals;
+    const struct cJSON *grid; /* array */
+    char sample_name[64];     /* the set whose first tokens are the reference sample of output_error */
+    int64_t sample_tokens;
+};
+
+/*
+ * Reads and checks a sweep file and every text and request file it names; all mistakes become lines of `problems`.
+ * Returns WN_ERR_INPUT when there were any; *sweep is then still valid for release, and its grid may be incomplete.
+ */
+wn_status wn_sweep_read(const char *path, struct wn_problems *problems, struct wn_sweep **sweep);
+void wn_sweep_close(struct wn_sweep **sweep);
+/* The page of `winnow help sweep`, printed from the tables. */
+void wn_sweep_help(struct wn_text *text);
+/* The JSON Schema (draft 2020-12) of sweep files, made from the tables: sweeps/sweep.schema.json. */
+void wn_sweep_schema(struct wn_text *text);
+
+/* ---- grid ---- */
+
+enum wn_propagation { WN_PROPAGATION_NONE, WN_PROPAGATION_SEQUENTIAL, WN_PROPAGATION_DENSE };
+const char *wn_propagation_name(enum wn_propagation propagation); /* "", "sequential", "dense" */
+
+/* A unique point: what is computed once. Point 0 of each model is the dense model. */
+struct wn_point {
+    char *key; /* owned: a canonical text that is equal only for points that are provably equal */
+    int64_t model;
+    struct wn_recipe recipe;
+    int64_t calibration; /* -1: the recipe needs none */
+    enum wn_propagation propagation;
+};
+
+/* A requested grid cell, as written in the sweep file, and the point that answers it. */
+struct wn_cell {
+    int64_t model, point;
+    struct wn_recipe recipe;
+    int64_t calibration; /* as requested, -1 when not given */
+    enum wn_propagation propagation;
+};
+
+struct wn_grid_points {
+    int64_t n_points, n_cells;
+    struct wn_point *points; /* owned */
+    struct wn_cell *cells;   /* owned */
+};
+
+/* Expands the products; mistakes (unknown method, parameter out of range, empty axis ...) go to `problems`. */
+void wn_grid_build(const struct wn_sweep *sweep, struct wn_problems *problems, struct wn_grid_points *grid);
+void wn_grid_release(struct wn_grid_points *grid);
+
+/* ---- everything a run needs, on every rank ---- */
+
+struct wn_prepared_model {
+    struct wn_model *model;
+    struct wn_calibration *calibrations; /* [sweep->n_calibrations]; empty when no point of the model needs it */
+    struct wn_eval_set *sets;            /* [sweep->n_evals] */
+    struct wn_sequences sample;          /* the reference sample of output_error, one chunk */
+    struct wn_schema schema;             /* fields of this model's records */
+    int64_t *weight_fields;              /* schema indices of the weight statistics, in table order */
+    char *hash;                          /* lines "sha256 file" of config, weights and tokenizer */
+};
+
+/* Fields every point has; indices into each model's schema (equal for all models). */
+struct wn_point_fields {
+    int reason, host, rank, threads, seconds, seconds_load, seconds_statistics, seconds_compress, seconds_forward,
+        seconds_score, peak_bytes, tokens;
+    int sparsity, bits_per_weight, weight_error, output_error;
+};
+
+struct wn_run {
+    const struct wn_sweep *sweep;
+    struct wn_grid_points grid;
+    int64_t n_models;
+    struct wn_prepared_model *models;
+    struct wn_point_fields fields;
+    struct wn_schema schema; /* of the file: the models' schemas merged, every axis as long as the longest */
+    struct wn_table points, cells;
+    char *identity;
+};
+
+/*
+ * Opens models and builds token sequences, schema, tables and identity. Collective over `par`: encodings and file
+ * hashes are computed by one rank each and shared. All mistakes go to `problems` on every rank.
+ */
+wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, struct wn_problems *problems,
+                     struct wn_run **run);
+void wn_run_release(struct wn_run **run);
+
+/* Describes the plan to lay out a results file; borrows from run and provenance. */
+void wn_run_results_plan(const struct wn_run *run, const struct wn_facts *provenance, struct wn_results_plan *plan);
+/* Who built it, with what, where, on which input. Collective. */
+void wn_provenance(struct wn_par *par, const struct wn_run *run, struct wn_facts *facts);
+
+/* ---- prediction ---- */
+
+struct wn_prediction {
+    double *flops;           /* [points] floating-point operations */
+    double rate;             /* operations per second of one rank, measured by a short sgemm */
+    double *seconds;         /* [points] */
+    double reference_flops;  /* the shared dense pass */
+    int64_t shared_bytes;    /* per node: dense states and statistics */
+    int64_t rank_bytes;      /* per rank: the largest point */
+    int64_t file_bytes;
+    char largest[160];       /* what the memory is for, in words */
+};
+/* `threads` per rank. Not collective. */
+void wn_predict(const struct wn_run *run, int threads, struct wn_prediction *prediction);
+void wn_prediction_release(struct wn_prediction *prediction);
+/* Bytes one rank allocates for a point: the same formulas that allocate. */
+int64_t wn_point_bytes(const struct wn_run *run, int64_t point);
+/* Floating-point operations of a point. */
+double wn_point_flops(const struct wn_run *run, int64_t point);
+
+/* ---- the shared dense pass ---- */
+
+struct wn_reference {
+    /* [models][sets]: final-normed states [n_targets, hidden] of the dense model; NULL data without divergence */
+    struct wn_shared **states;
+    /* [models][calibrations]: sums of squares [blocks, inputs' widths] (double) on dense activations; NULL data unless
+     * a point with dense propagation needs them */
+    struct wn_shared **squares;
+    int64_t n_models, n_sets, n_calibrations;
+};
+/* Collective: chunks are split over the ranks, results shared inside a node and exchanged between nodes. `wanted`
+ * [points] says which points are still to be computed. */
+wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, const bool *wanted,
+                               struct wn_reference *reference);
+void wn_reference_release(struct wn_reference *reference);
+
+/* ---- one point ---- */
+
+struct wn_point_report {
+    double seconds, tokens; /* tokens: rows pushed through blocks */
+};
+/*
+ * Walks the model once: load a block, collect statistics, compress, push calibration and evaluation sequences on, drop
+ * it; then scores. Fills `record` (of the model's schema). A failure inside (a NaN in a weight ...) is returned as a
+ * status, with its reason in the record. Not collective.
+ */
+wn_status wn_point_compute(const struct wn_run *run, const struct wn_reference *reference, int64_t point,
+                           struct wn_record *record, struct wn_point_report *report);
+
+/* ---- the whole sweep ---- */
+
+/* Exit codes of `winnow run`. */
+enum { WN_EXIT_DONE = 0, WN_EXIT_FAILED = 1, WN_EXIT_USAGE = 2, WN_EXIT_POINTS_FAILED = 3, WN_EXIT_STOPPED = 75 };
+
+/* Collective. Computes every point that is not done yet; returns an exit code. `retry`: failed points again. */
+int wn_run_sweep(struct wn_par *par, struct wn_run *run, const char *output, bool retry, bool quiet);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * tokenizer.h: text to token ids and back, from a Hugging Face tokenizer.json (facts/evaluation.md 8).
+ *
+ * BPE models: SentencePiece style (byte fallback, no pre-tokenizer, one piece of any length in O(n log n)) and byte
+ * level (GPT-2, NeoX, cl100k/Llama-3, Qwen patterns through PCRE2); normalizers, pre-tokenizers, added tokens,
+ * templates, decoders. A component that is not known is an error when the file is opened, never a wrong token later.
+ *
+ * A tokenizer is read-only after it was opened: any number of threads may encode with it at once.
+ */
+#ifndef WINNOW_TOKENIZER_H
+#define WINNOW_TOKENIZER_H
+
+#include <winnow/base.h>
+
+struct wn_tokenizer; /* opaque */
+
+/* Reads directory/tokenizer.json and, where present, tokenizer_config.json (bos/eos names, add_bos/eos_token). */
+wn_status wn_tokenizer_open(const char *directory, struct wn_tokenizer **tokenizer);
+void wn_tokenizer_close(struct wn_tokenizer **tokenizer);
+
+struct wn_ids {
+    int32_t *data; /* owned */
+    int64_t count, capacity;
+};
+void wn_ids_append(struct wn_ids *ids, int32_t id);
+void wn_ids_release(struct wn_ids *ids);
+
+/*
+ * Appends the ids of valid UTF-8 text[0..length) to `ids`. With `special`, what the post-processor adds (a BOS for
+ * Llama) is added, once, as tokenizer(text) of transformers does. Errors: WN_ERR_INPUT for invalid UTF-8 or a piece
+ * that PCRE2 gives up on.
+ */
+wn_status wn_encode(const struct wn_tokenizer *tokenizer, const char *text, int64_t length, bool special,
+                    struct wn_ids *ids);
+
+/* Decodes ids to UTF-8, appended to `text`; with `skip_special`, special added tokens are left out. */
+wn_status wn_decode(const struct wn_tokenizer *tokenizer, const int32_t *ids, int64_t count, bool skip_special,
+                    struct wn_text *text);
+
+int64_t wn_vocabulary_size(const struct wn_tokenizer *tokenizer); /* largest id + 1 */
+int32_t wn_bos_id(const struct wn_tokenizer *tokenizer);          /* -1 when there is none */
+int32_t wn_eos_id(const struct wn_tokenizer *tokenizer);          /* -1 when there is none */
+/* True when `special` puts the BOS in front. */
+bool wn_adds_bos(const struct wn_tokenizer *tokenizer);
+/* Id of a token string, -1 when it is not in the vocabulary. */
+int32_t wn_token_id(const struct wn_tokenizer *tokenizer, const char *token);
+/* The token string of an id, NULL for a hole. Borrowed. */
+const char *wn_token_text(const struct wn_tokenizer *tokenizer, int32_t id);
+
+#endif
