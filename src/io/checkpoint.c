@@ -1,0 +1,250 @@
+/*
+ * A checkpoint: model.safetensors, or the shards that model.safetensors.index.json names. With an index, its
+ * weight_map alone says which tensors there are and where; further tensors of a shard are left out.
+ */
+#include "image.h"
+
+#include <cjson/cJSON.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define SINGLE_NAME "model.safetensors"
+#define INDEX_NAME  "model.safetensors.index.json"
+
+struct wn_checkpoint {
+    int64_t n_files, count;
+    char **paths;              /* [n_files], sorted, owned */
+    struct wn_mapped *maps;    /* [n_files] */
+    struct image *images;      /* [n_files] */
+    struct wn_tensor *tensors; /* [count], sorted by name; names belong to the images */
+};
+
+/* ---- opening files ---- */
+
+static void set_files(struct wn_checkpoint *checkpoint, char **paths, int64_t count)
+{
+    checkpoint->n_files = count;
+    checkpoint->paths = paths;
+    checkpoint->maps = wn_alloc_zero(count, sizeof *checkpoint->maps);
+    checkpoint->images = wn_alloc_zero(count, sizeof *checkpoint->images);
+}
+
+static wn_status open_file(struct wn_checkpoint *checkpoint, int64_t file)
+{
+    const char *path = checkpoint->paths[file];
+    struct wn_mapped *map = &checkpoint->maps[file];
+
+    WN_TRY(wn_map(path, map));
+    return image_read(path, map->data, map->size, &checkpoint->images[file]);
+}
+
+static wn_status open_single(struct wn_checkpoint *checkpoint, const char *directory)
+{
+    char **paths = wn_alloc(1, sizeof *paths);
+
+    paths[0] = wn_join_path(directory, SINGLE_NAME);
+    set_files(checkpoint, paths, 1);
+    WN_TRY(open_file(checkpoint, 0));
+    const struct image *image = &checkpoint->images[0];
+    checkpoint->count = image->count;
+    checkpoint->tensors = wn_alloc(image->count, sizeof *checkpoint->tensors);
+    if (image->count > 0)
+        memcpy(checkpoint->tensors, image->tensors, (size_t)image->count * sizeof *checkpoint->tensors);
+    return WN_OK;
+}
+
+/* ---- shards ---- */
+
+/* Relative, and no ".." among its parts. Symbolic links are fine: caches of models consist of them. */
+static bool stays_inside(const char *name)
+{
+    if (name[0] == '/' || name[0] == '\0')
+        return false;
+    for (const char *part = name; part; part = strchr(part, '/')) {
+        part += *part == '/';
+        if (strncmp(part, "..", 2) == 0 && (part[2] == '/' || part[2] == '\0'))
+            return false;
+    }
+    return true;
+}
+
+static wn_status check_weight_map(const char *index_path, const cJSON *weight_map)
+{
+    const cJSON *item;
+
+    if (!cJSON_IsObject(weight_map))
+        return wn_fail(WN_ERR_INPUT, "%s: \"weight_map\" must be an object of file names", index_path);
+    if (!weight_map->child)
+        return wn_fail(WN_ERR_INPUT, "%s: \"weight_map\" names no tensor", index_path);
+    cJSON_ArrayForEach (item, weight_map) {
+        if (!cJSON_IsString(item))
+            return wn_fail(WN_ERR_INPUT, "%s: \"weight_map\": the value of \"%s\" must be a file name", index_path,
+                           item->string);
+        if (!stays_inside(item->valuestring))
+            return wn_fail(WN_ERR_INPUT, "%s: \"weight_map\": the file \"%s\" of \"%s\" must lie in the model's folder",
+                           index_path, item->valuestring, item->string);
+    }
+    return WN_OK;
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    const char *const *left = a, *const *right = b;
+
+    return strcmp(*left, *right);
+}
+
+/* The paths of all shards, each once, sorted. */
+static char **list_shards(const char *directory, const cJSON *weight_map, int64_t *count)
+{
+    const cJSON *item;
+    int64_t total = 0, kept = 0;
+    char **paths = wn_alloc(cJSON_GetArraySize(weight_map), sizeof *paths);
+
+    cJSON_ArrayForEach (item, weight_map)
+        paths[total++] = wn_join_path(directory, item->valuestring);
+    qsort(paths, (size_t)total, sizeof *paths, compare_texts);
+    for (int64_t i = 0; i < total; i++) {
+        if (kept > 0 && strcmp(paths[kept - 1], paths[i]) == 0)
+            wn_free(paths[i]);
+        else
+            paths[kept++] = paths[i];
+    }
+    *count = kept;
+    return paths;
+}
+
+/* Copies the entry of the tensor that `item` of the weight map names. */
+static wn_status pick_tensor(const struct wn_checkpoint *checkpoint, const char *directory, const char *index_path,
+                             const cJSON *item, struct wn_tensor *tensor)
+{
+    char *path = wn_join_path(directory, item->valuestring);
+    char **place = bsearch(&path, checkpoint->paths, (size_t)checkpoint->n_files, sizeof path, compare_texts);
+    const struct image *image = &checkpoint->images[place - checkpoint->paths];
+    const struct wn_tensor *found = image_find(image->tensors, image->count, item->string);
+
+    wn_free(path);
+    if (!found)
+        return wn_fail(WN_ERR_INPUT, "%s: the tensor \"%s\" is missing, which %s places in this file", image->path,
+                       item->string, index_path);
+    *tensor = *found;
+    return WN_OK;
+}
+
+static wn_status open_shards(struct wn_checkpoint *checkpoint, const char *directory, const char *index_path,
+                             const cJSON *weight_map)
+{
+    const cJSON *item;
+    int64_t n_files;
+
+    WN_TRY(check_weight_map(index_path, weight_map));
+    char **paths = list_shards(directory, weight_map, &n_files);
+    set_files(checkpoint, paths, n_files);
+    for (int64_t file = 0; file < n_files; file++) {
+        wn_status status = open_file(checkpoint, file);
+        if (status != WN_OK)
+            return wn_fail(status, "%s (a shard named in %s)", wn_error_message(), index_path);
+    }
+    checkpoint->tensors = wn_alloc(cJSON_GetArraySize(weight_map), sizeof *checkpoint->tensors);
+    cJSON_ArrayForEach (item, weight_map) {
+        WN_TRY(pick_tensor(checkpoint, directory, index_path, item, &checkpoint->tensors[checkpoint->count]));
+        checkpoint->count++;
+    }
+    qsort(checkpoint->tensors, (size_t)checkpoint->count, sizeof *checkpoint->tensors, image_compare_names);
+    return WN_OK;
+}
+
+static wn_status open_index(struct wn_checkpoint *checkpoint, const char *directory, const char *index_path)
+{
+    cJSON *index = NULL;
+
+    WN_TRY(wn_json_read(index_path, false, &index));
+    wn_status status =
+        open_shards(checkpoint, directory, index_path, cJSON_GetObjectItemCaseSensitive(index, "weight_map"));
+    cJSON_Delete(index);
+    return status;
+}
+
+/* ---- the whole ---- */
+
+static wn_status check_directory(const char *directory)
+{
+    struct stat about;
+
+    if (stat(directory, &about) != 0)
+        return wn_fail(WN_ERR_INPUT, "%s: the model's folder cannot be opened: %s", directory, strerror(errno));
+    if (!S_ISDIR(about.st_mode))
+        return wn_fail(WN_ERR_INPUT, "%s: is no folder; expected the folder with " SINGLE_NAME, directory);
+    return WN_OK;
+}
+
+/* A single file wins over an index, as in transformers. */
+static wn_status open_directory(struct wn_checkpoint *checkpoint, const char *directory)
+{
+    WN_TRY(check_directory(directory));
+    char *single = wn_join_path(directory, SINGLE_NAME), *index = wn_join_path(directory, INDEX_NAME);
+    wn_status status;
+    if (wn_file_exists(single))
+        status = open_single(checkpoint, directory);
+    else if (wn_file_exists(index))
+        status = open_index(checkpoint, directory, index);
+    else
+        status = wn_fail(WN_ERR_INPUT, "%s: there is neither " SINGLE_NAME " nor " INDEX_NAME, directory);
+    wn_free(single);
+    wn_free(index);
+    return status;
+}
+
+wn_status wn_checkpoint_open(const char *directory, struct wn_checkpoint **checkpoint)
+{
+    *checkpoint = wn_alloc_zero(1, sizeof **checkpoint);
+    wn_status status = open_directory(*checkpoint, directory);
+    if (status != WN_OK)
+        wn_checkpoint_close(checkpoint);
+    return status;
+}
+
+void wn_checkpoint_close(struct wn_checkpoint **checkpoint)
+{
+    struct wn_checkpoint *old = *checkpoint;
+
+    if (!old)
+        return;
+    for (int64_t file = 0; file < old->n_files; file++) {
+        image_release(&old->images[file]);
+        wn_unmap(&old->maps[file]);
+        wn_free(old->paths[file]);
+    }
+    wn_free(old->paths);
+    wn_free(old->maps);
+    wn_free(old->images);
+    wn_free(old->tensors);
+    wn_free(old);
+    *checkpoint = NULL;
+}
+
+const struct wn_tensor *wn_checkpoint_find(const struct wn_checkpoint *checkpoint, const char *name)
+{
+    return image_find(checkpoint->tensors, checkpoint->count, name);
+}
+
+int64_t wn_checkpoint_count(const struct wn_checkpoint *checkpoint)
+{
+    return checkpoint->count;
+}
+
+const struct wn_tensor *wn_checkpoint_at(const struct wn_checkpoint *checkpoint, int64_t index)
+{
+    if (index < 0 || index >= checkpoint->count)
+        WN_BUG("tensor %lld of %lld was asked for", (long long)index, (long long)checkpoint->count);
+    return &checkpoint->tensors[index];
+}
+
+int64_t wn_checkpoint_files(const struct wn_checkpoint *checkpoint, const char *const **paths)
+{
+    *paths = (const char *const *)checkpoint->paths;
+    return checkpoint->n_files;
+}
