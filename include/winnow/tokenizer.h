@@ -1,5 +1,5 @@
 /*
- * tokenizer.h: text to token ids and back, from a Hugging Face tokenizer.json (facts/evaluation.md 8).
+ * tokenizer.h: text to token ids and back, from a Hugging Face tokenizer.json.
  *
  * BPE models: SentencePiece style (byte fallback, no pre-tokenizer, one piece of any length in O(n log n)) and byte
  * level (GPT-2, NeoX, cl100k/Llama-3, Qwen patterns through PCRE2); normalizers, pre-tokenizers, added tokens,
@@ -14,7 +14,13 @@
 
 struct wn_tokenizer; /* opaque */
 
-/* Reads directory/tokenizer.json and, where present, tokenizer_config.json (bos/eos names, add_bos/eos_token). */
+/*
+ * Reads directory/tokenizer.json and, where present, tokenizer_config.json: the names of BOS and EOS and, for the
+ * classes LlamaTokenizer*, add_bos_token and add_eos_token, which replace the template as in transformers. Without a
+ * BOS there, a special token that the template puts first is the BOS. On failure *tokenizer is NULL. Errors:
+ * WN_ERR_INPUT for a file that is wrong, WN_ERR_UNSUPPORTED for a component that is not implemented; the line names the
+ * file and the key.
+ */
 wn_status wn_tokenizer_open(const char *directory, struct wn_tokenizer **tokenizer);
 void wn_tokenizer_close(struct wn_tokenizer **tokenizer);
 
@@ -26,14 +32,17 @@ void wn_ids_append(struct wn_ids *ids, int32_t id);
 void wn_ids_release(struct wn_ids *ids);
 
 /*
- * Appends the ids of valid UTF-8 text[0..length) to `ids`. With `special`, what the post-processor adds (a BOS for
- * Llama) is added, once, as tokenizer(text) of transformers does. Errors: WN_ERR_INPUT for invalid UTF-8 or a piece
- * that PCRE2 gives up on.
+ * Appends the ids of valid UTF-8 text[0..length) to `ids`; after a failure `ids` is as before. With `special`, what the
+ * post-processor adds (a BOS for Llama) is added, once, as tokenizer(text) of transformers does. Errors: WN_ERR_INPUT
+ * for invalid UTF-8 or a piece that PCRE2 gives up on.
  */
 wn_status wn_encode(const struct wn_tokenizer *tokenizer, const char *text, int64_t length, bool special,
                     struct wn_ids *ids);
 
-/* Decodes ids to UTF-8, appended to `text`; with `skip_special`, special added tokens are left out. */
+/*
+ * Decodes ids to valid UTF-8, appended to `text`; with `skip_special`, special added tokens are left out. Ids without a
+ * token are left out too. A token can be part of a character: decode whole sequences, not single ids.
+ */
 wn_status wn_decode(const struct wn_tokenizer *tokenizer, const int32_t *ids, int64_t count, bool skip_special,
                     struct wn_text *text);
 

@@ -1,0 +1,62 @@
+/* encodings.c: records what wn_encode returns, and answers in its place. */
+#include <string.h>
+
+#include <winnow/encodings.h>
+
+static struct wn_encodings *recording, *replaying;
+
+void wn_encodings_record(struct wn_encodings *encodings)
+{
+    recording = encodings;
+}
+
+void wn_encodings_replay(struct wn_encodings *encodings)
+{
+    encodings->next = 0;
+    replaying = encodings;
+}
+
+void wn_encodings_stop(void)
+{
+    recording = replaying = NULL;
+}
+
+void wn_encodings_reserve(struct wn_encodings *encodings, int64_t count, int64_t ids)
+{
+    encodings->ends = wn_resize(encodings->ends, count, sizeof(int64_t));
+    encodings->ids.data = wn_resize(encodings->ids.data, ids, sizeof(int32_t));
+    encodings->count = encodings->capacity = count;
+    encodings->ids.count = encodings->ids.capacity = ids;
+}
+
+void wn_encodings_release(struct wn_encodings *encodings)
+{
+    wn_free(encodings->ends);
+    wn_ids_release(&encodings->ids);
+    *encodings = (struct wn_encodings){0};
+}
+
+bool wn_encodings_answer(struct wn_ids *ids)
+{
+    if (!replaying)
+        return false;
+    if (replaying->next == replaying->count)
+        WN_BUG("a replayed set encodes more texts than the recorded one");
+    int64_t call = replaying->next++, first = call ? replaying->ends[call - 1] : 0;
+    for (int64_t i = first; i < replaying->ends[call]; i++)
+        wn_ids_append(ids, replaying->ids.data[i]);
+    return true;
+}
+
+void wn_encodings_note(const struct wn_ids *ids, int64_t first)
+{
+    if (!recording)
+        return;
+    for (int64_t i = first; i < ids->count; i++)
+        wn_ids_append(&recording->ids, ids->data[i]);
+    if (recording->count == recording->capacity) {
+        recording->capacity = recording->capacity ? 2 * recording->capacity : 64;
+        recording->ends = wn_resize(recording->ends, recording->capacity, sizeof(int64_t));
+    }
+    recording->ends[recording->count++] = recording->ids.count;
+}

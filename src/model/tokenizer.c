@@ -1,0 +1,173 @@
+/*
+ * Opening, encoding and looking up; the stages are in the other tokenizer files (see tokenizer_impl.h).
+ */
+#include <winnow/encodings.h>
+#include <winnow/io.h>
+
+#include "tokenizer_impl.h"
+
+/* What single_word looks at: Rust's \w, which counts the joiners. */
+#define WORD_PATTERN "\\A[" TOK_WORD_CLASS "\\x{200c}\\x{200d}]"
+
+void wn_ids_append(struct wn_ids *ids, int32_t id)
+{
+    if (ids->count == ids->capacity) {
+        ids->capacity = ids->capacity ? 2 * ids->capacity : 64;
+        ids->data = wn_resize(ids->data, ids->capacity, sizeof(int32_t));
+    }
+    ids->data[ids->count++] = id;
+}
+
+void wn_ids_release(struct wn_ids *ids)
+{
+    wn_free(ids->data);
+    memset(ids, 0, sizeof(*ids));
+}
+
+static wn_status open_files(const char *directory, struct wn_tokenizer *tokenizer)
+{
+    WN_TRY(tok_pattern_regex("single_word", WORD_PATTERN, &tokenizer->word));
+    tokenizer->path = wn_join_path(directory, "tokenizer.json");
+    WN_TRY(tok_load(tokenizer->path, tokenizer));
+    char *config = wn_join_path(directory, "tokenizer_config.json");
+    wn_status status = tok_load_config(config, tokenizer);
+    wn_free(config);
+    WN_TRY(status);
+    /* Without a name for it, the special token a template starts with is the BOS. */
+    if (tokenizer->bos < 0 && tokenizer->prefix.count > 0 && tokenizer->special[tokenizer->prefix.data[0]])
+        tokenizer->bos = tokenizer->prefix.data[0];
+    return WN_OK;
+}
+
+wn_status wn_tokenizer_open(const char *directory, struct wn_tokenizer **tokenizer)
+{
+    *tokenizer = wn_alloc_zero(1, sizeof(struct wn_tokenizer));
+    (*tokenizer)->bos = (*tokenizer)->eos = -1;
+    wn_status status = open_files(directory, *tokenizer);
+    if (status != WN_OK)
+        wn_tokenizer_close(tokenizer);
+    return status;
+}
+
+static void release_stages(struct wn_tokenizer *tokenizer)
+{
+    for (int64_t i = 0; i < tokenizer->normalizer_count; i++) {
+        wn_free(tokenizer->normalizers[i].text);
+        tok_pattern_release(&tokenizer->normalizers[i].pattern);
+    }
+    for (int64_t i = 0; i < tokenizer->splitter_count; i++)
+        tok_pattern_release(&tokenizer->splitters[i].pattern);
+    for (int64_t i = 0; i < tokenizer->decoder_count; i++) {
+        wn_free(tokenizer->decoders[i].text);
+        tok_pattern_release(&tokenizer->decoders[i].pattern);
+    }
+    wn_free(tokenizer->normalizers);
+    wn_free(tokenizer->splitters);
+    wn_free(tokenizer->decoders);
+}
+
+void wn_tokenizer_close(struct wn_tokenizer **tokenizer)
+{
+    struct wn_tokenizer *t = *tokenizer;
+
+    if (!t)
+        return;
+    for (int64_t i = 0; i < t->added_count; i++) {
+        wn_free(t->added[i].content);
+        wn_free(t->added[i].normal);
+    }
+    wn_free(t->added);
+    tok_trie_release(&t->raw);
+    tok_trie_release(&t->normalized);
+    tok_pattern_release(&t->word);
+    release_stages(t);
+    tok_bpe_release(&t->bpe);
+    wn_ids_release(&t->prefix);
+    wn_ids_release(&t->suffix);
+    wn_free(t->texts);
+    wn_free(t->outputs);
+    wn_free(t->special);
+    wn_free(t->path);
+    wn_free(t);
+    *tokenizer = NULL;
+}
+
+static void append_all(struct wn_ids *ids, const struct wn_ids *more)
+{
+    for (int64_t i = 0; i < more->count; i++)
+        wn_ids_append(ids, more->data[i]);
+}
+
+static wn_status encode_pieces(const struct wn_tokenizer *tokenizer, const struct tok_pieces *pieces,
+                               struct wn_ids *ids)
+{
+    for (int64_t i = 0; i < pieces->count; i++) {
+        const struct tok_piece *piece = &pieces->items[i];
+        if (piece->id >= 0)
+            wn_ids_append(ids, piece->id);
+        else
+            WN_TRY(tok_bpe_encode(&tokenizer->bpe, pieces->text.data + piece->start, piece->length, ids));
+    }
+    return WN_OK;
+}
+
+wn_status wn_encode(const struct wn_tokenizer *tokenizer, const char *text, int64_t length, bool special,
+                    struct wn_ids *ids)
+{
+    struct tok_pieces pieces = {0};
+    int64_t before = ids->count;
+
+    if (wn_encodings_answer(ids))
+        return WN_OK;
+    int64_t invalid = wn_utf8_invalid_at(text, length);
+    if (invalid >= 0)
+        return wn_fail(WN_ERR_INPUT, "the text to encode is not valid UTF-8 at byte %lld", (long long)invalid);
+    if (special)
+        append_all(ids, &tokenizer->prefix);
+    wn_status status = tok_extract_added(tokenizer, text, (size_t)length, &pieces);
+    if (status == WN_OK)
+        status = tok_split(tokenizer, &pieces);
+    if (status == WN_OK)
+        status = encode_pieces(tokenizer, &pieces, ids);
+    if (status == WN_OK && special)
+        append_all(ids, &tokenizer->suffix);
+    if (status == WN_OK)
+        wn_encodings_note(ids, before);
+    else
+        ids->count = before;
+    tok_pieces_release(&pieces);
+    return status;
+}
+
+int64_t wn_vocabulary_size(const struct wn_tokenizer *tokenizer)
+{
+    return tokenizer->size;
+}
+
+int32_t wn_bos_id(const struct wn_tokenizer *tokenizer)
+{
+    return tokenizer->bos;
+}
+
+int32_t wn_eos_id(const struct wn_tokenizer *tokenizer)
+{
+    return tokenizer->eos;
+}
+
+bool wn_adds_bos(const struct wn_tokenizer *tokenizer)
+{
+    return tokenizer->bos >= 0 && tokenizer->prefix.count > 0 && tokenizer->prefix.data[0] == tokenizer->bos;
+}
+
+int32_t wn_token_id(const struct wn_tokenizer *tokenizer, const char *token)
+{
+    for (int64_t i = 0; i < tokenizer->added_count; i++)
+        if (strcmp(tokenizer->added[i].content, token) == 0)
+            return tokenizer->added[i].id;
+    return tok_vocabulary_find(&tokenizer->bpe.vocabulary, token, strlen(token));
+}
+
+const char *wn_token_text(const struct wn_tokenizer *tokenizer, int32_t id)
+{
+    return id >= 0 && id < tokenizer->size ? tokenizer->texts[id] : NULL;
+}

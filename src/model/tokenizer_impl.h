@@ -1,0 +1,241 @@
+/*
+ * tokenizer_impl.h: what the tokenizer's files share; private to src/model/tokenizer*.c.
+ *
+ * The stages in the order of encoding: added tokens (tokenizer_added.c) cut the text into pieces, normalizers and
+ * pre-tokenizers (tokenizer_stages.c, on top of tokenizer_unicode.c and tokenizer_pattern.c) rewrite and cut them, the
+ * model (tokenizer_bpe.c) turns each into ids; tokenizer_decode.c goes back; tokenizer_load.c reads the file.
+ * Every text inside is valid UTF-8.
+ */
+#ifndef WINNOW_TOKENIZER_IMPL_H
+#define WINNOW_TOKENIZER_IMPL_H
+
+#include <string.h>
+
+#include <winnow/tokenizer.h>
+
+/* ---- code points ---- */
+
+/* The code point at text[*at], which is moved behind it. The text must be valid and *at inside it. */
+uint32_t tok_next_code(const char *text, size_t *at);
+/* Writes the UTF-8 of a code point and returns its 1 to 4 bytes. */
+int tok_put_code(uint32_t code, char out[4]);
+void tok_append_code(struct wn_text *text, uint32_t code);
+/* The White_Space property, as Rust's char::is_whitespace. */
+bool tok_is_space(uint32_t code);
+/* Whether all of text[0..length) is one code point, which is then stored. */
+bool tok_single_code(const char *text, size_t length, uint32_t *code);
+
+/* Unicode normalization form C (`compose`) or D, and lower case without context, appended to `out`. */
+void tok_canonical_form(const char *text, size_t length, bool compose, struct wn_text *out);
+void tok_lower_case(const char *text, size_t length, struct wn_text *out);
+
+/* The 256 code points that ByteLevel writes for bytes, and back (-1 when it stands for none). */
+uint32_t tok_byte_code(uint8_t byte);
+int tok_code_byte(uint32_t code);
+
+/* ---- patterns ---- */
+
+/* The inside of a class of word characters, as far as the engines of the reference agree on them. */
+#define TOK_WORD_CLASS                                                                                                 \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{"    \
+    "1f189}"
+
+/* A literal string or a regular expression; read-only once compiled. */
+struct tok_pattern {
+    char *literal; /* owned; NULL for a regular expression */
+    size_t literal_length;
+    void *code;    /* pcre2_code */
+    void *context; /* pcre2_match_context without limits */
+};
+
+struct tok_span {
+    size_t start, end;
+    bool match;
+};
+
+struct tok_spans {
+    struct tok_span *items; /* owned */
+    int64_t count, capacity;
+};
+
+/* `where` ("path: key") starts the message of a failure. */
+wn_status tok_pattern_literal(const char *where, const char *text, struct tok_pattern *pattern);
+wn_status tok_pattern_regex(const char *where, const char *regex, struct tok_pattern *pattern);
+void tok_pattern_release(struct tok_pattern *pattern);
+/* Cuts text into matches and the gaps between them, in order; empty gaps are left out. Replaces what spans held. */
+wn_status tok_pattern_find(const struct tok_pattern *pattern, const char *text, size_t length, struct tok_spans *spans);
+void tok_spans_release(struct tok_spans *spans);
+
+/* ---- pieces ---- */
+
+struct tok_piece {
+    size_t start, length; /* in the text of the list */
+    int32_t id;           /* of an added token; -1 for text that is still to be encoded */
+    bool first;           /* it starts where the input starts */
+};
+
+struct tok_pieces {
+    struct wn_text text;
+    struct tok_piece *items; /* owned */
+    int64_t count, capacity;
+};
+
+/* Appends bytes to the text and a piece for them; an empty piece without an id is left out. */
+void tok_pieces_add(struct tok_pieces *pieces, const char *bytes, size_t length, int32_t id, bool first);
+void tok_pieces_clear(struct tok_pieces *pieces);
+void tok_pieces_release(struct tok_pieces *pieces);
+
+/* ---- stages of encoding ---- */
+
+enum tok_normalizer_kind { TOK_PREPEND, TOK_REPLACE, TOK_NFC, TOK_NFD, TOK_LOWERCASE, TOK_STRIP };
+
+struct tok_normalizer {
+    enum tok_normalizer_kind kind;
+    char *text; /* owned; Prepend, and what Replace writes */
+    struct tok_pattern pattern;
+    bool strip_left, strip_right;
+};
+
+enum tok_splitter_kind { TOK_BYTE_LEVEL, TOK_SPLIT, TOK_METASPACE };
+enum tok_behavior { TOK_ISOLATED, TOK_REMOVED, TOK_MERGED_WITH_PREVIOUS, TOK_MERGED_WITH_NEXT, TOK_CONTIGUOUS };
+enum tok_prepend { TOK_PREPEND_ALWAYS, TOK_PREPEND_FIRST, TOK_PREPEND_NEVER };
+
+struct tok_splitter {
+    enum tok_splitter_kind kind;
+    struct tok_pattern pattern; /* the GPT-2 pattern for ByteLevel, the replacement character for Metaspace */
+    enum tok_behavior behavior;
+    bool invert;
+    bool split;            /* whether the pattern is used at all */
+    bool add_prefix_space; /* ByteLevel */
+    enum tok_prepend prepend;
+    char replacement[5]; /* Metaspace */
+};
+
+struct tok_added {
+    char *content; /* owned */
+    char *normal;  /* what the normalizers make of the content of a `normalized` token, else NULL; owned */
+    int32_t id;
+    bool single_word, lstrip, rstrip, normalized, special;
+};
+
+/* A trie node; node 0 is the root. `token` is an index of the added tokens, -1 where none ends. */
+struct tok_node {
+    int32_t child, sibling, token;
+    uint8_t byte;
+};
+
+struct tok_trie {
+    struct tok_node *nodes; /* owned */
+    int64_t count, capacity;
+    int32_t root[256]; /* the child of the root by byte, 0 for none */
+};
+
+void tok_trie_add(struct tok_trie *trie, const char *content, size_t length, int32_t token);
+void tok_trie_release(struct tok_trie *trie);
+
+/* ---- model ---- */
+
+/* Strings to ids, and pairs of ids to the rank and the result of their merge: open addressing, at most half full. */
+struct tok_vocabulary {
+    char *bytes; /* owned; all strings, each ended by NUL */
+    struct tok_entry *entries;
+    int64_t count, byte_count, byte_capacity, entry_capacity;
+    int32_t *slots; /* index of an entry, -1 for empty */
+    int64_t slot_count;
+};
+
+struct tok_entry {
+    int64_t offset;
+    int32_t length, id;
+};
+
+void tok_vocabulary_add(struct tok_vocabulary *vocabulary, const char *text, int32_t id);
+/* -1 when it is not there. */
+int32_t tok_vocabulary_find(const struct tok_vocabulary *vocabulary, const char *text, size_t length);
+void tok_vocabulary_release(struct tok_vocabulary *vocabulary);
+
+struct tok_merge {
+    uint64_t pair; /* left << 32 | right */
+    uint32_t rank;
+    int32_t result; /* -1 marks an empty slot */
+};
+
+enum { TOK_DIRECT = 0x3000 };
+
+struct tok_bpe {
+    struct tok_vocabulary vocabulary;
+    struct tok_merge *merges; /* owned */
+    int64_t merge_slots;
+    int32_t direct[TOK_DIRECT]; /* ids of the first code points, -1 when they are no token */
+    int32_t bytes[256];         /* ids of <0x00>.. when byte_fallback */
+    int32_t unknown;            /* -1 when there is none */
+    bool byte_fallback, fuse_unknown, ignore_merges;
+};
+
+/* Makes room for `count` merges; then each is added once. A pair that comes again takes the later rank. */
+void tok_bpe_reserve_merges(struct tok_bpe *bpe, int64_t count);
+void tok_bpe_add_merge(struct tok_bpe *bpe, int32_t left, int32_t right, uint32_t rank, int32_t result);
+/* Fills `direct` and `bytes` from the vocabulary. */
+void tok_bpe_finish(struct tok_bpe *bpe);
+wn_status tok_bpe_encode(const struct tok_bpe *bpe, const char *text, size_t length, struct wn_ids *ids);
+void tok_bpe_release(struct tok_bpe *bpe);
+
+/* ---- decoding ---- */
+
+enum tok_decoder_kind {
+    TOK_DECODE_REPLACE,
+    TOK_DECODE_BYTE_FALLBACK,
+    TOK_DECODE_FUSE,
+    TOK_DECODE_STRIP,
+    TOK_DECODE_BYTE_LEVEL,
+    TOK_DECODE_METASPACE
+};
+
+struct tok_decoder {
+    enum tok_decoder_kind kind;
+    struct tok_pattern pattern;
+    char *text;       /* owned; what Replace writes */
+    uint32_t content; /* Strip: the character; Metaspace: the replacement */
+    int64_t start, stop;
+    bool keep_leading; /* Metaspace with prepend_scheme never */
+};
+
+/* ---- the tokenizer ---- */
+
+struct wn_tokenizer {
+    char *path; /* of tokenizer.json; owned */
+    struct tok_added *added;
+    int64_t added_count;
+    struct tok_trie raw, normalized;
+    struct tok_pattern word; /* one word character */
+    struct tok_normalizer *normalizers;
+    int64_t normalizer_count;
+    struct tok_splitter *splitters;
+    int64_t splitter_count;
+    struct tok_bpe bpe;
+    struct wn_ids prefix, suffix; /* what the post-processor puts around the ids */
+    struct tok_decoder *decoders;
+    int64_t decoder_count;
+    bool has_decoder;
+    char **texts;         /* the string of every id, borrowed from the vocabulary or the added tokens; NULL for holes */
+    const char **outputs; /* what decoding starts from: `texts`, but for normalized added tokens their normal form */
+    bool *special;        /* of every id */
+    int64_t size;         /* largest id + 1 */
+    int32_t bos, eos;
+};
+
+/* Reads the JSON text of tokenizer.json; on failure the caller still closes the tokenizer. */
+wn_status tok_load(const char *path, struct wn_tokenizer *tokenizer);
+/* Reads tokenizer_config.json, if there is one, and sets bos, eos, prefix and suffix. */
+wn_status tok_load_config(const char *path, struct wn_tokenizer *tokenizer);
+
+wn_status tok_normalize(const struct wn_tokenizer *tokenizer, const char *text, size_t length, struct wn_text *out);
+/* Fills the trie of the normalized added tokens, which needs the normalizers. */
+wn_status tok_index_added(struct wn_tokenizer *tokenizer);
+/* Both passes of the added tokens, with the normalizers between them. */
+wn_status tok_extract_added(const struct wn_tokenizer *tokenizer, const char *text, size_t length,
+                            struct tok_pieces *out);
+/* All pre-tokenizers; `pieces` is replaced by its result. */
+wn_status tok_split(const struct wn_tokenizer *tokenizer, struct tok_pieces *pieces);
+
+#endif

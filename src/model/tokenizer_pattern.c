@@ -1,0 +1,353 @@
+/*
+ * Patterns of tokenizer.json: literal strings, and regular expressions written for Oniguruma and run by PCRE2.
+ *
+ * The two engines differ in the Unicode classes (PCRE2's \s counts U+180E, its \w knows no marks), in some escapes and
+ * in the meaning of flags. So a pattern is translated: classes are spelt out, what means the same is passed through,
+ * and whatever else is refused rather than matched in another way.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memmem */
+#endif
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include "tokenizer_impl.h"
+
+/* White_Space, and Oniguruma's word characters (with the numbers of Latin-1), as the inside of a class. */
+#define SPACE_CLASS                                                                                                    \
+    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define WORD_CLASS TOK_WORD_CLASS "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+
+struct translation {
+    const char *where; /* starts the messages */
+    const char *regex;
+    size_t at;
+    bool in_class;
+    struct wn_text out;
+};
+
+static wn_status refuse(const struct translation *translation, const char *what)
+{
+    return wn_fail(WN_ERR_UNSUPPORTED,
+                   "%s: the regular expression \"%s\" uses %s at offset %zu, which is not supported",
+                   translation->where, translation->regex, what, translation->at);
+}
+
+static void put(struct translation *translation, const char *text)
+{
+    wn_text_append(&translation->out, text, strlen(text));
+}
+
+static void put_class(struct translation *translation, const char *members, bool negated)
+{
+    bool bare = translation->in_class;
+
+    wn_text_printf(&translation->out, "%s%s%s", bare ? "" : negated ? "[^" : "[", members, bare ? "" : "]");
+}
+
+/* Copies \x41, \x{41}, \u0041, \p{..} or \pL; `at` stands behind the letter. */
+static wn_status copy_braced(struct translation *translation, char letter)
+{
+    const char *rest = translation->regex + translation->at;
+    size_t length = 0;
+
+    if (*rest == '{') {
+        const char *end = strchr(rest, '}');
+        if (!end)
+            return refuse(translation, "a brace that is not closed");
+        length = (size_t)(end - rest) + 1;
+        wn_text_printf(&translation->out, "\\%c%.*s", letter, (int)length, rest);
+    } else if (letter == 'u') {
+        length = strspn(rest, "0123456789abcdefABCDEF");
+        if (length < 4)
+            return refuse(translation, "\\u without four digits");
+        length = 4;
+        wn_text_printf(&translation->out, "\\x{%.4s}", rest);
+    } else if (letter == 'x') {
+        length = strspn(rest, "0123456789abcdefABCDEF");
+        length = length > 2 ? 2 : length;
+        wn_text_printf(&translation->out, "\\x{%.*s}", (int)length, length ? rest : "0");
+    } else {
+        return refuse(translation, "\\p without braces");
+    }
+    translation->at += length;
+    return WN_OK;
+}
+
+static wn_status translate_escape(struct translation *translation)
+{
+    char letter = translation->regex[++translation->at];
+
+    if (letter == '\0')
+        return refuse(translation, "a backslash at the end");
+    if ((letter == 'S' || letter == 'W') && translation->in_class)
+        return refuse(translation, "\\S or \\W inside a class");
+    translation->at++;
+    switch (letter) {
+    case 's':
+    case 'S':
+        put_class(translation, SPACE_CLASS, letter == 'S');
+        return WN_OK;
+    case 'w':
+    case 'W':
+        put_class(translation, WORD_CLASS, letter == 'W');
+        return WN_OK;
+    case 'd':
+        put(translation, "\\p{Nd}");
+        return WN_OK;
+    case 'D':
+        put(translation, "\\P{Nd}");
+        return WN_OK;
+    case 'v':
+        put(translation, "\\x{b}");
+        return WN_OK;
+    case 'p':
+    case 'P':
+    case 'x':
+    case 'u':
+        return copy_braced(translation, letter);
+    }
+    bool letter_or_digit = (letter >= '0' && letter <= '9') || ((letter | 0x20) >= 'a' && (letter | 0x20) <= 'z');
+    if (letter_or_digit && !strchr("nrtfaeAz", letter)) {
+        translation->at -= 2;
+        return refuse(translation, "an escape of that meaning");
+    }
+    wn_text_printf(&translation->out, "\\%c", letter);
+    return WN_OK;
+}
+
+/* After "(?": the groups both engines share, or flags, of which only i means the same. */
+static wn_status check_group(struct translation *translation)
+{
+    const char *rest = translation->regex + translation->at + 2;
+
+    if (strchr(":=!>", *rest) && *rest)
+        return WN_OK;
+    if (*rest == '<' && (rest[1] == '=' || rest[1] == '!'))
+        return WN_OK;
+    size_t flags = strspn(rest, "i-");
+    if (flags > 0 && (rest[flags] == ':' || rest[flags] == ')'))
+        return WN_OK;
+    return refuse(translation, "a group of that kind");
+}
+
+/* {n,m} followed by + is greedy repetition of the repetition in Oniguruma, and {n}? an optional one. */
+static wn_status copy_interval(struct translation *translation)
+{
+    const char *start = translation->regex + translation->at;
+    size_t digits = strspn(start + 1, "0123456789,");
+    bool closed = start[1 + digits] == '}';
+
+    if (digits == 0 || !closed || start[1] == ',')
+        return refuse(translation, "a brace that is no interval");
+    if (start[2 + digits] == '+' || (start[2 + digits] == '?' && !memchr(start, ',', digits + 1)))
+        return refuse(translation, "a quantifier behind an interval");
+    wn_text_append(&translation->out, start, digits + 2);
+    translation->at += digits + 2;
+    return WN_OK;
+}
+
+static wn_status translate_in_class(struct translation *translation)
+{
+    const char *rest = translation->regex + translation->at;
+
+    if (*rest == '[')
+        return refuse(translation, "a class inside a class");
+    if (rest[0] == '&' && rest[1] == '&')
+        return refuse(translation, "an intersection of classes");
+    wn_text_append(&translation->out, rest, 1);
+    translation->in_class = *rest != ']';
+    translation->at++;
+    return WN_OK;
+}
+
+static wn_status translate_outside(struct translation *translation)
+{
+    const char *rest = translation->regex + translation->at;
+
+    if (rest[0] == '(' && rest[1] == '?')
+        WN_TRY(check_group(translation));
+    if (rest[0] == '(' && rest[1] == '*')
+        return refuse(translation, "a verb");
+    if (*rest == '{')
+        return copy_interval(translation);
+    if (*rest == '[') {
+        size_t caret = rest[1] == '^';
+        if (rest[1 + caret] == ']')
+            return refuse(translation, "an empty class");
+        wn_text_append(&translation->out, rest, 1 + caret);
+        translation->in_class = true;
+        translation->at += 1 + caret;
+        return WN_OK;
+    }
+    wn_text_append(&translation->out, rest, 1);
+    translation->at++;
+    return WN_OK;
+}
+
+static wn_status translate(struct translation *translation)
+{
+    while (translation->regex[translation->at]) {
+        if (translation->regex[translation->at] == '\\')
+            WN_TRY(translate_escape(translation));
+        else if (translation->in_class)
+            WN_TRY(translate_in_class(translation));
+        else
+            WN_TRY(translate_outside(translation));
+    }
+    return WN_OK;
+}
+
+/*
+ * Compiled with UCP, ^ and $ at lines as in Oniguruma, for the JIT where there is one (a failure only costs time). The
+ * limits of PCRE2 are against hostile patterns; here they would only make a long run of letters fail.
+ */
+static wn_status compile(const char *where, const char *regex, const char *translated, struct tok_pattern *pattern)
+{
+    int error;
+    PCRE2_SIZE offset;
+    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+
+    pcre2_set_newline(context, PCRE2_NEWLINE_LF);
+    pcre2_code *code =
+        pcre2_compile((PCRE2_SPTR)translated, PCRE2_ZERO_TERMINATED,
+                      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset, context);
+    pcre2_compile_context_free(context);
+    if (!code) {
+        char message[256] = "";
+        pcre2_get_error_message(error, (PCRE2_UCHAR *)message, sizeof(message));
+        return wn_fail(WN_ERR_INPUT, "%s: the regular expression \"%s\" cannot be read: %s", where, regex, message);
+    }
+    pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
+    pcre2_match_context *limits = pcre2_match_context_create(NULL);
+    pcre2_set_match_limit(limits, UINT32_MAX);
+    pcre2_set_depth_limit(limits, UINT32_MAX);
+    pcre2_set_heap_limit(limits, UINT32_MAX);
+    pattern->code = code;
+    pattern->context = limits;
+    return WN_OK;
+}
+
+wn_status tok_pattern_regex(const char *where, const char *regex, struct tok_pattern *pattern)
+{
+    struct translation translation = {.where = where, .regex = regex};
+    wn_status status = translate(&translation);
+
+    if (status == WN_OK)
+        status = compile(where, regex, translation.out.data ? translation.out.data : "", pattern);
+    wn_text_release(&translation.out);
+    return status;
+}
+
+wn_status tok_pattern_literal(const char *where, const char *text, struct tok_pattern *pattern)
+{
+    if (!*text)
+        return wn_fail(WN_ERR_INPUT, "%s: expected a string that is not empty", where);
+    pattern->literal = wn_strdup(text);
+    pattern->literal_length = strlen(text);
+    return WN_OK;
+}
+
+void tok_pattern_release(struct tok_pattern *pattern)
+{
+    wn_free(pattern->literal);
+    pcre2_code_free(pattern->code);
+    pcre2_match_context_free(pattern->context);
+    memset(pattern, 0, sizeof(*pattern));
+}
+
+void tok_spans_release(struct tok_spans *spans)
+{
+    wn_free(spans->items);
+    memset(spans, 0, sizeof(*spans));
+}
+
+static void add_span(struct tok_spans *spans, size_t start, size_t end, bool match)
+{
+    if (spans->count == spans->capacity) {
+        spans->capacity = spans->capacity ? 2 * spans->capacity : 64;
+        spans->items = wn_resize(spans->items, spans->capacity, sizeof(struct tok_span));
+    }
+    spans->items[spans->count++] = (struct tok_span){start, end, match};
+}
+
+static void add_match(struct tok_spans *spans, size_t previous, size_t start, size_t end)
+{
+    if (previous != start)
+        add_span(spans, previous, start, false);
+    add_span(spans, start, end, true);
+}
+
+static void find_literal(const struct tok_pattern *pattern, const char *text, size_t length, struct tok_spans *spans)
+{
+    size_t previous = 0;
+
+    while (previous < length) {
+        const char *found = memmem(text + previous, length - previous, pattern->literal, pattern->literal_length);
+        if (!found)
+            break;
+        size_t start = (size_t)(found - text);
+        add_match(spans, previous, start, start + pattern->literal_length);
+        previous = start + pattern->literal_length;
+    }
+    if (previous < length)
+        add_span(spans, previous, length, false);
+}
+
+/* One search from `at`. The JIT's stack is small and fixed: where it does not do, the interpreter takes over. */
+static int search(const struct tok_pattern *pattern, const char *text, size_t length, size_t at, pcre2_match_data *data)
+{
+    int found = pcre2_match(pattern->code, (PCRE2_SPTR)text, length, at, PCRE2_NO_UTF_CHECK, data, pattern->context);
+
+    if (found == PCRE2_ERROR_JIT_STACKLIMIT)
+        found = pcre2_match(pattern->code, (PCRE2_SPTR)text, length, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data,
+                            pattern->context);
+    return found;
+}
+
+/* All matches from left to right; an empty one right behind the last match does not count. */
+static int find_regex(const struct tok_pattern *pattern, const char *text, size_t length, struct tok_spans *spans)
+{
+    pcre2_match_data *data = pcre2_match_data_create_from_pattern(pattern->code, NULL);
+    const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(data);
+    size_t at = 0, previous = 0;
+    bool any = false;
+    int found = PCRE2_ERROR_NOMATCH;
+
+    while (at <= length) {
+        found = search(pattern, text, length, at, data);
+        if (found < 0)
+            break;
+        if (ends[0] == ends[1] && any && ends[0] == previous) {
+            if (at >= length)
+                break;
+            tok_next_code(text, &at);
+            continue;
+        }
+        add_match(spans, previous, ends[0], ends[1]);
+        at = previous = ends[1];
+        any = true;
+    }
+    if (previous < length)
+        add_span(spans, previous, length, false);
+    pcre2_match_data_free(data);
+    return found < 0 && found != PCRE2_ERROR_NOMATCH ? found : 0;
+}
+
+wn_status tok_pattern_find(const struct tok_pattern *pattern, const char *text, size_t length, struct tok_spans *spans)
+{
+    spans->count = 0;
+    if (length == 0)
+        return WN_OK;
+    if (pattern->literal) {
+        find_literal(pattern, text, length, spans);
+        return WN_OK;
+    }
+    int error = find_regex(pattern, text, length, spans);
+    if (error == 0)
+        return WN_OK;
+    char message[256] = "";
+    pcre2_get_error_message(error, (PCRE2_UCHAR *)message, sizeof(message));
+    return wn_fail(WN_ERR_INPUT, "a regular expression of the tokenizer gave up on a text of %zu bytes: %s", length,
+                   message);
+}

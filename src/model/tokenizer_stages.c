@@ -1,0 +1,277 @@
+/*
+ * Normalizers and pre-tokenizers: each takes a text, or a list of pieces, and appends what it makes of it to another.
+ */
+#include "tokenizer_impl.h"
+
+void tok_pieces_add(struct tok_pieces *pieces, const char *bytes, size_t length, int32_t id, bool first)
+{
+    if (length == 0 && id < 0)
+        return;
+    if (pieces->count == pieces->capacity) {
+        pieces->capacity = pieces->capacity ? 2 * pieces->capacity : 64;
+        pieces->items = wn_resize(pieces->items, pieces->capacity, sizeof(struct tok_piece));
+    }
+    pieces->items[pieces->count++] =
+        (struct tok_piece){.start = pieces->text.length, .length = length, .id = id, .first = first};
+    wn_text_append(&pieces->text, bytes, length);
+}
+
+void tok_pieces_clear(struct tok_pieces *pieces)
+{
+    pieces->text.length = 0;
+    pieces->count = 0;
+}
+
+void tok_pieces_release(struct tok_pieces *pieces)
+{
+    wn_text_release(&pieces->text);
+    wn_free(pieces->items);
+    memset(pieces, 0, sizeof(*pieces));
+}
+
+/* ---- normalizers ---- */
+
+static wn_status replace(const struct tok_normalizer *step, const char *text, size_t length, struct wn_text *out)
+{
+    struct tok_spans spans = {0};
+    wn_status status = tok_pattern_find(&step->pattern, text, length, &spans);
+
+    for (int64_t i = 0; i < spans.count && status == WN_OK; i++) {
+        if (spans.items[i].match)
+            wn_text_append(out, step->text, strlen(step->text));
+        else
+            wn_text_append(out, text + spans.items[i].start, spans.items[i].end - spans.items[i].start);
+    }
+    tok_spans_release(&spans);
+    return status;
+}
+
+static void strip(const struct tok_normalizer *step, const char *text, size_t length, struct wn_text *out)
+{
+    size_t start = 0, end = 0;
+
+    while (step->strip_left && start < length) {
+        size_t at = start;
+        if (!tok_is_space(tok_next_code(text, &at)))
+            break;
+        start = at;
+    }
+    /* The end is behind the last character that is not whitespace. */
+    for (size_t at = start; at < length;)
+        if (!tok_is_space(tok_next_code(text, &at)) || !step->strip_right)
+            end = at;
+    if (start < end)
+        wn_text_append(out, text + start, end - start);
+}
+
+static wn_status normalize_step(const struct tok_normalizer *step, const char *text, size_t length, struct wn_text *out)
+{
+    switch (step->kind) {
+    case TOK_PREPEND:
+        if (length > 0)
+            wn_text_append(out, step->text, strlen(step->text));
+        wn_text_append(out, text, length);
+        return WN_OK;
+    case TOK_REPLACE:
+        return replace(step, text, length, out);
+    case TOK_NFC:
+    case TOK_NFD:
+        tok_canonical_form(text, length, step->kind == TOK_NFC, out);
+        return WN_OK;
+    case TOK_LOWERCASE:
+        tok_lower_case(text, length, out);
+        return WN_OK;
+    case TOK_STRIP:
+        strip(step, text, length, out);
+        return WN_OK;
+    }
+    WN_BUG("no such normalizer: %d", (int)step->kind);
+}
+
+wn_status tok_normalize(const struct wn_tokenizer *tokenizer, const char *text, size_t length, struct wn_text *out)
+{
+    struct wn_text now = {0}, next = {0};
+    wn_status status = WN_OK;
+
+    wn_text_append(&now, text, length);
+    for (int64_t i = 0; i < tokenizer->normalizer_count && status == WN_OK; i++) {
+        next.length = 0;
+        wn_text_append(&next, "", 0);
+        status = normalize_step(&tokenizer->normalizers[i], now.data, now.length, &next);
+        struct wn_text swap = now;
+        now = next;
+        next = swap;
+    }
+    if (status == WN_OK)
+        wn_text_append(out, now.data, now.length);
+    wn_text_release(&now);
+    wn_text_release(&next);
+    return status;
+}
+
+/* ---- pre-tokenizers ---- */
+
+/*
+ * Joins matches and gaps as SplitDelimiterBehavior of the reference does; the result replaces the spans. A span whose
+ * `match` is left true is dropped.
+ */
+static void apply_behavior(enum tok_behavior behavior, struct tok_spans *spans)
+{
+    int64_t kept = 0;
+    bool previous = false;
+
+    if (behavior == TOK_REMOVED)
+        return;
+    for (int64_t i = 0; i < spans->count; i++) {
+        struct tok_span span = spans->items[i];
+        bool joins = (behavior == TOK_CONTIGUOUS && span.match == previous) ||
+                     (behavior == TOK_MERGED_WITH_PREVIOUS && span.match && !previous);
+        previous = span.match;
+        if (joins && kept > 0)
+            spans->items[kept - 1].end = span.end;
+        else
+            spans->items[kept++] = (struct tok_span){span.start, span.end, false};
+    }
+    spans->count = kept;
+}
+
+/* The same from the right: a match joins the gap behind it. */
+static void merge_with_next(struct tok_spans *spans)
+{
+    int64_t kept = spans->count;
+    bool previous = false;
+
+    for (int64_t i = spans->count - 1; i >= 0; i--) {
+        struct tok_span span = spans->items[i];
+        bool joins = span.match && !previous && kept < spans->count;
+        previous = span.match;
+        if (joins)
+            spans->items[kept].start = span.start;
+        else
+            spans->items[--kept] = (struct tok_span){span.start, span.end, false};
+    }
+    memmove(spans->items, spans->items + kept, (size_t)(spans->count - kept) * sizeof(struct tok_span));
+    spans->count -= kept;
+}
+
+/* Cuts one text by the pattern of the step and adds its parts. */
+static wn_status add_parts(const struct tok_splitter *step, const char *text, size_t length, bool first,
+                           struct tok_spans *spans, struct tok_pieces *out)
+{
+    if (!step->split) {
+        tok_pieces_add(out, text, length, -1, first);
+        return WN_OK;
+    }
+    WN_TRY(tok_pattern_find(&step->pattern, text, length, spans));
+    for (int64_t i = 0; i < spans->count; i++)
+        spans->items[i].match ^= step->invert;
+    if (step->behavior == TOK_MERGED_WITH_NEXT)
+        merge_with_next(spans);
+    else
+        apply_behavior(step->behavior, spans);
+    for (int64_t i = 0; i < spans->count; i++) {
+        const struct tok_span *span = &spans->items[i];
+        if (!span->match)
+            tok_pieces_add(out, text + span->start, span->end - span->start, -1, first && span->start == 0);
+    }
+    return WN_OK;
+}
+
+/* Replaces the bytes of the pieces from `from` on by the code points that stand for them. */
+static void map_bytes(struct tok_pieces *pieces, int64_t from)
+{
+    struct wn_text mapped = {0};
+
+    if (from == pieces->count)
+        return;
+    size_t base = pieces->items[from].start;
+    for (int64_t i = from; i < pieces->count; i++) {
+        struct tok_piece *piece = &pieces->items[i];
+        size_t start = mapped.length;
+        for (size_t at = 0; at < piece->length; at++)
+            tok_append_code(&mapped, tok_byte_code((uint8_t)pieces->text.data[piece->start + at]));
+        piece->start = base + start;
+        piece->length = mapped.length - start;
+    }
+    pieces->text.length = base;
+    wn_text_append(&pieces->text, mapped.data, mapped.length);
+    wn_text_release(&mapped);
+}
+
+static wn_status split_byte_level(const struct tok_splitter *step, const char *text, size_t length, bool first,
+                                  struct tok_spans *spans, struct tok_pieces *out)
+{
+    struct wn_text prefixed = {0};
+    int64_t from = out->count;
+
+    if (step->add_prefix_space && text[0] != ' ') {
+        wn_text_append(&prefixed, " ", 1);
+        wn_text_append(&prefixed, text, length);
+        text = prefixed.data;
+        length = prefixed.length;
+    }
+    wn_status status = add_parts(step, text, length, first, spans, out);
+    wn_text_release(&prefixed);
+    if (status == WN_OK)
+        map_bytes(out, from);
+    return status;
+}
+
+static wn_status split_metaspace(const struct tok_splitter *step, const char *text, size_t length, bool first,
+                                 struct tok_spans *spans, struct tok_pieces *out)
+{
+    size_t width = strlen(step->replacement);
+    struct wn_text spaced = {0};
+    bool has_it = (length >= width && memcmp(text, step->replacement, width) == 0) || text[0] == ' ';
+
+    if (!has_it && (step->prepend == TOK_PREPEND_ALWAYS || (step->prepend == TOK_PREPEND_FIRST && first)))
+        wn_text_append(&spaced, step->replacement, width);
+    for (size_t at = 0; at < length;) {
+        const char *space = memchr(text + at, ' ', length - at);
+        size_t end = space ? (size_t)(space - text) : length;
+        wn_text_append(&spaced, text + at, end - at);
+        if (space)
+            wn_text_append(&spaced, step->replacement, width);
+        at = end + 1;
+    }
+    wn_status status = add_parts(step, spaced.data, spaced.length, first, spans, out);
+    wn_text_release(&spaced);
+    return status;
+}
+
+static wn_status split_step(const struct tok_splitter *step, const struct tok_pieces *in, struct tok_pieces *out)
+{
+    struct tok_spans spans = {0};
+    wn_status status = WN_OK;
+
+    for (int64_t i = 0; i < in->count && status == WN_OK; i++) {
+        const struct tok_piece *piece = &in->items[i];
+        const char *text = in->text.data + piece->start;
+        if (piece->id >= 0)
+            tok_pieces_add(out, text, piece->length, piece->id, piece->first);
+        else if (step->kind == TOK_BYTE_LEVEL)
+            status = split_byte_level(step, text, piece->length, piece->first, &spans, out);
+        else if (step->kind == TOK_METASPACE)
+            status = split_metaspace(step, text, piece->length, piece->first, &spans, out);
+        else
+            status = add_parts(step, text, piece->length, piece->first, &spans, out);
+    }
+    tok_spans_release(&spans);
+    return status;
+}
+
+wn_status tok_split(const struct wn_tokenizer *tokenizer, struct tok_pieces *pieces)
+{
+    struct tok_pieces next = {0};
+    wn_status status = WN_OK;
+
+    for (int64_t i = 0; i < tokenizer->splitter_count && status == WN_OK; i++) {
+        tok_pieces_clear(&next);
+        status = split_step(&tokenizer->splitters[i], pieces, &next);
+        struct tok_pieces swap = *pieces;
+        *pieces = next;
+        next = swap;
+    }
+    tok_pieces_release(&next);
+    return status;
+}
