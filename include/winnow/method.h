@@ -6,7 +6,7 @@
  * test walk the table. Add tests/method/test_NAME.c: parity with an independent oracle.
  *
  * W is [rows, columns] = [d_out, d_in], y = W x; bias and everything outside the block linears stay dense
- * (facts/methods.md 0.2). Not collective. The functions use OpenMP over whole rows; results do not depend on threads.
+ *. Not collective. The functions use OpenMP over whole rows; results do not depend on threads.
  */
 #ifndef WINNOW_METHOD_H
 #define WINNOW_METHOD_H
@@ -20,19 +20,19 @@ enum wn_method_kind { WN_IDENTITY, WN_PRUNER, WN_QUANTIZER };
 /* What a method wants to know of the inputs of a linear: flags. */
 enum wn_need { WN_NEED_NOTHING = 0, WN_NEED_INPUT_SQUARES = 1 };
 
-/* Statistics of the inputs of a linear over a calibration set (facts/methods.md 0.4). */
+/* Statistics of the inputs of a linear over a calibration set. */
 struct wn_input_stats {
-    int64_t tokens;            /* rows seen */
+    int64_t tokens; /* rows seen */
     int64_t sequences;
     int64_t width;
-    const double *squares;     /* [width] sum over tokens of x_j^2; NULL unless needed */
+    const double *squares; /* [width] sum over tokens of x_j^2; NULL unless needed */
 };
 
 /* One linear to compress. `keep` is the mask of an earlier stage (1 = kept), NULL when none: its zeros must stay 0. */
 struct wn_linear_task {
     const char *name;
     int64_t rows, columns;
-    const float *weight;                /* [rows, columns], the result of the stage before */
+    const float *weight;                /* [rows, columns], the result of the stage before; may be out->weight */
     const uint8_t *keep;                /* [rows, columns] or NULL */
     const struct wn_input_stats *stats; /* NULL when the method needs nothing */
     const struct wn_params *params;
@@ -45,16 +45,16 @@ struct wn_linear_task {
  */
 struct wn_compressed {
     int64_t rows, columns;
-    float *weight;      /* [rows, columns] fp32 */
-    uint8_t *keep;      /* [rows, columns] 1 = kept; valid when has_mask */
+    float *weight; /* [rows, columns] fp32 */
+    uint8_t *keep; /* [rows, columns] 1 = kept; valid when has_mask */
     bool has_mask;
-    int bits;           /* of a code; 0: not quantized */
-    int64_t group;      /* columns per grid; columns: per channel; 0: one grid for the tensor */
-    int64_t n_groups;   /* grids per row (1 for channel), 1 in all for the tensor */
-    uint8_t *codes;     /* [rows, columns] 0 .. 2^bits - 1; owned; NULL when not quantized */
-    float *scales;      /* [rows, n_groups], or [1]; owned */
-    float *zeros;       /* same shape: zero points; owned */
-    double zero_bits;   /* stored bits of a zero point: `bits` asymmetric, 0 symmetric */
+    int bits;         /* of a code; 0: not quantized */
+    int64_t group;    /* columns per grid; columns: per channel; 0: one grid for the tensor */
+    int64_t n_groups; /* grids per row (1 for channel), 1 in all for the tensor */
+    uint8_t *codes;   /* [rows, columns] 0 .. 2^bits - 1; owned; NULL when not quantized */
+    float *scales;    /* [rows, n_groups], or [1]; owned */
+    float *zeros;     /* same shape: zero points; owned */
+    double zero_bits; /* stored bits of a zero point: `bits` asymmetric, 0 symmetric */
 };
 
 void wn_compressed_init(struct wn_compressed *compressed, int64_t rows, int64_t columns, float *weight, uint8_t *keep);
@@ -89,29 +89,36 @@ struct wn_recipe {
 };
 
 unsigned wn_recipe_needs(const struct wn_recipe *recipe);
+/* N zeros of M columns made by the pruner of the recipe; 0 and 0 when unstructured or without one. */
+void wn_recipe_pattern(const struct wn_recipe *recipe, int64_t *n, int64_t *m);
+/* The rules of all stages about a shape, and their order: of two, a pruner comes first and a quantizer second. */
 wn_status wn_recipe_check_linear(const struct wn_recipe *recipe, const char *name, int64_t rows, int64_t columns);
 /*
  * Runs all stages on one linear. A weight that is not finite gives WN_ERR_NUMERIC naming the linear. Zeros made by a
- * pruner stay exactly 0 after a quantizer. `out` was initialised by the caller with its buffers.
+ * pruner stay exactly 0 after a quantizer. `out` was initialised by the caller with its buffers, which do not overlap
+ * `weight`. A stage that changes nothing (sparsity 0) is left out: it leaves no mask.
  */
 wn_status wn_recipe_compress(const struct wn_recipe *recipe, const char *name, const float *weight,
                              const struct wn_input_stats *stats, struct wn_compressed *out);
 
 /*
- * Stored bits per weight (facts/methods.md 4): without a quantizer 16 per kept weight, plus a mask of 1 bit per weight
+ * Stored bits per weight: without a quantizer 16 per kept weight, plus a mask of 1 bit per weight
  * when pruned unstructured (N:M: log2(binomial(M, kept)) / M per weight); quantized: `bits` per kept weight + (16 +
  * zero_bits) per grid, + the mask. `pattern_m` 0 for unstructured, else N zeros of M.
  */
 double wn_bits_per_weight(const struct wn_compressed *compressed, int64_t pattern_n, int64_t pattern_m);
 
-/* ---- the shared quantizer grid (facts/methods.md 0.6) ---- */
+/* ---- the shared quantizer grid ---- */
 
 struct wn_grid {
-    float scale, zero; /* w ~ scale * (code - zero) */
+    float scale, zero; /* w ~ scale * (code - zero); zero is an integer in 0 .. levels */
     int levels;        /* 2^bits - 1, the largest code */
 };
 
-/* GPTQ-family min/max grid over n values that always contains zero; symmetric: s = 2a/levels, z = (levels + 1) / 2. */
+/*
+ * GPTQ-family min/max grid over `count` values that always contains zero; symmetric: scale = 2a / levels with a the
+ * largest magnitude, zero = (levels + 1) / 2. Values that are all 0 give the range (-1, +1).
+ */
 struct wn_grid wn_grid_fit(const float *w, int64_t count, int bits, bool symmetric);
 /* clamp(round_half_even(w / scale) + zero, 0, levels) */
 int wn_grid_code(const struct wn_grid *grid, float w);
@@ -120,17 +127,17 @@ float wn_grid_value(const struct wn_grid *grid, int code);
 /* ---- statistics of a compressed linear ---- */
 
 /* One row of the table per statistic: name, unit, what it is. */
-#define WN_WEIGHT_STATISTICS(X)                                                                                       \
-    X(zeros, "1", "share of weights that are exactly zero")                                                           \
-    X(bits_per_weight, "bit", "stored bits per weight, masks, scales and zero points included")                       \
-    X(weight_error, "1", "||W - W'||_F / ||W||_F")                                                                    \
-    X(output_error, "1", "||X (W - W')^T||_F / ||X W^T||_F, X = dense inputs of the reference sample")                \
-    X(mask_overlap, "1", "share of the zeros that magnitude pruning of the same number per matrix would also choose") \
-    X(mean, "1", "mean of the compressed weights")                                                                    \
-    X(standard_deviation, "1", "standard deviation of the compressed weights (population)")                           \
-    X(skewness, "1", "third standardized moment of the compressed weights")                                           \
-    X(kurtosis, "1", "fourth standardized moment of the compressed weights (3 for a normal distribution)")            \
-    X(largest, "1", "largest magnitude among the compressed weights")                                                 \
+#define WN_WEIGHT_STATISTICS(X)                                                                                        \
+    X(zeros, "1", "share of weights that are exactly zero")                                                            \
+    X(bits_per_weight, "bit", "stored bits per weight, masks, scales and zero points included")                        \
+    X(weight_error, "1", "||W - W'||_F / ||W||_F")                                                                     \
+    X(output_error, "1", "||X (W - W')^T||_F / ||X W^T||_F, X = dense inputs of the reference sample")                 \
+    X(mask_overlap, "1", "share of the zeros that magnitude pruning of the same number per matrix would also choose")  \
+    X(mean, "1", "mean of the compressed weights")                                                                     \
+    X(standard_deviation, "1", "standard deviation of the compressed weights (population)")                            \
+    X(skewness, "1", "third standardized moment of the compressed weights")                                            \
+    X(kurtosis, "1", "fourth standardized moment of the compressed weights (3 for a normal distribution)")             \
+    X(largest, "1", "largest magnitude among the compressed weights")                                                  \
     X(outlier_share, "1", "share of compressed weights farther than 6 standard deviations from the mean")
 
 struct wn_weight_statistics {

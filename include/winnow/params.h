@@ -16,11 +16,14 @@ enum wn_type { WN_BOOL, WN_INTEGER, WN_NUMBER, WN_STRING };
 struct wn_parameter {
     const char *name;
     enum wn_type type;
-    const char *standard;  /* default as JSON text ("0.01", "true", "\"channel\""); NULL: no default, `required` decides */
+    /* Default as JSON text ("0.01", "true", "\"channel\""); NULL: no default, `required` decides. */
+    const char *standard;
     bool required;
-    double low, high;      /* range of numbers; [low, high], or [low, high) when open_end */
+    /* Range of numbers: [low, high], or [low, high) when open_end; any when low == high; high may be INFINITY. */
+    double low, high;
     bool open_end;
-    const char *words;     /* WN_STRING: allowed words "a|b|c", NULL: any; numbers: words accepted besides numbers */
+    /* WN_STRING: allowed words "a|b|c", NULL: any; numbers: words accepted besides numbers. */
+    const char *words;
     const char *unit, *help;
 };
 

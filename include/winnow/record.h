@@ -22,16 +22,16 @@ struct wn_dim {
 #define WN_MAX_FIELD_DIMS 4
 
 struct wn_field {
-    char path[192];                 /* "/scores/wikitext2/perplexity" */
+    char path[192]; /* "/scores/wikitext2/perplexity" */
     enum wn_field_type type;
-    int64_t text_bytes;             /* WN_FIELD_TEXT: bytes of a fixed-length string */
-    int n_dims;                     /* without the point axis */
-    int dims[WN_MAX_FIELD_DIMS];    /* indices into schema->dims */
-    char unit[32];                  /* "1" for plain numbers, "nat", "bit", "s", "byte" */
-    char description[160];          /* long_name */
-    bool result;                    /* part of the checksum and the digest; false for times, hosts, memory */
-    int64_t elements;               /* per point */
-    int64_t bytes;                  /* per point */
+    int64_t text_bytes;          /* WN_FIELD_TEXT: bytes of a fixed-length string */
+    int n_dims;                  /* without the point axis */
+    int dims[WN_MAX_FIELD_DIMS]; /* indices into schema->dims */
+    char unit[32];               /* "1" for plain numbers, "nat", "bit", "s", "byte" */
+    char description[160];       /* long_name */
+    bool result;                 /* part of the checksum and the digest; false for times, hosts, memory */
+    int64_t elements;            /* per point */
+    int64_t bytes;               /* per point */
 };
 
 struct wn_schema {
@@ -69,6 +69,7 @@ float *wn_record_f32(struct wn_record *record, int field);
 int64_t *wn_record_i64(struct wn_record *record, int field);
 int32_t *wn_record_i32(struct wn_record *record, int field);
 uint8_t *wn_record_u8(struct wn_record *record, int field);
-void wn_record_set_text(struct wn_record *record, int field, const char *text); /* cut at a code point to fit */
+/* Cut at a code point to fit in text_bytes - 1, and filled up with NUL: always terminated. */
+void wn_record_set_text(struct wn_record *record, int field, const char *text);
 
 #endif

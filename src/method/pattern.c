@@ -1,0 +1,86 @@
+/* Parameters that all pruners share. */
+#include "pattern.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Digits without a leading zero, so that equal patterns are equal texts. */
+static bool parse_count(const char **text, int *number)
+{
+    char *end;
+
+    if (!isdigit((unsigned char)**text) || **text == '0')
+        return false;
+    long value = strtol(*text, &end, 10);
+    *text = end;
+    *number = value > WN_LARGEST_RUN ? WN_LARGEST_RUN + 1 : (int)value;
+    return true;
+}
+
+wn_status wn_pattern_parse(const char *text, struct wn_pattern *pattern)
+{
+    const char *at = text;
+
+    *pattern = (struct wn_pattern){0, 0};
+    if (!strcmp(text, "unstructured"))
+        return WN_OK;
+    if (parse_count(&at, &pattern->n) && *at++ == ':' && parse_count(&at, &pattern->m) && !*at &&
+        pattern->n < pattern->m && pattern->m <= WN_LARGEST_RUN)
+        return WN_OK;
+    *pattern = (struct wn_pattern){0, 0};
+    return wn_fail(WN_ERR_INPUT,
+                   "key \"pattern\": expected \"unstructured\" or \"N:M\" (N zeros in every run of M columns, "
+                   "1 <= N < M <= %d), got \"%s\"",
+                   WN_LARGEST_RUN, text);
+}
+
+struct wn_pattern wn_pattern_of(const struct wn_params *params)
+{
+    struct wn_pattern pattern;
+
+    if (wn_pattern_parse(wn_params_text(params, "pattern"), &pattern) != WN_OK)
+        WN_BUG("the pattern was not checked: %s", wn_error_message());
+    return pattern;
+}
+
+/* An N:M pattern fixes the sparsity; one that is given too must agree (0.333 for 1:3 does). */
+wn_status wn_pruner_check(struct wn_params *params)
+{
+    const struct wn_value *sparsity = wn_params_find(params, "sparsity");
+    struct wn_pattern pattern;
+
+    WN_TRY(wn_pattern_parse(wn_params_text(params, "pattern"), &pattern));
+    if (!pattern.m && !sparsity->set)
+        return wn_fail(WN_ERR_INPUT, "key \"sparsity\" is missing: expected a number in [0, 1), or an N:M \"pattern\"");
+    if (!pattern.m)
+        return WN_OK;
+    double share = (double)pattern.n / pattern.m;
+    if (sparsity->given && !(fabs(sparsity->number - share) < 1e-3))
+        return wn_fail(WN_ERR_INPUT, "key \"sparsity\": pattern \"%d:%d\" has sparsity %.6g, got %s; leave one out",
+                       pattern.n, pattern.m, share, sparsity->text);
+    wn_params_derive(params, "sparsity", share);
+    return WN_OK;
+}
+
+wn_status wn_pruner_check_linear(const struct wn_params *params, const char *name, int64_t rows, int64_t columns)
+{
+    struct wn_pattern pattern = wn_pattern_of(params);
+
+    (void)rows;
+    if (pattern.m && columns % pattern.m)
+        return wn_fail(WN_ERR_INPUT, "%s: key \"pattern\": %lld columns are not a multiple of %d (pattern %d:%d)", name,
+                       (long long)columns, pattern.m, pattern.n, pattern.m);
+    return WN_OK;
+}
+
+bool wn_pruner_is_identity(const struct wn_params *params)
+{
+    return wn_params_number(params, "sparsity") == 0;
+}
+
+int64_t wn_pruner_quota(const struct wn_params *params, int64_t count)
+{
+    return (int64_t)((double)count * wn_params_number(params, "sparsity"));
+}

@@ -1,0 +1,41 @@
+/* pattern.h: what all pruners share: the parameters "sparsity" and "pattern", and the rules that join them. */
+#ifndef WINNOW_PATTERN_H
+#define WINNOW_PATTERN_H
+
+#include <winnow/method.h>
+
+enum { WN_LARGEST_RUN = 64 };
+
+/* n zeros in every aligned run of m columns; both 0: unstructured. */
+struct wn_pattern {
+    int n, m;
+};
+
+/* The rows every pruner's parameter table starts with. */
+#define WN_PRUNER_PARAMETERS                                                                                           \
+    {.name = "sparsity",                                                                                               \
+     .type = WN_NUMBER,                                                                                                \
+     .low = 0,                                                                                                         \
+     .high = 1,                                                                                                        \
+     .open_end = true,                                                                                                 \
+     .unit = "1",                                                                                                      \
+     .help = "share of zeros; follows from an N:M pattern"},                                                           \
+    {                                                                                                                  \
+        .name = "pattern", .type = WN_STRING, .standard = "\"unstructured\"",                                          \
+        .help = "\"unstructured\", or \"N:M\": N zeros in every run of M columns"                                      \
+    }
+
+/* "unstructured" or "N:M" with 1 <= N < M <= 64; an error names the key "pattern". */
+wn_status wn_pattern_parse(const char *text, struct wn_pattern *pattern);
+/* The pattern of checked parameters. */
+struct wn_pattern wn_pattern_of(const struct wn_params *params);
+
+/* The functions of struct wn_method with these names. */
+wn_status wn_pruner_check(struct wn_params *params);
+wn_status wn_pruner_check_linear(const struct wn_params *params, const char *name, int64_t rows, int64_t columns);
+bool wn_pruner_is_identity(const struct wn_params *params);
+
+/* int(count * sparsity), as the published codes truncate it. */
+int64_t wn_pruner_quota(const struct wn_params *params, int64_t count);
+
+#endif

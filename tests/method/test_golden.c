@@ -1,0 +1,110 @@
+/* Methods against golden.safetensors, which make_golden.py computed with code of its own. */
+#include "recipes.h"
+
+/* The file in memory: 8 bytes length of the header, the header (JSON), the data. */
+struct golden {
+    char *bytes;
+    cJSON *header;
+    const char *data;
+};
+
+static bool golden_open(struct golden *golden)
+{
+    char *path = test_path("tests/method/golden.safetensors");
+    FILE *file = fopen(path, "rb");
+    uint64_t length;
+    struct wn_text text = {0};
+    char part[4096];
+
+    wn_free(path);
+    if (!file)
+        return false;
+    for (size_t got; (got = fread(part, 1, sizeof part, file)) > 0;)
+        wn_text_append(&text, part, got);
+    fclose(file);
+    golden->bytes = text.data;
+    memcpy(&length, text.data, sizeof length);
+    golden->header = cJSON_ParseWithLength(text.data + 8, (size_t)length);
+    golden->data = text.data + 8 + length;
+    return golden->header != NULL;
+}
+
+/* Copies a tensor of the data type given; the shape is returned. */
+static void golden_tensor(const struct golden *golden, const char *name, const char *type, int64_t shape[2], void *out,
+                          size_t size)
+{
+    const cJSON *tensor = cJSON_GetObjectItem(golden->header, name);
+    const cJSON *axes = cJSON_GetObjectItem(tensor, "shape"), *offsets = cJSON_GetObjectItem(tensor, "data_offsets");
+    int64_t first = (int64_t)cJSON_GetArrayItem(offsets, 0)->valuedouble;
+    int64_t end = (int64_t)cJSON_GetArrayItem(offsets, 1)->valuedouble;
+
+    CHECK_TEXT(cJSON_GetObjectItem(tensor, "dtype")->valuestring, type);
+    for (int d = 0; d < cJSON_GetArraySize(axes) && d < 2; d++)
+        shape[d] = (int64_t)cJSON_GetArrayItem(axes, d)->valuedouble;
+    if (out) {
+        CHECK((size_t)(end - first) == size);
+        memcpy(out, golden->data + first, (size_t)(end - first) < size ? (size_t)(end - first) : size);
+    }
+}
+
+static void load_problem(const struct golden *golden, const char *name, int64_t sequences, struct problem *problem)
+{
+    char *weight = wn_format("%s.weight", name), *squares = wn_format("%s.squares", name);
+    int64_t shape[2] = {0}, width[2] = {0};
+
+    golden_tensor(golden, weight, "F32", shape, NULL, 0);
+    problem_init(problem, shape[0], shape[1], 1, 0);
+    golden_tensor(golden, weight, "F32", shape, problem->weight, (size_t)(shape[0] * shape[1]) * sizeof(float));
+    golden_tensor(golden, squares, "F64", width, problem->squares, (size_t)shape[1] * sizeof(double));
+    problem->stats.sequences = sequences;
+    wn_free(squares);
+    wn_free(weight);
+}
+
+/* Masks equal, kept weights of a pruner bit for bit, values of a quantizer within 1e-6 of the largest. */
+static void check_case(const struct golden *golden, const cJSON *one, int64_t sequences)
+{
+    struct problem problem;
+    struct wn_recipe recipe = {0};
+    const cJSON *stage;
+    int64_t shape[2] = {0}, wrong = 0;
+
+    load_problem(golden, cJSON_GetObjectItem(one, "problem")->valuestring, sequences, &problem);
+    const int64_t count = problem.rows * problem.columns;
+    float *expected = wn_alloc(count, sizeof *expected);
+    golden_tensor(golden, cJSON_GetObjectItem(one, "expected")->valuestring, "F32", shape, expected,
+                  (size_t)count * sizeof *expected);
+    cJSON_ArrayForEach (stage, cJSON_GetObjectItem(one, "stages"))
+        CHECK_OK(add_stage_json(&recipe, cJSON_GetObjectItem(stage, "method")->valuestring, stage));
+    CHECK_OK(problem_run(&problem, &recipe));
+    for (int64_t i = 0; i < count; i++) {
+        bool same = fabsf(problem.result[i] - expected[i]) <= 1e-6f * fabsf(expected[i]);
+        wrong += !same || (!problem.out.bits && problem.result[i] != expected[i]);
+    }
+    if (wrong) {
+        char *text = cJSON_PrintUnformatted(one);
+        fprintf(stderr, "%lld of %lld weights differ: %s\n", (long long)wrong, (long long)count, text);
+        cJSON_free(text);
+        test_failures++;
+    }
+    wn_free(expected);
+    problem_release(&problem);
+}
+
+int main(void)
+{
+    struct golden golden = {0};
+
+    CHECK(golden_open(&golden));
+    const cJSON *metadata = cJSON_GetObjectItem(golden.header, "__metadata__"), *one;
+    cJSON *cases = cJSON_Parse(cJSON_GetObjectItem(metadata, "cases")->valuestring);
+    int64_t sequences = atoll(cJSON_GetObjectItem(metadata, "sequences")->valuestring);
+
+    CHECK(cJSON_GetArraySize(cases) > 50);
+    cJSON_ArrayForEach (one, cases)
+        check_case(&golden, one, sequences);
+    cJSON_Delete(cases);
+    cJSON_Delete(golden.header);
+    wn_free(golden.bytes);
+    return test_finish();
+}

@@ -1,0 +1,201 @@
+/* Round to nearest: the grid against a plain version, error bounds, idempotence, groups, degenerate ranges, zeros. */
+#include "recipes.h"
+
+/* The definition, with the rounding of the C library (half to even). */
+static float value_ref(const struct wn_grid *grid, float w)
+{
+    float code = fminf(fmaxf(rintf(w / grid->scale) + grid->zero, 0), (float)grid->levels);
+
+    return grid->scale * (code - grid->zero);
+}
+
+static void check_grid(void)
+{
+    for (int bits = 2; bits <= 8; bits++)
+        for (int symmetric = 0; symmetric <= 1; symmetric++) {
+            float w[37];
+            for (int i = 0; i < 37; i++)
+                w[i] = (float)(wn_random_uniform(1, (uint64_t)bits, (uint64_t)i) - 0.3);
+            struct wn_grid grid = wn_grid_fit(w, 37, bits, symmetric);
+            CHECK(grid.levels == (1 << bits) - 1);
+            CHECK(grid.zero >= 0 && grid.zero <= (float)grid.levels && grid.zero == rintf(grid.zero));
+            CHECK(wn_grid_value(&grid, wn_grid_code(&grid, 0.0f)) == 0.0f);
+            for (int i = 0; i < 37; i++) {
+                int code = wn_grid_code(&grid, w[i]);
+                CHECK(code >= 0 && code <= grid.levels);
+                CHECK(wn_grid_value(&grid, code) == value_ref(&grid, w[i]));
+                if (!symmetric) /* the smallest or largest may lie up to half a step of the zero point outside */
+                    CHECK(fabsf(w[i] - wn_grid_value(&grid, code)) <= grid.scale * 1.0001f);
+            }
+            CHECK(wn_grid_code(&grid, 1e30f) == grid.levels);
+            CHECK(wn_grid_code(&grid, -1e30f) == 0);
+        }
+}
+
+static void check_ties_and_limits(void)
+{
+    const struct wn_grid grid = {.scale = 1, .zero = 8, .levels = 15};
+    static const float from[] = {0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f, 6.5f, 7.5f, -8.5f, 0.49999997f};
+    static const int to[] = {8, 10, 10, 8, 6, 6, 14, 15, 0, 8};
+
+    for (size_t i = 0; i < sizeof to / sizeof *to; i++)
+        CHECK(wn_grid_code(&grid, from[i]) == to[i]);
+}
+
+static void check_symmetric(void)
+{
+    static const float positive[] = {0.0f, 0.2f, 0.7f};
+    struct wn_grid grid = wn_grid_fit(positive, 3, 4, true);
+
+    CHECK_NEAR(grid.scale, 2 * 0.7 / 15, 1e-8); /* not a / 15 though no weight is negative */
+    CHECK(grid.zero == 8);
+}
+
+static void check_degenerate(void)
+{
+    static const float zeros[4] = {0, -0.0f, 0, 0}, tiny[2] = {1e-45f, 0}, constant[3] = {0.3f, 0.3f, 0.3f};
+    struct wn_grid grid = wn_grid_fit(zeros, 4, 3, false);
+
+    CHECK_NEAR(grid.scale, 2.0 / 7, 1e-7);
+    CHECK(wn_grid_value(&grid, wn_grid_code(&grid, 0)) == 0);
+    grid = wn_grid_fit(tiny, 2, 8, true);
+    CHECK(isfinite(grid.scale) && grid.scale > 0);
+    CHECK(wn_grid_value(&grid, wn_grid_code(&grid, tiny[0])) == 0);
+    grid = wn_grid_fit(constant, 3, 2, false); /* 0 .. 0.3: both ends are on the grid */
+    CHECK_NEAR(wn_grid_value(&grid, wn_grid_code(&grid, 0.3f)), 0.3, 1e-7);
+}
+
+/* Values come from codes; |w - q| <= s/2 but for the clipped end and the rounding of the zero point; twice is once. */
+static void check_result(int64_t rows, int64_t columns, const char *settings)
+{
+    struct problem problem;
+
+    problem_init(&problem, rows, columns, (uint64_t)columns, 0);
+    CHECK_OK(problem_run_one(&problem, "rtn", settings));
+    const struct wn_compressed *out = &problem.out;
+    CHECK(!out->has_mask && out->codes && out->bits >= 2);
+    for (int64_t i = 0; i < rows * columns; i++) {
+        int64_t index = out->group ? i / columns * out->n_groups + i % columns / out->group : 0;
+        struct wn_grid grid = {out->scales[index], out->zeros[index], (1 << out->bits) - 1};
+        CHECK(out->codes[i] <= grid.levels);
+        CHECK(out->weight[i] == wn_grid_value(&grid, out->codes[i]));
+        CHECK(fabsf(out->weight[i] - problem.weight[i]) <= grid.scale * 1.0001f);
+        if (out->codes[i] > 0 && out->codes[i] < grid.levels)
+            CHECK(fabsf(out->weight[i] - problem.weight[i]) <= grid.scale * 0.50001f);
+    }
+    problem_release(&problem);
+}
+
+/* A grid whose ends are used maps its own values to themselves. */
+static void check_idempotent(void)
+{
+    struct problem problem;
+
+    problem_init(&problem, 6, 256, 2, 0);
+    CHECK_OK(problem_run_one(&problem, "rtn", "{\"bits\": 3, \"group\": 32}"));
+    memcpy(problem.weight, problem.result, 6 * 256 * sizeof(float));
+    CHECK_OK(problem_run_one(&problem, "rtn", "{\"bits\": 3, \"group\": 32}"));
+    for (int64_t i = 0; i < 6 * 256; i++)
+        CHECK_NEAR(problem.result[i], problem.weight[i], 1e-6);
+    problem_release(&problem);
+}
+
+static void check_same(struct problem *problem, const char *first, const char *second)
+{
+    const size_t bytes = (size_t)(problem->rows * problem->columns) * sizeof(float);
+    float *result = wn_alloc(1, bytes);
+
+    CHECK_OK(problem_run_one(problem, "rtn", first));
+    memcpy(result, problem->result, bytes);
+    CHECK_OK(problem_run_one(problem, "rtn", second));
+    CHECK(!memcmp(result, problem->result, bytes));
+    wn_free(result);
+}
+
+static void check_groups(void)
+{
+    struct problem problem, row;
+    struct wn_recipe recipe = {0};
+
+    problem_init(&problem, 5, 96, 3, 0);
+    problem_init(&row, 1, 96, 4, 0);
+    check_same(&problem, "{\"bits\": 4, \"group\": 96}", "{\"bits\": 4, \"group\": \"channel\"}");
+    check_same(&row, "{\"bits\": 4, \"group\": \"tensor\"}", "{\"bits\": 4}");
+    CHECK_OK(add_stage(&recipe, "rtn", "{\"bits\": 4, \"group\": 128}"));
+    CHECK_OK(wn_recipe_check_linear(&recipe, "a.b", 5, 256));
+    CHECK(wn_recipe_check_linear(&recipe, "a.b", 5, 300) == WN_ERR_INPUT);
+    CHECK_MESSAGE("a.b");
+    CHECK_MESSAGE("\"group\"");
+    CHECK(problem_run(&problem, &recipe) == WN_ERR_INPUT);
+    problem_release(&row);
+    problem_release(&problem);
+}
+
+/* More bits or smaller groups: less error. */
+static void check_error_falls(void)
+{
+    static const char *const finer[] = {"{\"bits\": 2}", "{\"bits\": 3}", "{\"bits\": 4}",
+                                        "{\"bits\": 4, \"group\": 16}", "{\"bits\": 8, \"group\": 16}"};
+    struct problem problem;
+    double before = INFINITY;
+
+    problem_init(&problem, 16, 128, 5, 0);
+    for (size_t i = 0; i < sizeof finer / sizeof *finer; i++) {
+        struct wn_weight_statistics statistics;
+        CHECK_OK(problem_run_one(&problem, "rtn", finer[i]));
+        wn_weight_statistics_compute(problem.weight, problem.result, 16, 128, &statistics);
+        CHECK(statistics.weight_error < before);
+        before = statistics.weight_error;
+    }
+    CHECK(before < 0.006); /* range 3.5 deviations: 3.5 / 255 / sqrt(12) */
+    problem_release(&problem);
+}
+
+static void check_refusals(void)
+{
+    static const char *const wrong[][2] = {
+        {"{}", "\"bits\""},
+        {"{\"bits\": 1}", "[2, 8]"},
+        {"{\"bits\": 4.5}", "an integer"},
+        {"{\"bits\": 9}", "[2, 8]"},
+        {"{\"bits\": 4, \"group\": 0}", "\"group\""},
+        {"{\"bits\": 4, \"group\": \"row\"}", "\"tensor\", \"channel\""},
+        {"{\"bits\": 4, \"symmetric\": 1}", "true or false"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct wn_recipe recipe = {0};
+        CHECK(add_stage(&recipe, "rtn", wrong[i][0]) == WN_ERR_INPUT);
+        CHECK_MESSAGE(wrong[i][1]);
+    }
+}
+
+static void check_overflow(void)
+{
+    struct problem problem;
+
+    problem_init(&problem, 2, 8, 6, 0);
+    problem.weight[3] = 3e38f;
+    problem.weight[4] = -3e38f;
+    CHECK(problem_run_one(&problem, "rtn", "{\"bits\": 4}") == WN_ERR_NUMERIC);
+    CHECK_MESSAGE("block.linear");
+    problem_release(&problem);
+}
+
+int main(void)
+{
+    check_grid();
+    check_ties_and_limits();
+    check_symmetric();
+    check_degenerate();
+    check_result(9, 77, "{\"bits\": 4}");
+    check_result(1, 300, "{\"bits\": 2, \"group\": 50}");
+    check_result(12, 130, "{\"bits\": 8, \"group\": \"tensor\"}");
+    check_result(4, 64, "{\"bits\": 3, \"group\": 1}");
+    check_result(4, 64, "{\"bits\": 5, \"group\": 16, \"symmetric\": true}");
+    check_idempotent();
+    check_groups();
+    check_error_falls();
+    check_refusals();
+    check_overflow();
+    return test_finish();
+}
