@@ -7,11 +7,12 @@
  *
  * To add a kind: src/eval/NAME.c with `const struct wn_eval wn_eval_NAME` and the row WN_EVAL(NAME) in eval_list.h.
  *
- * Not collective. OpenMP inside; results do not depend on threads. Protocols: facts/evaluation.md 1 and 3.
+ * Not collective. OpenMP inside; results do not depend on threads.
  */
 #ifndef WINNOW_EVAL_H
 #define WINNOW_EVAL_H
 
+#include <winnow/data.h>
 #include <winnow/io.h>
 #include <winnow/model.h>
 #include <winnow/params.h>
@@ -20,47 +21,75 @@
 struct cJSON;
 struct wn_eval;
 
-/* One named evaluation, e.g. perplexity of "wikitext2" or the task "facts". */
+/* Summaries over the targets of a set with divergence: fields /scores/<set>/kl_mean ... in this order. Standard errors
+ * are clustered by sequence (window): sqrt(G/(G-1) sum_g r_g^2) / n, r_g the sum of (value - mean) in sequence g.
+ * Percentiles interpolate linearly at q (n-1) of the sorted values. */
+#define WN_SUMMARY_LIST(X)                                                                                             \
+    X(kl_mean)                                                                                                         \
+    X(kl_stderr)                                                                                                       \
+    X(kl_median)                                                                                                       \
+    X(kl_p90)                                                                                                          \
+    X(kl_p99)                                                                                                          \
+    X(kl_max)                                                                                                          \
+    X(js_mean)                                                                                                         \
+    X(js_stderr)                                                                                                       \
+    X(js_median)                                                                                                       \
+    X(js_p90)                                                                                                          \
+    X(js_p99)                                                                                                          \
+    X(js_max)                                                                                                          \
+    X(top1_agreement)                                                                                                  \
+    X(top1_stderr)
+
+enum wn_summary {
+#define X(name) WN_SUMMARY_##name,
+    WN_SUMMARY_LIST(X)
+#undef X
+        WN_SUMMARIES
+};
+
+/* One named evaluation, e.g. perplexity of "wikitext2" or the task "facts". Names are unique over all kinds: they are
+ * part of field paths and axis names. */
 struct wn_eval_set {
     char name[64];
     const struct wn_eval *kind;
     struct wn_sequences sequences; /* cut into chunks */
     int64_t n_targets;
-    int64_t *target_row;           /* [n_targets] packed row whose logits are read; not falling; owned */
-    int32_t *target_id;            /* [n_targets] the token that came next; owned */
-    bool divergence;               /* KL, JS, top-1 against the dense model wanted per target */
-    int64_t top;                   /* top-k logits wanted: k, 0 for none */
-    int64_t logit_targets;         /* of the first this many targets */
+    int64_t *target_row;   /* [n_targets] packed row whose logits are read; not falling, repeats allowed; owned */
+    int32_t *target_id;    /* [n_targets] the token that came next; owned */
+    bool divergence;       /* KL, JS, top-1 against the dense model wanted per target */
+    int64_t top;           /* top-k logits wanted: k, 0 for none; at most the vocabulary */
+    int64_t logit_targets; /* of the first this many targets (cut to n_targets by wn_eval_fields) */
     char token_hash[WN_HASH_HEX], file_hash[WN_HASH_HEX];
-    char *path;                    /* owned */
-    char *protocol;                /* one line of text stored beside the numbers; owned */
-    void *state;                   /* the kind's own; released by kind->release */
+    char *path;     /* owned */
+    char *protocol; /* one line of text stored beside the numbers; owned */
+    void *state;    /* the kind's own; released by kind->release */
     /* schema fields of the core, set by wn_eval_fields; -1 when absent */
     int field_loss, field_kl, field_js, field_top1;
     int field_top_ids, field_top_values, field_log_sum_exp, field_target_logit;
-    int field_mean[8];
+    int field_summary[WN_SUMMARIES];
 };
 
 /* Per-target results of the core. Arrays of n_targets (NULL when not wanted); top arrays [logit_targets, top]. */
 struct wn_target_scores {
-    double *loss;       /* -ln p(target) */
-    uint8_t *greedy;    /* 1 when the target is the argmax (lowest id among equals) */
-    double *kl, *js;    /* against the dense model, nats */
-    uint8_t *top1;      /* 1 when both argmax agree */
+    double *loss;    /* -ln p(target) */
+    uint8_t *greedy; /* 1 when the target is the argmax (lowest id among equals) */
+    double *kl, *js; /* against the dense model, nats */
+    uint8_t *top1;   /* 1 when both argmax agree */
     int32_t *top_ids;
     float *top_values;
-    double *log_sum_exp;
-    float *target_logit; /* [logit_targets] both */
+    double *log_sum_exp; /* [logit_targets] */
+    float *target_logit; /* [logit_targets] */
 };
 
 struct wn_eval {
-    const char *name, *help;    /* "perplexity", "multiple_choice" */
-    const char *section;        /* key below "evaluate" in the sweep file: "perplexity", "tasks" */
+    const char *name, *help; /* "perplexity", "multiple_choice" */
+    const char *section;     /* key below "evaluate" in the sweep file: "perplexity", "tasks" */
     const struct wn_parameter *parameters;
     int n_parameters;
     /* Everything that can be checked without a model, lines with file, key or line number into `problems`. */
     void (*check)(const char *directory, const char *name, const struct cJSON *json, struct wn_problems *problems);
-    /* Fills sequences, targets, hashes, protocol and state. */
+    /* Fills name, kind, sequences, targets, hashes, protocol and state of an initialised set; on an error the caller
+     * releases it. divergence, top and logit_targets are set afterwards by the caller. */
     wn_status (*prepare)(const char *directory, const char *name, const struct cJSON *json,
                          const struct wn_model *model, struct wn_eval_set *set);
     /* Registers the fields of the set; ids kept in state. */
@@ -72,6 +101,11 @@ struct wn_eval {
 
 const struct wn_eval *const *wn_eval_table(int64_t *count);
 const struct wn_eval *wn_eval_find(const char *name);
+
+/* The name of a task given by its file: "tasks/arc_easy.jsonl" or {"requests": "tasks/arc_easy.jsonl"} is "arc_easy"; a
+ * key "name" of the object decides where there is one. False (and an empty name) when there is nothing to name it by.
+ */
+bool wn_eval_task_name(const struct cJSON *json, char name[64]);
 
 void wn_eval_set_init(struct wn_eval_set *set);
 void wn_eval_set_release(struct wn_eval_set *set);
@@ -86,9 +120,9 @@ int64_t wn_target_scores_bytes(const struct wn_eval_set *set);
 /*
  * The core: final hidden states of one chunk to numbers of its targets.
  *   hidden        [rows of the chunk, hidden_size], output of the last block, before the final norm
- *   dense_states  [targets of the chunk, hidden_size], final-normed states of the dense model at these targets; NULL for
- *                 a set without divergence
- * Logit rows are computed in head tiles of a fixed number of targets (a function of the vocabulary size only).
+ *   dense_states  [targets of the chunk, hidden_size], final-normed states of the dense model at these targets; NULL
+ * for a set without divergence Logit rows are computed in head tiles of a fixed number of targets (a function of the
+ * vocabulary size only).
  */
 void wn_eval_score_chunk(const struct wn_model *model, const struct wn_eval_set *set, int64_t chunk,
                          const float *hidden, const float *dense_states, struct wn_target_scores *scores);

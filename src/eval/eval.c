@@ -1,0 +1,475 @@
+/* The table of kinds, and the core: final hidden states to numbers per target, numbers to fields. */
+#include "protocol.h"
+
+#include <winnow/nn.h>
+
+#include <cjson/cJSON.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- table ---- */
+
+#define WN_EVAL(name) extern const struct wn_eval wn_eval_##name;
+#include "eval_list.h"
+#undef WN_EVAL
+
+static const struct wn_eval *const table[] = {
+#define WN_EVAL(name) &wn_eval_##name,
+#include "eval_list.h"
+#undef WN_EVAL
+};
+
+enum { KINDS = sizeof table / sizeof table[0] };
+
+const struct wn_eval *const *wn_eval_table(int64_t *count)
+{
+    *count = KINDS;
+    return table;
+}
+
+const struct wn_eval *wn_eval_find(const char *name)
+{
+    for (int k = 0; k < KINDS; k++)
+        if (strcmp(table[k]->name, name) == 0)
+            return table[k];
+    return NULL;
+}
+
+bool wn_eval_task_name(const cJSON *json, char name[64])
+{
+    const char *path = cJSON_IsString(json) ? json->valuestring : wn_settings_text(json, "requests", NULL);
+    const char *given = cJSON_IsObject(json) ? wn_settings_text(json, "name", NULL) : NULL, *dot;
+
+    name[0] = '\0';
+    if (given) {
+        snprintf(name, 64, "%s", given);
+    } else if (path) {
+        path = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+        dot = strrchr(path, '.');
+        snprintf(name, 64, "%.*s", dot && dot > path ? (int)(dot - path) : (int)strlen(path), path);
+    }
+    return name[0] != '\0';
+}
+
+/* ---- sets ---- */
+
+static void clear_set(struct wn_eval_set *set)
+{
+    *set = (struct wn_eval_set){0};
+    set->field_loss = set->field_kl = set->field_js = set->field_top1 = -1;
+    set->field_top_ids = set->field_top_values = set->field_log_sum_exp = set->field_target_logit = -1;
+    for (int i = 0; i < WN_SUMMARIES; i++)
+        set->field_summary[i] = -1;
+}
+
+void wn_eval_set_init(struct wn_eval_set *set)
+{
+    clear_set(set);
+    wn_sequences_init(&set->sequences);
+}
+
+void wn_eval_set_release(struct wn_eval_set *set)
+{
+    if (set->kind && set->state)
+        set->kind->release(set->state);
+    wn_sequences_release(&set->sequences);
+    wn_free(set->target_row);
+    wn_free(set->target_id);
+    wn_free(set->path);
+    wn_free(set->protocol);
+    clear_set(set);
+}
+
+/* ---- fields ---- */
+
+static int64_t logit_targets(const struct wn_eval_set *set)
+{
+    if (set->top <= 0)
+        return 0;
+    return set->logit_targets < set->n_targets ? set->logit_targets : set->n_targets;
+}
+
+static void summary_fields(struct wn_eval_set *set, struct wn_schema *schema)
+{
+    static const char *const names[] = {
+#define X(name) #name,
+        WN_SUMMARY_LIST(X)
+#undef X
+    };
+
+    for (int i = 0; i < WN_SUMMARIES; i++) {
+        const char *what = names[i], *kind = strchr(what, '_') + 1, *about = "percentile, linear interpolation";
+        bool top1 = i >= WN_SUMMARY_top1_agreement;
+        if (strcmp(kind, "mean") == 0)
+            about = "mean over targets";
+        else if (strcmp(kind, "stderr") == 0)
+            about = "standard error clustered by sequence: sqrt(G/(G-1) sum_g (sum_i (x_i-mean))^2)/n";
+        else if (strcmp(kind, "max") == 0)
+            about = "maximum";
+        else if (top1)
+            about = "share of targets where both models have the same argmax (lowest id of equals)";
+        char *description = wn_format("%s%s",
+                                      i < WN_SUMMARY_js_mean ? "KL(dense||compressed): "
+                                      : top1                 ? ""
+                                                             : "Jensen-Shannon: ",
+                                      about);
+        set->field_summary[i] =
+            wn_add_field(schema, set, "scores", what, WN_FIELD_F64, 0, NULL, top1 ? "1" : "nat", description);
+        wn_free(description);
+    }
+}
+
+static void token_fields(struct wn_eval_set *set, struct wn_schema *schema)
+{
+    char *name = wn_format("token_%s", set->name);
+    int axis = wn_schema_dim(schema, name, set->n_targets, NULL);
+
+    set->field_loss =
+        wn_add_field(schema, set, "tokens", "loss", WN_FIELD_F32, 1, &axis, "nat", "-ln p of the token that came next");
+    set->field_kl = wn_add_field(schema, set, "tokens", "kl", WN_FIELD_F32, 1, &axis, "nat",
+                                 "KL(dense||compressed) of the next-token distributions");
+    set->field_js = wn_add_field(schema, set, "tokens", "js", WN_FIELD_F32, 1, &axis, "nat",
+                                 "Jensen-Shannon divergence of the next-token distributions, at most ln 2");
+    set->field_top1 = wn_add_field(schema, set, "tokens", "top1", WN_FIELD_U8, 1, &axis, "1",
+                                   "1 where both models have the same argmax");
+    wn_free(name);
+}
+
+static void logit_fields(struct wn_eval_set *set, struct wn_schema *schema)
+{
+    char *token = wn_format("logit_token_%s", set->name), *top = wn_format("top_%lld", (long long)set->top);
+    int dims[2] = {wn_schema_dim(schema, token, set->logit_targets, NULL), wn_schema_dim(schema, top, set->top, NULL)};
+
+    set->field_top_ids = wn_add_field(schema, set, "logits", "ids", WN_FIELD_I32, 2, dims, "1",
+                                      "token ids of the largest logits, falling");
+    set->field_top_values =
+        wn_add_field(schema, set, "logits", "values", WN_FIELD_F32, 2, dims, "nat", "the largest logits, falling");
+    set->field_log_sum_exp = wn_add_field(schema, set, "logits", "log_sum_exp", WN_FIELD_F64, 1, dims, "nat",
+                                          "ln of the sum of exp over all logits: ln p = logit - log_sum_exp");
+    set->field_target_logit = wn_add_field(schema, set, "logits", "target_logit", WN_FIELD_F32, 1, dims, "nat",
+                                           "logit of the token that came next");
+    wn_free(token);
+    wn_free(top);
+}
+
+void wn_eval_fields(struct wn_eval_set *set, struct wn_schema *schema)
+{
+    set->logit_targets = logit_targets(set);
+    if (set->divergence) {
+        token_fields(set, schema);
+        summary_fields(set, schema);
+    }
+    if (set->logit_targets > 0)
+        logit_fields(set, schema);
+    set->kind->fields(set, schema);
+}
+
+/* ---- scores ---- */
+
+void wn_target_scores_init(struct wn_target_scores *scores, const struct wn_eval_set *set)
+{
+    int64_t n = set->n_targets, m = logit_targets(set);
+
+    *scores = (struct wn_target_scores){0};
+    scores->loss = wn_alloc(n, sizeof *scores->loss);
+    scores->greedy = wn_alloc(n, sizeof *scores->greedy);
+    if (set->divergence) {
+        scores->kl = wn_alloc(n, sizeof *scores->kl);
+        scores->js = wn_alloc(n, sizeof *scores->js);
+        scores->top1 = wn_alloc(n, sizeof *scores->top1);
+    }
+    if (m > 0) {
+        scores->top_ids = wn_alloc(m * set->top, sizeof *scores->top_ids);
+        scores->top_values = wn_alloc(m * set->top, sizeof *scores->top_values);
+        scores->log_sum_exp = wn_alloc(m, sizeof *scores->log_sum_exp);
+        scores->target_logit = wn_alloc(m, sizeof *scores->target_logit);
+    }
+}
+
+void wn_target_scores_release(struct wn_target_scores *scores)
+{
+    wn_free(scores->loss);
+    wn_free(scores->greedy);
+    wn_free(scores->kl);
+    wn_free(scores->js);
+    wn_free(scores->top1);
+    wn_free(scores->top_ids);
+    wn_free(scores->top_values);
+    wn_free(scores->log_sum_exp);
+    wn_free(scores->target_logit);
+    *scores = (struct wn_target_scores){0};
+}
+
+int64_t wn_target_scores_bytes(const struct wn_eval_set *set)
+{
+    int64_t per_target = (int64_t)(sizeof(double) + 1) + (set->divergence ? (int64_t)(2 * sizeof(double) + 1) : 0);
+    int64_t per_logit =
+        set->top * (int64_t)(sizeof(int32_t) + sizeof(float)) + (int64_t)(sizeof(double) + sizeof(float));
+
+    return set->n_targets * per_target + logit_targets(set) * per_logit;
+}
+
+/* ---- chunks ---- */
+
+/* First target whose row is not below `row`. */
+static int64_t first_target(const struct wn_eval_set *set, int64_t row)
+{
+    int64_t low = 0, high = set->n_targets;
+
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (set->target_row[middle] < row)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* First packed row of a chunk. */
+static int64_t chunk_row(const struct wn_eval_set *set, int64_t chunk)
+{
+    return set->sequences.offset[set->sequences.chunk[chunk]];
+}
+
+int64_t wn_eval_chunk_targets(const struct wn_eval_set *set, int64_t chunk, int64_t *first)
+{
+    *first = first_target(set, chunk_row(set, chunk));
+    return first_target(set, chunk_row(set, chunk + 1)) - *first;
+}
+
+void wn_eval_dense_states(const struct wn_model *model, const struct wn_eval_set *set, int64_t chunk,
+                          const float *hidden, float *states)
+{
+    int64_t first, n = wn_eval_chunk_targets(set, chunk, &first), width = model->config.hidden_size;
+    int64_t row = chunk_row(set, chunk);
+
+    for (int64_t t = 0; t < n; t++)
+        memcpy(states + t * width, hidden + (set->target_row[first + t] - row) * width, (size_t)width * sizeof *states);
+    wn_model_final_norm(model, states, n, states);
+}
+
+/* ---- head tiles ---- */
+
+/* Rows of a head tile: the largest power of two up to 256 whose logits take at most 128 MiB, at least 16. */
+static int64_t tile_rows(int64_t vocabulary)
+{
+    int64_t rows = 256;
+
+    while (rows > 16 && rows * vocabulary * (int64_t)sizeof(float) > (int64_t)128 << 20)
+        rows /= 2;
+    return rows;
+}
+
+struct tile {
+    const struct wn_model *model;
+    const struct wn_eval_set *set;
+    int64_t rows;                /* distinct rows of this tile */
+    int64_t *first;              /* [rows + 1]: targets first[r] .. first[r+1]-1 read row r */
+    float *states, *logits;      /* [rows, hidden_size], [rows, vocabulary] */
+    float *dense, *dense_logits; /* the same of the dense model; NULL without divergence */
+    float *scratch;              /* of wn_model_logits */
+};
+
+static void tile_create(struct tile *tile, const struct wn_model *model, const struct wn_eval_set *set, bool divergence)
+{
+    int64_t width = model->config.hidden_size, vocabulary = model->config.vocab_size, rows = tile_rows(vocabulary);
+
+    *tile = (struct tile){.model = model, .set = set};
+    tile->first = wn_alloc(rows + 1, sizeof *tile->first);
+    tile->states = wn_alloc(rows * width, sizeof(float));
+    tile->logits = wn_alloc(rows * vocabulary, sizeof(float));
+    tile->scratch = wn_alloc(wn_model_head_scratch(model), sizeof(float));
+    if (divergence) {
+        tile->dense = wn_alloc(rows * width, sizeof(float));
+        tile->dense_logits = wn_alloc(rows * vocabulary, sizeof(float));
+    }
+}
+
+static void tile_release(struct tile *tile)
+{
+    wn_free(tile->first);
+    wn_free(tile->states);
+    wn_free(tile->logits);
+    wn_free(tile->scratch);
+    wn_free(tile->dense);
+    wn_free(tile->dense_logits);
+}
+
+int64_t wn_eval_scratch_bytes(const struct wn_model *model, bool divergence)
+{
+    int64_t rows = tile_rows(model->config.vocab_size);
+    int64_t per_row = (model->config.hidden_size + model->config.vocab_size) * (int64_t)sizeof(float);
+
+    return rows * per_row * (divergence ? 2 : 1) + (rows + 1) * (int64_t)sizeof(int64_t) +
+           wn_model_head_scratch(model) * (int64_t)sizeof(float);
+}
+
+/* Takes targets from `at` on, at most the rows of a tile, targets of one row together; returns the target behind. */
+static int64_t tile_take(struct tile *tile, int64_t at, int64_t end)
+{
+    int64_t most = tile_rows(tile->model->config.vocab_size);
+    const int64_t *row = tile->set->target_row;
+
+    tile->rows = 0;
+    while (at < end && tile->rows < most) {
+        tile->first[tile->rows++] = at;
+        do
+            at++;
+        while (at < end && row[at] == row[at - 1]);
+    }
+    tile->first[tile->rows] = at;
+    return at;
+}
+
+/* Logits of both models, by the same tiles: equal states give equal bits. */
+static void tile_logits(struct tile *tile, int64_t chunk, int64_t chunk_first, const float *hidden,
+                        const float *dense_states)
+{
+    int64_t width = tile->model->config.hidden_size, row = chunk_row(tile->set, chunk);
+    size_t bytes = (size_t)width * sizeof(float);
+
+    for (int64_t r = 0; r < tile->rows; r++) {
+        int64_t t = tile->first[r];
+        memcpy(tile->states + r * width, hidden + (tile->set->target_row[t] - row) * width, bytes);
+        if (tile->dense)
+            memcpy(tile->dense + r * width, dense_states + (t - chunk_first) * width, bytes);
+    }
+    wn_model_final_norm(tile->model, tile->states, tile->rows, tile->states);
+    wn_model_logits(tile->model, tile->states, tile->rows, tile->logits, tile->scratch);
+    if (tile->dense)
+        wn_model_logits(tile->model, tile->dense, tile->rows, tile->dense_logits, tile->scratch);
+}
+
+static void keep_logits(const struct wn_eval_set *set, const float *logits, int64_t vocabulary, double log_sum_exp,
+                        int64_t target, struct wn_target_scores *scores)
+{
+    wn_top_k(logits, vocabulary, set->top, scores->top_values + target * set->top, scores->top_ids + target * set->top);
+    scores->log_sum_exp[target] = log_sum_exp;
+    scores->target_logit[target] = logits[set->target_id[target]];
+}
+
+static void score_row(const struct tile *tile, int64_t r, struct wn_target_scores *scores)
+{
+    const struct wn_eval_set *set = tile->set;
+    int64_t vocabulary = tile->model->config.vocab_size, logit_count = scores->top_ids ? logit_targets(set) : 0;
+    const float *q = tile->logits + r * vocabulary;
+    double log_sum_exp = wn_log_sum_exp(q, vocabulary), kl = 0, js = 0;
+    int64_t best = wn_argmax(q, vocabulary);
+    bool top1 = false;
+
+    if (tile->dense) {
+        const float *p = tile->dense_logits + r * vocabulary;
+        wn_row_divergence(p, wn_log_sum_exp(p, vocabulary), q, log_sum_exp, vocabulary, &kl, &js);
+        top1 = wn_argmax(p, vocabulary) == best;
+    }
+    for (int64_t t = tile->first[r]; t < tile->first[r + 1]; t++) {
+        scores->loss[t] = log_sum_exp - (double)q[set->target_id[t]];
+        scores->greedy[t] = best == set->target_id[t];
+        if (tile->dense) {
+            scores->kl[t] = kl;
+            scores->js[t] = js;
+            scores->top1[t] = top1;
+        }
+        if (t < logit_count)
+            keep_logits(set, q, vocabulary, log_sum_exp, t, scores);
+    }
+}
+
+void wn_eval_score_chunk(const struct wn_model *model, const struct wn_eval_set *set, int64_t chunk,
+                         const float *hidden, const float *dense_states, struct wn_target_scores *scores)
+{
+    int64_t first, n = wn_eval_chunk_targets(set, chunk, &first);
+    struct tile tile;
+
+    if (n == 0)
+        return;
+    tile_create(&tile, model, set, set->divergence && dense_states);
+    for (int64_t at = first; at < first + n;) {
+        at = tile_take(&tile, at, first + n);
+        tile_logits(&tile, chunk, first, hidden, dense_states);
+#pragma omp parallel for schedule(dynamic, 4)
+        for (int64_t r = 0; r < tile.rows; r++)
+            score_row(&tile, r, scores);
+    }
+    tile_release(&tile);
+}
+
+/* ---- summaries ---- */
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+
+    if (isnan(left) || isnan(right)) /* last */
+        return (isnan(left) != 0) - (isnan(right) != 0);
+    return (left > right) - (left < right);
+}
+
+static void set_field(struct wn_record *record, int field, double value)
+{
+    *wn_record_f64(record, field) = value;
+}
+
+/* Six fields from fields[0]: mean, standard error, median, 90th and 99th percentile, maximum. */
+static void summarize(const double *values, const int64_t *sequence, int64_t n, const int *fields,
+                      struct wn_record *record)
+{
+    double *sorted = wn_alloc(n, sizeof *sorted), mean, standard_error;
+
+    memcpy(sorted, values, (size_t)n * sizeof *sorted);
+    qsort(sorted, (size_t)n, sizeof *sorted, compare_doubles);
+    wn_clustered_mean(values, sequence, n, &mean, &standard_error);
+    set_field(record, fields[0], mean);
+    set_field(record, fields[1], standard_error);
+    set_field(record, fields[2], wn_percentile(sorted, n, 0.5));
+    set_field(record, fields[3], wn_percentile(sorted, n, 0.9));
+    set_field(record, fields[4], wn_percentile(sorted, n, 0.99));
+    set_field(record, fields[5], wn_percentile(sorted, n, 1));
+    wn_free(sorted);
+}
+
+static void finish_divergence(const struct wn_eval_set *set, const struct wn_target_scores *scores,
+                              struct wn_record *record)
+{
+    int64_t n = set->n_targets, *sequence = wn_target_sequences(set);
+    double *agreement = wn_alloc(n, sizeof *agreement), mean, standard_error;
+
+    for (int64_t t = 0; t < n; t++) {
+        wn_record_f32(record, set->field_loss)[t] = (float)scores->loss[t];
+        wn_record_f32(record, set->field_kl)[t] = (float)scores->kl[t];
+        wn_record_f32(record, set->field_js)[t] = (float)scores->js[t];
+        wn_record_u8(record, set->field_top1)[t] = scores->top1[t];
+        agreement[t] = scores->top1[t];
+    }
+    summarize(scores->kl, sequence, n, set->field_summary + WN_SUMMARY_kl_mean, record);
+    summarize(scores->js, sequence, n, set->field_summary + WN_SUMMARY_js_mean, record);
+    wn_clustered_mean(agreement, sequence, n, &mean, &standard_error);
+    set_field(record, set->field_summary[WN_SUMMARY_top1_agreement], mean);
+    set_field(record, set->field_summary[WN_SUMMARY_top1_stderr], standard_error);
+    wn_free(agreement);
+    wn_free(sequence);
+}
+
+static void finish_logits(const struct wn_eval_set *set, const struct wn_target_scores *scores,
+                          struct wn_record *record)
+{
+    size_t m = (size_t)set->logit_targets, all = m * (size_t)set->top;
+
+    memcpy(wn_record_i32(record, set->field_top_ids), scores->top_ids, all * sizeof *scores->top_ids);
+    memcpy(wn_record_f32(record, set->field_top_values), scores->top_values, all * sizeof *scores->top_values);
+    memcpy(wn_record_f64(record, set->field_log_sum_exp), scores->log_sum_exp, m * sizeof *scores->log_sum_exp);
+    memcpy(wn_record_f32(record, set->field_target_logit), scores->target_logit, m * sizeof *scores->target_logit);
+}
+
+void wn_eval_finish(const struct wn_eval_set *set, const struct wn_target_scores *scores, struct wn_record *record)
+{
+    if (set->field_kl >= 0)
+        finish_divergence(set, scores, record);
+    if (set->field_top_ids >= 0)
+        finish_logits(set, scores, record);
+    set->kind->score(set, scores, record);
+}

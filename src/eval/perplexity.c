@@ -1,0 +1,418 @@
+/*
+ * Perplexity by two protocols.
+ *   gptq     one token stream, windows of `length`, the first token of a window is not scored
+ *   rolling  every document on its own behind a prefix token, every token scored once
+ */
+#include "protocol.h"
+
+#include <cjson/cJSON.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct wn_parameter parameters[] = {
+    {.name = "text",
+     .type = WN_STRING,
+     .required = true,
+     .help = "plain text (gptq: rows already joined), or for rolling JSONL documents {\"page\"} or {\"text\"}"},
+    {.name = "protocol",
+     .type = WN_STRING,
+     .standard = "\"gptq\"",
+     .words = "gptq|rolling",
+     .help = "gptq: windows of one stream; rolling: documents as lm-evaluation-harness scores them"},
+    {.name = "length",
+     .type = WN_INTEGER,
+     .low = 2,
+     .high = 1e7,
+     .unit = "tokens",
+     .help = "tokens of a window; default: the model's positions, at most 2048"},
+    {.name = "windows",
+     .type = WN_INTEGER,
+     .low = 1,
+     .high = 1e9,
+     .help = "use only the first this many windows (rolling: documents)"},
+    {.name = "detokenize",
+     .type = WN_STRING,
+     .standard = "\"none\"",
+     .words = "none|wikitext",
+     .help = "rolling: rewrite pages of WikiText in ordinary spelling; words and bytes are counted before"},
+};
+
+enum { N_PARAMETERS = sizeof parameters / sizeof parameters[0] };
+
+struct perplexity {
+    bool rolling;
+    int64_t words, bytes; /* of the original documents; rolling */
+    int64_t *cluster;     /* [sequences] window (gptq) or document (rolling) of a sequence */
+    int64_t n_sequences;
+    int field_perplexity, field_stderr, field_nll, field_window_loss, field_window_targets;
+    int field_word, field_byte, field_bits;
+};
+
+struct settings {
+    char *path; /* owned */
+    bool rolling, json, wikitext;
+    int64_t length, windows; /* 0: not given */
+};
+
+extern const struct wn_eval wn_eval_perplexity;
+
+static const char *const document_fields[] = {"page", "text", NULL};
+
+/* ---- settings and check ---- */
+
+static int64_t integer_or_zero(const struct wn_params *params, const char *name)
+{
+    return wn_params_find(params, name)->set ? wn_params_integer(params, name) : 0;
+}
+
+static void read_settings(const char *directory, const char *name, const cJSON *json, struct settings *s,
+                          struct wn_problems *problems)
+{
+    struct wn_params params;
+    char *place = wn_format("evaluate.perplexity.%s", name);
+    int64_t before = problems->count;
+
+    *s = (struct settings){0};
+    wn_settings_read(place, json, parameters, N_PARAMETERS, &params, problems);
+    if (problems->count == before) {
+        s->path = wn_join_path(directory, wn_settings_text(json, "text", ""));
+        s->rolling = strcmp(wn_params_text(&params, "protocol"), "rolling") == 0;
+        s->wikitext = strcmp(wn_params_text(&params, "detokenize"), "wikitext") == 0;
+        s->json = s->rolling && wn_is_jsonl(s->path);
+        s->length = integer_or_zero(&params, "length");
+        s->windows = integer_or_zero(&params, "windows");
+        if (!s->rolling && wn_is_jsonl(s->path))
+            wn_problems_add(problems, "%s: the protocol gptq needs a plain text with its rows joined, got %s", place,
+                            s->path);
+        if (!s->rolling && s->wikitext)
+            wn_problems_add(problems, "%s: key \"detokenize\" is for the protocol rolling", place);
+    }
+    wn_free(place);
+}
+
+static wn_status check_document(void *context, const struct wn_documents *documents, int64_t index, const cJSON *object)
+{
+    const cJSON *page = cJSON_GetObjectItemCaseSensitive(object, "page");
+    const cJSON *text = page ? page : cJSON_GetObjectItemCaseSensitive(object, "text");
+
+    (void)context;
+    if (!text)
+        return wn_documents_fail(documents, index, "the field \"page\" (or \"text\") is missing");
+    if (!cJSON_IsString(text))
+        return wn_documents_fail(documents, index, "\"%s\" must be a string", page ? "page" : "text");
+    return WN_OK;
+}
+
+static void check(const char *directory, const char *name, const cJSON *json, struct wn_problems *problems)
+{
+    struct settings s;
+    struct wn_documents documents;
+    int64_t before = problems->count;
+
+    read_settings(directory, name, json, &s, problems);
+    if (problems->count > before) {
+        wn_free(s.path);
+        return;
+    }
+    if (wn_documents_open(s.path, s.json, &documents) != WN_OK) {
+        wn_problems_add(problems, "%s", wn_error_message());
+    } else {
+        if (s.json)
+            wn_documents_check(&documents, check_document, NULL, problems);
+        wn_documents_close(&documents);
+    }
+    wn_free(s.path);
+}
+
+/* ---- windows ---- */
+
+static void add_window(struct wn_eval_set *set, const int32_t *input, int64_t count, int64_t cluster)
+{
+    struct perplexity *state = set->state;
+    int64_t n = state->n_sequences++;
+
+    if ((n & (n - 1)) == 0)
+        state->cluster = wn_resize(state->cluster, n ? 2 * n : 1, sizeof *state->cluster);
+    state->cluster[n] = cluster;
+    wn_sequences_append(&set->sequences, input, count);
+}
+
+static wn_status encode_at(const struct wn_model *model, const char *path, const struct wn_text *text, bool harness,
+                           struct wn_ids *ids)
+{
+    const char *data = text->data ? text->data : "";
+    wn_status status = harness ? wn_encode_request(model, data, (int64_t)text->length, ids)
+                               : wn_encode_known(model, data, (int64_t)text->length, true, ids);
+
+    if (status == WN_OK)
+        return WN_OK;
+    char *message = wn_strdup(wn_error_message());
+    wn_fail(status, "%s: %s", path, message);
+    wn_free(message);
+    return status;
+}
+
+static wn_status gptq_windows(const struct settings *s, const struct wn_ids *ids, struct wn_eval_set *set)
+{
+    int64_t length = s->length, windows = ids->count / length;
+
+    if (windows == 0)
+        return wn_fail(WN_ERR_INPUT, "%s: %lld tokens are less than one window of %lld", s->path, (long long)ids->count,
+                       (long long)length);
+    if (s->windows > 0 && s->windows < windows)
+        windows = s->windows;
+    for (int64_t w = 0; w < windows; w++) {
+        const int32_t *window = ids->data + w * length;
+        add_window(set, window, length, w);
+        for (int64_t t = 0; t + 1 < length; t++)
+            wn_add_target(set, w * length + t, window[t + 1]);
+    }
+    set->protocol =
+        wn_format("gptq: %lld tokens in one stream (default special tokens once), the first %lld windows of "
+                  "%lld, tail dropped, first token of a window not scored; exp of the mean of window means",
+                  (long long)ids->count, (long long)windows, (long long)length);
+    return WN_OK;
+}
+
+static wn_status prepare_gptq(const struct settings *s, const struct wn_documents *documents,
+                              const struct wn_model *model, struct wn_eval_set *set)
+{
+    struct wn_text text = {0};
+    struct wn_ids ids = {0};
+    wn_status status = wn_documents_text(documents, 0, document_fields, &text);
+
+    if (status == WN_OK)
+        status = encode_at(model, s->path, &text, false, &ids);
+    if (status == WN_OK)
+        status = gptq_windows(s, &ids, set);
+    wn_text_release(&text);
+    wn_ids_release(&ids);
+    return status;
+}
+
+/*
+ * get_rolling_token_windows of the harness with context length 1: `stream` is the prefix token and the n tokens of the
+ * document. Window by window predicts the next M tokens; the last one keeps M tokens of input (where there are as many)
+ * and scores only what was not scored before.
+ */
+static void roll(struct wn_eval_set *set, const int32_t *stream, int64_t n, int64_t length, int64_t document)
+{
+    for (int64_t done = 0; done < n;) {
+        int64_t count = n - done < length ? n - done : length;
+        int64_t end = done + count, first = end > length ? end - length : 0;
+        int64_t row = wn_sequences_tokens(&set->sequences);
+        add_window(set, stream + first, end - first, document);
+        for (int64_t t = done; t < end; t++)
+            wn_add_target(set, row + t - first, stream[t + 1]);
+        done = end;
+    }
+}
+
+static wn_status roll_document(const struct settings *s, const struct wn_documents *documents, int64_t index,
+                               const struct wn_model *model, struct wn_eval_set *set)
+{
+    struct perplexity *state = set->state;
+    struct wn_text page = {0}, text = {0};
+    struct wn_ids ids = {0};
+    wn_status status = wn_documents_text(documents, index, document_fields, &page);
+
+    if (status == WN_OK) {
+        state->words += wn_count_pieces(page.data, (int64_t)page.length);
+        state->bytes += (int64_t)page.length;
+        if (s->wikitext)
+            wn_detokenize_wikitext(page.data, (int64_t)page.length, &text);
+        wn_ids_append(&ids, wn_prefix_id(model->tokenizer));
+        status = encode_at(model, s->path, s->wikitext ? &text : &page, true, &ids);
+    }
+    if (status == WN_OK)
+        roll(set, ids.data, ids.count - 1, s->length, index);
+    wn_text_release(&page);
+    wn_text_release(&text);
+    wn_ids_release(&ids);
+    return status;
+}
+
+static wn_status prepare_rolling(const struct settings *s, const struct wn_documents *documents,
+                                 const struct wn_model *model, struct wn_eval_set *set)
+{
+    int64_t count = s->windows > 0 && s->windows < documents->count ? s->windows : documents->count;
+    int32_t prefix = wn_prefix_id(model->tokenizer);
+
+    if (prefix < 0)
+        return wn_fail(WN_ERR_INPUT,
+                       "%s: the tokenizer has neither a BOS nor an EOS token, but the protocol rolling "
+                       "puts one in front of each document",
+                       model->directory ? model->directory : s->path);
+    for (int64_t i = 0; i < count; i++)
+        WN_TRY(roll_document(s, documents, i, model, set));
+    if (set->n_targets == 0)
+        return wn_fail(WN_ERR_INPUT, "%s: the documents have no tokens", s->path);
+    set->protocol =
+        wn_format("rolling: %lld documents, each behind the prefix token %d; %s; inputs of at most %lld tokens, every "
+                  "token scored once; detokenizer: %s",
+                  (long long)count, (int)prefix,
+                  wn_adds_bos(model->tokenizer) ? "the tokenizer's own BOS follows it and is scored, as in the harness"
+                                                : "the tokenizer adds no BOS",
+                  (long long)s->length, s->wikitext ? "wikitext" : "none");
+    return WN_OK;
+}
+
+static wn_status settle_length(const char *name, const struct wn_model *model, struct settings *s)
+{
+    int64_t most = model->config.max_positions;
+
+    if (s->length == 0)
+        s->length = most < 2048 ? most : 2048;
+    if (s->length > most)
+        return wn_fail(WN_ERR_INPUT,
+                       "evaluate.perplexity.%s: key \"length\": %lld, but the model has only %lld positions", name,
+                       (long long)s->length, (long long)most);
+    return WN_OK;
+}
+
+static wn_status fill(const char *name, struct settings *s, const struct wn_model *model, struct wn_eval_set *set)
+{
+    struct wn_documents documents;
+
+    WN_TRY(settle_length(name, model, s));
+    WN_TRY(wn_hash_file(s->path, set->file_hash));
+    WN_TRY(wn_documents_open(s->path, s->json, &documents));
+    wn_status status =
+        s->rolling ? prepare_rolling(s, &documents, model, set) : prepare_gptq(s, &documents, model, set);
+    wn_documents_close(&documents);
+    if (status != WN_OK)
+        return status;
+    wn_sequences_cut(&set->sequences);
+    wn_sequences_hash(&set->sequences, set->token_hash);
+    set->path = wn_strdup(s->path);
+    return WN_OK;
+}
+
+static wn_status prepare(const char *directory, const char *name, const cJSON *json, const struct wn_model *model,
+                         struct wn_eval_set *set)
+{
+    struct wn_problems problems;
+    struct settings s;
+    struct perplexity *state = wn_alloc_zero(1, sizeof *state);
+
+    wn_problems_init(&problems);
+    read_settings(directory, name, json, &s, &problems);
+    snprintf(set->name, sizeof set->name, "%s", name);
+    set->kind = &wn_eval_perplexity;
+    set->state = state;
+    state->rolling = s.rolling;
+    wn_status status = wn_settings_finish(&problems);
+    if (status == WN_OK)
+        status = fill(name, &s, model, set);
+    wn_free(s.path);
+    return status;
+}
+
+static void release(void *state)
+{
+    wn_free(((struct perplexity *)state)->cluster);
+    wn_free(state);
+}
+
+/* ---- fields and scores ---- */
+
+static int score_field(struct wn_schema *schema, const struct wn_eval_set *set, const char *what, const char *unit,
+                       const char *description)
+{
+    return wn_add_field(schema, set, "scores", what, WN_FIELD_F64, 0, NULL, unit, description);
+}
+
+static void rolling_fields(struct wn_eval_set *set, struct wn_schema *schema)
+{
+    struct perplexity *s = set->state;
+
+    s->field_word = score_field(schema, set, "word_perplexity", "1",
+                                "exp(total loss / words of the original documents, split at white space)");
+    s->field_byte =
+        score_field(schema, set, "byte_perplexity", "1", "exp(total loss / UTF-8 bytes of the original documents)");
+    s->field_bits =
+        score_field(schema, set, "bits_per_byte", "bit", "total loss / (UTF-8 bytes of the original documents * ln 2)");
+}
+
+static void fields(struct wn_eval_set *set, struct wn_schema *schema)
+{
+    struct perplexity *s = set->state;
+    char *window = wn_format("window_%s", set->name);
+    int axis = wn_schema_dim(schema, window, s->n_sequences, NULL);
+
+    s->field_perplexity = score_field(schema, set, "perplexity", "1", "exp(mean loss per scored token)");
+    s->field_stderr =
+        score_field(schema, set, "perplexity_stderr", "1",
+                    s->rolling ? "perplexity * standard error of the mean loss, clustered by document (delta method)"
+                               : "perplexity * s/sqrt(windows) of the window means (delta method)");
+    s->field_nll = score_field(schema, set, "nll", "nat", "mean of -ln p over scored tokens");
+    s->field_window_loss = wn_add_field(schema, set, "scores", "window_loss", WN_FIELD_F64, 1, &axis, "nat",
+                                        "mean of -ln p over the scored tokens of a window");
+    s->field_window_targets =
+        wn_add_field(schema, set, "scores", "window_targets", WN_FIELD_I32, 1, &axis, "1", "scored tokens of a window");
+    if (s->rolling)
+        rolling_fields(set, schema);
+    wn_free(window);
+}
+
+static void set_field(struct wn_record *record, int field, double value)
+{
+    *wn_record_f64(record, field) = value;
+}
+
+/* Losses of a window are added in token order, windows in window order: the same for any number of threads. */
+static double score_windows(const struct wn_eval_set *set, const int64_t *sequence, const double *loss,
+                            struct wn_record *record)
+{
+    const struct perplexity *s = set->state;
+    double *window = wn_record_f64(record, s->field_window_loss), total = 0;
+    int32_t *count = wn_record_i32(record, s->field_window_targets);
+
+    for (int64_t w = 0; w < s->n_sequences; w++)
+        window[w] = count[w] = 0;
+    for (int64_t t = 0; t < set->n_targets; t++) {
+        window[sequence[t]] += loss[t];
+        count[sequence[t]]++;
+    }
+    for (int64_t w = 0; w < s->n_sequences; w++) {
+        total += window[w];
+        window[w] /= count[w];
+    }
+    return total;
+}
+
+static void score(const struct wn_eval_set *set, const struct wn_target_scores *scores, struct wn_record *record)
+{
+    const struct perplexity *s = set->state;
+    int64_t *sequence = wn_target_sequences(set);
+    double total = score_windows(set, sequence, scores->loss, record), nll = total / (double)set->n_targets;
+    double mean, standard_error;
+
+    for (int64_t t = 0; t < set->n_targets; t++)
+        sequence[t] = s->cluster[sequence[t]];
+    wn_clustered_mean(scores->loss, sequence, set->n_targets, &mean, &standard_error);
+    set_field(record, s->field_nll, nll);
+    set_field(record, s->field_perplexity, exp(nll));
+    set_field(record, s->field_stderr, exp(nll) * standard_error);
+    if (s->rolling) {
+        set_field(record, s->field_word, exp(total / (double)s->words));
+        set_field(record, s->field_byte, exp(total / (double)s->bytes));
+        set_field(record, s->field_bits, total / ((double)s->bytes * log(2)));
+    }
+    wn_free(sequence);
+}
+
+const struct wn_eval wn_eval_perplexity = {
+    .name = "perplexity",
+    .help = "perplexity of a text: windows of one stream (gptq) or documents (rolling)",
+    .section = "perplexity",
+    .parameters = parameters,
+    .n_parameters = N_PARAMETERS,
+    .check = check,
+    .prepare = prepare,
+    .fields = fields,
+    .score = score,
+    .release = release,
+};

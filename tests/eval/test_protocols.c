@@ -1,0 +1,434 @@
+/*
+ * The protocols on numbers made by hand: a model whose head is the identity, a tokenizer with one token per letter, and
+ * losses written down here, and every mistake of the input files.
+ */
+#include "test.h"
+
+#include "../../src/eval/protocol.h"
+
+#include <winnow/linalg.h>
+
+#include <cjson/cJSON.h>
+
+enum { VOCABULARY = 16, WIDTH = 32, POSITIONS = 4 };
+
+static char folder[] = "winnow-protocol-XXXXXX";
+static float head[VOCABULARY * WIDTH], ones[WIDTH];
+static struct wn_tensor head_tensor = {
+    .name = "head", .dtype = WN_F32, .n_dims = 2, .data = (const uint8_t *)head, .bytes = sizeof head};
+static struct wn_model model = {
+    .config = {.vocab_size = VOCABULARY, .hidden_size = WIDTH, .max_positions = POSITIONS, .norm_eps = 1e-12},
+    .head = &head_tensor,
+    .final_norm = ones};
+
+/* <s> is 0, </s> is 1, a to j are 2 to 11, é is 12, the space is 13. */
+static const char tokenizer_json[] =
+    "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null, \"added_tokens\": ["
+    "{\"id\": 0, \"content\": \"<s>\", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": "
+    "false, \"special\": true},"
+    "{\"id\": 1, \"content\": \"</s>\", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": "
+    "false, \"special\": true}],"
+    "\"normalizer\": null, \"pre_tokenizer\": null, \"post_processor\": null, \"decoder\": null, \"model\": {\"type\": "
+    "\"BPE\", \"dropout\": null, \"unk_token\": null, \"continuing_subword_prefix\": null, \"end_of_word_suffix\": "
+    "null, "
+    "\"fuse_unk\": false, \"byte_fallback\": false, \"vocab\": {\"<s>\": 0, \"</s>\": 1, \"a\": 2, \"b\": 3, \"c\": 4, "
+    "\"d\": 5, \"e\": 6, \"f\": 7, \"g\": 8, \"h\": 9, \"i\": 10, \"j\": 11, \"\xc3\xa9\": 12, \" \": 13}, \"merges\": "
+    "[]}}";
+
+static void write_file(const char *name, const char *text)
+{
+    char *path = wn_join_path(folder, name);
+    FILE *file = fopen(path, "w");
+
+    CHECK(file && fputs(text, file) >= 0 && fclose(file) == 0);
+    wn_free(path);
+}
+
+static void remove_file(const char *name)
+{
+    char *path = wn_join_path(folder, name);
+
+    CHECK(unlink(path) == 0);
+    wn_free(path);
+}
+
+static void prepare(const char *kind, const char *text, struct wn_eval_set *set)
+{
+    cJSON *json = cJSON_Parse(text);
+
+    wn_eval_set_init(set);
+    CHECK_OK(wn_eval_find(kind)->prepare(folder, "set", json, &model, set));
+    cJSON_Delete(json);
+}
+
+struct results {
+    struct wn_schema schema;
+    struct wn_record record;
+};
+
+static void finish(struct wn_eval_set *set, const struct wn_target_scores *scores, struct results *results)
+{
+    wn_schema_init(&results->schema);
+    wn_eval_fields(set, &results->schema);
+    wn_record_init(&results->record, &results->schema);
+    wn_eval_finish(set, scores, &results->record);
+}
+
+static void results_release(struct results *results)
+{
+    wn_record_release(&results->record);
+    wn_schema_release(&results->schema);
+}
+
+static double value(struct results *results, const char *path)
+{
+    int field = wn_schema_find(&results->schema, path);
+
+    CHECK(field >= 0);
+    return field >= 0 ? *wn_record_f64(&results->record, field) : (double)NAN;
+}
+
+/* ---- 1: uniform logits ---- */
+
+static void check_uniform(void)
+{
+    struct wn_eval_set set;
+    struct wn_target_scores scores;
+    struct results results;
+    float *hidden = wn_alloc_zero(12 * WIDTH, sizeof *hidden);
+
+    write_file("text.txt", "abcdefghijab");
+    prepare("perplexity", "{\"text\": \"text.txt\", \"length\": 4}", &set);
+    CHECK(set.n_targets == 9 && set.sequences.n_sequences == 3 && set.sequences.n_chunks == 1);
+    set.divergence = true;
+    wn_target_scores_init(&scores, &set);
+    float *dense = wn_alloc(9 * WIDTH, sizeof *dense);
+    wn_eval_dense_states(&model, &set, 0, hidden, dense);
+    wn_eval_score_chunk(&model, &set, 0, hidden, dense, &scores);
+    finish(&set, &scores, &results);
+    CHECK_NEAR(value(&results, "/scores/set/perplexity"), VOCABULARY, 1e-12 * VOCABULARY);
+    CHECK_NEAR(value(&results, "/scores/set/perplexity_stderr"), 0, 1e-12);
+    CHECK(value(&results, "/scores/set/kl_max") == 0 && value(&results, "/scores/set/js_max") == 0);
+    CHECK(value(&results, "/scores/set/top1_agreement") == 1);
+    CHECK(wn_target_scores_bytes(&set) == 9 * (8 + 1 + 8 + 8 + 1));
+    results_release(&results);
+    wn_target_scores_release(&scores);
+    wn_eval_set_release(&set);
+    wn_free(dense);
+    wn_free(hidden);
+}
+
+/* ---- 2: perplexity of given losses ---- */
+
+static void check_gptq_numbers(void)
+{
+    static const double losses[] = {1, 2, 3, 4, 5, 9};
+    struct wn_eval_set set;
+    struct wn_target_scores scores;
+    struct results results;
+
+    write_file("text.txt", "abcdefghij"); /* 10 tokens: 2 windows of 4, 2 dropped */
+    prepare("perplexity", "{\"text\": \"text.txt\", \"length\": 4}", &set);
+    CHECK(set.n_targets == 6 && wn_sequences_tokens(&set.sequences) == 8);
+    for (int64_t t = 0; t < 6; t++) {
+        CHECK(set.target_row[t] == t + t / 3); /* rows 3 and 7 are not read */
+        CHECK(set.target_id[t] == 2 + t + t / 3 + 1);
+    }
+    wn_target_scores_init(&scores, &set);
+    memcpy(scores.loss, losses, sizeof losses);
+    finish(&set, &scores, &results);
+    const double *window = wn_record_f64(&results.record, wn_schema_find(&results.schema, "/scores/set/window_loss"));
+    CHECK(window[0] == 2 && window[1] == 6);
+    CHECK_NEAR(value(&results, "/scores/set/perplexity"), exp(4), 1e-12 * exp(4));
+    /* window means 2 and 6: s = sqrt(8), s/sqrt(2) = 2 */
+    CHECK_NEAR(value(&results, "/scores/set/perplexity_stderr"), 2 * exp(4), 1e-12 * exp(4));
+    results_release(&results);
+    wn_target_scores_release(&scores);
+    wn_eval_set_release(&set);
+    prepare("perplexity", "{\"text\": \"text.txt\", \"length\": 4, \"windows\": 1}", &set);
+    CHECK(set.n_targets == 3);
+    wn_eval_set_release(&set);
+}
+
+/* ---- 4: rolling windows ---- */
+
+static void check_rolling_numbers(void)
+{
+    static const int32_t rows[][4] = {{0, 2, 3, 4}, {5, 6, 7, 8}, {7, 8, 9, 10}};
+    struct wn_eval_set set;
+    struct wn_target_scores scores;
+    struct results results;
+
+    write_file("pages.jsonl", "{\"page\": \"abcdefghij\"}\n{\"text\": \" a \\n\\u00e9\"}\n");
+    prepare("perplexity", "{\"text\": \"pages.jsonl\", \"protocol\": \"rolling\", \"windows\": 1}", &set);
+    CHECK(set.sequences.n_sequences == 3 && set.n_targets == 10);
+    for (int s = 0; s < 3; s++)
+        CHECK(memcmp(set.sequences.ids + set.sequences.offset[s], rows[s], sizeof rows[s]) == 0);
+    for (int64_t t = 0; t < 10; t++) {
+        CHECK(set.target_id[t] == 2 + t);
+        CHECK(set.target_row[t] == (t < 8 ? t : t + 2)); /* the last window scores its last 2 rows */
+    }
+    wn_target_scores_init(&scores, &set);
+    for (int64_t t = 0; t < 10; t++)
+        scores.loss[t] = t < 8 ? 1 : 2;
+    finish(&set, &scores, &results);
+    CHECK_NEAR(value(&results, "/scores/set/perplexity"), exp(1.2), 1e-12 * exp(1.2));
+    CHECK_NEAR(value(&results, "/scores/set/word_perplexity"), exp(12), 1e-12 * exp(12)); /* 1 word, 10 bytes */
+    CHECK_NEAR(value(&results, "/scores/set/byte_perplexity"), exp(1.2), 1e-12 * exp(1.2));
+    CHECK_NEAR(value(&results, "/scores/set/bits_per_byte"), 1.2 / log(2), 1e-12);
+    CHECK(isnan(value(&results, "/scores/set/perplexity_stderr"))); /* one document */
+    results_release(&results);
+    wn_target_scores_release(&scores);
+    wn_eval_set_release(&set);
+    CHECK(wn_count_pieces(" a \n\xc3\xa9", 6) == 3);
+    CHECK(wn_count_pieces(" a\xc2\xa0", 4) == 3);
+    CHECK(wn_trimmed_length("a \xe3\x80\x80\n", 6) == 1);
+    CHECK(wn_trimmed_length(" \xc2\xa0", 3) == 0);
+}
+
+/* ---- 5: divergences ---- */
+
+/* A hidden row that the final norm leaves as it is: the rest of its length goes where the head reads nothing. */
+static void put_row(const double logits[3], float *row)
+{
+    double left = WIDTH;
+
+    for (int i = 0; i < WIDTH; i++)
+        row[i] = i < 3 ? (float)logits[i] : 0;
+    for (int i = 0; i < 3; i++)
+        left -= logits[i] * logits[i];
+    CHECK(left >= 0);
+    row[WIDTH - 1] = (float)sqrt(left);
+}
+
+/* Mean divergences of three rows of three logits. */
+static void divergence(int vocabulary, const double dense[3][3], const double compressed[3][3], double *kl, double *js)
+{
+    struct wn_model small = model;
+    struct wn_eval_set set;
+    struct wn_target_scores scores;
+    float p[3 * WIDTH], q[3 * WIDTH], states[3 * WIDTH];
+
+    small.config.vocab_size = vocabulary;
+    wn_eval_set_init(&set);
+    wn_sequences_append(&set.sequences, (const int32_t[]){0, 1, 2}, 3);
+    wn_sequences_cut(&set.sequences);
+    set.divergence = true;
+    for (int r = 0; r < 3; r++) {
+        wn_add_target(&set, r, 0);
+        put_row(dense[r], p + r * WIDTH);
+        put_row(compressed[r], q + r * WIDTH);
+    }
+    wn_target_scores_init(&scores, &set);
+    wn_eval_dense_states(&small, &set, 0, p, states);
+    wn_eval_score_chunk(&small, &set, 0, q, states, &scores);
+    *kl = (scores.kl[0] + scores.kl[1] + scores.kl[2]) / 3;
+    *js = (scores.js[0] + scores.js[1] + scores.js[2]) / 3;
+    wn_target_scores_release(&scores);
+    wn_eval_set_release(&set);
+}
+
+static void check_divergences(void)
+{
+    static const double base[3][3] = {{0, -2.3026, -2.3026}, {1.3863, 1.6094, 1.6094}, {0, 0.6931, 1.0986}};
+    static const double other[3][3] = {{0, 0.6931, 1.0986}, {1.3863, 1.6094, 1.6094}, {0, -2.3026, -2.3026}};
+    double kl, js, back_kl, back_js;
+
+    divergence(3, base, other, &kl, &js);
+    CHECK_NEAR(js, 0.162665, 2e-6);
+    CHECK_NEAR(kl, 0.722030, 1e-5);
+    divergence(3, other, base, &back_kl, &back_js);
+    CHECK_NEAR(back_js, js, 1e-7);
+    CHECK_NEAR(back_kl, kl, 1e-6); /* the rows are the same ones, swapped */
+    CHECK(js <= log(2));
+}
+
+/* Nearly disjoint supports: the divergence of two rows whose mass is on different tokens comes near to ln 2. */
+static void check_disjoint(void)
+{
+    static float sharp[VOCABULARY * WIDTH];
+    struct wn_tensor tensor = head_tensor;
+    const double first[3][3] = {{5, 0, 0}, {5, 0, 0}, {5, 0, 0}}, second[3][3] = {{0, 5, 0}, {0, 5, 0}, {0, 5, 0}};
+    double kl, js;
+
+    for (int i = 0; i < VOCABULARY; i++)
+        sharp[i * WIDTH + i] = 20;
+    tensor.data = (const uint8_t *)sharp;
+    model.head = &tensor;
+    divergence(3, first, second, &kl, &js);
+    model.head = &head_tensor;
+    CHECK_NEAR(js, log(2), 1e-6);
+    CHECK_NEAR(kl, 100, 1e-3);
+}
+
+/* ---- means ---- */
+
+static void check_means(void)
+{
+    static const double values[] = {1, 3, 2, 6, 8}, sorted[] = {1, 2, 3, 6, 8};
+    static const int64_t cluster[] = {0, 0, 4, 4, 7};
+    double mean, standard_error;
+
+    wn_clustered_mean(values, cluster, 5, &mean, &standard_error);
+    CHECK_NEAR(mean, 4, 1e-15);
+    CHECK_NEAR(standard_error, sqrt(3.0 / 2 * (16 + 0 + 16)) / 5, 1e-14); /* residual sums -4, 0, 4 */
+    CHECK_NEAR(wn_percentile(sorted, 5, 0.5), 3, 0);
+    CHECK_NEAR(wn_percentile(sorted, 5, 0.9), 6 + 0.6 * 2, 1e-14);
+    CHECK_NEAR(wn_percentile(sorted, 5, 1), 8, 0);
+}
+
+/* ---- 9: characters and bytes; sequences of choices ---- */
+
+static void check_choices(void)
+{
+    struct wn_eval_set set;
+    struct wn_target_scores scores;
+    struct results results;
+
+    write_file("task.jsonl", "{\"context\": \"a\", \"choices\": [\"\xc3\xa9\xc3\xa9\", \"abc\"], \"gold\": 1}\n");
+    prepare("multiple_choice", "{\"requests\": \"task.jsonl\", \"delimiter\": \"\"}", &set);
+    CHECK(set.n_targets == 5 && set.sequences.n_sequences == 2);
+    wn_target_scores_init(&scores, &set);
+    scores.loss[0] = scores.loss[1] = 2.1;                  /* -4.2: per character -2.1, per byte -1.05 */
+    scores.loss[2] = scores.loss[3] = scores.loss[4] = 1.5; /* -4.5: per character and byte -1.5 */
+    finish(&set, &scores, &results);
+    CHECK(value(&results, "/scores/set/acc") == 0);
+    CHECK(value(&results, "/scores/set/acc_norm") == 1);
+    CHECK(value(&results, "/scores/set/acc_bytes") == 0);
+    CHECK(isnan(value(&results, "/scores/set/acc_stderr"))); /* one item */
+    results_release(&results);
+    wn_target_scores_release(&scores);
+    wn_eval_set_release(&set);
+
+    /* b and d are one token: one sequence "ac" for both; "efgh" has its own, cut on the left to 4 positions */
+    write_file("task.jsonl", "{\"context\": \"ac\", \"choices\": [\"b\", \"efgh\", \"d\"], \"gold\": 0}\n");
+    prepare("multiple_choice", "{\"requests\": \"task.jsonl\", \"delimiter\": \"\"}", &set);
+    static const int32_t expected[] = {2, 4, /* then the last 4 of a c e f g */ 4, 6, 7, 8};
+    static const int64_t rows[] = {1, 1, 2, 3, 4, 5};
+    static const int32_t next[] = {3, 5, 6, 7, 8, 9};
+    CHECK(set.sequences.n_sequences == 2 && wn_sequences_tokens(&set.sequences) == 6 && set.n_targets == 6);
+    CHECK(memcmp(set.sequences.ids, expected, sizeof expected) == 0);
+    CHECK(memcmp(set.target_row, rows, sizeof rows) == 0);
+    CHECK(memcmp(set.target_id, next, sizeof next) == 0);
+    wn_eval_set_release(&set);
+}
+
+/* ---- names and mistakes ---- */
+
+static void check_names(void)
+{
+    static const char *const cases[][2] = {{"\"tasks/arc_easy.jsonl\"", "arc_easy"},
+                                           {"{\"requests\": \"x.y.jsonl\"}", "x.y"},
+                                           {"{\"requests\": \"x.jsonl\", \"name\": \"mine\"}", "mine"},
+                                           {"\"plain\"", "plain"},
+                                           {"{}", ""},
+                                           {"3", ""}};
+    char name[64];
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        cJSON *json = cJSON_Parse(cases[i][0]);
+        CHECK(wn_eval_task_name(json, name) == (cases[i][1][0] != '\0'));
+        CHECK_TEXT(name, cases[i][1]);
+        cJSON_Delete(json);
+    }
+    CHECK(wn_eval_find("nothing") == NULL);
+}
+
+static void expect_problems(const char *kind, const char *text, int64_t count, const char *const *parts)
+{
+    struct wn_problems problems;
+    cJSON *json = cJSON_Parse(text);
+
+    wn_problems_init(&problems);
+    wn_eval_find(kind)->check(folder, "set", json, &problems);
+    CHECK(problems.count == count);
+    for (int64_t i = 0; i < problems.count; i++)
+        if (i >= count || !strstr(problems.lines[i], parts[i])) {
+            test_failures++;
+            fprintf(stderr, "%s: problem \"%s\", expected \"%s\"\n", text, problems.lines[i],
+                    i < count ? parts[i] : "none");
+        }
+    wn_problems_release(&problems);
+    cJSON_Delete(json);
+}
+
+static void check_task_mistakes(void)
+{
+    write_file("task.jsonl", "{\"context\": \"a\", \"choices\": [\"b\", \"c\"], \"gold\": 1, \"id\": \"x\"}\n"
+                             "{\"choices\": [\"b\", \"c\"], \"gold\": 1}\n"
+                             "{\"context\": \"a\", \"choices\": [\"b\"], \"gold\": 0}\n"
+                             "{\"context\": \"a\", \"choices\": [\"b\", \"\"], \"gold\": 0}\n"
+                             "{\"context\": \"a\", \"choices\": \"bc\", \"gold\": 0}\n"
+                             "{\"context\": \"a\", \"choices\": [\"b\", \"c\"], \"gold\": 2}\n"
+                             "{\"context\": \"a\", \"choices\": [\"b\", \"c\"], \"gold\": 0.5}\n"
+                             "{\"context\": \"a\", \"choices\": [\"b\", \"c\"]}\n"
+                             "{\"context\": \"\xff\"}\n"
+                             "{\"context\": \"a\", \"choices\": [\"b\", \"c\"], \"gold\": 1, \"id\": \"x\"}\n");
+    expect_problems("multiple_choice", "\"task.jsonl\"", 9,
+                    (const char *const[]){
+                        "task.jsonl:2: the field \"context\" is missing",
+                        "task.jsonl:3: \"choices\" must have at least 2",
+                        "task.jsonl:4: choice 1 must be a string that is not empty",
+                        "task.jsonl:5: \"choices\" must be", "task.jsonl:6: \"gold\" is 2, expected 0 to 1",
+                        "task.jsonl:7: \"gold\" must be an integer", "task.jsonl:8: the field \"gold\" is missing",
+                        "task.jsonl:9:14: the byte 0xff", "task.jsonl:10: the id \"x\" was used in line 1"});
+    write_file("task.jsonl", "");
+    expect_problems("multiple_choice", "\"task.jsonl\"", 1, (const char *const[]){"task.jsonl: is empty"});
+    expect_problems("multiple_choice", "{\"request\": \"task.jsonl\", \"limit\": 0}", 3,
+                    (const char *const[]){"did you mean \"requests\"", "\"limit\"", "key \"requests\" is missing"});
+    expect_problems("multiple_choice", "7", 1, (const char *const[]){"evaluate.tasks.set: expected a JSON object"});
+    expect_problems("multiple_choice", "\"absent.jsonl\"", 1, (const char *const[]){"absent.jsonl"});
+}
+
+static void check_text_mistakes(void)
+{
+    struct wn_eval_set set;
+    cJSON *json = cJSON_Parse("{\"text\": \"text.txt\", \"length\": 5}");
+
+    write_file("pages.jsonl", "{\"page\": \"a\"}\n{\"pages\": \"a\"}\n{\"text\": []}\n");
+    expect_problems(
+        "perplexity", "{\"text\": \"pages.jsonl\", \"protocol\": \"rolling\"}", 2,
+        (const char *const[]){"pages.jsonl:2: the field \"page\"", "pages.jsonl:3: \"text\" must be a string"});
+    expect_problems("perplexity", "{\"text\": \"pages.jsonl\", \"detokenize\": \"wikitext\"}", 2,
+                    (const char *const[]){"needs a plain text", "\"detokenize\" is for the protocol rolling"});
+    expect_problems("perplexity", "{\"text\": \"text.txt\", \"protocol\": \"gtpq\", \"lenght\": 3}", 2,
+                    (const char *const[]){"\"gptq\"", "did you mean \"length\""});
+    wn_eval_set_init(&set);
+    CHECK(wn_eval_find("perplexity")->prepare(folder, "set", json, &model, &set) == WN_ERR_INPUT);
+    CHECK_MESSAGE("the model has only 4 positions");
+    wn_eval_set_release(&set);
+    cJSON_Delete(json);
+}
+
+int main(void)
+{
+    CHECK(mkdtemp(folder));
+    CHECK_OK(wn_linalg_start());
+    for (int i = 0; i < VOCABULARY; i++)
+        head[i * WIDTH + i] = 1;
+    for (int i = 0; i < WIDTH; i++)
+        ones[i] = 1;
+    write_file("tokenizer.json", tokenizer_json);
+    write_file("tokenizer_config.json", "{\"bos_token\": \"<s>\", \"eos_token\": \"</s>\"}");
+    CHECK_OK(wn_tokenizer_open(folder, &model.tokenizer));
+    if (model.tokenizer) {
+        check_uniform();
+        check_gptq_numbers();
+        check_rolling_numbers();
+        check_divergences();
+        check_disjoint();
+        check_means();
+        check_choices();
+        check_names();
+        check_task_mistakes();
+        check_text_mistakes();
+        remove_file("text.txt");
+        remove_file("pages.jsonl");
+        remove_file("task.jsonl");
+    }
+    wn_tokenizer_close(&model.tokenizer);
+    remove_file("tokenizer.json");
+    remove_file("tokenizer_config.json");
+    CHECK(rmdir(folder) == 0);
+    return test_finish();
+}
