@@ -2,7 +2,7 @@
  * par.h: ranks: who we are, agreement on status, memory shared inside a node, and the queue that hands out points.
  *
  * Only src/par, src/results and src/main.c see MPI. No RMA windows: they fail across nodes over TCP with the stock Open
- * MPI and make no progress while the target computes (facts/platform.md 4). Every prototype says whether it is
+ * MPI and make no progress while the target computes. Every prototype says whether it is
  * collective. Waiting ranks sleep instead of spinning, so they take nothing from those that compute.
  */
 #ifndef WINNOW_PAR_H
@@ -12,20 +12,24 @@
 
 struct wn_par; /* opaque */
 
-/* Starts MPI with MPI_THREAD_MULTIPLE (an error that says so when it is not granted). Collective over the world. */
+/*
+ * Starts MPI with MPI_THREAD_MULTIPLE (an error that says so when it is not granted). Collective over the world. Ranks
+ * that share memory form a node; WINNOW_RANKS_PER_NODE=N in the environment splits every node into nodes of N ranks, so
+ * that what crosses nodes can be tested on one machine.
+ */
 wn_status wn_par_start(int *argc, char ***argv, struct wn_par **par);
 /* One rank without MPI: for commands that run on a login node, and for tests. Not collective. */
 void wn_par_start_serial(struct wn_par **par);
-/* Finalizes MPI when wn_par_start started it. Collective. */
+/* Finalizes MPI when wn_par_start started it. Collective. *par becomes NULL. */
 void wn_par_finish(struct wn_par **par);
 /* Ends all ranks at once with this exit code. Not collective. */
 void wn_par_abort(int code) __attribute__((noreturn));
 
 int wn_par_rank(const struct wn_par *par);
 int wn_par_size(const struct wn_par *par);
-int wn_par_node(const struct wn_par *par);       /* 0 .. nodes - 1 */
+int wn_par_node(const struct wn_par *par); /* 0 .. nodes - 1 */
 int wn_par_nodes(const struct wn_par *par);
-int wn_par_node_rank(const struct wn_par *par);  /* rank among those of this node */
+int wn_par_node_rank(const struct wn_par *par); /* rank among those of this node */
 int wn_par_node_size(const struct wn_par *par);
 const char *wn_par_host(const struct wn_par *par);
 /* "Open MPI 4.1.4": static storage. */
@@ -46,8 +50,10 @@ wn_status wn_par_agree(struct wn_par *par, wn_status status);
 
 /* ---- memory shared by the ranks of a node ---- */
 
-/* A mapped, unlinked scratch file: one copy per node, backed by `directory` (NULL: $TMPDIR, else /tmp), gone with the
- * processes however they end. */
+/*
+ * A mapped, unlinked scratch file: one copy per node, backed by `directory` (NULL: $TMPDIR, else /tmp), gone with the
+ * processes however they end. Its blocks are reserved at creation: a full disk is an error there, not a crash later.
+ */
 struct wn_shared {
     void *data; /* zero-filled at first; page-aligned */
     int64_t bytes;
@@ -56,17 +62,19 @@ struct wn_shared {
 wn_status wn_par_shared_create(struct wn_par *par, const char *directory, int64_t bytes, struct wn_shared *shared);
 void wn_par_shared_release(struct wn_shared *shared); /* not collective */
 /*
- * Collective. Piece i (bytes [offset[i], offset[i+1]) of the memory) was written by rank owner[i]; afterwards every node
- * has all pieces. Moves only what crosses nodes.
+ * Collective. Piece i (bytes [offset[i], offset[i+1]) of the memory) was written by rank owner[i]; afterwards every
+ * node has all pieces. Moves only what crosses nodes.
  */
 void wn_par_shared_exchange(struct wn_par *par, struct wn_shared *shared, int64_t pieces, const int64_t *offset,
                             const int *owner);
 
 /* ---- stopping on request ---- */
 
-/* From now on SIGUSR1, SIGTERM and SIGINT set a flag; a second SIGINT ends at once. Not collective. */
+/* From now on SIGUSR1, SIGTERM and SIGINT set a flag; a second SIGINT ends at once with code 130. Not collective. */
 void wn_par_catch_signals(void);
 bool wn_par_stop_requested(void);
+/* Sets the same flag from inside, e.g. when a time budget is used up. Not collective. */
+void wn_par_request_stop(void);
 
 /* ---- the queue ---- */
 
@@ -74,6 +82,14 @@ bool wn_par_stop_requested(void);
  * Hands out jobs 0 .. n_jobs-1 in the given order (dearest first) to whoever asks. With more than one rank a thread on
  * rank 0 answers by send/receive on an own communicator (MPI_Iprobe and a short sleep). A rank that asks after the last
  * job, or after a stop request anywhere, gets -1.
+ *
+ *     while ((job = wn_queue_take(queue)) >= 0) {
+ *         compute(job);
+ *         wn_queue_ask(queue);                       the answer travels while the point is written
+ *         commit(job);
+ *         wn_queue_done(queue, job, status, seconds, tokens);
+ *     }
+ *     wn_queue_finish(&queue);
  */
 struct wn_queue; /* opaque */
 
@@ -82,7 +98,11 @@ struct wn_queue_report {
     int32_t rank, status; /* wn_status of the point */
     double seconds, tokens;
 };
-/* Called on rank 0, in the manager thread, for each finished job, and with NULL about twice a second otherwise. */
+/*
+ * Called on rank 0 for each finished job, and with NULL about twice a second otherwise: from the manager thread, or
+ * with one rank from inside wn_queue_take and wn_queue_done (NULL then only between jobs). It must not call HDF5 or
+ * wn_par_*.
+ */
 typedef void wn_queue_listener(void *context, const struct wn_queue_report *report);
 
 /* Collective. order [n_jobs] matters on rank 0 only; copied. */
@@ -94,7 +114,10 @@ void wn_queue_ask(struct wn_queue *queue);
 int64_t wn_queue_take(struct wn_queue *queue);
 /* Tells the manager that a job is finished and committed. */
 void wn_queue_done(struct wn_queue *queue, int64_t job, wn_status status, double seconds, double tokens);
-/* Collective; waits, sleeping, until all ranks have been told -1. */
+/*
+ * Collective; waits, sleeping, until all ranks are here. A rank may come before it was told -1: a job it asked for but
+ * did not take goes to another rank that still asks.
+ */
 void wn_queue_finish(struct wn_queue **queue);
 
 #endif

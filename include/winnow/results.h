@@ -1,18 +1,27 @@
 /*
  * results.h: the results file: one HDF5 file per sweep, written by all ranks, valid at any moment.
  *
- * How it survives kills (facts/platform.md 2): rank 0 creates the whole layout with the serial driver under a temporary
+ * How it survives kills: rank 0 creates the whole layout with the serial driver under a temporary
  * name (contiguous datasets, early allocation, filled with the missing value, all scales and labels), syncs and renames
- * it. All ranks reopen it through MPI-IO and from then on only write raw hyperslabs, independently, one contiguous block
- * per field and point; then fdatasync; then the checksum of the point; then its status. No collective call and no change
- * of metadata happens between open and close. One running sweep per file: every rank holds a shared flock on
- * <file>.lock, and a starting run first takes it exclusively.
+ * it. All ranks reopen it through MPI-IO and from then on only write raw hyperslabs, independently, one contiguous
+ * block per field and point; then fdatasync; then the checksum of the point; then its status. No collective call and no
+ * change of metadata happens between open and close. One running sweep per file: every rank holds a shared flock on
+ * <file>.lock, and a starting run first takes it exclusively; the last one to close removes it.
  *
- *   /                 attributes: schema_version, winnow_version, identity ...; datasets sweep (text), identity (text)
+ *   /                 attributes: schema_version, winnow_version, title, Conventions; texts: sweep, identity, fields
+ *                     (one line per dataset along the point axis: path, kind, type, sizes, in the order of
+ *                     definition); the scales of all axes: point (the keys), cell, block, linear ...
  *   /provenance       one text attribute per fact (code, compiler, libraries, hosts, inputs and hashes)
- *   /points           one row per point: columns known before the run, then status, reason, seconds ...
+ *   /points           one row per point: columns known before the run, run-time columns of the schema (seconds, reason
+ *                     ...) and three kept by this module: status, checksum, attempt
  *   /cells            one row per requested grid cell: its axis values and the index of the point that answers it
  *   other groups      as the schema says; every dataset [point, ...], scales attached on every axis
+ *
+ * Datasets carry units, long_name and _FillValue (NaN, -1, 255: not written or not applicable). Labels and text columns
+ * are variable-length UTF-8; text fields, which are written during the run, are netCDF characters [point, text_N] with
+ * _Encoding, because libnetcdf cannot read longer fixed-length strings: xarray joins them by itself, in C
+ * wn_results_read_texts does, with h5py: dataset[:].view("S%d" % dataset.shape[1])[:, 0]. Axis names become names at
+ * the root of the file: none may be called sweep, identity, fields, provenance, points, cells or like a group.
  */
 #ifndef WINNOW_RESULTS_H
 #define WINNOW_RESULTS_H
@@ -44,7 +53,7 @@ struct wn_table {
 
 void wn_table_init(struct wn_table *table, const char *group, const char *axis, int64_t rows);
 void wn_table_release(struct wn_table *table);
-/* Adds a column and returns it for filling; numbers start as NaN, texts as "". */
+/* Adds a column and returns it for filling, valid until the next one is added; numbers start as NaN, texts as "". */
 struct wn_column *wn_table_add(struct wn_table *table, const char *name, bool numbers, const char *unit,
                                const char *description);
 
@@ -65,12 +74,12 @@ struct wn_results_plan {
     const struct wn_schema *schema;
     const struct wn_table *points; /* row labels of the point axis are the column "key" */
     const struct wn_table *cells;
-    const char *sweep;             /* text of the sweep file */
-    const char *identity;          /* one line per thing that decides results; equal identity = same sweep */
+    const char *sweep;    /* text of the sweep file */
+    const char *identity; /* one line per thing that decides results; equal identity = same sweep */
     const struct wn_facts *provenance;
 };
 
-/* Bytes the file will take, within a few per cent. Not collective. */
+/* Bytes the file will take, within about 10 per cent (2 above 500 kB). Not collective. */
 int64_t wn_results_predict_bytes(const struct wn_results_plan *plan);
 
 struct wn_results; /* opaque */
@@ -78,18 +87,26 @@ struct wn_results; /* opaque */
 /*
  * Collective. Creates the file, or continues an existing one whose identity is equal; another identity is
  * WN_ERR_INPUT with the first differing line of both. Errors (path not writable, disk full, locked by a running sweep,
- * not a results file) are one line and leave nothing half-written. With `fresh`, an existing file is refused.
+ * not a results file) are one line and leave nothing half-written. With `fresh`, an existing file is refused. Waits up
+ * to 3 s for the lock, since ranks outlive a killed mpirun. Written points of an existing file are checked against
+ * their checksums, by all ranks together; one that does not match is open again, with a warning. All calls of this
+ * module must come from one thread. With wn_par_start_serial the serial driver is used.
  */
 wn_status wn_results_open(struct wn_par *par, const char *path, const struct wn_results_plan *plan, bool fresh,
                           struct wn_results **results);
 /* Collective. */
 wn_status wn_results_close(struct wn_results **results);
 
-/* Status of every point when the file was opened [points]; attempts so far. Borrowed. Not collective. */
+/* Status of every point when the file was opened [points]; attempts so far. What this rank writes shows; what other
+ * ranks write does not. Borrowed. Not collective. */
 const uint8_t *wn_results_status(const struct wn_results *results);
 const int32_t *wn_results_attempts(const struct wn_results *results);
 
-/* Commits one point: all fields, fdatasync, checksum, status. Not collective. `status` is DONE or FAILED. */
+/*
+ * Commits one point: all fields, attempt, fdatasync, checksum, status. Not collective; no two ranks may write one
+ * point. `status` is DONE or FAILED. A point that was written before is open again while it is rewritten. On WN_ERR_IO
+ * the point is open.
+ */
 wn_status wn_results_write(struct wn_results *results, int64_t point, const struct wn_record *record,
                            enum wn_point_status status);
 
@@ -101,23 +118,33 @@ void wn_results_read_close(struct wn_results_reader **reader);
 int64_t wn_results_read_points(const struct wn_results_reader *reader);
 /* Fresh look at the status column: status [points]. */
 wn_status wn_results_read_status(struct wn_results_reader *reader, uint8_t *status);
-/* A whole 1-D column or [point] field as text / as doubles; *values are owned by the caller (wn_free each). A path that
- * does not exist gives WN_ERR_INPUT. `rows` gets the length. */
+/*
+ * A whole 1-D column or [point] field as text / as doubles (missing integers become NaN); *values are owned by the
+ * caller (wn_results_free_texts / wn_free). A path that does not exist, or is no such column, gives WN_ERR_INPUT.
+ * `rows` gets the length.
+ */
 wn_status wn_results_read_texts(struct wn_results_reader *reader, const char *path, char ***values, int64_t *rows);
 wn_status wn_results_read_numbers(struct wn_results_reader *reader, const char *path, double **values, int64_t *rows);
-/* Calls visit for every 1-D dataset along the point axis below `group`: path, unit, description, whether it is text. */
+/* Calls visit for every column along the point axis below `group`, in the order of definition: path, unit, description,
+ * whether it is text. */
 typedef void wn_results_visitor(void *context, const char *path, const char *unit, const char *description, bool text);
 wn_status wn_results_read_list(struct wn_results_reader *reader, const char *group, wn_results_visitor *visit,
                                void *context);
-/* The sweep text / identity as stored; owned by the caller. */
+/* The text dataset `name` ("sweep", "identity", "fields") as stored; owned by the caller. */
 wn_status wn_results_read_document(struct wn_results_reader *reader, const char *name, char **text);
 
 /*
- * Checks the checksum of every finished point (bad ones as lines in `problems`) and computes the digest: SHA-256 over
- * path, shape and content of all result fields in file order with status and keys; times, hosts and memory are left
- * out. `digest` gets 64 hexadecimal digits. `done`, `failed`, `open` get counts. May be NULL.
+ * Checks the checksum of every written point (bad ones as lines in `problems`) and computes the digest: SHA-256 over
+ * path, type and shape of all result fields in the order of definition, then for every point its key, its status and,
+ * unless it is open, what it has in those fields; times, hosts and memory are left out. `digest` gets 64 hexadecimal
+ * digits. `done`, `failed`, `open` get counts. All but `path` may be NULL. Not collective; needs no MPI.
  */
 wn_status wn_results_verify(const char *path, struct wn_problems *problems, char digest[65], int64_t *done,
                             int64_t *failed, int64_t *open);
+
+/* Frees what wn_results_read_texts gave and sets it to NULL; NULL is fine. */
+void wn_results_free_texts(char ***texts, int64_t rows);
+/* The HDF5 library in use. */
+void wn_results_library_version(unsigned *major, unsigned *minor, unsigned *release);
 
 #endif

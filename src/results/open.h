@@ -1,0 +1,22 @@
+/* open.h: the open results file. Private to results.c and write.c. */
+#ifndef WINNOW_RESULTS_OPEN_H
+#define WINNOW_RESULTS_OPEN_H
+
+#include "results_internal.h"
+
+struct wn_results {
+    struct wn_par *par;
+    char *path; /* owned */
+    hid_t file;
+    int64_t points;
+    int n_fields;
+    struct wn_field *fields; /* [n_fields] copies of the schema's */
+    hid_t *datasets, *types; /* [n_fields] */
+    hid_t status, checksum, attempt;
+    int descriptor; /* own, for fdatasync */
+    int lock;
+    uint8_t *status_values;  /* [points] as the file was opened */
+    int32_t *attempt_values; /* [points] */
+};
+
+#endif

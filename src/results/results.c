@@ -1,0 +1,252 @@
+/* Opening and closing the results file: locks, creation or comparison on rank 0, then all ranks through MPI-IO. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../par/par_internal.h"
+#include "open.h"
+
+/* ---- parts of opening ---- */
+
+/* Rank 0: the exclusive lock, then a new file or a look at the old one. */
+static wn_status prepare(const char *path, const struct wn_results_plan *plan, bool fresh, int *lock)
+{
+    WN_TRY(wn_lock_take_(path, true, lock));
+    if (access(path, F_OK) != 0)
+        return wn_results_create_(path, plan);
+    if (fresh)
+        return wn_fail(WN_ERR_INPUT, "%s: exists already, and a new file was asked for", path);
+    return wn_results_inspect_(path, plan);
+}
+
+/* All ranks hold the shared lock before any of them writes. */
+static wn_status share_lock(struct wn_par *par, const char *path, int *lock)
+{
+    wn_status status = par->rank == 0 ? wn_lock_share_(path, *lock) : WN_OK;
+
+    WN_TRY(wn_par_agree(par, status));
+    if (par->rank != 0)
+        status = wn_lock_take_(path, false, lock);
+    return wn_par_agree(par, status);
+}
+
+static hid_t parallel_access(struct wn_par *par)
+{
+    hid_t access;
+
+    if (!par->mpi)
+        return wn_h5_serial_access_();
+    access = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_fapl_mpio(access, par->world, MPI_INFO_NULL);
+    return access;
+}
+
+static void open_datasets(struct wn_results *r, struct wn_h5 *h5)
+{
+    for (int f = 0; f < r->n_fields; f++) {
+        r->types[f] = wn_field_type_(r->fields[f].type);
+        r->datasets[f] = wn_h5_check_(h5, H5Dopen2(h5->file, r->fields[f].path, H5P_DEFAULT), r->fields[f].path);
+    }
+    r->status = wn_h5_check_(h5, H5Dopen2(h5->file, WN_STATUS_PATH, H5P_DEFAULT), WN_STATUS_PATH);
+    r->checksum = wn_h5_check_(h5, H5Dopen2(h5->file, WN_CHECKSUM_PATH, H5P_DEFAULT), WN_CHECKSUM_PATH);
+    r->attempt = wn_h5_check_(h5, H5Dopen2(h5->file, WN_ATTEMPT_PATH, H5P_DEFAULT), WN_ATTEMPT_PATH);
+    if (!wn_h5_ok_(h5))
+        return;
+    wn_h5_check_(h5, H5Dread(r->status, H5T_STD_U8LE, H5S_ALL, H5S_ALL, H5P_DEFAULT, r->status_values), WN_STATUS_PATH);
+    wn_h5_check_(h5, H5Dread(r->attempt, H5T_STD_I32LE, H5S_ALL, H5S_ALL, H5P_DEFAULT, r->attempt_values),
+                 WN_ATTEMPT_PATH);
+}
+
+/* Collective through H5Fopen; what fails on one rank alone is left to the agreement that follows. */
+static wn_status open_file(struct wn_results *r)
+{
+    struct wn_h5 h5 = {.file = -1};
+
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    hid_t access = parallel_access(r->par);
+    h5.file = r->file = wn_h5_check_(&h5, H5Fopen(r->path, H5F_ACC_RDWR, access), NULL);
+    H5Pclose(access);
+    if (r->file >= 0)
+        open_datasets(r, &h5);
+    if (!wn_h5_ok_(&h5))
+        return wn_fail(WN_ERR_IO, "%s: cannot be opened: %s", r->path, h5.reason);
+    r->descriptor = open(r->path, O_RDWR | O_CLOEXEC);
+    if (r->descriptor < 0)
+        return wn_fail(WN_ERR_IO, "%s: cannot be opened: %s", r->path, strerror(errno));
+    return WN_OK;
+}
+
+/* ---- checksums of what is there ---- */
+
+static wn_status check_point(struct wn_results *r, struct wn_point_hasher *hasher, int64_t point)
+{
+    uint64_t stored = 0, computed = 0;
+
+    if (wn_hasher_point_(hasher, point, &computed, NULL) < 0 ||
+        wn_h5_point_io_(r->checksum, H5T_STD_U64LE, point, 1, &stored, false) < 0)
+        return wn_fail(WN_ERR_IO, "%s: point %lld cannot be read", r->path, (long long)point);
+    if (computed == stored)
+        return WN_OK;
+    wn_log(WN_LOG_WARNING, "%s: point %lld does not match its checksum and will be computed again", r->path,
+           (long long)point);
+    r->status_values[point] = WN_POINT_OPEN;
+    if (wn_h5_point_io_(r->status, H5T_STD_U8LE, point, 1, &r->status_values[point], true) < 0)
+        return wn_fail(WN_ERR_IO, "%s: the state of point %lld cannot be written", r->path, (long long)point);
+    return WN_OK;
+}
+
+/*
+ * After a power failure a state may have reached the disk before its data. Every rank checks its share of the written
+ * points; a point that does not match is open again.
+ */
+static wn_status check_written(struct wn_results *r, const char *document)
+{
+    struct wn_h5 h5 = {.file = r->file};
+    struct wn_point_hasher hasher;
+    wn_status status = WN_OK;
+
+    wn_hasher_open_(&h5, document, &hasher);
+    if (!wn_h5_ok_(&h5))
+        status = wn_fail(WN_ERR_IO, "%s: cannot be read: %s", r->path, h5.reason);
+    for (int64_t p = r->par->rank; p < r->points && status == WN_OK; p += r->par->size)
+        if (r->status_values[p] != WN_POINT_OPEN)
+            status = check_point(r, &hasher, p);
+    wn_hasher_close_(&hasher);
+    return status;
+}
+
+/* OPEN is the least state, so the minimum tells everybody what one rank has reopened. */
+static void share_states(struct wn_results *r)
+{
+    MPI_Request request;
+
+    if (!r->par->mpi)
+        return;
+    for (int64_t first = 0; first < r->points; first += 1 << 30) {
+        int64_t left = r->points - first, count = left < (1 << 30) ? left : 1 << 30;
+        MPI_Iallreduce(MPI_IN_PLACE, r->status_values + first, (int)count, MPI_UINT8_T, MPI_MIN, r->par->world,
+                       &request);
+        wn_par_wait_(&request);
+    }
+}
+
+/* ---- the object ---- */
+
+static struct wn_results *create_object(struct wn_par *par, const char *path, const struct wn_results_plan *plan)
+{
+    struct wn_results *r = wn_alloc_zero(1, sizeof *r);
+
+    r->par = par;
+    r->path = wn_strdup(path);
+    r->points = plan->points->rows;
+    r->n_fields = plan->schema->n_fields;
+    r->fields = wn_alloc(r->n_fields, sizeof *r->fields);
+    if (r->n_fields > 0)
+        memcpy(r->fields, plan->schema->fields, (size_t)r->n_fields * sizeof *r->fields);
+    r->datasets = wn_alloc(r->n_fields, sizeof *r->datasets);
+    r->types = wn_alloc(r->n_fields, sizeof *r->types);
+    for (int f = 0; f < r->n_fields; f++)
+        r->datasets[f] = r->types[f] = -1;
+    r->file = r->status = r->checksum = r->attempt = -1;
+    r->descriptor = r->lock = -1;
+    r->status_values = wn_alloc_zero(r->points, sizeof *r->status_values);
+    r->attempt_values = wn_alloc_zero(r->points, sizeof *r->attempt_values);
+    return r;
+}
+
+static void close_id(hid_t id, herr_t (*close_it)(hid_t))
+{
+    if (id >= 0)
+        close_it(id);
+}
+
+static wn_status close_file(struct wn_results *r)
+{
+    wn_status status = WN_OK;
+
+    for (int f = 0; f < r->n_fields; f++) {
+        close_id(r->datasets[f], H5Dclose);
+        close_id(r->types[f], H5Tclose);
+    }
+    close_id(r->status, H5Dclose);
+    close_id(r->checksum, H5Dclose);
+    close_id(r->attempt, H5Dclose);
+    if (r->file >= 0 && H5Fclose(r->file) < 0)
+        status = wn_fail(WN_ERR_IO, "%s: cannot be closed", r->path);
+    if (r->descriptor >= 0 && fsync(r->descriptor) != 0)
+        status = wn_fail(WN_ERR_IO, "%s: cannot be written to the disk: %s", r->path, strerror(errno));
+    if (r->descriptor >= 0)
+        close(r->descriptor);
+    return status;
+}
+
+/* Collective: the other ranks let go first, so that rank 0 can remove the lock file. */
+static void destroy_object(struct wn_results *r)
+{
+    if (r->par->rank != 0)
+        wn_lock_release_(r->path, &r->lock, false);
+    wn_par_barrier(r->par);
+    wn_lock_release_(r->path, &r->lock, true);
+    wn_free(r->path);
+    wn_free(r->fields);
+    wn_free(r->datasets);
+    wn_free(r->types);
+    wn_free(r->status_values);
+    wn_free(r->attempt_values);
+    wn_free(r);
+}
+
+wn_status wn_results_open(struct wn_par *par, const char *path, const struct wn_results_plan *plan, bool fresh,
+                          struct wn_results **results)
+{
+    struct wn_results *r = create_object(par, path, plan);
+    char *document = wn_fields_document_(plan);
+    wn_status status = par->rank == 0 ? prepare(path, plan, fresh, &r->lock) : WN_OK;
+
+    *results = NULL;
+    status = wn_par_agree(par, status);
+    if (status == WN_OK)
+        status = share_lock(par, path, &r->lock);
+    if (status == WN_OK)
+        status = wn_par_agree(par, open_file(r));
+    if (status == WN_OK) {
+        status = wn_par_agree(par, check_written(r, document));
+        share_states(r);
+    }
+    wn_free(document);
+    if (status == WN_OK) {
+        *results = r;
+        return WN_OK;
+    }
+    char *message = wn_strdup(wn_error_message());
+    close_file(r);
+    destroy_object(r);
+    wn_fail(status, "%s", message);
+    wn_free(message);
+    return status;
+}
+
+wn_status wn_results_close(struct wn_results **results)
+{
+    struct wn_results *r = *results;
+
+    if (!r)
+        return WN_OK;
+    *results = NULL;
+    wn_par_barrier(r->par); /* sleeping; closing a file in MPI-IO spins until the last rank has come */
+    struct wn_par *par = r->par;
+    wn_status status = wn_par_agree(par, close_file(r));
+    destroy_object(r);
+    return status;
+}
+
+const uint8_t *wn_results_status(const struct wn_results *results)
+{
+    return results->status_values;
+}
+
+const int32_t *wn_results_attempts(const struct wn_results *results)
+{
+    return results->attempt_values;
+}

@@ -1,0 +1,125 @@
+/*
+ * results_internal.h: what the files of src/results share. HDF5 is called from one thread only; its own error printing
+ * is off, the first failure of a sequence of calls is kept as one short text.
+ */
+#ifndef WINNOW_RESULTS_INTERNAL_H
+#define WINNOW_RESULTS_INTERNAL_H
+
+#include <hdf5.h>
+#include <stdio.h>
+
+#include <winnow/results.h>
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files and checksums are little-endian");
+
+/* ---- HDF5 with one sticky error ---- */
+
+/* All functions below do nothing once `reason` is set, so that a sequence of calls is checked once, at its end. */
+struct wn_h5 {
+    hid_t file;
+    char reason[512]; /* empty: all went well */
+};
+
+bool wn_h5_ok_(const struct wn_h5 *h5);
+/* Passes a return value of HDF5 through; a negative one sets the reason, `what` in front (NULL: nothing). */
+int64_t wn_h5_check_(struct wn_h5 *h5, int64_t value, const char *what);
+/* Access by the serial driver: no locks of HDF5's own (a reader may look in), no sieve buffer (no stale or late data).
+ */
+hid_t wn_h5_serial_access_(void);
+/* Opens with the serial driver. */
+void wn_h5_open_(struct wn_h5 *h5, const char *path, unsigned flags);
+void wn_h5_close_(struct wn_h5 *h5);
+/* Types to be closed by H5Tclose. */
+hid_t wn_h5_text_type_(void); /* variable-length UTF-8 */
+hid_t wn_h5_char_type_(void); /* one character, netCDF's NC_CHAR */
+/* Writes a text attribute / a scalar text dataset; reads the latter (owned by the caller, NULL on failure). */
+void wn_h5_put_text_(struct wn_h5 *h5, hid_t object, const char *name, const char *text);
+void wn_h5_put_document_(struct wn_h5 *h5, const char *name, const char *text);
+char *wn_h5_get_document_(struct wn_h5 *h5, const char *name);
+/* A text attribute into a buffer; empty when there is none. */
+void wn_h5_get_text_(hid_t object, const char *name, char *text, size_t size);
+/* Reads or writes what one point has in a dataset [point, ...]: `elements` values of `type`. */
+herr_t wn_h5_point_io_(hid_t dataset, hid_t type, int64_t point, int64_t elements, void *data, bool write);
+
+/* ---- fields ---- */
+
+/* The type in the file and in memory: always the same, so HDF5 converts nothing. To be closed by H5Tclose. */
+hid_t wn_field_type_(enum wn_field_type type);
+
+/*
+ * The document "fields": what every dataset along the point axis is, in the order of its definition, one line each:
+ *   path TAB kind TAB type TAB sizes of the further axes joined by "x" ("" for none)
+ * with kind `column` (known before the run), `result`, `run` (times, hosts, memory) or `state` (kept by this module).
+ * The first line is "points TAB number TAB SHA-256 of the keys". Owned by the caller.
+ */
+char *wn_fields_document_(const struct wn_results_plan *plan);
+
+struct wn_field_line {
+    char path[192], kind[16], sizes[96];
+    enum wn_field_type type;
+    int64_t elements, bytes; /* per point */
+};
+
+/* Parses the line at *text and moves on to the next; false at the end or when it cannot be parsed. */
+bool wn_field_line_next_(const char **text, struct wn_field_line *line);
+
+/* Reads what point `point` has in the result fields and gives the checksum as stored in /points/checksum. */
+struct wn_point_hasher {
+    int n_fields;
+    struct wn_field_line *fields; /* result fields in order; owned */
+    hid_t *datasets, *types;      /* [n_fields] owned */
+    uint8_t *buffer;
+};
+void wn_hasher_open_(struct wn_h5 *h5, const char *document, struct wn_point_hasher *hasher);
+void wn_hasher_close_(struct wn_point_hasher *hasher);
+/* `also` (may be NULL) gets every slab too. */
+struct wn_hash;
+herr_t wn_hasher_point_(struct wn_point_hasher *hasher, int64_t point, uint64_t *checksum, struct wn_hash *also);
+/* The first 8 bytes of a SHA-256. */
+uint64_t wn_hash_u64_(struct wn_hash *hash);
+
+/* ---- dimension scales (rank 0) ---- */
+
+struct wn_scale; /* opaque */
+struct wn_scales {
+    int count;
+    struct wn_scale *scales; /* owned */
+};
+
+bool wn_scales_has_(const struct wn_scales *scales, const char *name);
+/* Makes the dataset /name a scale; `title` is its name, or netCDF's mark of a dimension without a variable. */
+void wn_scales_add_(struct wn_h5 *h5, struct wn_scales *scales, hid_t dataset, const char *name, const char *title);
+/* Attaches one scale to each axis of a dataset. */
+void wn_scales_attach_(struct wn_h5 *h5, struct wn_scales *scales, hid_t dataset, const char *path, int n_axes,
+                       const char *const *axes);
+/* Writes the back references and releases the list, also after a failure. */
+void wn_scales_finish_(struct wn_h5 *h5, struct wn_scales *scales);
+
+/* ---- layout and locks (rank 0) ---- */
+
+/* Creates the file under a temporary name and renames it; on failure nothing is left. Not collective. */
+wn_status wn_results_create_(const char *path, const struct wn_results_plan *plan);
+/* Fills an empty file with groups, scales, tables and missing values. */
+void wn_layout_(struct wn_h5 *h5, const struct wn_results_plan *plan);
+
+/*
+ * <path>.lock: exclusive while a run starts, shared while it writes. A lock that cannot be had for 3 s (ranks outlive
+ * a killed mpirun by about 1 s) is WN_ERR_INPUT. On file systems without flock there is a warning and *lock is -1.
+ */
+wn_status wn_lock_take_(const char *path, bool exclusive, int *lock);
+/* From exclusive to shared. */
+wn_status wn_lock_share_(const char *path, int lock);
+/* Closes; with `remove`, removes the lock file when nobody else holds it. */
+void wn_lock_release_(const char *path, int *lock, bool remove);
+
+/* Opens an existing results file for reading with the serial driver, with a line for all that can be wrong with it;
+ * access_mode is what access() shall check. */
+wn_status wn_results_open_serial_(const char *path, int access_mode, struct wn_h5 *h5);
+/* Compares an existing file with the plan. */
+wn_status wn_results_inspect_(const char *path, const struct wn_results_plan *plan);
+
+#define WN_STATUS_PATH   "/points/status"
+#define WN_CHECKSUM_PATH "/points/checksum"
+#define WN_ATTEMPT_PATH  "/points/attempt"
+
+#endif

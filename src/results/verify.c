@@ -1,0 +1,139 @@
+/* Checks the checksum of every written point and computes one digest over what the sweep found. */
+#include <string.h>
+#include <unistd.h>
+
+#include <winnow/io.h>
+
+#include "results_internal.h"
+
+struct check {
+    const char *path;
+    struct wn_h5 h5;
+    struct wn_point_hasher hasher;
+    struct wn_problems *problems;
+    struct wn_hash *digest;
+    int64_t points;
+    uint8_t *status;     /* [points] */
+    uint64_t *checksums; /* [points] */
+    char **keys;         /* [points] */
+    int64_t counts[3];   /* by state */
+};
+
+static wn_status read_columns(struct check *check, struct wn_results_reader *reader)
+{
+    int64_t rows;
+
+    check->points = wn_results_read_points(reader);
+    check->status = wn_alloc(check->points, sizeof *check->status);
+    check->checksums = wn_alloc(check->points, sizeof *check->checksums);
+    WN_TRY(wn_results_read_status(reader, check->status));
+    WN_TRY(wn_results_read_texts(reader, "/points/key", &check->keys, &rows));
+    hid_t dataset = H5Dopen2(check->h5.file, WN_CHECKSUM_PATH, H5P_DEFAULT);
+    if (dataset >= 0) {
+        wn_h5_check_(&check->h5, H5Dread(dataset, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, check->checksums),
+                     WN_CHECKSUM_PATH);
+        H5Dclose(dataset);
+    }
+    if (dataset < 0 || !wn_h5_ok_(&check->h5))
+        return wn_fail(WN_ERR_IO, "%s: %s cannot be read", check->path, WN_CHECKSUM_PATH);
+    return WN_OK;
+}
+
+/* Path, type and shape of every result field open the digest. */
+static void digest_fields(struct check *check)
+{
+    for (int f = 0; f < check->hasher.n_fields; f++) {
+        const struct wn_field_line *field = &check->hasher.fields[f];
+        char text[320];
+        int length = snprintf(text, sizeof text, "%s %d %s\n", field->path, (int)field->type, field->sizes);
+        wn_hash_update(check->digest, text, (size_t)length);
+    }
+}
+
+/* Then point by point: key, state and, when it was written, its result fields. */
+static void check_point(struct check *check, int64_t point)
+{
+    uint8_t state = check->status[point];
+    uint64_t checksum;
+
+    wn_hash_update(check->digest, check->keys[point], strlen(check->keys[point]) + 1);
+    wn_hash_update(check->digest, &state, 1);
+    if (state > WN_POINT_FAILED) {
+        wn_problems_add(check->problems, "%s: point %lld (%s) has the unknown state %d", check->path, (long long)point,
+                        check->keys[point], state);
+        return;
+    }
+    check->counts[state]++;
+    if (state == WN_POINT_OPEN)
+        return;
+    if (wn_hasher_point_(&check->hasher, point, &checksum, check->digest) < 0)
+        wn_problems_add(check->problems, "%s: point %lld (%s) cannot be read", check->path, (long long)point,
+                        check->keys[point]);
+    else if (checksum != check->checksums[point])
+        wn_problems_add(check->problems, "%s: point %lld (%s) does not match its checksum", check->path,
+                        (long long)point, check->keys[point]);
+}
+
+static wn_status check_file(struct check *check, struct wn_results_reader *reader)
+{
+    char *document = NULL;
+
+    WN_TRY(read_columns(check, reader));
+    WN_TRY(wn_results_read_document(reader, "fields", &document));
+    wn_hasher_open_(&check->h5, document, &check->hasher);
+    wn_free(document);
+    if (!wn_h5_ok_(&check->h5))
+        return wn_fail(WN_ERR_IO, "%s: cannot be read: %s", check->path, check->h5.reason);
+    digest_fields(check);
+    for (int64_t p = 0; p < check->points; p++)
+        check_point(check, p);
+    return WN_OK;
+}
+
+static void release(struct check *check)
+{
+    uint8_t rest[32];
+
+    for (int64_t p = 0; check->keys && p < check->points; p++)
+        wn_free(check->keys[p]);
+    wn_free(check->keys);
+    wn_free(check->status);
+    wn_free(check->checksums);
+    wn_hasher_close_(&check->hasher);
+    wn_h5_close_(&check->h5);
+    if (check->digest)
+        wn_hash_finish(check->digest, rest);
+}
+
+wn_status wn_results_verify(const char *path, struct wn_problems *problems, char digest[65], int64_t *done,
+                            int64_t *failed, int64_t *open)
+{
+    struct wn_results_reader *reader;
+    struct wn_problems ignored;
+    struct check check = {.path = path, .problems = problems, .h5.file = -1};
+    uint8_t bytes[32];
+
+    WN_TRY(wn_results_read_open(path, &reader));
+    wn_problems_init(&ignored);
+    if (!problems)
+        check.problems = &ignored;
+    wn_h5_open_(&check.h5, path, H5F_ACC_RDONLY);
+    check.digest = wn_hash_create();
+    wn_status status = check_file(&check, reader);
+    if (status == WN_OK) {
+        wn_hash_finish(check.digest, bytes);
+        check.digest = NULL;
+        if (digest)
+            wn_hash_hex(bytes, digest);
+        if (done)
+            *done = check.counts[WN_POINT_DONE];
+        if (failed)
+            *failed = check.counts[WN_POINT_FAILED];
+        if (open)
+            *open = check.counts[WN_POINT_OPEN];
+    }
+    wn_problems_release(&ignored);
+    release(&check);
+    wn_results_read_close(&reader);
+    return status;
+}

@@ -1,0 +1,84 @@
+/* Committing a point: its slabs, then the disk, then the checksum, then the state. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <winnow/io.h>
+
+#include "open.h"
+
+static wn_status put(struct wn_results *r, hid_t dataset, hid_t type, int64_t point, int64_t elements, const void *data,
+                     const char *what)
+{
+    struct wn_h5 h5 = {.file = r->file};
+
+    if (wn_h5_check_(&h5, wn_h5_point_io_(dataset, type, point, elements, (void *)data, true), what) < 0)
+        return wn_fail(WN_ERR_IO, "%s: point %lld cannot be written: %s", r->path, (long long)point, h5.reason);
+    return WN_OK;
+}
+
+static wn_status put_state(struct wn_results *r, int64_t point, enum wn_point_status status)
+{
+    uint8_t value = (uint8_t)status;
+
+    WN_TRY(put(r, r->status, H5T_STD_U8LE, point, 1, &value, WN_STATUS_PATH));
+    r->status_values[point] = value;
+    return WN_OK;
+}
+
+static int64_t elements_of(const struct wn_field *field)
+{
+    return field->type == WN_FIELD_TEXT ? field->text_bytes : field->elements;
+}
+
+static wn_status put_fields(struct wn_results *r, int64_t point, const struct wn_record *record)
+{
+    for (int f = 0; f < r->n_fields; f++)
+        WN_TRY(
+            put(r, r->datasets[f], r->types[f], point, elements_of(&r->fields[f]), record->data[f], r->fields[f].path));
+    return WN_OK;
+}
+
+static uint64_t record_checksum(const struct wn_results *r, const struct wn_record *record)
+{
+    struct wn_hash *hash = wn_hash_create();
+
+    for (int f = 0; f < r->n_fields; f++)
+        if (r->fields[f].result)
+            wn_hash_update(hash, record->data[f], (size_t)r->fields[f].bytes);
+    return wn_hash_u64_(hash);
+}
+
+static wn_status to_disk(const struct wn_results *r)
+{
+    if (fdatasync(r->descriptor) != 0)
+        return wn_fail(WN_ERR_IO, "%s: cannot be written to the disk: %s", r->path, strerror(errno));
+    return WN_OK;
+}
+
+/*
+ * Measured: a contiguous H5Dwrite is one pwrite, in program order, and what pwrite took survives
+ * the process. So a kill at any place leaves the point open, or finished with its data. A point that was written before
+ * is opened first, on the disk too: else half of the new data could pass for the old.
+ */
+wn_status wn_results_write(struct wn_results *results, int64_t point, const struct wn_record *record,
+                           enum wn_point_status status)
+{
+    uint64_t checksum = record_checksum(results, record);
+
+    if (point < 0 || point >= results->points || status == WN_POINT_OPEN ||
+        record->schema->n_fields != results->n_fields)
+        WN_BUG("point %lld of %lld is written with state %d and %d of %d fields", (long long)point,
+               (long long)results->points, (int)status, record->schema->n_fields, results->n_fields);
+    if (results->status_values[point] != WN_POINT_OPEN) {
+        WN_TRY(put_state(results, point, WN_POINT_OPEN));
+        WN_TRY(to_disk(results));
+    }
+    WN_TRY(put_fields(results, point, record));
+    int32_t attempt = results->attempt_values[point] + 1;
+    WN_TRY(put(results, results->attempt, H5T_STD_I32LE, point, 1, &attempt, WN_ATTEMPT_PATH));
+    results->attempt_values[point] = attempt;
+    WN_TRY(to_disk(results));
+    WN_TRY(put(results, results->checksum, H5T_STD_U64LE, point, 1, &checksum, WN_CHECKSUM_PATH));
+    return put_state(results, point, status);
+}
