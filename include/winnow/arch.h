@@ -1,13 +1,13 @@
 /*
  * arch.h: what an architecture is: three functions and a name.
  *
- * To add one: write src/arch/NAME.c with a constant `const struct wn_arch wn_arch_NAME` and add the row WN_ARCH(NAME) to
- * src/arch/arch_list.h. Nothing else changes: loading, compression, evaluation, the help pages and the parity test walk
- * the table. The new architecture needs
+ * To add one: write src/arch/NAME.c with a constant `const struct wn_arch wn_arch_NAME` and add the row WN_ARCH(NAME)
+ * to src/arch/arch_list.h. Nothing else changes: loading, compression, evaluation, the help pages and the parity test
+ * walk the table. The new architecture needs
  *   1. read_config: its config.json keys into struct wn_config (wn_arch_read_common reads the usual ones);
  *   2. describe: the tensors of one block (linears with their input, vectors) and the outer ones, with shapes;
- *   3. run_block: one decoder block on packed rows, calls into nn.h and linalg.h, with taps at the inputs of the linears;
- * and a checkpoint recipe in tests/model/make_reference.py, which the parity test picks up by itself.
+ *   3. run_block: one decoder block on packed rows, calls into nn.h and linalg.h, with taps at the inputs of the
+ * linears; and a checkpoint recipe in tests/model/make_reference.py, which the parity test picks up by itself.
  */
 #ifndef WINNOW_ARCH_H
 #define WINNOW_ARCH_H
@@ -19,7 +19,7 @@ struct cJSON;
 
 #define WN_MAX_LINEARS 16
 #define WN_MAX_VECTORS 16
-#define WN_MAX_INPUTS 8
+#define WN_MAX_INPUTS  8
 
 struct wn_config {
     char model_type[32];
@@ -27,19 +27,19 @@ struct wn_config {
     int64_t n_blocks, n_heads, n_kv_heads, head_dim, max_positions;
     double norm_eps;
     struct wn_rope rope;
-    bool tied;                      /* lm_head is the embedding */
+    bool tied; /* the head is the embedding: by config.json, or because the files have no head */
     bool attention_bias, mlp_bias;
-    int64_t bos_id;                 /* -1: none */
+    int64_t bos_id; /* -1: none */
     int64_t eos_ids[8], n_eos_ids;
-    char dtype[16];                 /* what the checkpoint says: "bfloat16" ... */
+    char dtype[16]; /* what the checkpoint says: "bfloat16" ... */
 };
 
 /* A weight matrix of a block: y = x W^T, W [rows, columns]. */
 struct wn_linear_info {
-    char name[48];  /* "self_attn.q_proj" */
-    char bias[64];  /* tensor name below the block prefix, empty: none */
+    char name[48]; /* "self_attn.q_proj" */
+    char bias[64]; /* tensor name below the block prefix, empty: none */
     int64_t rows, columns;
-    int input;      /* which tap feeds it: linears with equal input share their statistics */
+    int input; /* which tap feeds it: linears with equal input share their statistics */
 };
 
 struct wn_vector_info {
@@ -52,9 +52,9 @@ struct wn_layout {
     int n_linears, n_vectors, n_inputs;
     struct wn_linear_info linears[WN_MAX_LINEARS];
     struct wn_vector_info vectors[WN_MAX_VECTORS];
-    char input_names[WN_MAX_INPUTS][32];   /* "attention", "attention_output", "mlp", "mlp_down" */
+    char input_names[WN_MAX_INPUTS][32]; /* "attention", "attention_output", "mlp", "mlp_down" */
     int64_t input_widths[WN_MAX_INPUTS];
-    char block_prefix[64];                 /* "model.layers.%d." */
+    char block_prefix[64]; /* "model.layers.%d." */
     char embedding[64], final_norm[64], head[64];
 };
 
@@ -93,7 +93,25 @@ struct wn_arch {
 const struct wn_arch *const *wn_arch_table(int64_t *count);
 /* Reads directory/config.json, finds the row; unknown model_type: an error that prints the known ones. */
 wn_status wn_arch_read(const char *directory, const struct wn_arch **arch, struct wn_config *config);
-/* Keys most architectures share (facts/evaluation.md 9.2: names of transformers 4 and 5), with checks of each. */
+/*
+ * Keys most architectures share, in the names of transformers 4 (rope_theta, rope_scaling, torch_dtype) and 5
+ * (rope_parameters, dtype), with checks of each: one error line with path and key.
+ */
 wn_status wn_arch_read_common(const char *path, const struct cJSON *json, struct wn_config *config);
+
+/* ---- for read_config of an architecture: one key each; absent and null are the same ---- */
+
+#define WN_REQUIRED INT64_MIN /* as `fallback`: the key must be there */
+
+/* A whole number in [low, high]. */
+wn_status wn_config_integer(const char *path, const struct cJSON *json, const char *key, int64_t low, int64_t high,
+                            int64_t fallback, int64_t *value);
+/* A finite number > 0; a `fallback` of 0: the key must be there. */
+wn_status wn_config_positive(const char *path, const struct cJSON *json, const char *key, double fallback,
+                             double *value);
+wn_status wn_config_bool(const char *path, const struct cJSON *json, const char *key, bool fallback, bool *value);
+/* *value is borrowed from `json`, or `fallback`, which may be NULL: the key must be there. */
+wn_status wn_config_text(const char *path, const struct cJSON *json, const char *key, const char *fallback,
+                         const char **value);
 
 #endif

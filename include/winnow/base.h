@@ -29,14 +29,14 @@
 /* ---- status ---- */
 
 /* One row per status: name, text. The numbers are stored in results files and must not change. */
-#define WN_STATUS_LIST(X)                                   \
-    X(WN_OK, 0, "done")                                     \
-    X(WN_ERR_INPUT, 1, "wrong input")                       \
-    X(WN_ERR_IO, 2, "input or output failed")               \
-    X(WN_ERR_MEMORY, 3, "not enough memory")                \
-    X(WN_ERR_NUMERIC, 4, "a number is not finite")          \
-    X(WN_ERR_UNSUPPORTED, 5, "not supported")               \
-    X(WN_ERR_INTERRUPTED, 6, "stopped on request")          \
+#define WN_STATUS_LIST(X)                                                                                              \
+    X(WN_OK, 0, "done")                                                                                                \
+    X(WN_ERR_INPUT, 1, "wrong input")                                                                                  \
+    X(WN_ERR_IO, 2, "input or output failed")                                                                          \
+    X(WN_ERR_MEMORY, 3, "not enough memory")                                                                           \
+    X(WN_ERR_NUMERIC, 4, "a number is not finite")                                                                     \
+    X(WN_ERR_UNSUPPORTED, 5, "not supported")                                                                          \
+    X(WN_ERR_INTERRUPTED, 6, "stopped on request")                                                                     \
     X(WN_ERR_INTERNAL, 7, "an error inside winnow")
 
 typedef enum wn_status {
@@ -55,11 +55,11 @@ wn_status wn_fail(wn_status status, const char *format, ...) __attribute__((form
 const char *wn_error_message(void);
 
 /* Returns from the calling function when `call` fails. Only where nothing has to be released. */
-#define WN_TRY(call)                            \
-    do {                                        \
-        wn_status wn_try_status_ = (call);      \
-        if (wn_try_status_ != WN_OK)            \
-            return wn_try_status_;              \
+#define WN_TRY(call)                                                                                                   \
+    do {                                                                                                               \
+        wn_status wn_try_status_ = (call);                                                                             \
+        if (wn_try_status_ != WN_OK)                                                                                   \
+            return wn_try_status_;                                                                                     \
     } while (0)
 
 /* Ends the program with place and text: our own bug. */
@@ -129,6 +129,10 @@ void wn_text_release(struct wn_text *text);
 /* ---- time ---- */
 
 double wn_seconds(void); /* monotonic clock */
+
+#define WN_DURATION_TEXT 32
+/* "4.2 s", "3 min 20 s", "2 h 05 min"; "?" when it is not finite. Returns `text`. */
+const char *wn_duration_text(double seconds, char text[WN_DURATION_TEXT]);
 
 /* ---- random numbers ---- */
 

@@ -30,7 +30,8 @@ char *wn_join_path(const char *directory, const char *name);
 /* The folder part of a path ("." when there is none). Owned by the caller. */
 char *wn_directory_of(const char *path);
 
-/* Returns -1 when text[0..length) is valid UTF-8 (no surrogates, no overlong forms), else the offset of the bad byte. */
+/* Returns -1 when text[0..length) is valid UTF-8 (no surrogates, no overlong forms), else the offset of the bad byte.
+ */
 int64_t wn_utf8_invalid_at(const char *text, int64_t length);
 /* Unicode code points of valid UTF-8. */
 int64_t wn_utf8_length(const char *text, int64_t length);
@@ -66,7 +67,7 @@ void wn_hash_hex(const uint8_t digest[32], char hex[WN_HASH_HEX]);
 void wn_hash_buffer(const void *data, size_t length, char hex[WN_HASH_HEX]);
 wn_status wn_hash_file(const char *path, char hex[WN_HASH_HEX]);
 
-/* ---- safetensors (facts/evaluation.md 9.1) ---- */
+/* ---- safetensors ---- */
 
 enum wn_dtype { WN_F32, WN_F16, WN_BF16, WN_OTHER };
 

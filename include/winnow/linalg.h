@@ -14,15 +14,29 @@
 
 #include <winnow/base.h>
 
-#define WN_TILE_ROWS 256    /* token rows of a tile */
-#define WN_TILE_COLUMNS 512 /* output columns of a tile */
+#define WN_TILE_ROWS    512  /* token rows of a tile */
+#define WN_TILE_COLUMNS 1024 /* output columns of a tile */
 
 /*
- * Sets BLAS to one thread per call. Fails (WN_ERR_UNSUPPORTED, with what to install) when the loaded OpenBLAS is the
- * pthread flavour, which fights with OpenMP. Any other CBLAS is accepted. Call once at start.
+ * Sets BLAS to one thread per call (see wn_blas_begin). Fails (WN_ERR_UNSUPPORTED, with what to install) when the loaded OpenBLAS is the
+ * pthread flavour, which fights with OpenMP. Any other CBLAS is accepted. An OpenBLAS that is older than the processor
+ * takes it for a Prescott of 2004; then kernels are chosen by the processor's features, unless the user set
+ * OPENBLAS_CORETYPE. Call at start, before any other thread or BLAS call.
  */
 wn_status wn_linalg_start(void);
-/* "openblas 0.3.21 SkylakeX openmp; tile 256x512": for provenance. Static storage. */
+/*
+ * Around a BLAS or LAPACK call from serial code: OpenBLAS in its OpenMP flavour takes omp_get_max_threads() threads for
+ * it, whatever openblas_set_num_threads() said, and other bits come out. Inside an active parallel region a call is
+ * single-threaded by itself.
+ *
+ *     int threads = wn_blas_begin();
+ *     cblas_ssyrk(...);
+ *     wn_blas_end(threads);
+ */
+int wn_blas_begin(void);
+void wn_blas_end(int threads);
+
+/* "openblas 0.3.21 SkylakeX openmp; tile 512x1024": for provenance. Static storage. */
 const char *wn_linalg_protocol(void);
 
 /*
@@ -30,6 +44,9 @@ const char *wn_linalg_protocol(void);
  * Tiles of WN_TILE_ROWS x WN_TILE_COLUMNS, ragged at the ends.
  */
 void wn_linear(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias, float *y);
+/* The same with rows of y `stride` floats apart (stride >= out). */
+void wn_linear_strided(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias,
+                       float *y, int64_t stride);
 /* The plain loop in double, kept for tests. */
 void wn_linear_ref(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias, float *y);
 

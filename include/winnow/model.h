@@ -35,14 +35,16 @@ struct wn_model {
 };
 
 /*
- * All mistakes of the directory are added to `problems` (one line each); returns WN_ERR_INPUT when there were any, and
- * *model is NULL then. `problems` may be NULL: then only the first is reported by wn_error_message().
+ * All mistakes of the directory are added to `problems` (one line each; at most 20 tensors are listed, the rest is
+ * counted); returns WN_ERR_INPUT when there were any, and *model is NULL then. wn_error_message() is the first mistake;
+ * `problems` may be NULL. A checkpoint without a head tensor uses the embedding as head.
  */
 wn_status wn_model_open(const char *directory, struct wn_problems *problems, struct wn_model **model);
 void wn_model_close(struct wn_model **model);
 
-/* Weights of the block linears: their number in one block and in all (what sparsity is counted over). */
+/* Weights of the linears of one block, and of all blocks (what sparsity is counted over). */
 int64_t wn_model_block_weights(const struct wn_model *model);
+int64_t wn_model_weights(const struct wn_model *model);
 int64_t wn_model_parameters(const struct wn_model *model); /* all tensors the architecture names, tied counted once */
 
 /* Buffers for one block, fp32. */
@@ -50,7 +52,7 @@ struct wn_block *wn_block_create(const struct wn_model *model);
 void wn_block_destroy(struct wn_block **block, const struct wn_model *model);
 /* Bytes wn_block_create takes. */
 int64_t wn_block_bytes(const struct wn_model *model);
-/* Converts block `index` of the checkpoint into `block`. */
+/* Converts block `index` of the checkpoint into `block`. WN_ERR_NUMERIC when a weight is not finite. */
 wn_status wn_model_load_block(const struct wn_model *model, int64_t index, struct wn_block *block);
 
 /* hidden[r, :] = embedding of ids[r]; ids must be inside the vocabulary (checked when sequences are made). */
@@ -66,7 +68,7 @@ void wn_model_final_norm(const struct wn_model *model, const float *hidden, int6
 
 /*
  * logits [rows, vocab] = states head^T, by canonical tiles; head rows are converted panel by panel into `scratch` of
- * wn_model_head_scratch(model) floats.
+ * wn_model_head_scratch(model) floats. Tiles start at row 0: for the same bits, call with the same runs of rows.
  */
 void wn_model_logits(const struct wn_model *model, const float *states, int64_t rows, float *logits, float *scratch);
 int64_t wn_model_head_scratch(const struct wn_model *model);
@@ -81,7 +83,7 @@ struct wn_sequences {
     int64_t *offset; /* [n_sequences + 1]; owned */
     int32_t *ids;    /* [offset[n_sequences]]; owned */
     int64_t n_chunks;
-    int64_t *chunk;  /* [n_chunks + 1]: chunk c holds sequences chunk[c] .. chunk[c+1]-1; owned */
+    int64_t *chunk; /* [n_chunks + 1]: chunk c holds sequences chunk[c] .. chunk[c+1]-1; owned */
 };
 
 void wn_sequences_init(struct wn_sequences *sequences);

@@ -1,0 +1,201 @@
+/* Keys of config.json: single values with their checks, and the set that most architectures share. */
+#include <winnow/arch.h>
+
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Larger than any model, small enough that products of three of them fit into 64 bits. */
+enum { LARGEST_SIZE = 1 << 20, LARGEST_VOCABULARY = 1 << 24 };
+
+/* ---- single values ---- */
+
+/* NULL when absent or null. */
+static const cJSON *find(const cJSON *json, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, key);
+    return cJSON_IsNull(item) ? NULL : item;
+}
+
+static wn_status missing(const char *path, const char *key)
+{
+    return wn_fail(WN_ERR_INPUT, "%s: the key \"%s\" is missing", path, key);
+}
+
+static bool is_integer(const cJSON *item, int64_t low, int64_t high)
+{
+    return cJSON_IsNumber(item) && item->valuedouble == floor(item->valuedouble) && item->valuedouble >= (double)low &&
+           item->valuedouble <= (double)high;
+}
+
+wn_status wn_config_integer(const char *path, const cJSON *json, const char *key, int64_t low, int64_t high,
+                            int64_t fallback, int64_t *value)
+{
+    const cJSON *item = find(json, key);
+    if (!item && fallback == WN_REQUIRED)
+        return missing(path, key);
+    if (item && !is_integer(item, low, high))
+        return wn_fail(WN_ERR_INPUT, "%s: key \"%s\": expected a whole number from %lld to %lld", path, key,
+                       (long long)low, (long long)high);
+    *value = item ? (int64_t)item->valuedouble : fallback;
+    return WN_OK;
+}
+
+wn_status wn_config_positive(const char *path, const cJSON *json, const char *key, double fallback, double *value)
+{
+    const cJSON *item = find(json, key);
+    if (!item && fallback == 0)
+        return missing(path, key);
+    if (item && !(cJSON_IsNumber(item) && isfinite(item->valuedouble) && item->valuedouble > 0))
+        return wn_fail(WN_ERR_INPUT, "%s: key \"%s\": expected a number above 0", path, key);
+    *value = item ? item->valuedouble : fallback;
+    return WN_OK;
+}
+
+wn_status wn_config_bool(const char *path, const cJSON *json, const char *key, bool fallback, bool *value)
+{
+    const cJSON *item = find(json, key);
+    if (item && !cJSON_IsBool(item))
+        return wn_fail(WN_ERR_INPUT, "%s: key \"%s\": expected true or false", path, key);
+    *value = item ? cJSON_IsTrue(item) : fallback;
+    return WN_OK;
+}
+
+wn_status wn_config_text(const char *path, const cJSON *json, const char *key, const char *fallback, const char **value)
+{
+    const cJSON *item = find(json, key);
+    if (!item && !fallback)
+        return missing(path, key);
+    if (item && !cJSON_IsString(item))
+        return wn_fail(WN_ERR_INPUT, "%s: key \"%s\": expected a string", path, key);
+    *value = item ? item->valuestring : fallback;
+    return WN_OK;
+}
+
+/* ---- the shared set ---- */
+
+static wn_status read_sizes(const char *path, const cJSON *json, struct wn_config *config)
+{
+    const int64_t most = LARGEST_SIZE;
+    WN_TRY(wn_config_integer(path, json, "vocab_size", 1, LARGEST_VOCABULARY, WN_REQUIRED, &config->vocab_size));
+    WN_TRY(wn_config_integer(path, json, "hidden_size", 1, most, WN_REQUIRED, &config->hidden_size));
+    WN_TRY(wn_config_integer(path, json, "intermediate_size", 1, most, WN_REQUIRED, &config->intermediate_size));
+    WN_TRY(wn_config_integer(path, json, "num_hidden_layers", 1, 4096, WN_REQUIRED, &config->n_blocks));
+    WN_TRY(wn_config_integer(path, json, "num_attention_heads", 1, 4096, WN_REQUIRED, &config->n_heads));
+    WN_TRY(wn_config_integer(path, json, "num_key_value_heads", 1, 4096, config->n_heads, &config->n_kv_heads));
+    WN_TRY(wn_config_integer(path, json, "max_position_embeddings", 1, INT32_MAX, WN_REQUIRED, &config->max_positions));
+    if (config->n_heads % config->n_kv_heads)
+        return wn_fail(WN_ERR_INPUT,
+                       "%s: key \"num_key_value_heads\": %lld does not divide \"num_attention_heads\", %lld", path,
+                       (long long)config->n_kv_heads, (long long)config->n_heads);
+    WN_TRY(wn_config_integer(path, json, "head_dim", 1, 65536, 0, &config->head_dim));
+    if (config->head_dim == 0 && config->hidden_size % config->n_heads)
+        return wn_fail(WN_ERR_INPUT,
+                       "%s: key \"num_attention_heads\": %lld does not divide \"hidden_size\", %lld, and there is no "
+                       "\"head_dim\"",
+                       path, (long long)config->n_heads, (long long)config->hidden_size);
+    if (config->head_dim == 0)
+        config->head_dim = config->hidden_size / config->n_heads;
+    if (config->head_dim % 2)
+        return wn_fail(WN_ERR_INPUT, "%s: key \"head_dim\": rotary positions need an even number, not %lld", path,
+                       (long long)config->head_dim);
+    return WN_OK;
+}
+
+static wn_status rope_kind(const char *path, const cJSON *json, enum wn_rope_kind *kind)
+{
+    static const char *const names[] = {"default", "linear", "dynamic", "llama3"}; /* as enum wn_rope_kind */
+    const char *key = find(json, "rope_type") ? "rope_type" : "type", *name = "";
+    WN_TRY(wn_config_text(path, json, key, "default", &name));
+    for (int i = 0; i < 4; i++)
+        if (!strcmp(name, names[i])) {
+            *kind = (enum wn_rope_kind)i;
+            return WN_OK;
+        }
+    return wn_fail(WN_ERR_INPUT,
+                   "%s: key \"%s\": \"%s\" is not supported; supported are: default, linear, dynamic, llama3", path,
+                   key, name);
+}
+
+static wn_status read_llama3(const char *path, const cJSON *json, struct wn_rope *rope)
+{
+    WN_TRY(wn_config_positive(path, json, "low_freq_factor", 0, &rope->low_freq_factor));
+    WN_TRY(wn_config_positive(path, json, "high_freq_factor", 0, &rope->high_freq_factor));
+    if (rope->high_freq_factor <= rope->low_freq_factor)
+        return wn_fail(WN_ERR_INPUT, "%s: key \"high_freq_factor\": expected more than \"low_freq_factor\"", path);
+    return wn_config_integer(path, json, "original_max_position_embeddings", 1, INT32_MAX, WN_REQUIRED,
+                             &rope->original_max_positions);
+}
+
+/* `json` is the object rope_parameters (transformers 5) or rope_scaling (4); `path` names it in messages. */
+static wn_status read_rope_object(const char *path, const cJSON *json, struct wn_config *config)
+{
+    struct wn_rope *rope = &config->rope;
+    double part;
+    if (!cJSON_IsObject(json))
+        return wn_fail(WN_ERR_INPUT, "%s: expected an object", path);
+    WN_TRY(rope_kind(path, json, &rope->kind));
+    WN_TRY(wn_config_positive(path, json, "rope_theta", rope->theta, &rope->theta));
+    WN_TRY(wn_config_positive(path, json, "partial_rotary_factor", 1, &part));
+    if (part != 1)
+        return wn_fail(WN_ERR_INPUT, "%s: key \"partial_rotary_factor\": only 1 is supported", path);
+    if (rope->kind == WN_ROPE_DEFAULT)
+        return WN_OK;
+    WN_TRY(wn_config_positive(path, json, "factor", 0, &rope->factor));
+    if (rope->factor < 1)
+        return wn_fail(WN_ERR_INPUT, "%s: key \"factor\": expected a number of at least 1", path);
+    if (rope->kind == WN_ROPE_DYNAMIC && config->head_dim < 4)
+        return wn_fail(WN_ERR_INPUT, "%s: key \"rope_type\": dynamic needs a \"head_dim\" of at least 4", path);
+    return rope->kind == WN_ROPE_LLAMA3 ? read_llama3(path, json, rope) : WN_OK;
+}
+
+static wn_status read_rope(const char *path, const cJSON *json, struct wn_config *config)
+{
+    struct wn_rope *rope = &config->rope;
+    rope->kind = WN_ROPE_DEFAULT;
+    rope->factor = 1;
+    rope->original_max_positions = config->max_positions;
+    WN_TRY(wn_config_positive(path, json, "rope_theta", 10000, &rope->theta));
+    const char *key = find(json, "rope_parameters") ? "rope_parameters" : "rope_scaling";
+    if (!find(json, key))
+        return WN_OK;
+    char *place = wn_format("%s: key \"%s\"", path, key);
+    wn_status status = read_rope_object(place, find(json, key), config);
+    wn_free(place);
+    return status;
+}
+
+/* eos_token_id is a number, a list of numbers, or absent. */
+static wn_status read_token_ids(const char *path, const cJSON *json, struct wn_config *config)
+{
+    const cJSON *eos = find(json, "eos_token_id"), *item;
+    const int64_t most = sizeof config->eos_ids / sizeof config->eos_ids[0];
+    WN_TRY(wn_config_integer(path, json, "bos_token_id", -1, INT32_MAX, -1, &config->bos_id));
+    config->n_eos_ids = 0;
+    if (!cJSON_IsArray(eos)) {
+        WN_TRY(wn_config_integer(path, json, "eos_token_id", -1, INT32_MAX, -1, &config->eos_ids[0]));
+        config->n_eos_ids = config->eos_ids[0] >= 0;
+        return WN_OK;
+    }
+    cJSON_ArrayForEach (item, eos) {
+        if (!is_integer(item, 0, INT32_MAX) || config->n_eos_ids == most)
+            return wn_fail(WN_ERR_INPUT, "%s: key \"eos_token_id\": expected a token id or a list of at most %lld",
+                           path, (long long)most);
+        config->eos_ids[config->n_eos_ids++] = (int64_t)item->valuedouble;
+    }
+    return WN_OK;
+}
+
+wn_status wn_arch_read_common(const char *path, const cJSON *json, struct wn_config *config)
+{
+    const char *dtype = "";
+    WN_TRY(read_sizes(path, json, config));
+    WN_TRY(wn_config_positive(path, json, "rms_norm_eps", 1e-6, &config->norm_eps));
+    WN_TRY(read_rope(path, json, config));
+    WN_TRY(wn_config_bool(path, json, "tie_word_embeddings", false, &config->tied));
+    WN_TRY(read_token_ids(path, json, config));
+    WN_TRY(wn_config_text(path, json, find(json, "dtype") ? "dtype" : "torch_dtype", "", &dtype));
+    snprintf(config->dtype, sizeof config->dtype, "%s", dtype);
+    return WN_OK;
+}

@@ -1,0 +1,138 @@
+/* Linear maps and sums: against plain loops, with equal bits on 1 to 4 threads. */
+#include <omp.h>
+
+#include <winnow/linalg.h>
+
+#include "test.h"
+
+static float *random_floats(int64_t count, uint64_t stream)
+{
+    float *x = wn_alloc(count, sizeof *x);
+    for (int64_t i = 0; i < count; i++)
+        x[i] = (float)(2 * wn_random_uniform(7, stream, (uint64_t)i) - 1);
+    return x;
+}
+
+static void check_linear(int64_t rows, int64_t in, int64_t out, bool with_bias)
+{
+    float *x = random_floats(rows * in, 1), *w = random_floats(out * in, 2), *bias = random_floats(out, 3);
+    float *y = wn_alloc(rows * out, sizeof *y), *expected = wn_alloc(rows * out, sizeof *y);
+    double worst = 0;
+    omp_set_num_threads(1);
+    wn_linear(x, rows, in, w, out, with_bias ? bias : NULL, y);
+    wn_linear_ref(x, rows, in, w, out, with_bias ? bias : NULL, expected);
+    for (int64_t i = 0; i < rows * out; i++)
+        worst = fmax(worst, fabs((double)y[i] - expected[i]));
+    CHECK_NEAR(worst, 0, 1e-6 * (double)in);
+    for (int threads = 2; threads <= 4; threads++) {
+        omp_set_num_threads(threads);
+        memset(expected, 0, (size_t)(rows * out) * sizeof *y);
+        wn_linear(x, rows, in, w, out, with_bias ? bias : NULL, expected);
+        CHECK(!memcmp(y, expected, (size_t)(rows * out) * sizeof *y));
+    }
+    wn_free(x);
+    wn_free(w);
+    wn_free(bias);
+    wn_free(y);
+    wn_free(expected);
+}
+
+/* Columns of a wider matrix: equal to the packed result, and nothing else is written. */
+static void check_stride(void)
+{
+    enum { ROWS = 5, IN = 9, OUT = 4, STRIDE = 7 };
+    float *x = random_floats(ROWS * IN, 1), *w = random_floats(OUT * IN, 2), packed[ROWS * OUT], wide[ROWS * STRIDE];
+    for (int i = 0; i < ROWS * STRIDE; i++)
+        wide[i] = -5;
+    wn_linear(x, ROWS, IN, w, OUT, NULL, packed);
+    wn_linear_strided(x, ROWS, IN, w, OUT, NULL, wide, STRIDE);
+    for (int r = 0; r < ROWS; r++)
+        for (int c = 0; c < STRIDE; c++)
+            CHECK_NEAR(wide[r * STRIDE + c], c < OUT ? packed[r * OUT + c] : -5, 1e-6);
+    wn_free(x);
+    wn_free(w);
+}
+
+static void check_column_squares(int64_t rows, int64_t columns)
+{
+    float *x = random_floats(rows * columns, 4);
+    double *sums = wn_alloc_zero(columns, sizeof *sums), *again = wn_alloc(columns, sizeof *again);
+    omp_set_num_threads(1);
+    wn_add_column_squares(x, rows, columns, sums);
+    for (int64_t c = 0; c < columns; c++) {
+        double expected = 0;
+        for (int64_t r = 0; r < rows; r++)
+            expected += (double)x[r * columns + c] * x[r * columns + c];
+        CHECK(sums[c] == expected);
+    }
+    for (int threads = 2; threads <= 4; threads++) {
+        omp_set_num_threads(threads);
+        memset(again, 0, (size_t)columns * sizeof *again);
+        wn_add_column_squares(x, rows, columns, again);
+        CHECK(!memcmp(sums, again, (size_t)columns * sizeof *sums));
+    }
+    wn_free(x);
+    wn_free(sums);
+    wn_free(again);
+}
+
+static void check_difference(int64_t count)
+{
+    float *a = random_floats(count, 5), *b = random_floats(count, 6);
+    double expected = 0, square = 0;
+    for (int64_t i = 0; i < count; i++) {
+        expected += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+        square += (double)a[i] * a[i];
+    }
+    omp_set_num_threads(1);
+    double sum = wn_sum_squared_difference(a, b, count);
+    CHECK_NEAR(sum, expected, 1e-12 * expected);
+    CHECK_NEAR(wn_sum_squared_difference(a, NULL, count), square, 1e-12 * square);
+    CHECK(wn_sum_squared_difference(a, a, count) == 0);
+    for (int threads = 2; threads <= 4; threads++) {
+        omp_set_num_threads(threads);
+        CHECK(wn_sum_squared_difference(a, b, count) == sum);
+    }
+    wn_free(a);
+    wn_free(b);
+}
+
+static void check_finite(int64_t count)
+{
+    float *x = random_floats(count, 8);
+    const float bad[] = {NAN, INFINITY, -INFINITY};
+    CHECK(wn_all_finite(x, count));
+    CHECK(wn_all_finite(x, 0));
+    for (int i = 0; i < 3; i++) {
+        int64_t at = i == 0 ? 0 : i == 1 ? count / 2 : count - 1;
+        float kept = x[at];
+        x[at] = bad[i];
+        CHECK(!wn_all_finite(x, count));
+        x[at] = kept;
+    }
+    x[0] = 3.4028235e38f;
+    CHECK(wn_all_finite(x, count));
+    wn_free(x);
+}
+
+int main(void)
+{
+    CHECK_OK(wn_linalg_start());
+    CHECK_OK(wn_linalg_start());
+    CHECK(strstr(wn_linalg_protocol(), "tile "));
+    check_linear(1, 1, 1, true);
+    check_linear(3, 70, 5, true);
+    check_linear(WN_TILE_ROWS + 1, 40, WN_TILE_COLUMNS + 3, true);
+    check_linear(2 * WN_TILE_ROWS, 24, WN_TILE_COLUMNS, false);
+    check_linear(300, 300, 300, false); /* one tile, large enough for BLAS to take threads */
+    check_linear(0, 4, 4, true);
+    check_stride();
+    check_column_squares(3, 2);
+    check_column_squares(130, 1030);
+    check_difference(1);
+    check_difference(4099);
+    check_difference(100003);
+    check_finite(5);
+    check_finite(200001);
+    return test_finish();
+}

@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""Writes the reference checkpoints of test_forward.c: tiny models with random weights and their logits.
+
+Each folder reference/NAME holds a checkpoint as Hugging Face transformers writes it (config.json, safetensors, a
+byte-level tokenizer.json) and reference/model.safetensors with what transformers computes for it in fp32 from the stored
+weights:
+
+    lengths    [sequences]      tokens of each sequence
+    ids        [tokens]         all sequences, one after the other
+    positions  [rows]           the tokens whose logits are kept
+    logits     [rows, vocab]
+
+all as F32. To add an architecture, add a recipe to CASES. A folder without config.json is a model that is not kept here:
+with --stories DIRECTORY, the logits of that model are written to reference/stories260k.
+
+    python3 tests/model/make_reference.py [--stories DIRECTORY] [NAME ...]
+
+Needs torch, transformers (5), tokenizers and safetensors. Runs in seconds; the same versions give the same files.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+FOLDER = pathlib.Path(__file__).parent / "reference"
+VOCABULARY = 256
+KEPT_ROWS = 10
+
+LLAMA = dict(
+    vocab_size=VOCABULARY,
+    hidden_size=32,
+    intermediate_size=44,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=512,
+    rms_norm_eps=1e-5,
+    hidden_act="silu",
+    tie_word_embeddings=True,
+    bos_token_id=1,
+    eos_token_id=2,
+)
+LLAMA3_ROPE = dict(
+    rope_type="llama3",
+    factor=8.0,
+    low_freq_factor=1.0,
+    high_freq_factor=4.0,
+    original_max_position_embeddings=64,
+)
+
+
+def case(lengths=(40, 7), dtype="bfloat16", shard="1GB", absent=(), old=None, **changes):
+    """old: keys of a transformers 4 config.json, in place of what transformers 5 writes; absent: keys left out."""
+    return dict(config_class=LlamaConfig, config={**LLAMA, **changes}, lengths=lengths, dtype=dtype, shard=shard,
+                absent=absent, old=old)
+
+
+CASES = {
+    # more than one query tile; old names
+    "llama_grouped": case(lengths=(300, 37, 1), old={"rope_theta": 10000.0}),
+    # no num_key_value_heads, no head_dim, no rope key at all, own head matrix
+    "llama_untied_f32": case(dtype="float32", num_key_value_heads=4, tie_word_embeddings=False,
+                             absent=("num_key_value_heads", "head_dim"), old={}),
+    "llama_rope_llama3": case(lengths=(200, 30), old={"rope_theta": 500000.0, "rope_scaling": LLAMA3_ROPE}),
+    "llama_rope_linear": case(lengths=(150, 9), old={"rope_theta": 10000.0,
+                                                    "rope_scaling": {"type": "linear", "factor": 4.0}}),
+    # shorter than, equal to and longer than max_position_embeddings
+    "llama_rope_dynamic": case(lengths=(20, 100, 32, 64), max_position_embeddings=32,
+                               old={"rope_theta": 10000.0, "rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}),
+    "llama_head_dim": case(head_dim=12, num_key_value_heads=1, old={"rope_theta": 10000.0}),
+    "llama_biases_f16": case(dtype="float16", attention_bias=True, mlp_bias=True, old={"rope_theta": 10000.0}),
+    # as transformers 5 writes it, in several files
+    "llama_sharded": case(shard="12KB", tie_word_embeddings=False,
+                          rope_parameters={"rope_type": "default", "rope_theta": 20000.0}),
+    "llama_new_names": case(lengths=(120,), eos_token_id=[2, 3],
+                            rope_parameters={"rope_theta": 500000.0, **LLAMA3_ROPE}),
+}
+
+
+def randomize(model, seed):
+    """Weights that give logits of a few units and attention that is neither flat nor a single spike."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in model.state_dict().items():
+        noise = torch.randn(tensor.shape, generator=generator)
+        if "norm" in name:
+            noise = 1 + 0.2 * noise
+        elif name.endswith("bias"):
+            noise *= 0.3
+        elif "embed" in name or "lm_head" in name:
+            noise *= 0.5
+        else:
+            noise *= 1.4 / tensor.shape[-1] ** 0.5
+        tensor.copy_(noise)
+
+
+def rewrite_config(path, recipe):
+    """Takes the config back to the key names of transformers 4."""
+    config = json.loads(path.read_text())
+    for key in ("transformers_version", *recipe["absent"]):
+        config.pop(key, None)
+    if recipe["old"] is not None:
+        config.pop("rope_parameters", None)
+        config["torch_dtype"] = config.pop("dtype")
+        config.update(recipe["old"])
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def write_tokenizer(path):
+    """One token per byte, no merges."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    path.write_text(tokenizer.to_str(pretty=False) + "\n")
+
+
+def kept_positions(lengths, count):
+    """The last token of each sequence, and others evenly spread."""
+    ends = torch.tensor(lengths).cumsum(0)
+    spread = torch.linspace(0, int(ends[-1]) - 1, count).long()
+    return torch.unique(torch.cat([spread, ends - 1]))
+
+
+@torch.no_grad()
+def write_logits(directory, target, sequences, count):
+    """Each sequence alone in a model loaded anew: `dynamic` rotary tables remember what they have seen."""
+    logits = []
+    for ids in sequences:
+        model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager")
+        logits.append(model.eval()(ids[None]).logits[0])
+    lengths = [len(ids) for ids in sequences]
+    positions = kept_positions(lengths, count)
+    tensors = dict(lengths=torch.tensor(lengths), ids=torch.cat(sequences), positions=positions,
+                   logits=torch.cat(logits)[positions])
+    target.mkdir(parents=True, exist_ok=True)
+    save_file({name: t.float().contiguous() for name, t in tensors.items()}, target / "model.safetensors")
+    (target / "model.safetensors").chmod(0o644)
+
+
+@torch.no_grad()
+def write_case(name, recipe, seed):
+    directory = FOLDER / name
+    shutil.rmtree(directory, ignore_errors=True)
+    config = recipe["config_class"](**recipe["config"])
+    model = AutoModelForCausalLM.from_config(config)
+    randomize(model, seed)
+    model.to(getattr(torch, recipe["dtype"])).save_pretrained(directory, max_shard_size=recipe["shard"])
+    (directory / "generation_config.json").unlink(missing_ok=True)
+    for path in directory.glob("*.safetensors"):
+        path.chmod(0o644)
+    rewrite_config(directory / "config.json", recipe)
+    write_tokenizer(directory / "tokenizer.json")
+    generator = torch.Generator().manual_seed(seed + 1000)
+    sequences = [torch.randint(0, VOCABULARY, (n,), generator=generator) for n in recipe["lengths"]]
+    write_logits(directory, directory / "reference", sequences, KEPT_ROWS)
+
+
+@torch.no_grad()
+def write_stories(directory):
+    """The model's own greedy text, and random tokens."""
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    story = model.generate(torch.tensor([[1]]), max_length=256, do_sample=False, eos_token_id=[], pad_token_id=0)[0]
+    noise = torch.randint(3, model.config.vocab_size, (100,), generator=torch.Generator().manual_seed(0))
+    write_logits(directory, FOLDER / "stories260k" / "reference", [story, noise], 60)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="recipes to write (default: all)")
+    parser.add_argument("--stories", metavar="DIRECTORY", help="checkpoint of stories260k")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for seed, (name, recipe) in enumerate(CASES.items()):
+        if not options.names or name in options.names:
+            write_case(name, recipe, seed)
+    if options.stories:
+        write_stories(options.stories)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,359 @@
+/* Transformer numerics: fast functions against their plain twins, equal bits on 1 to 4 threads. */
+#include <omp.h>
+
+#include <winnow/linalg.h>
+#include <winnow/nn.h>
+
+#include "../../src/nn/math.h"
+#include "test.h"
+
+static float *random_floats(int64_t count, uint64_t stream, double scale)
+{
+    float *x = wn_alloc(count, sizeof *x);
+    for (int64_t i = 0; i < count; i++)
+        x[i] = (float)(scale * (2 * wn_random_uniform(11, stream, (uint64_t)i) - 1));
+    return x;
+}
+
+static float *copy_of(const float *x, int64_t count)
+{
+    float *copy = wn_alloc(count, sizeof *copy);
+    memcpy(copy, x, (size_t)count * sizeof *copy);
+    return copy;
+}
+
+static double worst_difference(const float *a, const float *b, int64_t count)
+{
+    double worst = 0;
+    for (int64_t i = 0; i < count; i++) {
+        double difference = fabs((double)a[i] - b[i]);
+        worst = difference <= worst ? worst : difference;
+    }
+    return worst;
+}
+
+static bool same_bits(const float *a, const float *b, int64_t count)
+{
+    return !memcmp(a, b, (size_t)count * sizeof *a);
+}
+
+/* ---- exponentials ---- */
+
+static void check_exp(void)
+{
+    double worst = 0;
+    for (int i = -870000; i <= 887000; i += 7) {
+        float x = (float)i / 1e4f;
+        double expected = exp(x), ulp = ldexp(1, ilogb(expected) - 23);
+        worst = fmax(worst, fabs(nn_exp(x) - expected) / ulp);
+    }
+    CHECK_NEAR(worst, 0, 1.5);
+    CHECK(nn_exp(0.0f) == 1.0f && nn_exp(-0.0f) == 1.0f);
+    CHECK(nn_exp(-87.5f) == 0.0f && nn_exp(-INFINITY) == 0.0f && nn_exp(-1e30f) == 0.0f);
+    CHECK(nn_exp(88.8f) == INFINITY && nn_exp(INFINITY) == INFINITY);
+    CHECK(isnan(nn_exp(NAN)));
+}
+
+static void check_double_functions(void)
+{
+    for (double a = 1e-9; a < 690; a *= 1.01) {
+        CHECK_NEAR(nn_expm1_negative(a) / expm1(-a), 1, 1e-15);
+        double x = -0.5 * fmin(a, 1);
+        CHECK_NEAR(nn_log1p_half(x) / log1p(x), 1, 1e-14);
+    }
+    CHECK(nn_expm1_negative(0) == 0 && nn_expm1_negative(INFINITY) == -1);
+    CHECK(nn_log1p_half(0) == 0);
+    CHECK(isnan(nn_expm1_negative(NAN)));
+    for (double x = 0; x < 200000; x = x * 1.001 + 0.01) {
+        float s, c;
+        nn_sine_cosine(x, &s, &c);
+        CHECK_NEAR(s, sin(x), 6e-8);
+        CHECK_NEAR(c, cos(x), 6e-8);
+    }
+}
+
+/* ---- row functions ---- */
+
+static void check_rms_norm(int64_t rows, int64_t width)
+{
+    float *x = random_floats(rows * width, 1, 3), *weight = random_floats(width, 2, 2);
+    float *expected = wn_alloc(rows * width, sizeof *x), *first = wn_alloc(rows * width, sizeof *x);
+    wn_rms_norm_ref(x, rows, width, weight, 1e-5, expected);
+    omp_set_num_threads(1);
+    wn_rms_norm(x, rows, width, weight, 1e-5, first);
+    CHECK_NEAR(worst_difference(first, expected, rows * width), 0, 2e-6);
+    for (int threads = 2; threads <= 4; threads++) {
+        float *y = copy_of(x, rows * width);
+        omp_set_num_threads(threads);
+        wn_rms_norm(y, rows, width, weight, 1e-5, y);
+        CHECK(same_bits(y, first, rows * width));
+        wn_free(y);
+    }
+    wn_free(x);
+    wn_free(weight);
+    wn_free(expected);
+    wn_free(first);
+}
+
+static void check_silu_add(int64_t count)
+{
+    float *gate = random_floats(count, 3, 10), *up = random_floats(count, 4, 2);
+    gate[0] = -200;
+    float *expected = copy_of(gate, count), *first = copy_of(gate, count), *sum = copy_of(gate, count);
+    wn_silu_multiply_ref(expected, up, count);
+    omp_set_num_threads(1);
+    wn_silu_multiply(first, up, count);
+    wn_add(sum, up, count);
+    CHECK_NEAR(worst_difference(first, expected, count), 0, 1e-5);
+    for (int64_t i = 0; i < count; i++)
+        CHECK(sum[i] == gate[i] + up[i]);
+    for (int threads = 2; threads <= 4; threads++) {
+        float *y = copy_of(gate, count), *z = copy_of(gate, count);
+        omp_set_num_threads(threads);
+        wn_silu_multiply(y, up, count);
+        wn_add(z, up, count);
+        CHECK(same_bits(y, first, count) && same_bits(z, sum, count));
+        wn_free(y);
+        wn_free(z);
+    }
+    wn_free(gate);
+    wn_free(up);
+    wn_free(expected);
+    wn_free(first);
+    wn_free(sum);
+}
+
+/* ---- rotary positions ---- */
+
+static void rotate(const struct wn_rope *rope, float *x, int64_t n_sequences, const int64_t *offset, int64_t heads,
+                   int64_t head_dim)
+{
+    int64_t rows = offset[n_sequences];
+    float *cosine = wn_alloc(rows * head_dim / 2, sizeof *cosine), *sine = wn_alloc(rows * head_dim / 2, sizeof *sine);
+    wn_rope_chunk_table(rope, head_dim, n_sequences, offset, cosine, sine);
+    wn_rope_apply(cosine, sine, x, rows, heads, head_dim);
+    wn_free(cosine);
+    wn_free(sine);
+}
+
+static void check_rope(const struct wn_rope *rope)
+{
+    const int64_t offset[] = {0, 30, 230, 240, 1500, 1500, 1700}, n = 6, heads = 3, dim = 24, rows = 1700;
+    float *x = random_floats(rows * heads * dim, 5, 1), *expected = copy_of(x, rows * heads * dim);
+    float *first = copy_of(x, rows * heads * dim);
+    for (int64_t s = 0; s < n; s++)
+        wn_rope_apply_ref(rope, expected + offset[s] * heads * dim, offset[s + 1] - offset[s], heads, dim);
+    omp_set_num_threads(1);
+    rotate(rope, first, n, offset, heads, dim);
+    CHECK_NEAR(worst_difference(first, expected, rows * heads * dim), 0, 3e-7);
+    CHECK(worst_difference(first, x, rows * heads * dim) > 0.5);
+    for (int threads = 2; threads <= 4; threads++) {
+        float *y = copy_of(x, rows * heads * dim);
+        omp_set_num_threads(threads);
+        rotate(rope, y, n, offset, heads, dim);
+        CHECK(same_bits(y, first, rows * heads * dim));
+        wn_free(y);
+    }
+    wn_free(x);
+    wn_free(expected);
+    wn_free(first);
+}
+
+/* Angles at position 1 are the inverse frequencies: by hand from the formulas. */
+static void check_rope_values(void)
+{
+    float cosine[100 * 4], sine[100 * 4];
+    const struct wn_rope linear = {.kind = WN_ROPE_LINEAR, .theta = 10000, .factor = 4};
+    wn_rope_table(&linear, 8, 2, cosine, sine);
+    for (int j = 0; j < 4; j++)
+        CHECK_NEAR(sine[4 + j], sin(pow(10000, -j / 4.0) / 4), 1e-7);
+    const struct wn_rope dynamic = {.kind = WN_ROPE_DYNAMIC, .theta = 10000, .factor = 2, .original_max_positions = 50};
+    wn_rope_table(&dynamic, 8, 100, cosine, sine);
+    double theta = 10000 * pow(2 * 100 / 50.0 - 1, 8 / 6.0);
+    for (int j = 0; j < 4; j++)
+        CHECK_NEAR(sine[4 + j], sin(pow(theta, -j / 4.0)), 1e-7);
+    wn_rope_table(&dynamic, 8, 50, cosine, sine);
+    CHECK_NEAR(sine[4 + 3], sin(0.001), 1e-7);
+    /* wavelengths 6.28, 62.8, 628 and 6283: kept, between, divided, divided */
+    const struct wn_rope llama3 = {WN_ROPE_LLAMA3, 10000, 8, 1, 4, 128};
+    wn_rope_table(&llama3, 8, 2, cosine, sine);
+    double smooth = (128 / (2 * M_PI * 10) - 1) / 3;
+    CHECK_NEAR(sine[4], sin(1), 1e-7);
+    CHECK_NEAR(sine[5], sin((1 - smooth) * 0.1 / 8 + smooth * 0.1), 1e-7);
+    CHECK_NEAR(sine[6], sin(0.01 / 8), 1e-7);
+    CHECK_NEAR(sine[7], sin(0.001 / 8), 1e-7);
+}
+
+/* ---- attention ---- */
+
+static void check_attention(int64_t n, const int64_t *offset, int64_t heads, int64_t kv_heads, int64_t dim,
+                            double scale)
+{
+    int64_t rows = offset[n], size = rows * heads * dim;
+    float *q = random_floats(size, 6, scale), *k = random_floats(rows * kv_heads * dim, 7, scale);
+    float *v = random_floats(rows * kv_heads * dim, 8, 1), *expected = wn_alloc(size, sizeof *q);
+    float *first = wn_alloc(size, sizeof *q), *again = wn_alloc(size, sizeof *q),
+          factor = (float)(1 / sqrt((double)dim));
+    wn_attention_ref(q, k, v, n, offset, heads, kv_heads, dim, factor, expected);
+    omp_set_num_threads(1);
+    wn_attention(q, k, v, n, offset, heads, kv_heads, dim, factor, first);
+    CHECK_NEAR(worst_difference(first, expected, size), 0, 1e-5);
+    for (int threads = 2; threads <= 4; threads++) {
+        omp_set_num_threads(threads);
+        memset(again, 0, (size_t)size * sizeof *again);
+        wn_attention(q, k, v, n, offset, heads, kv_heads, dim, factor, again);
+        CHECK(same_bits(again, first, size));
+    }
+    wn_free(q);
+    wn_free(k);
+    wn_free(v);
+    wn_free(expected);
+    wn_free(first);
+    wn_free(again);
+}
+
+/* The first token sees itself only; a NaN is seen by its own and later tokens, never by earlier ones. */
+static void check_causality(void)
+{
+    const int64_t offset[] = {0, 200};
+    float *q = random_floats(200 * 8, 9, 1), *k = random_floats(200 * 8, 10, 1), *v = random_floats(200 * 8, 11, 1);
+    float *out = wn_alloc(200 * 8, sizeof *out);
+    k[150 * 8] = NAN;
+    wn_attention(q, k, v, 1, offset, 1, 1, 8, 0.3f, out);
+    CHECK_NEAR(worst_difference(out, v, 8), 0, 1e-6);
+    CHECK(wn_all_finite(out, 150 * 8));
+    for (int t = 150; t < 200; t++)
+        CHECK(isnan(out[t * 8]));
+    wn_free(q);
+    wn_free(k);
+    wn_free(v);
+    wn_free(out);
+}
+
+/* ---- sums over the vocabulary ---- */
+
+static void check_log_sum_exp(int64_t count)
+{
+    float *x = random_floats(count, 12, 20);
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += exp(x[i]);
+    CHECK_NEAR(wn_log_sum_exp(x, count), log(sum), 1e-7);
+    for (int64_t i = 0; i < count; i++)
+        x[i] = 1000;
+    CHECK_NEAR(wn_log_sum_exp(x, count), 1000 + log((double)count), 1e-9);
+    wn_free(x);
+}
+
+static void divergence_ref(const float *p, const float *q, int64_t count, double *kl, double *js)
+{
+    double lse_p = 0, lse_q = 0;
+    for (int64_t i = 0; i < count; i++) {
+        lse_p += exp(p[i]);
+        lse_q += exp(q[i]);
+    }
+    *kl = *js = 0;
+    for (int64_t i = 0; i < count; i++) {
+        double a = p[i] - log(lse_p), b = q[i] - log(lse_q), m = log((exp(a) + exp(b)) / 2);
+        *kl += exp(a) * (a - b);
+        *js += 0.5 * exp(a) * (a - m) + 0.5 * exp(b) * (b - m);
+    }
+}
+
+static void check_divergence(int64_t count, double change)
+{
+    float *p = random_floats(count, 13, 8), *q = random_floats(count, 14, change);
+    double kl, js, expected_kl, expected_js, reverse_kl, reverse_js;
+    for (int64_t i = 0; i < count; i++)
+        q[i] += p[i];
+    double lse_p = wn_log_sum_exp(p, count), lse_q = wn_log_sum_exp(q, count);
+    divergence_ref(p, q, count, &expected_kl, &expected_js);
+    wn_row_divergence(p, lse_p, q, lse_q, count, &kl, &js);
+    CHECK_NEAR(kl / expected_kl, 1, 1e-6);
+    CHECK_NEAR(js / expected_js, 1, 1e-6);
+    wn_row_divergence(q, lse_q, p, lse_p, count, &reverse_kl, &reverse_js);
+    CHECK_NEAR(reverse_js / js, 1, 1e-12);
+    wn_row_divergence(p, lse_p, p, lse_p, count, &kl, &js);
+    CHECK(kl == 0 && js == 0);
+    wn_free(p);
+    wn_free(q);
+}
+
+/* The numbers of the ignite documentation of JSDivergence, and rows that do not overlap: ln 2. */
+static void check_divergence_values(void)
+{
+    const float base[3][3] = {{0, -2.3026f, -2.3026f}, {1.3863f, 1.6094f, 1.6094f}, {0, 0.6931f, 1.0986f}};
+    const float other[3][3] = {{0, 0.6931f, 1.0986f}, {1.3863f, 1.6094f, 1.6094f}, {0, -2.3026f, -2.3026f}};
+    const float left[2] = {0, -200}, right[2] = {-200, 0};
+    double kl_sum = 0, js_sum = 0, kl, js;
+    for (int r = 0; r < 3; r++) {
+        wn_row_divergence(base[r], wn_log_sum_exp(base[r], 3), other[r], wn_log_sum_exp(other[r], 3), 3, &kl, &js);
+        kl_sum += kl;
+        js_sum += js;
+    }
+    CHECK_NEAR(js_sum / 3, 0.162665, 1e-5);
+    CHECK_NEAR(kl_sum / 3, 0.722030, 1e-5);
+    wn_row_divergence(left, wn_log_sum_exp(left, 2), right, wn_log_sum_exp(right, 2), 2, &kl, &js);
+    CHECK_NEAR(kl, 200, 1e-6);
+    CHECK_NEAR(js, log(2), 1e-9);
+}
+
+static void check_largest(void)
+{
+    const float x[] = {1, 5, -2, 5, 3, 4, 5};
+    float values[7];
+    int32_t indices[7];
+    CHECK(wn_argmax(x, 7) == 1 && wn_argmax(x, 1) == 0);
+    wn_top_k(x, 7, 4, values, indices);
+    CHECK(indices[0] == 1 && indices[1] == 3 && indices[2] == 6 && indices[3] == 5);
+    CHECK(values[0] == 5 && values[3] == 4);
+    wn_top_k(x, 7, 7, values, indices);
+    CHECK(indices[6] == 2 && indices[4] == 4 && values[6] == -2);
+    wn_top_k(x, 7, 0, values, indices);
+    float *many = random_floats(5000, 15, 1);
+    for (int k = 1; k <= 7; k++) {
+        wn_top_k(many, 5000, k, values, indices);
+        int64_t larger = 0;
+        for (int i = 0; i < 5000; i++)
+            larger += many[i] > values[k - 1];
+        CHECK(larger == k - 1 && many[indices[k - 1]] == values[k - 1]);
+    }
+    CHECK(wn_argmax(many, 5000) == indices[0]);
+    wn_free(many);
+}
+
+int main(void)
+{
+    const struct wn_rope ropes[] = {
+        {.kind = WN_ROPE_DEFAULT, .theta = 10000, .factor = 1},
+        {.kind = WN_ROPE_LINEAR, .theta = 10000, .factor = 4},
+        {.kind = WN_ROPE_DYNAMIC, .theta = 10000, .factor = 2, .original_max_positions = 100},
+        {WN_ROPE_LLAMA3, 500000, 8, 1, 4, 128},
+    };
+    const int64_t tile = WN_ATTENTION_TILE;
+    const int64_t one[] = {0, 1}, few[] = {0, 3, 3, 20, 37}, tiles[] = {0, tile, 3 * tile + 5, 3 * tile + 6};
+    CHECK_OK(wn_linalg_start());
+    check_exp();
+    check_double_functions();
+    check_rms_norm(3, 5);
+    check_rms_norm(300, 323);
+    check_silu_add(13);
+    check_silu_add(100003);
+    for (size_t i = 0; i < sizeof ropes / sizeof ropes[0]; i++)
+        check_rope(&ropes[i]);
+    check_rope_values();
+    check_attention(1, one, 2, 1, 8, 1);
+    check_attention(4, few, 4, 2, 6, 2);
+    check_attention(3, tiles, 6, 2, 16, 2);
+    check_attention(3, tiles, 2, 2, 12, 8);
+    check_attention(1, tiles, 1, 1, 512, 1); /* one unit, large enough for BLAS to take threads */
+    check_causality();
+    check_log_sum_exp(3);
+    check_log_sum_exp(32001);
+    check_divergence(1000, 1e-3);
+    check_divergence(1001, 0.1);
+    check_divergence(32000, 6);
+    check_divergence_values();
+    check_largest();
+    return test_finish();
+}
