@@ -140,14 +140,14 @@ void wn_provenance(struct wn_par *par, const struct wn_run *run, struct wn_facts
 /* ---- prediction ---- */
 
 struct wn_prediction {
-    double *flops;           /* [points] floating-point operations */
-    double rate;             /* operations per second of one rank, measured by a short sgemm */
-    double *seconds;         /* [points] */
-    double reference_flops;  /* the shared dense pass */
-    int64_t shared_bytes;    /* per node: dense states and statistics */
-    int64_t rank_bytes;      /* per rank: the largest point */
+    double *flops;          /* [points] floating-point operations */
+    double rate;            /* operations per second of one rank, measured by a short sgemm */
+    double *seconds;        /* [points] */
+    double reference_flops; /* the shared dense pass */
+    int64_t shared_bytes;   /* per node: dense states and statistics */
+    int64_t rank_bytes;     /* per rank: the largest point */
     int64_t file_bytes;
-    char largest[160];       /* what the memory is for, in words */
+    char largest[160]; /* what the memory is for, in words */
 };
 /* `threads` per rank. Not collective. */
 void wn_predict(const struct wn_run *run, int threads, struct wn_prediction *prediction);

@@ -1,0 +1,67 @@
+/*
+ * command.h: the commands of the program. A command is one file here and one row in src/main.c.
+ *
+ * Each gets its own arguments (argv[0] is the command's name) and returns an exit code:
+ *   0 done, 1 failed, 2 wrong usage or input, 3 some points failed, 75 stopped on request with work left.
+ */
+#ifndef WINNOW_COMMAND_H
+#define WINNOW_COMMAND_H
+
+#include <stdbool.h>
+
+#include <winnow/base.h>
+#include <winnow/results.h>
+
+struct wn_command {
+    const char *name, *usage, *help; /* help: one line for the list */
+    const char *page;                /* what `winnow NAME --help` adds: options and examples */
+    int (*run)(const struct wn_command *command, int argc, char **argv);
+};
+
+int wn_command_plan(const struct wn_command *command, int argc, char **argv);
+int wn_command_run(const struct wn_command *command, int argc, char **argv);
+int wn_command_status(const struct wn_command *command, int argc, char **argv);
+int wn_command_show(const struct wn_command *command, int argc, char **argv);
+int wn_command_verify(const struct wn_command *command, int argc, char **argv);
+int wn_command_help(const struct wn_command *command, int argc, char **argv);
+
+/* One option: "--name" with a value, or a flag. */
+struct wn_option {
+    const char *name;   /* "--output" */
+    const char *letter; /* "-o" or NULL */
+    const char **value; /* set to the argument; NULL for a flag */
+    bool *flag;         /* set to true */
+};
+
+/*
+ * Reads options and exactly `wanted` positional arguments (in any order). Prints the command's page and returns 0 in
+ * *exit_code for --help; prints one line and returns false for a mistake.
+ */
+bool wn_options_read(const struct wn_command *command, int argc, char **argv, const struct wn_option *options,
+                     int n_options, const char **positional, int wanted, int *exit_code);
+/* Whole number of an option in [low, high]; prints one line and returns false otherwise. */
+bool wn_option_integer(const struct wn_command *command, const char *name, const char *text, long low, long high,
+                       long *value);
+
+/* Prints all problems, one line each, to stderr. */
+void wn_problems_print(const struct wn_problems *problems);
+
+/* ---- text tables whose columns line up ---- */
+
+struct wn_grid_table {
+    int rows, columns;
+    char ***cells; /* [rows][columns], owned; row 0 is the heading */
+    bool *right;   /* [columns] align right */
+};
+void wn_grid_table_init(struct wn_grid_table *table, int rows, int columns);
+void wn_grid_table_set(struct wn_grid_table *table, int row, int column, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void wn_grid_table_print(const struct wn_grid_table *table);
+void wn_grid_table_release(struct wn_grid_table *table);
+
+/* "12.3 MiB"; static buffers, four calls at a time. */
+const char *wn_bytes_text(double bytes);
+/* "3 min 20 s" */
+const char *wn_seconds_text(double seconds);
+
+#endif

@@ -1,0 +1,181 @@
+/* common.c: options, tables and units that the commands share. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+
+/* ---- options ---- */
+
+static void print_page(const struct wn_command *command)
+{
+    printf("Usage: winnow %s\n\n%s\n", command->usage, command->page);
+}
+
+static const struct wn_option *find_option(const struct wn_option *options, int count, const char *argument)
+{
+    for (int i = 0; i < count; i++)
+        if (!strcmp(argument, options[i].name) || (options[i].letter && !strcmp(argument, options[i].letter)))
+            return &options[i];
+    return NULL;
+}
+
+static bool wrong_usage(const struct wn_command *command, const char *what, const char *argument)
+{
+    fprintf(stderr, "winnow: %s: %s%s (usage: winnow %s)\n", command->name, what, argument, command->usage);
+    return false;
+}
+
+static bool unknown_option(const struct wn_command *command, const struct wn_option *options, int count,
+                           const char *argument)
+{
+    const char *names[32];
+    for (int i = 0; i < count && i < 32; i++)
+        names[i] = options[i].name;
+    const char *near = wn_suggest(argument, names, count < 32 ? count : 32);
+    if (near)
+        fprintf(stderr, "winnow: %s: unknown option %s; did you mean %s?\n", command->name, argument, near);
+    else
+        wrong_usage(command, "unknown option ", argument);
+    return false;
+}
+
+bool wn_options_read(const struct wn_command *command, int argc, char **argv, const struct wn_option *options,
+                     int n_options, const char **positional, int wanted, int *exit_code)
+{
+    int found = 0;
+    *exit_code = 2;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+            print_page(command);
+            *exit_code = 0;
+            return false;
+        }
+        if (argv[i][0] == '-' && argv[i][1]) {
+            const struct wn_option *option = find_option(options, n_options, argv[i]);
+            if (!option)
+                return unknown_option(command, options, n_options, argv[i]);
+            if (option->flag)
+                *option->flag = true;
+            else if (i + 1 < argc)
+                *option->value = argv[++i];
+            else
+                return wrong_usage(command, "a value is missing after ", argv[i]);
+        } else if (found == wanted) {
+            return wrong_usage(command, "one argument too many: ", argv[i]);
+        } else {
+            positional[found++] = argv[i];
+        }
+    }
+    if (found < wanted)
+        return wrong_usage(command, "an argument is missing", "");
+    return true;
+}
+
+bool wn_option_integer(const struct wn_command *command, const char *name, const char *text, long low, long high,
+                       long *value)
+{
+    char *end;
+    *value = strtol(text, &end, 10);
+    if (*text && !*end && *value >= low && *value <= high)
+        return true;
+    fprintf(stderr, "winnow: %s: %s: expected a whole number from %ld to %ld, got \"%s\"\n", command->name, name, low,
+            high, text);
+    return false;
+}
+
+void wn_problems_print(const struct wn_problems *problems)
+{
+    for (int64_t i = 0; i < problems->count; i++)
+        fprintf(stderr, "winnow: %s\n", problems->lines[i]);
+    if (problems->count > 1)
+        fprintf(stderr, "winnow: %lld mistakes; nothing was started\n", (long long)problems->count);
+}
+
+/* ---- tables ---- */
+
+void wn_grid_table_init(struct wn_grid_table *table, int rows, int columns)
+{
+    table->rows = rows;
+    table->columns = columns;
+    table->cells = wn_alloc(rows, sizeof *table->cells);
+    for (int r = 0; r < rows; r++)
+        table->cells[r] = wn_alloc_zero(columns, sizeof **table->cells);
+    table->right = wn_alloc_zero(columns, sizeof *table->right);
+}
+
+void wn_grid_table_set(struct wn_grid_table *table, int row, int column, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    wn_free(table->cells[row][column]);
+    table->cells[row][column] = wn_strdup(text);
+}
+
+static int width_of(const char *text)
+{
+    return text ? (int)strlen(text) : 0;
+}
+
+void wn_grid_table_print(const struct wn_grid_table *table)
+{
+    int *width = wn_alloc_zero(table->columns, sizeof *width);
+    for (int r = 0; r < table->rows; r++)
+        for (int c = 0; c < table->columns; c++)
+            width[c] = width_of(table->cells[r][c]) > width[c] ? width_of(table->cells[r][c]) : width[c];
+    for (int r = 0; r < table->rows; r++) {
+        for (int c = 0; c < table->columns; c++) {
+            const char *text = table->cells[r][c] ? table->cells[r][c] : "";
+            bool last = c + 1 == table->columns;
+            if (table->right[c])
+                printf("%*s%s", width[c], text, last ? "" : "  ");
+            else
+                printf("%-*s%s", last ? 0 : width[c], text, last ? "" : "  ");
+        }
+        printf("\n");
+    }
+    wn_free(width);
+}
+
+void wn_grid_table_release(struct wn_grid_table *table)
+{
+    for (int r = 0; r < table->rows; r++) {
+        for (int c = 0; c < table->columns; c++)
+            wn_free(table->cells[r][c]);
+        wn_free(table->cells[r]);
+    }
+    wn_free(table->cells);
+    wn_free(table->right);
+}
+
+/* ---- units ---- */
+
+static char *next_buffer(void)
+{
+    static char buffers[4][48];
+    static int next;
+    next = (next + 1) % 4;
+    return buffers[next];
+}
+
+const char *wn_bytes_text(double bytes)
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    char *text = next_buffer();
+    int unit = 0;
+    while (bytes >= 1024 && unit < 4) {
+        bytes /= 1024;
+        unit++;
+    }
+    snprintf(text, 48, unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
+    return text;
+}
+
+const char *wn_seconds_text(double seconds)
+{
+    return wn_duration_text(seconds, next_buffer());
+}

@@ -1,0 +1,96 @@
+/* help.c: `winnow help TOPIC`, printed from the tables of methods, architectures, metrics and sweep keys. */
+#include <stdio.h>
+#include <string.h>
+
+#include <winnow/sweep.h>
+
+#include "command.h"
+
+static void print_methods(void)
+{
+    static const char *const kinds[] = {"identity", "pruning", "quantization"};
+    int64_t count;
+    const struct wn_method *const *table = wn_method_table(&count);
+    for (int64_t i = 0; i < count; i++) {
+        struct wn_text text = {0};
+        printf("%s (%s%s)\n  %s\n", table[i]->name, kinds[table[i]->kind],
+               table[i]->needs ? "; needs calibration data" : "", table[i]->help);
+        if (table[i]->paper)
+            printf("  %s\n", table[i]->paper);
+        if (table[i]->n_parameters) {
+            wn_params_help(table[i]->parameters, table[i]->n_parameters, &text);
+            printf("%s", text.data);
+        }
+        printf("\n");
+        wn_text_release(&text);
+    }
+    printf(
+        "Any pruning method can be followed by any quantization method: \"prune\" and \"quantize\" in one product.\n");
+}
+
+static void print_architectures(void)
+{
+    int64_t count;
+    const struct wn_arch *const *table = wn_arch_table(&count);
+    for (int64_t i = 0; i < count; i++)
+        printf("%-12s %s\n", table[i]->model_type, table[i]->help);
+}
+
+static void print_metrics(void)
+{
+    int64_t count;
+    const struct wn_eval *const *table = wn_eval_table(&count);
+    for (int64_t i = 0; i < count; i++) {
+        struct wn_text text = {0};
+        printf("%s (key \"evaluate.%s\")\n  %s\n", table[i]->name, table[i]->section, table[i]->help);
+        wn_params_help(table[i]->parameters, table[i]->n_parameters, &text);
+        printf("%s\n", text.data ? text.data : "");
+        wn_text_release(&text);
+    }
+    printf(
+        "divergence (key \"evaluate.divergence\")\n  On the sets named in \"on\", per scored token against the dense "
+        "model: KL(dense || compressed) and\n  Jensen-Shannon divergence in nats, agreement of the most likely "
+        "token.\n\nlogits (key \"evaluate.logits\")\n  On the sets named in \"on\": the \"top\" largest logits with "
+        "their ids, log-sum-exp and the target's logit\n  for the first \"tokens\" scored tokens.\n");
+}
+
+static void print_sweep(void)
+{
+    struct wn_text text = {0};
+    wn_sweep_help(&text);
+    printf("%s", text.data);
+    wn_text_release(&text);
+}
+
+static void print_schema(void)
+{
+    struct wn_text text = {0};
+    wn_sweep_schema(&text);
+    printf("%s", text.data);
+    wn_text_release(&text);
+}
+
+int wn_command_help(const struct wn_command *command, int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*print)(void);
+    } topics[] = {{"methods", print_methods},
+                  {"architectures", print_architectures},
+                  {"metrics", print_metrics},
+                  {"sweep", print_sweep},
+                  {"schema", print_schema}};
+    const char *topic = NULL;
+    int code;
+    if (!wn_options_read(command, argc, argv, NULL, 0, &topic, 1, &code))
+        return code;
+    for (size_t i = 0; i < sizeof topics / sizeof topics[0]; i++) {
+        if (!strcmp(topics[i].name, topic)) {
+            topics[i].print();
+            return 0;
+        }
+    }
+    fprintf(stderr, "winnow: help: unknown topic \"%s\" (topics: methods, architectures, metrics, sweep, schema)\n",
+            topic);
+    return 2;
+}

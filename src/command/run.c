@@ -1,0 +1,80 @@
+/* run.c: `winnow run`. */
+#include <omp.h>
+#include <stdio.h>
+
+#include <winnow/linalg.h>
+#include <winnow/sweep.h>
+
+#include "command.h"
+
+static int run_prepared(struct wn_par *par, const struct wn_sweep *sweep, struct wn_problems *problems,
+                        const char *output, bool retry, bool quiet)
+{
+    struct wn_run *run = NULL;
+    int code = WN_EXIT_USAGE;
+    wn_status status = wn_prepare(par, sweep, problems, &run);
+    if (status == WN_OK)
+        code = wn_run_sweep(par, run, output, retry, quiet);
+    else if (wn_par_rank(par) == 0 && problems->count)
+        wn_problems_print(problems);
+    else if (wn_par_rank(par) == 0)
+        wn_log(WN_LOG_ERROR, "%s", wn_error_message());
+    wn_run_release(&run);
+    return code;
+}
+
+/* All mistakes, those of the sweep file and those that show only with the models, are in one list. */
+static int run_file(struct wn_par *par, const char *path, const char *output, bool retry, bool quiet)
+{
+    struct wn_problems problems;
+    struct wn_sweep *sweep;
+    wn_problems_init(&problems);
+    wn_sweep_read(path, &problems, &sweep);
+    if (wn_linalg_start() != WN_OK)
+        wn_problems_add(&problems, "%s", wn_error_message());
+    if (!output && !sweep->output)
+        wn_problems_add(&problems, "%s: no results file: give -o FILE.h5 or the key \"output\"", path);
+    int code = run_prepared(par, sweep, &problems, output ? output : sweep->output, retry, quiet);
+    wn_sweep_close(&sweep);
+    wn_problems_release(&problems);
+    return code;
+}
+
+static void abort_all(void)
+{
+    wn_par_abort(WN_EXIT_FAILED);
+}
+
+int wn_command_run(const struct wn_command *command, int argc, char **argv)
+{
+    const char *output = NULL, *path, *threads = NULL;
+    bool retry = false, quiet = false;
+    const struct wn_option options[] = {{"--output", "-o", &output, NULL},
+                                        {"--threads", "-t", &threads, NULL},
+                                        {"--retry-failed", NULL, NULL, &retry},
+                                        {"--quiet", "-q", NULL, &quiet}};
+    struct wn_par *par;
+    long n_threads = 0;
+    int code;
+    /* MPI first: every rank must meet in it, also when the arguments are wrong. */
+    if (wn_par_start(&argc, &argv, &par) != WN_OK) {
+        fprintf(stderr, "winnow: %s\n", wn_error_message());
+        return WN_EXIT_FAILED;
+    }
+    wn_set_abort(abort_all);
+    wn_log_set(WN_LOG_INFO, wn_par_rank(par), wn_par_size(par));
+    wn_par_catch_signals();
+    if (wn_par_rank(par) != 0)
+        wn_log_set(WN_LOG_WARNING, wn_par_rank(par), wn_par_size(par));
+    bool read = wn_options_read(command, argc, argv, options, 4, &path, 1, &code) &&
+                (!threads || wn_option_integer(command, "--threads", threads, 1, 1024, &n_threads));
+    if (read) {
+        if (n_threads)
+            omp_set_num_threads((int)n_threads);
+        code = run_file(par, path, output, retry, quiet);
+    } else {
+        code = code == 0 ? 0 : WN_EXIT_USAGE;
+    }
+    wn_par_finish(&par);
+    return code;
+}

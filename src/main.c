@@ -1,0 +1,94 @@
+/* main.c: finds the command, prints the list of commands; nothing else. */
+#include <stdio.h>
+#include <string.h>
+
+#include "command/command.h"
+#include "winnow_build.h"
+
+static const struct wn_command commands[] = {
+    {"plan", "plan SWEEP.json [--ranks N] [--threads N] [--points] [--json]",
+     "check a sweep and every input it names; predict time, memory and file size",
+     "Reads the sweep file, the models, tokenizers, texts and request files, and lists every mistake at once.\n"
+     "Nothing is computed and nothing is written. Runs without MPI, also on a login node.\n\n"
+     "  -n, --ranks N     MPI ranks to predict for (default 1)\n"
+     "  -t, --threads N   OpenMP threads per rank (default 1)\n"
+     "  -p, --points      list every point with seconds, memory and the number of grid cells it answers\n"
+     "      --json        print the plan as JSON\n\n"
+     "Examples:\n"
+     "  winnow plan sweeps/demo/sweep.json --points\n"
+     "  winnow plan llama2.json --ranks 256 --threads 8",
+     wn_command_plan},
+    {"run", "run SWEEP.json [-o FILE.h5] [--threads N] [--retry-failed] [--quiet]",
+     "compute every point that is not done yet (with mpirun or srun)",
+     "Creates the results file, or continues it when it holds the same sweep: points that are done stay as they are.\n"
+     "May be killed at any moment; the same command goes on. SIGUSR1 lets each rank finish its point, then stops.\n\n"
+     "  -o, --output FILE     results file (default: the sweep's \"output\")\n"
+     "  -t, --threads N       OpenMP threads per rank (default: OMP_NUM_THREADS)\n"
+     "      --retry-failed    compute failed points again\n"
+     "  -q, --quiet           no progress\n\n"
+     "Exit codes: 0 all points done, 2 wrong input (nothing was written), 3 some points failed (see winnow status),\n"
+     "75 stopped on request with points left, 1 anything else.\n\n"
+     "Examples:\n"
+     "  mpirun -n 2 winnow run sweeps/demo/sweep.json -o demo.h5\n"
+     "  srun --mpi=pmix winnow run llama2.json --threads 8\n"
+     "  winnow run small.json -o small.h5          (one rank, without mpirun)",
+     wn_command_run},
+    {"status", "status FILE.h5 [--json]", "how far a sweep is, also while it runs",
+     "Counts points done, failed and open, and gives the reason of each failure.\n\n"
+     "      --json   print the counts as JSON\n\nExample:\n  winnow status demo.h5",
+     wn_command_status},
+    {"show", "show FILE.h5 [--all] [--json]", "the table of points with their scores",
+     "One line per point: what it is, how it scores. Columns that say nothing are left out.\n\n"
+     "  -a, --all    every column\n      --json   every column as JSON, one object per point\n\n"
+     "Example:\n  winnow show demo.h5",
+     wn_command_show},
+    {"verify", "verify FILE.h5", "check every point's checksum; print the digest of all results",
+     "The digest is SHA-256 over all result arrays; times, hosts and memory are left out, so it is the same for any\n"
+     "number of ranks and threads on one kind of CPU. It is the only line on standard output.\n\n"
+     "Exit codes: 0 all checksums agree, 1 some differ (each is named), 2 the file cannot be read.\n\n"
+     "Example:\n  winnow verify demo.h5",
+     wn_command_verify},
+    {"help", "help methods|architectures|metrics|sweep|schema", "reference pages, printed from the tables",
+     "  methods         compression methods with their parameters\n"
+     "  architectures   model types that can be loaded\n"
+     "  metrics         evaluations with their parameters\n"
+     "  sweep           the sweep file, key by key\n"
+     "  schema          its JSON Schema",
+     wn_command_help},
+};
+
+static const int n_commands = (int)(sizeof commands / sizeof commands[0]);
+
+static void print_usage(FILE *stream)
+{
+    fprintf(stream, "winnow %s: distributed sweeps of compressed language models\n\n", WN_VERSION);
+    for (int i = 0; i < n_commands; i++)
+        fprintf(stream, "  winnow %-8s %s\n", commands[i].name, commands[i].help);
+    fprintf(stream, "\n`winnow COMMAND --help` has options and examples; `winnow --version` the build.\n");
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    if (!strcmp(name, "--version")) {
+        printf("winnow %s (%s), %s, %s\n", WN_VERSION, WN_REVISION, WN_COMPILER, WN_FLAGS);
+        return 0;
+    }
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || (!strcmp(name, "help") && argc == 2)) {
+        print_usage(stdout);
+        return 0;
+    }
+    for (int i = 0; i < n_commands; i++)
+        if (!strcmp(commands[i].name, name))
+            return commands[i].run(&commands[i], argc - 1, argv + 1);
+    if (*name) {
+        const char *names[16];
+        for (int i = 0; i < n_commands; i++)
+            names[i] = commands[i].name;
+        const char *near = wn_suggest(name, names, n_commands);
+        fprintf(stderr, "winnow: unknown command \"%s\"%s%s%s\n", name, near ? "; did you mean \"" : "",
+                near ? near : "", near ? "\"?" : "");
+    }
+    print_usage(stderr);
+    return 2;
+}

@@ -1,0 +1,430 @@
+/*
+ * grid.c: products of the sweep file to cells, and cells to unique points.
+ *
+ * A product is a set of axes; every axis value may be a list. Each combination is a cell. Cells whose results are
+ * provably equal share one point: a method that uses no calibration data gives the same bits under every set, and a
+ * recipe that changes nothing is the dense model. The canonical key of a point is a text, so equal keys are equal
+ * points in this file and in any other.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "sweep_impl.h"
+
+#define MAX_AXES 32
+
+struct builder {
+    const struct wn_sweep *sweep;
+    struct wn_problems *problems;
+    struct wn_grid_points *grid;
+    char where[160]; /* "sweep.json: grid[2]: " */
+};
+
+#define PROBLEM(builder, ...) wn_problems_add((builder)->problems, __VA_ARGS__)
+
+const char *wn_propagation_name(enum wn_propagation propagation)
+{
+    static const char *const names[] = {"", "sequential", "dense"};
+    return names[propagation];
+}
+
+const cJSON *wn_axis_value(const struct wn_grid_axis *axis, int index)
+{
+    return cJSON_IsArray(axis->values) ? cJSON_GetArrayItem(axis->values, index) : axis->values;
+}
+
+char *wn_recipe_label(const struct wn_recipe *recipe)
+{
+    if (recipe->n_stages == 0)
+        return wn_strdup("dense");
+    if (recipe->n_stages == 1)
+        return wn_strdup(recipe->stages[0].method->name);
+    return wn_format("%s+%s", recipe->stages[0].method->name, recipe->stages[1].method->name);
+}
+
+/* ---- one cell ---- */
+
+/* The value of axis `key` in this combination, NULL when the product has no such axis. */
+static const cJSON *value_of(const struct wn_grid_axis *axes, const int *index, int count, const char *key)
+{
+    for (int i = 0; i < count; i++)
+        if (!strcmp(axes[i].key, key))
+            return wn_axis_value(&axes[i], index[i]);
+    return NULL;
+}
+
+static const struct wn_method *method_of(struct builder *builder, const char *key, const cJSON *value)
+{
+    int64_t count;
+    const struct wn_method *const *table = wn_method_table(&count);
+    if (!cJSON_IsString(value)) {
+        PROBLEM(builder, "%s%s: expected the name of a method", builder->where, key);
+        return NULL;
+    }
+    const struct wn_method *method = wn_method_find(value->valuestring);
+    if (method)
+        return method;
+    const char *names[128];
+    struct wn_text known = {0};
+    for (int64_t i = 0; i < count && i < 128; i++) {
+        names[i] = table[i]->name;
+        wn_text_printf(&known, "%s%s", i ? ", " : "", table[i]->name);
+    }
+    const char *near = wn_suggest(value->valuestring, names, count < 128 ? count : 128);
+    PROBLEM(builder, "%s%s: unknown method \"%s\"%s%s%s (known: %s)", builder->where, key, value->valuestring,
+            near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "", known.data);
+    wn_text_release(&known);
+    return NULL;
+}
+
+static bool add_stage(struct builder *builder, struct wn_recipe *recipe, const char *key, const cJSON *value,
+                      int wanted_kind)
+{
+    const struct wn_method *method = method_of(builder, key, value);
+    if (!method)
+        return false;
+    if (wanted_kind >= 0 && (int)method->kind != wanted_kind) {
+        PROBLEM(builder, "%s%s: \"%s\" is not a %s", builder->where, key, method->name,
+                wanted_kind == WN_PRUNER ? "pruning method" : "quantization method");
+        return false;
+    }
+    struct wn_stage *stage = &recipe->stages[recipe->n_stages++];
+    stage->method = method;
+    wn_params_init(&stage->params, method->parameters, method->n_parameters);
+    return true;
+}
+
+static bool read_stages(struct builder *builder, const struct wn_grid_axis *axes, const int *index, int count,
+                        struct wn_recipe *recipe)
+{
+    const cJSON *method = value_of(axes, index, count, "method"), *prune = value_of(axes, index, count, "prune"),
+                *quantize = value_of(axes, index, count, "quantize");
+    if (!method == !(prune || quantize)) {
+        PROBLEM(builder, "%sgive either \"method\", or \"prune\" and \"quantize\"", builder->where);
+        return false;
+    }
+    if (method)
+        return add_stage(builder, recipe, "method", method, -1);
+    if (!prune || !quantize) {
+        PROBLEM(builder, "%sa joint point needs both \"prune\" and \"quantize\"", builder->where);
+        return false;
+    }
+    return add_stage(builder, recipe, "prune", prune, WN_PRUNER) &&
+           add_stage(builder, recipe, "quantize", quantize, WN_QUANTIZER);
+}
+
+static bool is_grid_key(const char *key)
+{
+    static const char *const keys[] = {WN_GRID_KEYS};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (!strcmp(key, keys[i]))
+            return true;
+    return false;
+}
+
+static void unknown_parameter(struct builder *builder, const struct wn_recipe *recipe, const char *key)
+{
+    const char *names[2 * WN_MAX_PARAMETERS + 8] = {WN_GRID_KEYS};
+    int64_t count = 6;
+    for (int s = 0; s < recipe->n_stages; s++)
+        for (int i = 0; i < recipe->stages[s].method->n_parameters; i++)
+            names[count++] = recipe->stages[s].method->parameters[i].name;
+    const char *near = wn_suggest(key, names, count);
+    char *label = wn_recipe_label(recipe);
+    PROBLEM(builder, "%sunknown key \"%s\": no axis and no parameter of %s%s%s%s", builder->where, key, label,
+            near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    wn_free(label);
+}
+
+/* Gives one parameter to the stage that has it. */
+static bool set_parameter(struct builder *builder, struct wn_recipe *recipe, const char *key, const cJSON *value)
+{
+    bool found = false;
+    for (int s = 0; s < recipe->n_stages; s++) {
+        struct wn_params *params = &recipe->stages[s].params;
+        if (!wn_params_find(params, key))
+            continue;
+        found = true;
+        if (wn_params_set(params, key, value) != WN_OK) {
+            PROBLEM(builder, "%s%s", builder->where, wn_error_message());
+            return false;
+        }
+    }
+    if (!found)
+        unknown_parameter(builder, recipe, key);
+    return found;
+}
+
+static bool read_parameters(struct builder *builder, const struct wn_grid_axis *axes, const int *index, int count,
+                            struct wn_recipe *recipe)
+{
+    bool good = true;
+    for (int i = 0; i < count; i++)
+        if (!is_grid_key(axes[i].key))
+            good = set_parameter(builder, recipe, axes[i].key, wn_axis_value(&axes[i], index[i])) && good;
+    for (int s = 0; good && s < recipe->n_stages; s++) {
+        struct wn_stage *stage = &recipe->stages[s];
+        wn_status status = stage->method->check ? stage->method->check(&stage->params) : WN_OK;
+        if (status == WN_OK)
+            status = wn_params_complete(&stage->params);
+        if (status != WN_OK) {
+            PROBLEM(builder, "%s%s: %s", builder->where, stage->method->name, wn_error_message());
+            good = false;
+        }
+    }
+    return good;
+}
+
+static bool read_calibration(struct builder *builder, const cJSON *value, struct wn_cell *cell)
+{
+    const struct wn_sweep *sweep = builder->sweep;
+    bool needed = wn_recipe_needs(&cell->recipe) != WN_NEED_NOTHING;
+    cell->calibration = -1;
+    if (!value && needed && sweep->n_calibrations == 1)
+        cell->calibration = 0;
+    for (int64_t i = 0; value && cJSON_IsString(value) && i < sweep->n_calibrations; i++)
+        if (!strcmp(sweep->calibrations[i].name, value->valuestring))
+            cell->calibration = i;
+    if (cell->calibration >= 0 || (!value && !needed))
+        return true;
+    if (value)
+        PROBLEM(builder, "%scalibration: \"%s\" is not a set under \"calibration\"", builder->where,
+                cJSON_IsString(value) ? value->valuestring : "?");
+    else
+        PROBLEM(builder, "%scalibration: %s needs calibration data: name a set of \"calibration\"", builder->where,
+                cell->recipe.stages[0].method->name);
+    return false;
+}
+
+static bool read_propagation(struct builder *builder, const cJSON *value, struct wn_cell *cell)
+{
+    cell->propagation = WN_PROPAGATION_SEQUENTIAL;
+    if (!value)
+        return true;
+    for (int p = WN_PROPAGATION_SEQUENTIAL; p <= WN_PROPAGATION_DENSE; p++) {
+        if (cJSON_IsString(value) && !strcmp(value->valuestring, wn_propagation_name((enum wn_propagation)p))) {
+            cell->propagation = (enum wn_propagation)p;
+            return true;
+        }
+    }
+    PROBLEM(builder, "%spropagation: expected \"sequential\" or \"dense\"", builder->where);
+    return false;
+}
+
+static bool read_model(struct builder *builder, const cJSON *value, struct wn_cell *cell)
+{
+    const struct wn_sweep *sweep = builder->sweep;
+    if (!value)
+        return true;
+    char *path = cJSON_IsString(value) ? wn_join_path(sweep->directory, value->valuestring) : NULL;
+    bool found = false;
+    for (int64_t i = 0; path && i < sweep->n_models; i++) {
+        if (!strcmp(sweep->models[i], path)) {
+            cell->model = i;
+            found = true;
+        }
+    }
+    if (!found)
+        PROBLEM(builder, "%smodel: \"%s\" is not in the list \"model\" of the sweep", builder->where,
+                cJSON_IsString(value) ? value->valuestring : "?");
+    wn_free(path);
+    return found;
+}
+
+/* ---- cells to points ---- */
+
+/* The stages that change something. */
+static struct wn_recipe effective(const struct wn_recipe *recipe)
+{
+    struct wn_recipe result = {0};
+    for (int s = 0; s < recipe->n_stages; s++) {
+        const struct wn_stage *stage = &recipe->stages[s];
+        bool identity = stage->method->kind == WN_IDENTITY ||
+                        (stage->method->is_identity && stage->method->is_identity(&stage->params));
+        if (!identity)
+            result.stages[result.n_stages++] = *stage;
+    }
+    return result;
+}
+
+/* The last part of a path: the short name of a model. */
+static char *short_name(const char *path)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    size_t start = length;
+    while (start > 0 && path[start - 1] != '/')
+        start--;
+    return wn_strndup(path + start, length - start);
+}
+
+static char *key_of(const struct wn_sweep *sweep, const struct wn_point *point)
+{
+    struct wn_text text = {0};
+    if (sweep->n_models > 1) {
+        char *name = short_name(sweep->models[point->model]);
+        wn_text_printf(&text, "%s: ", name);
+        wn_free(name);
+    }
+    if (point->recipe.n_stages == 0)
+        wn_text_printf(&text, "dense");
+    for (int s = 0; s < point->recipe.n_stages; s++) {
+        const struct wn_stage *stage = &point->recipe.stages[s];
+        wn_text_printf(&text, "%s%s ", s ? " + " : "", stage->method->name);
+        wn_params_describe(&stage->params, &text);
+    }
+    if (point->calibration >= 0)
+        wn_text_printf(&text, " calibration=%s propagation=%s", sweep->calibrations[point->calibration].name,
+                       wn_propagation_name(point->propagation));
+    return text.data;
+}
+
+static int64_t add_point(struct builder *builder, int64_t model, const struct wn_recipe *recipe, int64_t calibration,
+                         enum wn_propagation propagation)
+{
+    struct wn_grid_points *grid = builder->grid;
+    struct wn_point point = {.model = model, .recipe = effective(recipe), .calibration = -1};
+    if (wn_recipe_needs(&point.recipe) != WN_NEED_NOTHING) {
+        point.calibration = calibration;
+        point.propagation = propagation;
+    }
+    point.key = key_of(builder->sweep, &point);
+    for (int64_t i = 0; i < grid->n_points; i++) {
+        if (!strcmp(grid->points[i].key, point.key)) {
+            wn_free(point.key);
+            return i;
+        }
+    }
+    grid->points = wn_resize(grid->points, grid->n_points + 1, sizeof point);
+    grid->points[grid->n_points] = point;
+    return grid->n_points++;
+}
+
+static void add_cell(struct builder *builder, const struct wn_cell *cell)
+{
+    struct wn_grid_points *grid = builder->grid;
+    grid->cells = wn_resize(grid->cells, grid->n_cells + 1, sizeof *cell);
+    struct wn_cell *added = &grid->cells[grid->n_cells++];
+    *added = *cell;
+    added->point = add_point(builder, cell->model, &cell->recipe, cell->calibration, cell->propagation);
+}
+
+static bool build_cell(struct builder *builder, const struct wn_grid_axis *axes, const int *index, int count)
+{
+    struct wn_cell cell = {0};
+    const cJSON *model = value_of(axes, index, count, "model");
+    if (!read_stages(builder, axes, index, count, &cell.recipe) ||
+        !read_parameters(builder, axes, index, count, &cell.recipe) ||
+        !read_calibration(builder, value_of(axes, index, count, "calibration"), &cell) ||
+        !read_propagation(builder, value_of(axes, index, count, "propagation"), &cell) ||
+        !read_model(builder, model, &cell))
+        return false;
+    for (int64_t m = model ? cell.model : 0; m < (model ? cell.model + 1 : builder->sweep->n_models); m++) {
+        cell.model = m;
+        add_cell(builder, &cell);
+    }
+    return true;
+}
+
+/* ---- products ---- */
+
+/* Next combination, the last axis fastest; false after the last one. */
+static bool next_index(const struct wn_grid_axis *axes, int *index, int count)
+{
+    for (int i = count - 1; i >= 0; i--) {
+        if (++index[i] < axes[i].count)
+            return true;
+        index[i] = 0;
+    }
+    return false;
+}
+
+static int open_axes(struct builder *builder, const cJSON *product, struct wn_grid_axis *axes)
+{
+    int count = 0;
+    const cJSON *item;
+    cJSON_ArrayForEach (item, product) {
+        struct wn_grid_axis axis = {item->string, item, cJSON_IsArray(item) ? cJSON_GetArraySize(item) : 1};
+        if (axis.count == 0) {
+            PROBLEM(builder, "%s%s: the axis is empty", builder->where, item->string);
+            return -1;
+        }
+        if (count == MAX_AXES) {
+            PROBLEM(builder, "%smore than %d axes", builder->where, MAX_AXES);
+            return -1;
+        }
+        axes[count++] = axis;
+    }
+    return count;
+}
+
+/* One mistake of an axis shows in every combination: a line that is there already is not repeated. */
+static void drop_repeated(struct wn_problems *problems, int64_t first)
+{
+    int64_t kept = first;
+    for (int64_t i = first; i < problems->count; i++) {
+        bool seen = false;
+        for (int64_t j = first; j < kept && !seen; j++)
+            seen = !strcmp(problems->lines[i], problems->lines[j]);
+        if (seen)
+            wn_free(problems->lines[i]);
+        else
+            problems->lines[kept++] = problems->lines[i];
+    }
+    problems->count = kept;
+}
+
+static void build_product(struct builder *builder, const cJSON *product)
+{
+    struct wn_grid_axis axes[MAX_AXES];
+    int index[MAX_AXES] = {0};
+    if (!cJSON_IsObject(product)) {
+        PROBLEM(builder, "%sexpected an object with axes", builder->where);
+        return;
+    }
+    int count = open_axes(builder, product, axes);
+    if (count < 0)
+        return;
+    int64_t before = builder->problems->count;
+    do {
+        build_cell(builder, axes, index, count);
+    } while (next_index(axes, index, count) && builder->problems->count < before + 1000);
+    drop_repeated(builder->problems, before);
+}
+
+void wn_grid_build(const struct wn_sweep *sweep, struct wn_problems *problems, struct wn_grid_points *grid)
+{
+    struct builder builder = {.sweep = sweep, .problems = problems, .grid = grid};
+    struct wn_recipe dense = {0};
+    *grid = (struct wn_grid_points){0};
+    for (int64_t m = 0; m < sweep->n_models; m++)
+        add_point(&builder, m, &dense, -1, WN_PROPAGATION_NONE);
+    int number = 0;
+    const cJSON *product;
+    cJSON_ArrayForEach (product, sweep->grid) {
+        snprintf(builder.where, sizeof builder.where, "%.100s: grid[%d]: ", sweep->path, number++);
+        build_product(&builder, product);
+    }
+}
+
+void wn_grid_release(struct wn_grid_points *grid)
+{
+    for (int64_t i = 0; i < grid->n_points; i++)
+        wn_free(grid->points[i].key);
+    wn_free(grid->points);
+    wn_free(grid->cells);
+    *grid = (struct wn_grid_points){0};
+}
+
+bool wn_grid_uses_calibration(const struct wn_grid_points *grid, int64_t model, int64_t calibration)
+{
+    for (int64_t i = 0; i < grid->n_points; i++) {
+        const struct wn_point *point = &grid->points[i];
+        if (point->model == model && point->calibration >= 0 && (calibration < 0 || point->calibration == calibration))
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,439 @@
+/*
+ * point.c: one walk down the decoder blocks. Load a block, collect what the method needs, compress its linears, push
+ * the calibration and evaluation sequences through the compressed block, drop it; after the last block, score. Memory
+ * is the hidden states of the sequences plus two blocks (dense and compressed), whatever the number of blocks.
+ */
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <winnow/linalg.h>
+
+#include "sweep_impl.h"
+
+enum stage { STAGE_LOAD, STAGE_STATISTICS, STAGE_COMPRESS, STAGE_FORWARD, STAGE_SCORE, N_STAGES };
+
+/* Sums over all linears, for the totals of a point. */
+struct totals {
+    double weights, zeros, bits, squared_norm, squared_error, output_error, linears;
+};
+
+struct walk {
+    const struct wn_run *run;
+    const struct wn_prepared_model *prepared;
+    const struct wn_model *model;
+    const struct wn_point *point;
+    const struct wn_reference *reference;
+    struct wn_record *record;
+    int64_t block_index;
+    struct wn_block *dense, *compressed;
+    uint8_t *keep;                          /* [weights of the largest linear] */
+    const struct wn_sequences *calibration; /* NULL: no sequences are pushed for statistics */
+    float *hidden_calibration, **hidden_sets, *hidden_sample;
+    float *sample_inputs[WN_MAX_INPUTS];     /* [sample tokens, width] */
+    float *sample_dense, *sample_compressed; /* [sample tokens, widest output] */
+    float *copy, *scratch;
+    int64_t *offset;
+    double *squares, *chunk_squares; /* [input total] */
+    struct totals totals;
+    double seconds[N_STAGES], mark, tokens;
+};
+
+static const struct wn_calibration *calibration_of(const struct walk *walk)
+{
+    return walk->point->calibration >= 0 ? &walk->prepared->calibrations[walk->point->calibration] : NULL;
+}
+
+/* Time since the last call belongs to `stage`. */
+static void clock_stage(struct walk *walk, enum stage stage)
+{
+    double now = wn_seconds();
+    walk->seconds[stage] += now - walk->mark;
+    walk->mark = now;
+}
+
+/* ---- buffers; wn_point_bytes uses the same numbers ---- */
+
+int64_t wn_prepared_longest_chunk(const struct wn_run *run, int64_t model)
+{
+    const struct wn_prepared_model *prepared = &run->models[model];
+    int64_t longest = wn_sequences_longest_chunk(&prepared->sample);
+    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+        int64_t length = wn_sequences_longest_chunk(&prepared->sets[e].sequences);
+        longest = length > longest ? length : longest;
+    }
+    for (int64_t c = 0; c < run->sweep->n_calibrations; c++) {
+        int64_t length = wn_sequences_longest_chunk(&prepared->calibrations[c].sequences);
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
+
+int64_t wn_prepared_offsets(const struct wn_run *run, int64_t model)
+{
+    const struct wn_prepared_model *prepared = &run->models[model];
+    int64_t most = prepared->sample.n_sequences;
+    for (int64_t e = 0; e < run->sweep->n_evals; e++)
+        most = prepared->sets[e].sequences.n_sequences > most ? prepared->sets[e].sequences.n_sequences : most;
+    for (int64_t c = 0; c < run->sweep->n_calibrations; c++) {
+        int64_t count = prepared->calibrations[c].sequences.n_sequences;
+        most = count > most ? count : most;
+    }
+    return most + 1;
+}
+
+static void sample_shapes(const struct wn_layout *layout, int64_t *widest_output, int64_t *largest_linear)
+{
+    *widest_output = *largest_linear = 0;
+    for (int l = 0; l < layout->n_linears; l++) {
+        const struct wn_linear_info *linear = &layout->linears[l];
+        *widest_output = linear->rows > *widest_output ? linear->rows : *widest_output;
+        *largest_linear =
+            linear->rows * linear->columns > *largest_linear ? linear->rows * linear->columns : *largest_linear;
+    }
+}
+
+int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
+{
+    const struct wn_point *point = &run->grid.points[index];
+    const struct wn_prepared_model *prepared = &run->models[point->model];
+    const struct wn_model *model = prepared->model;
+    int64_t hidden = model->config.hidden_size, longest = wn_prepared_longest_chunk(run, point->model);
+    int64_t sample = wn_sequences_tokens(&prepared->sample), widest, largest, rows = sample, scores = 0, head = 0;
+    sample_shapes(&model->layout, &widest, &largest);
+    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+        const struct wn_eval_set *set = &prepared->sets[e];
+        int64_t bytes = wn_target_scores_bytes(set), scratch = wn_eval_scratch_bytes(model, set->divergence);
+        rows += wn_sequences_tokens(&set->sequences);
+        scores = bytes > scores ? bytes : scores;
+        head = scratch > head ? scratch : head;
+    }
+    if (point->calibration >= 0 && point->propagation == WN_PROPAGATION_SEQUENTIAL)
+        rows += wn_sequences_tokens(&prepared->calibrations[point->calibration].sequences);
+    int64_t floats = rows * hidden + longest * hidden + wn_model_scratch(model, longest) +
+                     sample * (wn_layout_input_total(&model->layout) + 2 * widest);
+    int64_t compress = point->recipe.n_stages ? largest * 10 : 0; /* keep, codes and the selection's work array */
+    int64_t walking = (point->recipe.n_stages ? 2 : 1) * wn_block_bytes(model) + compress;
+    int64_t scoring = scores + head;
+    return floats * (int64_t)sizeof(float) + (walking > scoring ? walking : scoring) + wn_schema_bytes(&run->schema) +
+           wn_prepared_offsets(run, point->model) * (int64_t)sizeof(int64_t);
+}
+
+static float *embed(const struct walk *walk, const struct wn_sequences *sequences)
+{
+    int64_t tokens = wn_sequences_tokens(sequences);
+    float *hidden = wn_alloc(tokens * walk->model->config.hidden_size, sizeof(float));
+    wn_model_embed(walk->model, sequences->ids, tokens, hidden);
+    return hidden;
+}
+
+static void open_walk(struct walk *walk)
+{
+    const struct wn_model *model = walk->model;
+    const struct wn_sequences *sample = &walk->prepared->sample;
+    int64_t longest = wn_prepared_longest_chunk(walk->run, walk->point->model), widest, largest;
+    int64_t tokens = wn_sequences_tokens(sample), n_sets = walk->run->sweep->n_evals;
+    int64_t total = wn_layout_input_total(&model->layout);
+    sample_shapes(&model->layout, &widest, &largest);
+    walk->dense = wn_block_create(model);
+    if (walk->point->recipe.n_stages) {
+        walk->compressed = wn_block_create(model);
+        walk->keep = wn_alloc(largest, 1);
+    }
+    if (walk->point->calibration >= 0 && walk->point->propagation == WN_PROPAGATION_SEQUENTIAL) {
+        walk->calibration = &calibration_of(walk)->sequences;
+        walk->hidden_calibration = embed(walk, walk->calibration);
+    }
+    walk->hidden_sets = wn_alloc_zero(n_sets, sizeof(float *));
+    for (int64_t e = 0; e < n_sets; e++)
+        walk->hidden_sets[e] = embed(walk, &walk->prepared->sets[e].sequences);
+    walk->hidden_sample = embed(walk, sample);
+    for (int i = 0; i < model->layout.n_inputs; i++)
+        walk->sample_inputs[i] = wn_alloc(tokens * model->layout.input_widths[i], sizeof(float));
+    walk->sample_dense = wn_alloc(tokens * widest, sizeof(float));
+    walk->sample_compressed = wn_alloc(tokens * widest, sizeof(float));
+    walk->copy = wn_alloc(longest * model->config.hidden_size, sizeof(float));
+    walk->scratch = wn_alloc(wn_model_scratch(model, longest), sizeof(float));
+    walk->offset = wn_alloc(wn_prepared_offsets(walk->run, walk->point->model), sizeof(int64_t));
+    walk->squares = wn_alloc(total, sizeof(double));
+    walk->chunk_squares = wn_alloc(total, sizeof(double));
+}
+
+/* What only the walk over the blocks needs; scoring comes after it. */
+static void close_blocks(struct walk *walk)
+{
+    wn_block_destroy(&walk->dense, walk->model);
+    if (walk->compressed)
+        wn_block_destroy(&walk->compressed, walk->model);
+    wn_free(walk->keep);
+    walk->keep = NULL;
+}
+
+static void close_walk(struct walk *walk)
+{
+    close_blocks(walk);
+    wn_free(walk->hidden_calibration);
+    for (int64_t e = 0; e < walk->run->sweep->n_evals; e++)
+        wn_free(walk->hidden_sets[e]);
+    wn_free(walk->hidden_sets);
+    wn_free(walk->hidden_sample);
+    for (int i = 0; i < walk->model->layout.n_inputs; i++)
+        wn_free(walk->sample_inputs[i]);
+    wn_free(walk->sample_dense);
+    wn_free(walk->sample_compressed);
+    wn_free(walk->copy);
+    wn_free(walk->scratch);
+    wn_free(walk->offset);
+    wn_free(walk->squares);
+    wn_free(walk->chunk_squares);
+}
+
+/* ---- statistics ---- */
+
+/* Sums of one chunk, then added to the total in chunk order: the order the shared dense pass uses too. */
+static void collect_statistics(struct walk *walk)
+{
+    const struct wn_layout *layout = &walk->model->layout;
+    int64_t total = wn_layout_input_total(layout), hidden = walk->model->config.hidden_size;
+    memset(walk->squares, 0, (size_t)total * sizeof(double));
+    for (int64_t c = 0; c < walk->calibration->n_chunks; c++) {
+        int64_t row = walk->calibration->offset[walk->calibration->chunk[c]];
+        memset(walk->chunk_squares, 0, (size_t)total * sizeof(double));
+        wn_collect_squares(walk->model, walk->dense, walk->calibration, c, walk->hidden_calibration + row * hidden,
+                           walk->copy, walk->scratch, walk->offset, walk->chunk_squares);
+        for (int64_t i = 0; i < total; i++)
+            walk->squares[i] += walk->chunk_squares[i];
+    }
+    walk->tokens += (double)wn_sequences_tokens(walk->calibration);
+}
+
+static void take_sample(void *context, int input, const float *x, int64_t rows, int64_t width)
+{
+    struct walk *walk = context;
+    memcpy(walk->sample_inputs[input], x, (size_t)(rows * width) * sizeof(float));
+}
+
+/* Pushes the reference sample through the dense block, keeping the inputs of its linears. */
+static void push_sample(struct walk *walk)
+{
+    struct wn_chunk chunk;
+    struct wn_tap tap = {take_sample, walk};
+    if (walk->prepared->sample.n_chunks == 0)
+        return;
+    wn_sequences_chunk(&walk->prepared->sample, 0, walk->offset, &chunk);
+    wn_model_run_block(walk->model, walk->dense, &chunk, walk->hidden_sample, walk->scratch, &tap);
+    walk->tokens += (double)wn_sequences_tokens(&walk->prepared->sample);
+}
+
+static double output_error(struct walk *walk, const struct wn_linear_info *linear, const float *dense,
+                           const float *compressed)
+{
+    int64_t rows = wn_sequences_tokens(&walk->prepared->sample), count = rows * linear->rows;
+    const float *x = walk->sample_inputs[linear->input];
+    if (dense == compressed)
+        return 0;
+    wn_linear(x, rows, linear->columns, dense, linear->rows, NULL, walk->sample_dense);
+    wn_linear(x, rows, linear->columns, compressed, linear->rows, NULL, walk->sample_compressed);
+    return sqrt(wn_sum_squared_difference(walk->sample_dense, walk->sample_compressed, count) /
+                wn_sum_squared_difference(walk->sample_dense, NULL, count));
+}
+
+static void record_linear(struct walk *walk, int index, const float *dense, const float *compressed, double bits)
+{
+    const struct wn_linear_info *linear = &walk->model->layout.linears[index];
+    struct wn_weight_statistics statistics;
+    double count = (double)(linear->rows * linear->columns);
+    double norm = wn_sum_squared_difference(dense, NULL, linear->rows * linear->columns);
+    wn_weight_statistics_compute(dense, compressed, linear->rows, linear->columns, &statistics);
+    statistics.bits_per_weight = bits;
+    statistics.output_error = output_error(walk, linear, dense, compressed);
+    int64_t field = 0, cell = walk->block_index * walk->model->layout.n_linears + index;
+#define X(name, unit, help)                                                                                            \
+    wn_record_f64(walk->record, (int)walk->prepared->weight_fields[field++])[cell] = statistics.name;
+    WN_WEIGHT_STATISTICS(X)
+#undef X
+    walk->totals.weights += count;
+    walk->totals.zeros += statistics.zeros * count;
+    walk->totals.bits += bits * count;
+    walk->totals.squared_norm += norm;
+    walk->totals.squared_error += statistics.weight_error * statistics.weight_error * norm;
+    walk->totals.output_error += statistics.output_error * statistics.output_error;
+    walk->totals.linears++;
+}
+
+/* ---- compression ---- */
+
+static wn_status compress_linear(struct walk *walk, int index)
+{
+    const struct wn_layout *layout = &walk->model->layout;
+    const struct wn_linear_info *linear = &layout->linears[index];
+    const struct wn_calibration *calibration = calibration_of(walk);
+    struct wn_input_stats stats = {.width = linear->columns};
+    struct wn_compressed out;
+    int64_t pattern_n, pattern_m;
+    char name[128];
+    if (calibration) {
+        stats.tokens = wn_sequences_tokens(&calibration->sequences);
+        stats.sequences = calibration->sequences.n_sequences;
+        stats.squares = walk->squares + wn_layout_input_offset(layout, linear->input);
+    }
+    snprintf(name, sizeof name, "block %lld %s", (long long)walk->block_index, linear->name);
+    wn_compressed_init(&out, linear->rows, linear->columns, walk->compressed->linears[index], walk->keep);
+    wn_status status =
+        wn_recipe_compress(&walk->point->recipe, name, walk->dense->linears[index], calibration ? &stats : NULL, &out);
+    if (status == WN_OK) {
+        wn_recipe_pattern(&walk->point->recipe, &pattern_n, &pattern_m);
+        record_linear(walk, index, walk->dense->linears[index], out.weight,
+                      wn_bits_per_weight(&out, pattern_n, pattern_m));
+    }
+    wn_compressed_release(&out);
+    return status;
+}
+
+/* A dense point changes nothing, but its weights are looked at like those of any other. */
+static wn_status keep_linear(struct walk *walk, int index)
+{
+    const struct wn_linear_info *linear = &walk->model->layout.linears[index];
+    const float *weight = walk->dense->linears[index];
+    struct wn_compressed none;
+    if (!wn_all_finite(weight, linear->rows * linear->columns))
+        return wn_fail(WN_ERR_NUMERIC, "block %lld %s: a weight is not finite", (long long)walk->block_index,
+                       linear->name);
+    wn_compressed_init(&none, linear->rows, linear->columns, NULL, NULL);
+    record_linear(walk, index, weight, weight, wn_bits_per_weight(&none, 0, 0));
+    return WN_OK;
+}
+
+/* The block that evaluation goes through: compressed linears with the dense vectors and biases. */
+static const struct wn_block *compressed_view(struct walk *walk, struct wn_block *view)
+{
+    *view = *walk->dense;
+    for (int l = 0; walk->compressed && l < walk->model->layout.n_linears; l++)
+        view->linears[l] = walk->compressed->linears[l];
+    return view;
+}
+
+static void gather_statistics(struct walk *walk)
+{
+    int64_t total = wn_layout_input_total(&walk->model->layout);
+    if (walk->calibration) {
+        collect_statistics(walk);
+    } else if (walk->point->calibration >= 0) {
+        const struct wn_shared *shared = &walk->reference->squares[walk->point->model][walk->point->calibration];
+        memcpy(walk->squares, (const double *)shared->data + walk->block_index * total, (size_t)total * sizeof(double));
+    }
+}
+
+static wn_status walk_block(struct walk *walk)
+{
+    struct wn_block view;
+    const struct wn_layout *layout = &walk->model->layout;
+    WN_TRY(wn_model_load_block(walk->model, walk->block_index, walk->dense));
+    clock_stage(walk, STAGE_LOAD);
+    gather_statistics(walk);
+    push_sample(walk);
+    clock_stage(walk, STAGE_STATISTICS);
+    for (int l = 0; l < layout->n_linears; l++)
+        WN_TRY(walk->compressed ? compress_linear(walk, l) : keep_linear(walk, l));
+    clock_stage(walk, STAGE_COMPRESS);
+    compressed_view(walk, &view);
+    if (walk->calibration && walk->block_index + 1 < walk->model->config.n_blocks) {
+        wn_run_block_on(walk->model, &view, walk->calibration, walk->hidden_calibration, walk->scratch, walk->offset);
+        walk->tokens += (double)wn_sequences_tokens(walk->calibration);
+    }
+    for (int64_t e = 0; e < walk->run->sweep->n_evals; e++) {
+        const struct wn_sequences *sequences = &walk->prepared->sets[e].sequences;
+        wn_run_block_on(walk->model, &view, sequences, walk->hidden_sets[e], walk->scratch, walk->offset);
+        walk->tokens += (double)wn_sequences_tokens(sequences);
+    }
+    clock_stage(walk, STAGE_FORWARD);
+    return WN_OK;
+}
+
+/* ---- scores ---- */
+
+static wn_status score_set(struct walk *walk, int64_t index)
+{
+    const struct wn_eval_set *set = &walk->prepared->sets[index];
+    const float *states = set->divergence ? walk->reference->states[walk->point->model][index].data : NULL;
+    int64_t hidden = walk->model->config.hidden_size, not_finite = 0;
+    struct wn_target_scores scores;
+    wn_target_scores_init(&scores, set);
+    for (int64_t c = 0; c < set->sequences.n_chunks; c++) {
+        int64_t first, row = set->sequences.offset[set->sequences.chunk[c]];
+        if (wn_eval_chunk_targets(set, c, &first) == 0)
+            continue;
+        wn_eval_score_chunk(walk->model, set, c, walk->hidden_sets[index] + row * hidden,
+                            states ? states + first * hidden : NULL, &scores);
+    }
+    for (int64_t t = 0; t < set->n_targets; t++)
+        not_finite += !isfinite(scores.loss[t]);
+    wn_eval_finish(set, &scores, walk->record);
+    wn_target_scores_release(&scores);
+    if (not_finite)
+        return wn_fail(WN_ERR_NUMERIC, "%s: %lld of %lld losses are not finite", set->name, (long long)not_finite,
+                       (long long)set->n_targets);
+    return WN_OK;
+}
+
+static wn_status walk_model(struct walk *walk)
+{
+    wn_status status = WN_OK;
+    for (walk->block_index = 0; walk->block_index < walk->model->config.n_blocks; walk->block_index++)
+        WN_TRY(walk_block(walk));
+    close_blocks(walk);
+    for (int64_t e = 0; e < walk->run->sweep->n_evals; e++) {
+        wn_status one = score_set(walk, e);
+        status = status == WN_OK ? one : status;
+    }
+    clock_stage(walk, STAGE_SCORE);
+    return status;
+}
+
+static void set_number(struct walk *walk, int field, double value)
+{
+    *wn_record_f64(walk->record, field) = value;
+}
+
+static void record_totals(struct walk *walk, const struct wn_point_fields *fields, double seconds)
+{
+    const struct totals *totals = &walk->totals;
+    set_number(walk, fields->sparsity, totals->zeros / totals->weights);
+    set_number(walk, fields->bits_per_weight, totals->bits / totals->weights);
+    set_number(walk, fields->weight_error, sqrt(totals->squared_error / totals->squared_norm));
+    set_number(walk, fields->output_error, sqrt(totals->output_error / totals->linears));
+    set_number(walk, fields->seconds, seconds);
+    set_number(walk, fields->seconds_load, walk->seconds[STAGE_LOAD]);
+    set_number(walk, fields->seconds_statistics, walk->seconds[STAGE_STATISTICS]);
+    set_number(walk, fields->seconds_compress, walk->seconds[STAGE_COMPRESS]);
+    set_number(walk, fields->seconds_forward, walk->seconds[STAGE_FORWARD]);
+    set_number(walk, fields->seconds_score, walk->seconds[STAGE_SCORE]);
+    set_number(walk, fields->tokens, walk->tokens);
+    set_number(walk, fields->threads, omp_get_max_threads());
+}
+
+wn_status wn_point_compute(const struct wn_run *run, const struct wn_reference *reference, int64_t index,
+                           struct wn_record *record, struct wn_point_report *report)
+{
+    const struct wn_point *point = &run->grid.points[index];
+    struct walk walk = {.run = run,
+                        .prepared = &run->models[point->model],
+                        .model = run->models[point->model].model,
+                        .point = point,
+                        .reference = reference,
+                        .record = record};
+    int64_t before = wn_memory_bytes();
+    double start = walk.mark = wn_seconds();
+    wn_memory_reset_peak();
+    open_walk(&walk);
+    wn_status status = walk_model(&walk);
+    report->seconds = wn_seconds() - start;
+    report->tokens = walk.tokens;
+    record_totals(&walk, &run->fields, report->seconds);
+    set_number(&walk, run->fields.peak_bytes, (double)(wn_memory_peak() - before));
+    if (status != WN_OK)
+        wn_record_set_text(record, run->fields.reason, wn_error_message());
+    close_walk(&walk);
+    return status;
+}

@@ -1,0 +1,115 @@
+/*
+ * predict.c: how long, how much memory, how large a file, before the work starts. Operations follow from shapes; the
+ * rate is measured on the spot by short runs of the canonical tile, so the seconds are those of the machine that plans.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include <winnow/linalg.h>
+
+#include "sweep_impl.h"
+
+/* Share of the tile rate that whole points reach on this code: forward passes with attention, norms and the head. */
+#define POINT_EFFICIENCY 0.7
+
+/* Operations of pushing a set through one block: its linears and causal attention. */
+static double block_flops(const struct wn_model *model, const struct wn_sequences *sequences)
+{
+    double attention = 0, width = (double)(model->config.n_heads * model->config.head_dim);
+    for (int64_t s = 0; s < sequences->n_sequences; s++) {
+        double length = (double)(sequences->offset[s + 1] - sequences->offset[s]);
+        attention += 2 * length * length * width; /* scores and values, half of the square each */
+    }
+    return 2.0 * (double)wn_model_block_weights(model) * (double)wn_sequences_tokens(sequences) + attention;
+}
+
+static double head_flops(const struct wn_model *model, const struct wn_eval_set *set)
+{
+    return 2.0 * (double)model->config.vocab_size * (double)model->config.hidden_size * (double)set->n_targets *
+           (set->divergence ? 2 : 1);
+}
+
+double wn_point_flops(const struct wn_run *run, int64_t index)
+{
+    const struct wn_point *point = &run->grid.points[index];
+    const struct wn_prepared_model *prepared = &run->models[point->model];
+    const struct wn_model *model = prepared->model;
+    double weights = (double)wn_model_block_weights(model), heads = 0, blocks;
+    blocks = block_flops(model, &prepared->sample);
+    if (point->recipe.n_stages) /* output errors twice over the sample; a pass of the method over the weights */
+        blocks += 4 * weights * (double)wn_sequences_tokens(&prepared->sample) + 200 * weights;
+    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+        blocks += block_flops(model, &prepared->sets[e].sequences);
+        heads += head_flops(model, &prepared->sets[e]);
+    }
+    if (point->calibration >= 0 && point->propagation == WN_PROPAGATION_SEQUENTIAL)
+        blocks += 2 * block_flops(model, &prepared->calibrations[point->calibration].sequences);
+    return blocks * (double)model->config.n_blocks + heads;
+}
+
+/* Operations per second of one thread in the canonical tile. */
+static double measure_rate(void)
+{
+    enum { ROWS = WN_TILE_ROWS, COLUMNS = WN_TILE_COLUMNS, DEPTH = 1024 };
+    float *x = wn_alloc_zero(ROWS * DEPTH, sizeof(float)), *w = wn_alloc_zero(COLUMNS * DEPTH, sizeof(float));
+    float *y = wn_alloc(ROWS * COLUMNS, sizeof(float));
+    double best = 0, end = wn_seconds() + 0.2;
+    while (wn_seconds() < end) {
+        double start = wn_seconds();
+        wn_linear(x, ROWS, DEPTH, w, COLUMNS, NULL, y);
+        double rate = 2.0 * ROWS * COLUMNS * DEPTH / (wn_seconds() - start);
+        best = rate > best ? rate : best;
+    }
+    wn_free(x);
+    wn_free(w);
+    wn_free(y);
+    return best;
+}
+
+static void predict_shared(const struct wn_run *run, struct wn_prediction *prediction)
+{
+    for (int64_t m = 0; m < run->n_models; m++) {
+        const struct wn_prepared_model *prepared = &run->models[m];
+        const struct wn_model *model = prepared->model;
+        for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+            const struct wn_eval_set *set = &prepared->sets[e];
+            if (!set->divergence)
+                continue;
+            prediction->shared_bytes += set->n_targets * model->config.hidden_size * (int64_t)sizeof(float);
+            prediction->reference_flops +=
+                block_flops(model, &set->sequences) * (double)model->config.n_blocks + head_flops(model, set);
+        }
+    }
+}
+
+void wn_predict(const struct wn_run *run, int threads, struct wn_prediction *prediction)
+{
+    struct wn_results_plan plan;
+    struct wn_facts none = {0};
+    int64_t largest = 0;
+    *prediction = (struct wn_prediction){0};
+    prediction->flops = wn_alloc_zero(run->grid.n_points, sizeof(double));
+    prediction->seconds = wn_alloc_zero(run->grid.n_points, sizeof(double));
+    prediction->rate = measure_rate() * POINT_EFFICIENCY * threads;
+    for (int64_t i = 0; i < run->grid.n_points; i++) {
+        int64_t bytes = wn_point_bytes(run, i);
+        prediction->flops[i] = wn_point_flops(run, i);
+        prediction->seconds[i] = prediction->flops[i] / prediction->rate;
+        if (bytes > prediction->rank_bytes) {
+            prediction->rank_bytes = bytes;
+            largest = i;
+        }
+    }
+    if (run->grid.n_points)
+        snprintf(prediction->largest, sizeof prediction->largest, "%s", run->grid.points[largest].key);
+    predict_shared(run, prediction);
+    wn_run_results_plan(run, &none, &plan);
+    prediction->file_bytes = wn_results_predict_bytes(&plan);
+}
+
+void wn_prediction_release(struct wn_prediction *prediction)
+{
+    wn_free(prediction->flops);
+    wn_free(prediction->seconds);
+    *prediction = (struct wn_prediction){0};
+}

@@ -1,0 +1,377 @@
+/*
+ * prepare.c: everything a run needs, the same on every rank: models, token sequences, schema, tables, identity.
+ *
+ * Encoding text and hashing files are the slow parts. Set j is built by rank j modulo size, which records its
+ * encodings; the others build it again from the recorded ones, so each text is tokenized once whatever the number of
+ * ranks.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include <winnow/encodings.h>
+#include <winnow/linalg.h>
+
+#include "sweep_impl.h"
+
+/* ---- sharing encodings ---- */
+
+/* One calibration or evaluation set of one model. */
+struct set_job {
+    int64_t model, calibration, eval; /* calibration or eval is -1 */
+    wn_status status;
+    char message[1024];
+    struct wn_encodings encodings;
+};
+
+static wn_status build_set(const struct wn_sweep *sweep, struct wn_prepared_model *prepared, const struct set_job *job)
+{
+    if (job->calibration >= 0) {
+        const struct wn_sweep_calibration *set = &sweep->calibrations[job->calibration];
+        return wn_calibration_build(sweep->directory, set->name, set->spec, prepared->model,
+                                    &prepared->calibrations[job->calibration]);
+    }
+    const struct wn_sweep_eval *eval = &sweep->evals[job->eval];
+    struct wn_eval_set *set = &prepared->sets[job->eval];
+    snprintf(set->name, sizeof set->name, "%s", eval->name);
+    set->kind = eval->kind;
+    set->divergence = eval->divergence;
+    WN_TRY(eval->kind->prepare(sweep->directory, eval->name, eval->spec, prepared->model, set));
+    set->top = eval->top < prepared->model->config.vocab_size ? eval->top : prepared->model->config.vocab_size;
+    set->logit_targets = eval->logit_targets < set->n_targets ? eval->logit_targets : set->n_targets;
+    return WN_OK;
+}
+
+static void broadcast_encodings(struct wn_par *par, struct wn_encodings *encodings, int owner)
+{
+    int64_t counts[2] = {encodings->count, encodings->ids.count};
+    wn_par_broadcast(par, counts, sizeof counts, owner);
+    if (wn_par_rank(par) != owner)
+        wn_encodings_reserve(encodings, counts[0], counts[1]);
+    wn_par_broadcast(par, encodings->ends, counts[0] * (int64_t)sizeof(int64_t), owner);
+    wn_par_broadcast(par, encodings->ids.data, counts[1] * (int64_t)sizeof(int32_t), owner);
+}
+
+/* Builds the sets of all jobs on all ranks; mistakes become lines. Collective. */
+static void build_sets(struct wn_par *par, struct wn_run *run, struct set_job *jobs, int64_t count,
+                       struct wn_problems *problems)
+{
+    int rank = wn_par_rank(par), size = wn_par_size(par);
+    for (int64_t j = rank; j < count; j += size) {
+        wn_encodings_record(&jobs[j].encodings);
+        jobs[j].status = build_set(run->sweep, &run->models[jobs[j].model], &jobs[j]);
+        wn_encodings_stop();
+        if (jobs[j].status != WN_OK)
+            snprintf(jobs[j].message, sizeof jobs[j].message, "%s", wn_error_message());
+    }
+    for (int64_t j = 0; j < count; j++) {
+        int owner = (int)(j % size);
+        wn_par_broadcast(par, &jobs[j].status, sizeof jobs[j].status, owner);
+        wn_par_broadcast(par, jobs[j].message, sizeof jobs[j].message, owner);
+        if (jobs[j].status == WN_OK) {
+            broadcast_encodings(par, &jobs[j].encodings, owner);
+            if (rank != owner) {
+                wn_encodings_replay(&jobs[j].encodings);
+                jobs[j].status = build_set(run->sweep, &run->models[jobs[j].model], &jobs[j]);
+                wn_encodings_stop();
+                if (jobs[j].status != WN_OK)
+                    snprintf(jobs[j].message, sizeof jobs[j].message, "%s", wn_error_message());
+            }
+        }
+        wn_encodings_release(&jobs[j].encodings);
+        if (jobs[j].status != WN_OK)
+            wn_problems_add(problems, "%s", jobs[j].message);
+    }
+}
+
+static bool wants_calibration(const struct wn_run *run, int64_t model, int64_t calibration)
+{
+    return wn_grid_uses_calibration(&run->grid, model, calibration) ||
+           !strcmp(run->sweep->sample_name, run->sweep->calibrations[calibration].name);
+}
+
+static void build_all_sets(struct wn_par *par, struct wn_run *run, struct wn_problems *problems)
+{
+    const struct wn_sweep *sweep = run->sweep;
+    struct set_job *jobs = wn_alloc_zero(run->n_models * (sweep->n_calibrations + sweep->n_evals), sizeof *jobs);
+    int64_t count = 0;
+    for (int64_t m = 0; m < run->n_models; m++) {
+        for (int64_t c = 0; c < sweep->n_calibrations; c++)
+            if (wants_calibration(run, m, c))
+                jobs[count++] = (struct set_job){.model = m, .calibration = c, .eval = -1};
+        for (int64_t e = 0; e < sweep->n_evals; e++)
+            jobs[count++] = (struct set_job){.model = m, .calibration = -1, .eval = e};
+    }
+    build_sets(par, run, jobs, count, problems);
+    wn_free(jobs);
+}
+
+/* ---- the reference sample of output_error ---- */
+
+static const struct wn_sequences *find_sequences(const struct wn_run *run, const struct wn_prepared_model *prepared)
+{
+    for (int64_t c = 0; c < run->sweep->n_calibrations; c++)
+        if (!strcmp(run->sweep->calibrations[c].name, run->sweep->sample_name))
+            return &prepared->calibrations[c].sequences;
+    for (int64_t e = 0; e < run->sweep->n_evals; e++)
+        if (!strcmp(run->sweep->evals[e].name, run->sweep->sample_name))
+            return &prepared->sets[e].sequences;
+    return NULL;
+}
+
+/* The first sample_tokens tokens of the set, cut at sequence ends, as one chunk. */
+static void take_sample(const struct wn_run *run, struct wn_prepared_model *prepared)
+{
+    const struct wn_sequences *source = find_sequences(run, prepared);
+    int64_t left = run->sweep->sample_tokens;
+    for (int64_t s = 0; source && s < source->n_sequences && left > 0; s++) {
+        int64_t length = source->offset[s + 1] - source->offset[s];
+        length = length < left ? length : left;
+        wn_sequences_append(&prepared->sample, source->ids + source->offset[s], length);
+        left -= length;
+    }
+    wn_sequences_cut(&prepared->sample);
+}
+
+/* ---- hashes ---- */
+
+/* "sha256  file" lines of config, weights and tokenizer; each file is read by one rank. Collective. */
+static wn_status hash_model(struct wn_par *par, struct wn_prepared_model *prepared)
+{
+    const char *const *shards;
+    int64_t n_shards = wn_checkpoint_files(prepared->model->checkpoint, &shards), count = n_shards + 2;
+    char **paths = wn_alloc(count, sizeof *paths);
+    char(*hashes)[WN_HASH_HEX] = wn_alloc_zero(count, sizeof *hashes);
+    struct wn_text lines = {0};
+    wn_status status = WN_OK;
+    paths[0] = wn_format("%s/config.json", prepared->model->directory);
+    paths[1] = wn_format("%s/tokenizer.json", prepared->model->directory);
+    for (int64_t i = 0; i < n_shards; i++)
+        paths[2 + i] = wn_strdup(shards[i]);
+    for (int64_t i = wn_par_rank(par); i < count && status == WN_OK; i += wn_par_size(par))
+        status = wn_hash_file(paths[i], hashes[i]);
+    status = wn_par_agree(par, status);
+    for (int64_t i = 0; i < count; i++) {
+        if (status == WN_OK) {
+            wn_par_broadcast(par, hashes[i], WN_HASH_HEX, (int)(i % wn_par_size(par)));
+            const char *slash = strrchr(paths[i], '/');
+            wn_text_printf(&lines, "%s  %s\n", hashes[i], slash ? slash + 1 : paths[i]);
+        }
+        wn_free(paths[i]);
+    }
+    wn_free(paths);
+    wn_free(hashes);
+    prepared->hash = lines.data ? lines.data : wn_strdup("");
+    return status;
+}
+
+/* ---- schema ---- */
+
+static int point_number(struct wn_schema *schema, const char *name, const char *unit, const char *description,
+                        bool result)
+{
+    char path[96];
+    snprintf(path, sizeof path, "/points/%s", name);
+    return wn_schema_field(schema, path, WN_FIELD_F64, 0, NULL, unit, description, result);
+}
+
+static void add_point_fields(struct wn_schema *schema, struct wn_point_fields *fields)
+{
+    fields->reason = wn_schema_text(schema, "/points/reason", 240, "why the point failed", false);
+    fields->host = wn_schema_text(schema, "/points/host", 64, "host that computed the point", false);
+    fields->rank = point_number(schema, "rank", "1", "rank that computed the point", false);
+    fields->threads = point_number(schema, "threads", "1", "OpenMP threads of that rank", false);
+    fields->seconds = point_number(schema, "seconds", "s", "wall time of the point", false);
+    fields->seconds_load = point_number(schema, "seconds_load", "s", "of which: loading weights", false);
+    fields->seconds_statistics =
+        point_number(schema, "seconds_statistics", "s", "of which: calibration statistics", false);
+    fields->seconds_compress = point_number(schema, "seconds_compress", "s", "of which: compressing", false);
+    fields->seconds_forward = point_number(schema, "seconds_forward", "s", "of which: forward passes", false);
+    fields->seconds_score = point_number(schema, "seconds_score", "s", "of which: head and scores", false);
+    fields->peak_bytes =
+        point_number(schema, "peak_bytes", "byte", "largest amount of memory allocated during the point", false);
+    fields->tokens = point_number(schema, "tokens", "token", "tokens pushed through the blocks", false);
+    fields->sparsity = point_number(schema, "achieved_sparsity", "1", "share of zeros among the block linears", true);
+    fields->bits_per_weight = point_number(schema, "bits_per_weight", "bit",
+                                           "stored bits per weight of the block linears, all overheads included", true);
+    fields->weight_error =
+        point_number(schema, "weight_error", "1", "||W - W'||_F / ||W||_F over all block linears", true);
+    fields->output_error =
+        point_number(schema, "output_error", "1", "root mean square of the linears' output_error", true);
+}
+
+static void add_weight_fields(const struct wn_model *model, struct wn_prepared_model *prepared)
+{
+    static const struct {
+        const char *name, *unit, *help;
+    } rows[] = {
+#define X(name, unit, help) {#name, unit, help},
+        WN_WEIGHT_STATISTICS(X)
+#undef X
+    };
+    const char *names[WN_MAX_LINEARS];
+    for (int i = 0; i < model->layout.n_linears; i++)
+        names[i] = model->layout.linears[i].name;
+    int dims[2] = {wn_schema_dim(&prepared->schema, "block", model->config.n_blocks, NULL),
+                   wn_schema_dim(&prepared->schema, "linear", model->layout.n_linears, names)};
+    int64_t count = (int64_t)(sizeof rows / sizeof rows[0]);
+    prepared->weight_fields = wn_alloc(count, sizeof(int64_t));
+    for (int64_t i = 0; i < count; i++) {
+        char path[96];
+        snprintf(path, sizeof path, "/weights/%s", rows[i].name);
+        prepared->weight_fields[i] =
+            wn_schema_field(&prepared->schema, path, WN_FIELD_F64, 2, dims, rows[i].unit, rows[i].help, true);
+    }
+}
+
+static void build_schema(struct wn_run *run, struct wn_prepared_model *prepared)
+{
+    wn_schema_init(&prepared->schema);
+    add_point_fields(&prepared->schema, &run->fields);
+    add_weight_fields(prepared->model, prepared);
+    for (int64_t e = 0; e < run->sweep->n_evals; e++)
+        wn_eval_fields(&prepared->sets[e], &prepared->schema);
+}
+
+/* The longest axis of this name among the models. */
+static const struct wn_dim *longest_dim(const struct wn_run *run, const char *name)
+{
+    const struct wn_dim *best = NULL;
+    for (int64_t m = 0; m < run->n_models; m++)
+        for (int d = 0; d < run->models[m].schema.n_dims; d++) {
+            const struct wn_dim *dim = &run->models[m].schema.dims[d];
+            if (!strcmp(dim->name, name) && (!best || dim->size > best->size))
+                best = dim;
+        }
+    return best;
+}
+
+/* Fields of all models, every axis as long as the longest: shorter records leave the rest missing. */
+static void merge_schemas(struct wn_run *run)
+{
+    wn_schema_init(&run->schema);
+    for (int64_t m = 0; m < run->n_models; m++) {
+        const struct wn_schema *schema = &run->models[m].schema;
+        for (int f = 0; f < schema->n_fields; f++) {
+            const struct wn_field *field = &schema->fields[f];
+            int dims[WN_MAX_FIELD_DIMS];
+            if (wn_schema_find(&run->schema, field->path) >= 0)
+                continue;
+            if (field->type == WN_FIELD_TEXT) {
+                wn_schema_text(&run->schema, field->path, field->text_bytes, field->description, field->result);
+                continue;
+            }
+            for (int d = 0; d < field->n_dims; d++) {
+                const struct wn_dim *dim = longest_dim(run, schema->dims[field->dims[d]].name);
+                dims[d] = wn_schema_dim(&run->schema, dim->name, dim->size, (const char *const *)dim->labels);
+            }
+            wn_schema_field(&run->schema, field->path, field->type, field->n_dims, dims, field->unit,
+                            field->description, field->result);
+        }
+    }
+}
+
+/* ---- the whole preparation ---- */
+
+static void check_shapes(const struct wn_run *run, const struct wn_model *model, int64_t index,
+                         struct wn_problems *problems)
+{
+    int64_t before = problems->count;
+    for (int64_t i = 0; i < run->grid.n_points && problems->count < before + 20; i++) {
+        const struct wn_point *point = &run->grid.points[i];
+        for (int l = 0; point->model == index && l < model->layout.n_linears; l++) {
+            const struct wn_linear_info *linear = &model->layout.linears[l];
+            if (wn_recipe_check_linear(&point->recipe, linear->name, linear->rows, linear->columns) == WN_OK)
+                continue;
+            wn_problems_add(problems, "%s: point \"%s\": %s", run->sweep->path, point->key, wn_error_message());
+            break;
+        }
+    }
+}
+
+static void open_models(struct wn_run *run, struct wn_problems *problems)
+{
+    const struct wn_sweep *sweep = run->sweep;
+    run->n_models = sweep->n_models;
+    run->models = wn_alloc_zero(run->n_models, sizeof *run->models);
+    for (int64_t m = 0; m < run->n_models; m++) {
+        struct wn_prepared_model *prepared = &run->models[m];
+        prepared->calibrations = wn_alloc_zero(sweep->n_calibrations, sizeof *prepared->calibrations);
+        prepared->sets = wn_alloc_zero(sweep->n_evals, sizeof *prepared->sets);
+        for (int64_t c = 0; c < sweep->n_calibrations; c++)
+            wn_sequences_init(&prepared->calibrations[c].sequences);
+        for (int64_t e = 0; e < sweep->n_evals; e++)
+            wn_eval_set_init(&prepared->sets[e]);
+        wn_sequences_init(&prepared->sample);
+        wn_schema_init(&prepared->schema);
+        if (wn_model_open(sweep->models[m], problems, &prepared->model) == WN_OK)
+            check_shapes(run, prepared->model, m, problems);
+    }
+}
+
+/* Rank 0's list counts; a rank that alone has a problem (a file that only it cannot read) stops all too. */
+static wn_status agree_on_problems(struct wn_par *par, const struct wn_problems *problems)
+{
+    wn_status status = WN_OK;
+    if (problems->count)
+        status = wn_fail(WN_ERR_INPUT, "%s", problems->lines[0]);
+    return wn_par_agree(par, status);
+}
+
+wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, struct wn_problems *problems,
+                     struct wn_run **out)
+{
+    struct wn_run *run = wn_alloc_zero(1, sizeof *run);
+    *out = run;
+    run->sweep = sweep;
+    wn_schema_init(&run->schema);
+    wn_grid_build(sweep, problems, &run->grid);
+    open_models(run, problems);
+    WN_TRY(agree_on_problems(par, problems));
+    build_all_sets(par, run, problems);
+    WN_TRY(agree_on_problems(par, problems));
+    for (int64_t m = 0; m < run->n_models; m++) {
+        take_sample(run, &run->models[m]);
+        build_schema(run, &run->models[m]);
+        WN_TRY(hash_model(par, &run->models[m]));
+    }
+    merge_schemas(run);
+    wn_run_build_tables(run);
+    wn_run_build_identity(run);
+    return WN_OK;
+}
+
+static void release_model(const struct wn_sweep *sweep, struct wn_prepared_model *prepared)
+{
+    for (int64_t c = 0; c < sweep->n_calibrations; c++)
+        wn_calibration_release(&prepared->calibrations[c]);
+    for (int64_t e = 0; e < sweep->n_evals; e++)
+        wn_eval_set_release(&prepared->sets[e]);
+    wn_sequences_release(&prepared->sample);
+    wn_schema_release(&prepared->schema);
+    wn_free(prepared->calibrations);
+    wn_free(prepared->sets);
+    wn_free(prepared->weight_fields);
+    wn_free(prepared->hash);
+    wn_model_close(&prepared->model);
+}
+
+void wn_run_release(struct wn_run **run_pointer)
+{
+    struct wn_run *run = *run_pointer;
+    if (!run)
+        return;
+    for (int64_t m = 0; m < run->n_models; m++)
+        release_model(run->sweep, &run->models[m]);
+    wn_free(run->models);
+    wn_grid_release(&run->grid);
+    wn_schema_release(&run->schema);
+    if (run->points.columns)
+        wn_table_release(&run->points);
+    if (run->cells.columns)
+        wn_table_release(&run->cells);
+    wn_free(run->identity);
+    wn_free(run);
+    *run_pointer = NULL;
+}

@@ -1,0 +1,277 @@
+/*
+ * run.c: the whole sweep. Open or continue the results file, share the dense pass, take points from the queue dearest
+ * first, write each as soon as it is computed. The next point is asked for before the last one is written.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sweep_impl.h"
+
+/* ---- progress, on rank 0, in the manager's thread ---- */
+
+struct progress {
+    const struct wn_run *run;
+    bool terminal, quiet;
+    int64_t done, failed, open; /* of this run */
+    double *point_flops;        /* [points] operations of the points of this run */
+    double start, flops, flops_done, tokens, drawn;
+};
+
+static void draw(struct progress *progress, const struct wn_queue_report *report)
+{
+    char left[WN_DURATION_TEXT], failed[48] = "";
+    double elapsed = wn_seconds() - progress->start;
+    double seconds =
+        progress->flops_done > 0 ? elapsed * (progress->flops - progress->flops_done) / progress->flops_done : NAN;
+    wn_duration_text(seconds, left);
+    if (progress->failed)
+        snprintf(failed, sizeof failed, " (%lld failed)", (long long)progress->failed);
+    if (progress->terminal) {
+        fprintf(stderr, "\r\033[Kwinnow: %lld of %lld points%s, %.0f tokens/s, %s left", (long long)progress->done,
+                (long long)progress->open, failed, progress->tokens / elapsed, left);
+    } else if (report) {
+        fprintf(stderr, "winnow: %lld of %lld points%s, %.0f tokens/s, %s left; %s in %.2f s on rank %d%s\n",
+                (long long)progress->done, (long long)progress->open, failed, progress->tokens / elapsed, left,
+                progress->run->grid.points[report->job].key, report->seconds, report->rank,
+                report->status == WN_OK ? "" : " FAILED");
+    }
+    fflush(stderr);
+}
+
+static void listen(void *context, const struct wn_queue_report *report)
+{
+    struct progress *progress = context;
+    if (report) {
+        progress->done++;
+        progress->failed += report->status != WN_OK;
+        progress->tokens += report->tokens;
+        progress->flops_done += progress->point_flops[report->job];
+    }
+    if (!progress->quiet && (report || (progress->terminal && wn_seconds() > progress->drawn + 1))) {
+        progress->drawn = wn_seconds();
+        draw(progress, report);
+    }
+}
+
+/* ---- order: dearest first ---- */
+
+struct dear {
+    double flops;
+    int64_t point;
+};
+
+static int compare_dear(const void *a, const void *b)
+{
+    const struct dear *left = a, *right = b;
+    if (left->flops != right->flops)
+        return left->flops < right->flops ? 1 : -1;
+    return left->point < right->point ? -1 : left->point > right->point;
+}
+
+/* Points still wanted, dearest first; jobs of the queue are point numbers. */
+static void order_points(const struct wn_run *run, const bool *wanted, int64_t *order, struct progress *progress)
+{
+    struct dear *dear = wn_alloc(run->grid.n_points, sizeof *dear);
+    int64_t count = 0;
+    for (int64_t i = 0; i < run->grid.n_points; i++) {
+        if (!wanted[i])
+            continue;
+        progress->point_flops[i] = wn_point_flops(run, i);
+        progress->flops += progress->point_flops[i];
+        dear[count++] = (struct dear){progress->point_flops[i], i};
+    }
+    qsort(dear, (size_t)count, sizeof *dear, compare_dear);
+    for (int64_t i = 0; i < count; i++)
+        order[i] = dear[i].point;
+    wn_free(dear);
+}
+
+/* ---- records of several models in one file ---- */
+
+/* Copies the elements of a field into a field of the same path whose axes may be longer. */
+static void widen_field(const struct wn_schema *from, const struct wn_field *source, const uint8_t *data,
+                        const struct wn_schema *to, const struct wn_field *target, uint8_t *out)
+{
+    int64_t size = source->elements ? source->bytes / source->elements : 0, index[WN_MAX_FIELD_DIMS] = {0};
+    for (int64_t i = 0; i < source->elements; i++) {
+        int64_t place = 0;
+        for (int d = 0; d < source->n_dims; d++)
+            place = place * to->dims[target->dims[d]].size + index[d];
+        memcpy(out + place * size, data + i * size, (size_t)size);
+        for (int d = source->n_dims - 1; d >= 0 && ++index[d] == from->dims[source->dims[d]].size; d--)
+            index[d] = 0;
+    }
+}
+
+static void widen_record(const struct wn_record *record, struct wn_record *wide)
+{
+    wn_record_clear(wide);
+    for (int f = 0; f < record->schema->n_fields; f++) {
+        const struct wn_field *source = &record->schema->fields[f];
+        int target = wn_schema_find(wide->schema, source->path);
+        if (source->n_dims == 0)
+            memcpy(wide->data[target], record->data[f], (size_t)source->bytes);
+        else
+            widen_field(record->schema, source, record->data[f], wide->schema, &wide->schema->fields[target],
+                        wide->data[target]);
+    }
+}
+
+/* ---- one rank's loop ---- */
+
+struct worker {
+    struct wn_par *par;
+    struct wn_run *run;
+    const struct wn_reference *reference;
+    struct wn_results *results;
+    struct wn_record *records; /* one per model */
+    struct wn_record wide;     /* of the file */
+    int64_t failed;
+};
+
+static void label_record(const struct worker *worker, struct wn_record *record)
+{
+    wn_record_set_text(record, worker->run->fields.host, wn_par_host(worker->par));
+    *wn_record_f64(record, worker->run->fields.rank) = wn_par_rank(worker->par);
+}
+
+static wn_status do_point(struct worker *worker, struct wn_queue *queue, int64_t index)
+{
+    const struct wn_point *point = &worker->run->grid.points[index];
+    struct wn_record *record = &worker->records[point->model];
+    struct wn_point_report report = {0};
+    wn_record_clear(record);
+    wn_status status = wn_point_compute(worker->run, worker->reference, index, record, &report);
+    if (status != WN_OK) {
+        worker->failed++;
+        wn_log(WN_LOG_WARNING, "point \"%s\" failed: %s", point->key, wn_error_message());
+    }
+    label_record(worker, record);
+    wn_queue_ask(queue);
+    widen_record(record, &worker->wide);
+    wn_status written =
+        wn_results_write(worker->results, index, &worker->wide, status == WN_OK ? WN_POINT_DONE : WN_POINT_FAILED);
+    if (written == WN_OK)
+        wn_queue_done(queue, index, status, report.seconds, report.tokens);
+    return written;
+}
+
+static wn_status work(struct worker *worker, struct wn_queue *queue)
+{
+    wn_status status = WN_OK;
+    worker->records = wn_alloc_zero(worker->run->n_models, sizeof *worker->records);
+    for (int64_t m = 0; m < worker->run->n_models; m++)
+        wn_record_init(&worker->records[m], &worker->run->models[m].schema);
+    wn_record_init(&worker->wide, &worker->run->schema);
+    for (int64_t job; (job = wn_queue_take(queue)) >= 0;) {
+        status = do_point(worker, queue, job);
+        if (status == WN_OK)
+            continue;
+        /* The file cannot be written: nothing more can be saved, so no rank goes on. */
+        wn_log(WN_LOG_ERROR, "%s", wn_error_message());
+        wn_par_abort(WN_EXIT_FAILED);
+    }
+    for (int64_t m = 0; m < worker->run->n_models; m++)
+        wn_record_release(&worker->records[m]);
+    wn_free(worker->records);
+    wn_record_release(&worker->wide);
+    return status;
+}
+
+/* ---- the sweep ---- */
+
+static int64_t choose_points(const struct wn_run *run, const struct wn_results *results, bool retry, bool *wanted)
+{
+    const uint8_t *status = wn_results_status(results);
+    int64_t count = 0;
+    for (int64_t i = 0; i < run->grid.n_points; i++) {
+        wanted[i] = status[i] == WN_POINT_OPEN || (retry && status[i] == WN_POINT_FAILED);
+        count += wanted[i];
+    }
+    return count;
+}
+
+static int finish_sweep(struct wn_par *par, struct wn_run *run, const char *output, const struct progress *progress)
+{
+    int64_t done = 0, failed = 0, open = run->grid.n_points;
+    struct wn_results_reader *reader = NULL;
+    uint8_t *status = wn_alloc_zero(run->grid.n_points, 1);
+    if (wn_par_rank(par) == 0 && wn_results_read_open(output, &reader) == WN_OK &&
+        wn_results_read_status(reader, status) == WN_OK) {
+        for (int64_t i = 0; i < run->grid.n_points; i++) {
+            done += status[i] == WN_POINT_DONE;
+            failed += status[i] == WN_POINT_FAILED;
+        }
+        open = run->grid.n_points - done - failed;
+        if (progress->terminal && !progress->quiet)
+            fprintf(stderr, "\n");
+        if (!progress->quiet)
+            wn_log(WN_LOG_INFO, "%s: %lld points done, %lld failed, %lld open; this run took %.1f s", output,
+                   (long long)done, (long long)failed, (long long)open, wn_seconds() - progress->start);
+    }
+    if (reader)
+        wn_results_read_close(&reader);
+    wn_free(status);
+    int64_t code = open ? WN_EXIT_STOPPED : failed ? WN_EXIT_POINTS_FAILED : WN_EXIT_DONE;
+    wn_par_broadcast(par, &code, sizeof code, 0);
+    return (int)code;
+}
+
+static wn_status compute_points(struct wn_par *par, struct wn_run *run, struct wn_results *results, const bool *wanted,
+                                int64_t count, struct progress *progress)
+{
+    struct wn_reference reference;
+    struct wn_queue *queue;
+    int64_t *order = wn_alloc(run->grid.n_points, sizeof *order);
+    struct worker worker = {.par = par, .run = run, .reference = &reference, .results = results};
+    progress->point_flops = wn_alloc_zero(run->grid.n_points, sizeof(double));
+    order_points(run, wanted, order, progress);
+    progress->open = count;
+    wn_status status = wn_reference_compute(par, run, wanted, &reference);
+    if (status == WN_OK)
+        status = wn_queue_start(par, count, order, listen, progress, &queue);
+    if (status == WN_OK) {
+        status = work(&worker, queue);
+        wn_queue_finish(&queue);
+    }
+    wn_reference_release(&reference);
+    wn_free(progress->point_flops);
+    wn_free(order);
+    return wn_par_agree(par, status);
+}
+
+static int report_failure(struct wn_par *par, wn_status status)
+{
+    if (wn_par_rank(par) == 0)
+        wn_log(WN_LOG_ERROR, "%s", wn_error_message());
+    return status == WN_ERR_INPUT ? WN_EXIT_USAGE : WN_EXIT_FAILED;
+}
+
+int wn_run_sweep(struct wn_par *par, struct wn_run *run, const char *output, bool retry, bool quiet)
+{
+    struct wn_facts provenance = {0};
+    struct wn_results_plan plan;
+    struct wn_results *results = NULL;
+    struct progress progress = {.run = run, .terminal = isatty(2), .quiet = quiet, .start = wn_seconds()};
+    bool *wanted = wn_alloc_zero(run->grid.n_points, sizeof *wanted);
+    wn_provenance(par, run, &provenance);
+    wn_run_results_plan(run, &provenance, &plan);
+    wn_status status = wn_results_open(par, output, &plan, false, &results);
+    if (status == WN_OK) {
+        int64_t count = choose_points(run, results, retry, wanted);
+        if (wn_par_rank(par) == 0 && count < run->grid.n_points && !quiet)
+            wn_log(WN_LOG_INFO, "%s: continuing, %lld of %lld points are there already", output,
+                   (long long)(run->grid.n_points - count), (long long)run->grid.n_points);
+        if (count)
+            status = compute_points(par, run, results, wanted, count, &progress);
+        wn_status closed = wn_results_close(&results);
+        status = status == WN_OK ? closed : status;
+    }
+    int code = status == WN_OK ? finish_sweep(par, run, output, &progress) : report_failure(par, status);
+    wn_facts_release(&provenance);
+    wn_free(wanted);
+    return code;
+}

@@ -1,0 +1,282 @@
+/* schema.c: what a sweep file may hold, printed from the tables: the help page and the JSON Schema. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "sweep_impl.h"
+
+/* ---- `winnow help sweep` ---- */
+
+static const char *const example =
+    "{\n"
+    "  \"name\": \"llama2-7b\",\n"
+    "  \"model\": \"/models/llama-2-7b\",                  // a checkpoint directory; a list makes it an axis\n"
+    "  \"calibration\": {                                // any number of named sets\n"
+    "    \"general\": {\"text\": \"c4.jsonl\", \"samples\": 128, \"length\": 2048, \"seed\": 0},\n"
+    "    \"task\": {\"prompts\": \"alpaca.jsonl\", \"template\": \"alpaca\", \"samples\": 128, \"length\": 512}\n"
+    "  },\n"
+    "  \"grid\": [                                       // a list of products; every value may be a list\n"
+    "    {\"method\": [\"magnitude\", \"wanda\"], \"sparsity\": [0.1, 0.3, 0.5, 0.7], \"calibration\": [\"general\", "
+    "\"task\"]},\n"
+    "    {\"method\": \"wanda\", \"pattern\": [\"2:4\", \"4:8\"], \"calibration\": \"general\"},\n"
+    "    {\"method\": \"rtn\", \"bits\": [8, 4, 3, 2], \"group\": 128},\n"
+    "    {\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"rtn\", \"bits\": 4, \"calibration\": \"general\"}\n"
+    "  ],\n"
+    "  \"evaluate\": {\n"
+    "    \"perplexity\": {\"wikitext2\": {\"text\": \"wiki.test.joined.txt\", \"protocol\": \"gptq\", \"length\": "
+    "2048}},\n"
+    "    \"tasks\": [\"tasks/arc_easy.jsonl\"],\n"
+    "    \"divergence\": {\"on\": [\"wikitext2\"], \"measures\": [\"kl\", \"js\", \"top1\"]},\n"
+    "    \"logits\": {\"on\": [\"wikitext2\"], \"top\": 64, \"tokens\": 4096}\n"
+    "  },\n"
+    "  \"statistics\": {\"sample\": \"general\", \"tokens\": 512}, // inputs for output_error\n"
+    "  \"output\": \"llama2-7b.h5\"\n"
+    "}\n";
+
+void wn_sweep_help(struct wn_text *text)
+{
+    int count;
+    int64_t kinds;
+    const struct wn_parameter *calibration = wn_calibration_parameters(&count);
+    const struct wn_eval *const *evals = wn_eval_table(&kinds);
+    wn_text_printf(text,
+                   "A sweep file is JSON with comments. Paths are relative to the file. Unknown keys are mistakes.\n\n"
+                   "%s\n",
+                   example);
+    wn_text_printf(
+        text, "grid: axes of a product\n"
+              "  method                a method (see winnow help methods); or prune and quantize for a joint point\n"
+              "  calibration           names of sets; needed by methods that use calibration data\n"
+              "  propagation           sequential (default: inputs from compressed blocks before) or dense\n"
+              "  model                 one of the listed models (default: all)\n"
+              "  any parameter of the method: sparsity, pattern, bits, group ...\n"
+              "  The dense model is always evaluated. Cells that are provably equal are computed once.\n\n");
+    wn_text_printf(text, "calibration.NAME\n");
+    wn_params_help(calibration, count, text);
+    for (int64_t i = 0; i < kinds; i++) {
+        wn_text_printf(text, "\nevaluate.%s.NAME (%s)\n", evals[i]->section, evals[i]->name);
+        wn_params_help(evals[i]->parameters, evals[i]->n_parameters, text);
+    }
+    wn_text_printf(
+        text, "\nA minimal file:\n  {\"model\": \"DIRECTORY\", \"grid\": [{\"method\": \"magnitude\", \"sparsity\": "
+              "[0.3, 0.5]}],\n   \"evaluate\": {\"perplexity\": {\"text\": {\"text\": \"test.txt\"}}}}\n");
+}
+
+/* ---- JSON Schema ---- */
+
+/* {"anyOf": [item, list of items]}: every axis value may be a list. */
+static cJSON *item_or_list(cJSON *item)
+{
+    cJSON *both = cJSON_CreateObject(), *any = cJSON_AddArrayToObject(both, "anyOf"), *list = cJSON_CreateObject();
+    cJSON_AddStringToObject(list, "type", "array");
+    cJSON_AddNumberToObject(list, "minItems", 1);
+    cJSON_AddItemToObject(list, "items", cJSON_Duplicate(item, true));
+    cJSON_AddItemToArray(any, item);
+    cJSON_AddItemToArray(any, list);
+    return both;
+}
+
+static cJSON *words_schema(const char *words)
+{
+    cJSON *schema = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(schema, "enum");
+    while (*words) {
+        size_t length = strcspn(words, "|");
+        char *word = wn_strndup(words, length);
+        cJSON_AddItemToArray(list, cJSON_CreateString(word));
+        wn_free(word);
+        words += length + (words[length] == '|');
+    }
+    return schema;
+}
+
+static cJSON *number_schema(const struct wn_parameter *parameter)
+{
+    cJSON *schema = cJSON_CreateObject();
+    cJSON_AddStringToObject(schema, "type", parameter->type == WN_INTEGER ? "integer" : "number");
+    if (parameter->low < parameter->high) {
+        cJSON_AddNumberToObject(schema, "minimum", parameter->low);
+        cJSON_AddNumberToObject(schema, parameter->open_end ? "exclusiveMaximum" : "maximum", parameter->high);
+    }
+    return schema;
+}
+
+static cJSON *parameter_schema(const struct wn_parameter *parameter)
+{
+    cJSON *schema;
+    bool text = parameter->type == WN_STRING;
+    if (parameter->type == WN_BOOL) {
+        schema = cJSON_CreateObject();
+        cJSON_AddStringToObject(schema, "type", "boolean");
+    } else if (text && parameter->words) {
+        schema = words_schema(parameter->words);
+    } else if (text) {
+        schema = cJSON_CreateObject();
+        cJSON_AddStringToObject(schema, "type", "string");
+    } else if (parameter->words) {
+        schema = cJSON_CreateObject();
+        cJSON *any = cJSON_AddArrayToObject(schema, "anyOf");
+        cJSON_AddItemToArray(any, number_schema(parameter));
+        cJSON_AddItemToArray(any, words_schema(parameter->words));
+    } else {
+        schema = number_schema(parameter);
+    }
+    cJSON_AddStringToObject(schema, "description", parameter->help);
+    if (parameter->standard)
+        cJSON_AddItemToObject(schema, "default", cJSON_Parse(parameter->standard));
+    return schema;
+}
+
+static cJSON *object_schema(const struct wn_parameter *table, int count)
+{
+    cJSON *schema = cJSON_CreateObject(), *properties = NULL, *required = NULL;
+    cJSON_AddStringToObject(schema, "type", "object");
+    properties = cJSON_AddObjectToObject(schema, "properties");
+    for (int i = 0; i < count; i++) {
+        cJSON_AddItemToObject(properties, table[i].name, parameter_schema(&table[i]));
+        if (!table[i].required)
+            continue;
+        if (!required)
+            required = cJSON_AddArrayToObject(schema, "required");
+        cJSON_AddItemToArray(required, cJSON_CreateString(table[i].name));
+    }
+    cJSON_AddFalseToObject(schema, "additionalProperties");
+    return schema;
+}
+
+static cJSON *string_schema(const char *description)
+{
+    cJSON *schema = cJSON_CreateObject();
+    cJSON_AddStringToObject(schema, "type", "string");
+    cJSON_AddStringToObject(schema, "description", description);
+    return schema;
+}
+
+/* An object whose values all follow one schema: named sets. */
+static cJSON *named(cJSON *value, const char *description)
+{
+    cJSON *schema = cJSON_CreateObject();
+    cJSON_AddStringToObject(schema, "type", "object");
+    cJSON_AddStringToObject(schema, "description", description);
+    cJSON_AddItemToObject(schema, "additionalProperties", value);
+    return schema;
+}
+
+static void add_method_names(cJSON *properties)
+{
+    static const char *const keys[] = {"method", "prune", "quantize"};
+    int64_t count;
+    const struct wn_method *const *table = wn_method_table(&count);
+    for (int k = 0; k < 3; k++) {
+        cJSON *schema = cJSON_CreateObject(), *names = cJSON_AddArrayToObject(schema, "enum");
+        for (int64_t i = 0; i < count; i++)
+            if (k == 0 || (int)table[i]->kind == (k == 1 ? WN_PRUNER : WN_QUANTIZER))
+                cJSON_AddItemToArray(names, cJSON_CreateString(table[i]->name));
+        cJSON_AddItemToObject(properties, keys[k], item_or_list(schema));
+    }
+}
+
+static cJSON *grid_schema(void)
+{
+    cJSON *schema = cJSON_CreateObject(), *product = cJSON_CreateObject();
+    cJSON *properties = cJSON_AddObjectToObject(product, "properties");
+    int64_t count;
+    const struct wn_method *const *table = wn_method_table(&count);
+    add_method_names(properties);
+    cJSON_AddItemToObject(properties, "model", item_or_list(string_schema("one of the sweep's models")));
+    cJSON_AddItemToObject(properties, "calibration", item_or_list(string_schema("name of a calibration set")));
+    cJSON_AddItemToObject(properties, "propagation", item_or_list(words_schema("sequential|dense")));
+    for (int64_t i = 0; i < count; i++)
+        for (int p = 0; p < table[i]->n_parameters; p++)
+            if (!cJSON_GetObjectItemCaseSensitive(properties, table[i]->parameters[p].name))
+                cJSON_AddItemToObject(properties, table[i]->parameters[p].name,
+                                      item_or_list(parameter_schema(&table[i]->parameters[p])));
+    cJSON_AddStringToObject(product, "type", "object");
+    cJSON_AddFalseToObject(product, "additionalProperties");
+    cJSON_AddStringToObject(schema, "type", "array");
+    cJSON_AddNumberToObject(schema, "minItems", 1);
+    cJSON_AddItemToObject(schema, "items", product);
+    return schema;
+}
+
+static cJSON *evaluate_schema(void)
+{
+    static const char *const divergence =
+        "{\"type\":\"object\",\"properties\":{\"on\":{\"type\":\"array\",\"minItems\":1,\"items\":{\"type\":\"string\"}"
+        "},"
+        "\"measures\":{\"type\":\"array\",\"items\":{\"enum\":[\"kl\",\"js\",\"top1\"]}}},\"required\":[\"on\"],"
+        "\"additionalProperties\":false}";
+    static const char *const logits = "{\"type\":\"object\",\"properties\":{\"on\":{\"type\":\"array\",\"minItems\":1,"
+                                      "\"items\":{\"type\":\"string\"}},"
+                                      "\"top\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":65536},\"tokens\":{"
+                                      "\"type\":\"integer\",\"minimum\":1}},"
+                                      "\"required\":[\"on\",\"top\",\"tokens\"],\"additionalProperties\":false}";
+    cJSON *schema = cJSON_CreateObject(), *properties = cJSON_AddObjectToObject(schema, "properties");
+    int64_t count;
+    const struct wn_eval *const *table = wn_eval_table(&count);
+    for (int64_t i = 0; i < count; i++) {
+        bool tasks = !strcmp(table[i]->section, "tasks");
+        cJSON *set = object_schema(table[i]->parameters, table[i]->n_parameters);
+        if (tasks) { /* a task may be just a path, and tasks may be a list */
+            cJSON *any = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(any, "anyOf");
+            cJSON_AddItemToArray(list, string_schema("path of a request file"));
+            cJSON_AddItemToArray(list, set);
+            cJSON *both = cJSON_CreateObject(), *forms = cJSON_AddArrayToObject(both, "anyOf");
+            cJSON *listed = cJSON_CreateObject();
+            cJSON_AddStringToObject(listed, "type", "array");
+            cJSON_AddItemToObject(listed, "items", cJSON_Duplicate(any, true));
+            cJSON_AddItemToArray(forms, named(any, table[i]->help));
+            cJSON_AddItemToArray(forms, listed);
+            cJSON_AddItemToObject(properties, table[i]->section, both);
+        } else {
+            cJSON_AddItemToObject(properties, table[i]->section, named(set, table[i]->help));
+        }
+    }
+    cJSON_AddItemToObject(properties, "divergence", cJSON_Parse(divergence));
+    cJSON_AddItemToObject(properties, "logits", cJSON_Parse(logits));
+    cJSON_AddStringToObject(schema, "type", "object");
+    cJSON_AddFalseToObject(schema, "additionalProperties");
+    return schema;
+}
+
+static cJSON *statistics_schema(void)
+{
+    cJSON *schema =
+        cJSON_Parse("{\"type\":\"object\",\"properties\":{\"sample\":{\"type\":\"string\"},\"tokens\":"
+                    "{\"type\":\"integer\",\"minimum\":1,\"default\":512}},\"additionalProperties\":false}");
+    cJSON_AddNumberToObject(cJSON_GetObjectItem(cJSON_GetObjectItem(schema, "properties"), "tokens"), "maximum",
+                            WN_CHUNK_TOKENS);
+    cJSON_AddStringToObject(schema, "description", "the set whose first tokens are the inputs for output_error");
+    return schema;
+}
+
+void wn_sweep_schema(struct wn_text *text)
+{
+    int count;
+    const struct wn_parameter *calibration = wn_calibration_parameters(&count);
+    cJSON *schema = cJSON_CreateObject(), *properties, *required;
+    cJSON_AddStringToObject(schema, "$schema", "https://json-schema.org/draft/2020-12/schema");
+    cJSON_AddStringToObject(schema, "title", "winnow sweep file");
+    cJSON_AddStringToObject(schema, "type", "object");
+    properties = cJSON_AddObjectToObject(schema, "properties");
+    cJSON_AddItemToObject(properties, "$schema", string_schema("this schema, for editors"));
+    cJSON_AddItemToObject(properties, "name", string_schema("name of the sweep"));
+    cJSON_AddItemToObject(properties, "description", string_schema("free text"));
+    cJSON_AddItemToObject(properties, "model",
+                          item_or_list(string_schema("Hugging Face checkpoint directory, relative to this file")));
+    cJSON_AddItemToObject(properties, "calibration",
+                          named(object_schema(calibration, count), "calibration sets by name"));
+    cJSON_AddItemToObject(properties, "grid", grid_schema());
+    cJSON_AddItemToObject(properties, "evaluate", evaluate_schema());
+    cJSON_AddItemToObject(properties, "statistics", statistics_schema());
+    cJSON_AddItemToObject(properties, "output", string_schema("results file, relative to this file"));
+    required = cJSON_AddArrayToObject(schema, "required");
+    cJSON_AddItemToArray(required, cJSON_CreateString("model"));
+    cJSON_AddItemToArray(required, cJSON_CreateString("grid"));
+    cJSON_AddItemToArray(required, cJSON_CreateString("evaluate"));
+    cJSON_AddFalseToObject(schema, "additionalProperties");
+    char *printed = cJSON_Print(schema);
+    wn_text_printf(text, "%s\n", printed);
+    cJSON_free(printed);
+    cJSON_Delete(schema);
+}

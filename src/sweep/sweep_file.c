@@ -1,0 +1,388 @@
+/*
+ * sweep_file.c: reads a sweep file. Every mistake is found before any work and becomes one line: file, key, what was
+ * expected. Unknown keys are mistakes and come with a suggestion.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "sweep_impl.h"
+
+static const char *const top_keys[] = {"$schema", "name",     "description", "model",     "calibration",
+                                       "grid",    "evaluate", "output",      "statistics"};
+static const char *const evaluate_keys[] = {"perplexity", "tasks", "divergence", "logits"};
+static const char *const divergence_keys[] = {"on", "measures"};
+static const char *const logits_keys[] = {"on", "top", "tokens"};
+static const char *const statistics_keys[] = {"sample", "tokens"};
+
+#define COUNT(array) ((int64_t)(sizeof(array) / sizeof((array)[0])))
+
+struct reader {
+    struct wn_sweep *sweep;
+    struct wn_problems *problems;
+};
+
+#define PROBLEM(reader, ...) wn_problems_add((reader)->problems, __VA_ARGS__)
+
+static void check_keys(const struct reader *reader, const char *where, const cJSON *object, const char *const *keys,
+                       int64_t count)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach (item, object) {
+        bool known = false;
+        for (int64_t i = 0; i < count && !known; i++)
+            known = strcmp(item->string, keys[i]) == 0;
+        if (known)
+            continue;
+        const char *near = wn_suggest(item->string, keys, count);
+        PROBLEM(reader, "%s: %sunknown key \"%s\"%s%s%s", reader->sweep->path, where, item->string,
+                near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    }
+}
+
+/* The object below `key`, NULL when absent; another type is a mistake. */
+static const cJSON *get_object(const struct reader *reader, const cJSON *parent, const char *where, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(parent, key);
+    if (item && !cJSON_IsObject(item)) {
+        PROBLEM(reader, "%s: %s%s: expected an object", reader->sweep->path, where, key);
+        return NULL;
+    }
+    return item;
+}
+
+static bool valid_name(const char *name)
+{
+    size_t length = strlen(name);
+    if (length == 0 || length > 48 || name[0] == '.')
+        return false;
+    return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == length;
+}
+
+static bool check_name(const struct reader *reader, const char *where, const char *name)
+{
+    if (valid_name(name))
+        return true;
+    PROBLEM(reader, "%s: %s\"%s\": a name has 1 to 48 letters, digits, '_', '-' or '.'", reader->sweep->path, where,
+            name);
+    return false;
+}
+
+/* ---- model, calibration, output ---- */
+
+static void add_model(struct reader *reader, const cJSON *item)
+{
+    struct wn_sweep *sweep = reader->sweep;
+    if (!cJSON_IsString(item) || !item->valuestring[0]) {
+        PROBLEM(reader, "%s: model: expected the path of a checkpoint directory, or a list of paths", sweep->path);
+        return;
+    }
+    char *path = wn_join_path(sweep->directory, item->valuestring);
+    for (int64_t i = 0; i < sweep->n_models; i++)
+        if (!strcmp(sweep->models[i], path))
+            PROBLEM(reader, "%s: model: \"%s\" is listed twice", sweep->path, item->valuestring);
+    sweep->models = wn_resize(sweep->models, sweep->n_models + 1, sizeof(char *));
+    sweep->models[sweep->n_models++] = path;
+}
+
+static void read_models(struct reader *reader)
+{
+    const cJSON *model = cJSON_GetObjectItemCaseSensitive(reader->sweep->json, "model"), *item;
+    if (!model) {
+        PROBLEM(reader, "%s: key \"model\" is missing: the path of a checkpoint directory", reader->sweep->path);
+        return;
+    }
+    if (!cJSON_IsArray(model)) {
+        add_model(reader, model);
+        return;
+    }
+    if (cJSON_GetArraySize(model) == 0)
+        PROBLEM(reader, "%s: model: the list is empty", reader->sweep->path);
+    cJSON_ArrayForEach (item, model)
+        add_model(reader, item);
+}
+
+static void read_calibrations(struct reader *reader)
+{
+    struct wn_sweep *sweep = reader->sweep;
+    const cJSON *sets = get_object(reader, sweep->json, "", "calibration"), *item;
+    cJSON_ArrayForEach (item, sets) {
+        if (!check_name(reader, "calibration: ", item->string))
+            continue;
+        sweep->calibrations = wn_resize(sweep->calibrations, sweep->n_calibrations + 1, sizeof *sweep->calibrations);
+        struct wn_sweep_calibration *set = &sweep->calibrations[sweep->n_calibrations++];
+        snprintf(set->name, sizeof set->name, "%s", item->string);
+        set->spec = item;
+        wn_calibration_check(sweep->directory, set->name, item, reader->problems);
+    }
+}
+
+static void read_texts(struct reader *reader)
+{
+    struct wn_sweep *sweep = reader->sweep;
+    static const char *const keys[] = {"name", "output", "description", "$schema"};
+    for (int64_t i = 0; i < COUNT(keys); i++) {
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(sweep->json, keys[i]);
+        if (item && (!cJSON_IsString(item) || !item->valuestring[0]))
+            PROBLEM(reader, "%s: %s: expected a text", sweep->path, keys[i]);
+    }
+    const cJSON *name = cJSON_GetObjectItemCaseSensitive(sweep->json, "name");
+    const cJSON *output = cJSON_GetObjectItemCaseSensitive(sweep->json, "output");
+    sweep->name = wn_strdup(cJSON_IsString(name) ? name->valuestring : "sweep");
+    if (cJSON_IsString(output))
+        sweep->output = wn_join_path(sweep->directory, output->valuestring);
+}
+
+/* ---- evaluate ---- */
+
+static struct wn_sweep_eval *find_eval(const struct wn_sweep *sweep, const char *name)
+{
+    for (int64_t i = 0; i < sweep->n_evals; i++)
+        if (!strcmp(sweep->evals[i].name, name))
+            return &sweep->evals[i];
+    return NULL;
+}
+
+/* The kind a section of "evaluate" is for. */
+static const struct wn_eval *kind_of_section(const char *section)
+{
+    int64_t count;
+    const struct wn_eval *const *table = wn_eval_table(&count);
+    for (int64_t i = 0; i < count; i++)
+        if (!strcmp(table[i]->section, section))
+            return table[i];
+    return NULL;
+}
+
+static void add_eval(struct reader *reader, const char *section, const char *name, const cJSON *spec)
+{
+    struct wn_sweep *sweep = reader->sweep;
+    const struct wn_eval *kind = kind_of_section(section);
+    char where[96];
+    snprintf(where, sizeof where, "evaluate.%s: ", section);
+    if (!check_name(reader, where, name))
+        return;
+    if (find_eval(sweep, name)) {
+        PROBLEM(reader, "%s: evaluate.%s: the name \"%s\" is used twice", sweep->path, section, name);
+        return;
+    }
+    sweep->evals = wn_resize(sweep->evals, sweep->n_evals + 1, sizeof *sweep->evals);
+    struct wn_sweep_eval *eval = &sweep->evals[sweep->n_evals++];
+    *eval = (struct wn_sweep_eval){.kind = kind, .spec = spec};
+    snprintf(eval->name, sizeof eval->name, "%s", name);
+    kind->check(sweep->directory, name, spec, reader->problems);
+}
+
+/* A task of a list: a path, or an object with "requests" and perhaps "name". */
+static void add_listed_task(struct reader *reader, const cJSON *item)
+{
+    char name[64];
+    if (wn_eval_task_name(item, name))
+        add_eval(reader, "tasks", name, item);
+    else
+        PROBLEM(reader, "%s: evaluate.tasks: expected the path of a request file, or an object with \"requests\"",
+                reader->sweep->path);
+}
+
+static void read_section(struct reader *reader, const cJSON *evaluate, const char *section)
+{
+    const cJSON *sets = cJSON_GetObjectItemCaseSensitive(evaluate, section), *item;
+    if (!sets)
+        return;
+    bool tasks = !strcmp(section, "tasks");
+    if (tasks && cJSON_IsArray(sets)) {
+        cJSON_ArrayForEach (item, sets)
+            add_listed_task(reader, item);
+    } else if (cJSON_IsObject(sets)) {
+        cJSON_ArrayForEach (item, sets)
+            add_eval(reader, section, item->string, item);
+    } else {
+        PROBLEM(reader, "%s: evaluate.%s: expected an object of named sets%s", reader->sweep->path, section,
+                tasks ? " or a list of paths" : "");
+    }
+}
+
+/* Names in "on" of divergence or logits; calls are for each existing set. */
+static void read_on(struct reader *reader, const char *section, const cJSON *spec,
+                    void (*mark)(struct wn_sweep_eval *, const cJSON *))
+{
+    struct wn_sweep *sweep = reader->sweep;
+    const cJSON *on = cJSON_GetObjectItemCaseSensitive(spec, "on"), *item;
+    if (!cJSON_IsArray(on) || cJSON_GetArraySize(on) == 0) {
+        PROBLEM(reader, "%s: evaluate.%s.on: expected a list with at least one name of a set", sweep->path, section);
+        return;
+    }
+    cJSON_ArrayForEach (item, on) {
+        struct wn_sweep_eval *eval = cJSON_IsString(item) ? find_eval(sweep, item->valuestring) : NULL;
+        if (eval)
+            mark(eval, spec);
+        else
+            PROBLEM(reader, "%s: evaluate.%s.on: \"%s\" is not a name under evaluate.perplexity or evaluate.tasks",
+                    sweep->path, section, cJSON_IsString(item) ? item->valuestring : "?");
+    }
+}
+
+static void mark_divergence(struct wn_sweep_eval *eval, const cJSON *spec)
+{
+    (void)spec;
+    eval->divergence = true;
+}
+
+static void mark_logits(struct wn_sweep_eval *eval, const cJSON *spec)
+{
+    eval->top = (int64_t)cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(spec, "top"));
+    eval->logit_targets = (int64_t)cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(spec, "tokens"));
+}
+
+static void read_divergence(struct reader *reader, const cJSON *evaluate)
+{
+    const cJSON *spec = get_object(reader, evaluate, "evaluate.", "divergence"), *item;
+    if (!spec)
+        return;
+    check_keys(reader, "evaluate.divergence: ", spec, divergence_keys, COUNT(divergence_keys));
+    static const char *const measures[] = {"kl", "js", "top1"};
+    cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(spec, "measures")) {
+        bool known = false;
+        for (int64_t i = 0; i < COUNT(measures); i++)
+            known = known || (cJSON_IsString(item) && !strcmp(item->valuestring, measures[i]));
+        if (!known)
+            PROBLEM(reader, "%s: evaluate.divergence.measures: expected \"kl\", \"js\" or \"top1\" (all are recorded)",
+                    reader->sweep->path);
+    }
+    read_on(reader, "divergence", spec, mark_divergence);
+}
+
+static bool check_count(const struct reader *reader, const cJSON *object, const char *where, const char *key,
+                        double low, double high)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
+    if (value >= low && value <= high && floor(value) == value)
+        return true;
+    PROBLEM(reader, "%s: %s%s: expected a whole number from %.0f to %.0f", reader->sweep->path, where, key, low, high);
+    return false;
+}
+
+static void read_logits(struct reader *reader, const cJSON *evaluate)
+{
+    const cJSON *spec = get_object(reader, evaluate, "evaluate.", "logits");
+    if (!spec)
+        return;
+    check_keys(reader, "evaluate.logits: ", spec, logits_keys, COUNT(logits_keys));
+    bool top = check_count(reader, spec, "evaluate.logits.", "top", 1, 65536);
+    bool tokens = check_count(reader, spec, "evaluate.logits.", "tokens", 1, 1e9);
+    if (top && tokens)
+        read_on(reader, "logits", spec, mark_logits);
+}
+
+static void read_evaluate(struct reader *reader)
+{
+    const cJSON *evaluate = get_object(reader, reader->sweep->json, "", "evaluate");
+    if (evaluate) {
+        check_keys(reader, "evaluate: ", evaluate, evaluate_keys, COUNT(evaluate_keys));
+        read_section(reader, evaluate, "perplexity");
+        read_section(reader, evaluate, "tasks");
+        read_divergence(reader, evaluate);
+        read_logits(reader, evaluate);
+    }
+    if (reader->sweep->n_evals == 0)
+        PROBLEM(reader,
+                "%s: evaluate: nothing to evaluate: give at least one set under evaluate.perplexity or "
+                "evaluate.tasks",
+                reader->sweep->path);
+}
+
+/* ---- statistics: the reference sample of output_error ---- */
+
+static bool known_set(const struct wn_sweep *sweep, const char *name)
+{
+    for (int64_t i = 0; i < sweep->n_calibrations; i++)
+        if (!strcmp(sweep->calibrations[i].name, name))
+            return true;
+    return find_eval(sweep, name) != NULL;
+}
+
+static void read_statistics(struct reader *reader)
+{
+    struct wn_sweep *sweep = reader->sweep;
+    const cJSON *spec = get_object(reader, sweep->json, "", "statistics");
+    const char *first = sweep->n_calibrations ? sweep->calibrations[0].name
+                        : sweep->n_evals      ? sweep->evals[0].name
+                                              : "";
+    snprintf(sweep->sample_name, sizeof sweep->sample_name, "%s", first);
+    sweep->sample_tokens = 512;
+    if (!spec)
+        return;
+    check_keys(reader, "statistics: ", spec, statistics_keys, COUNT(statistics_keys));
+    const cJSON *sample = cJSON_GetObjectItemCaseSensitive(spec, "sample");
+    if (sample && (!cJSON_IsString(sample) || !known_set(sweep, sample->valuestring)))
+        PROBLEM(reader, "%s: statistics.sample: expected the name of a calibration or evaluation set", sweep->path);
+    else if (sample)
+        snprintf(sweep->sample_name, sizeof sweep->sample_name, "%s", sample->valuestring);
+    const cJSON *tokens = cJSON_GetObjectItemCaseSensitive(spec, "tokens");
+    if (tokens && check_count(reader, spec, "statistics.", "tokens", 1, WN_CHUNK_TOKENS))
+        sweep->sample_tokens = (int64_t)tokens->valuedouble;
+}
+
+/* ---- the whole file ---- */
+
+static void read_grid_key(struct reader *reader)
+{
+    struct wn_sweep *sweep = reader->sweep;
+    sweep->grid = cJSON_GetObjectItemCaseSensitive(sweep->json, "grid");
+    if (!sweep->grid)
+        PROBLEM(reader, "%s: key \"grid\" is missing: a list of products", sweep->path);
+    else if (!cJSON_IsArray(sweep->grid) || cJSON_GetArraySize(sweep->grid) == 0)
+        PROBLEM(reader, "%s: grid: expected a list with at least one product", sweep->path);
+    if (!cJSON_IsArray(sweep->grid))
+        sweep->grid = NULL;
+}
+
+wn_status wn_sweep_read(const char *path, struct wn_problems *problems, struct wn_sweep **out)
+{
+    int64_t before = problems->count, length;
+    struct wn_sweep *sweep = wn_alloc_zero(1, sizeof *sweep);
+    struct reader reader = {sweep, problems};
+    *out = sweep;
+    sweep->path = wn_strdup(path);
+    sweep->directory = wn_directory_of(path);
+    wn_status status = wn_read_text(path, &sweep->text, &length);
+    if (status == WN_OK)
+        status = wn_json_parse(path, sweep->text, length, true, &sweep->json);
+    if (status == WN_OK && !cJSON_IsObject(sweep->json))
+        status = wn_fail(WN_ERR_INPUT, "%s: expected an object at the top level", path);
+    if (status != WN_OK) {
+        wn_problems_add(problems, "%s", wn_error_message());
+        return WN_ERR_INPUT;
+    }
+    check_keys(&reader, "", sweep->json, top_keys, COUNT(top_keys));
+    read_texts(&reader);
+    read_models(&reader);
+    read_calibrations(&reader);
+    read_evaluate(&reader);
+    read_statistics(&reader);
+    read_grid_key(&reader);
+    return problems->count == before ? WN_OK : wn_fail(WN_ERR_INPUT, "%s", problems->lines[before]);
+}
+
+void wn_sweep_close(struct wn_sweep **sweep_pointer)
+{
+    struct wn_sweep *sweep = *sweep_pointer;
+    if (!sweep)
+        return;
+    for (int64_t i = 0; i < sweep->n_models; i++)
+        wn_free(sweep->models[i]);
+    wn_free(sweep->models);
+    wn_free(sweep->calibrations);
+    wn_free(sweep->evals);
+    wn_free(sweep->path);
+    wn_free(sweep->directory);
+    wn_free(sweep->text);
+    wn_free(sweep->name);
+    wn_free(sweep->output);
+    cJSON_Delete(sweep->json);
+    wn_free(sweep);
+    *sweep_pointer = NULL;
+}

@@ -1,0 +1,59 @@
+/* sweep_impl.h: shared by the files of src/sweep only. */
+#ifndef WINNOW_SWEEP_IMPL_H
+#define WINNOW_SWEEP_IMPL_H
+
+#include <winnow/sweep.h>
+
+/* The lists of key names the parser knows; also what suggestions and the schema are made from. */
+#define WN_GRID_KEYS "method", "prune", "quantize", "model", "calibration", "propagation"
+
+/* One product of the grid, opened: the axes in file order. */
+struct wn_grid_axis {
+    const char *key;
+    const struct cJSON *values; /* an array, or a single value */
+    int count;
+};
+
+/* The i-th value of an axis. */
+const struct cJSON *wn_axis_value(const struct wn_grid_axis *axis, int index);
+
+/* Label of a recipe: "dense", "wanda", "wanda+rtn". Owned by the caller. */
+char *wn_recipe_label(const struct wn_recipe *recipe);
+
+/* Points of `model` that need statistics of calibration set `calibration` (-1: any set). */
+bool wn_grid_uses_calibration(const struct wn_grid_points *grid, int64_t model, int64_t calibration);
+
+/* Parts of wn_prepare (tables.c). */
+void wn_run_build_tables(struct wn_run *run);
+void wn_run_build_identity(struct wn_run *run);
+
+/* Sum of the input widths of one block: doubles per block in a table of column squares. */
+int64_t wn_layout_input_total(const struct wn_layout *layout);
+/* Where input `input` starts in that table. */
+int64_t wn_layout_input_offset(const struct wn_layout *layout, int input);
+
+/* Adds column squares of every input of a block as a tap; context of wn_squares_take. */
+struct wn_squares_tap {
+    const struct wn_layout *layout;
+    double *squares; /* [input total], added to */
+};
+void wn_squares_take(void *context, int input, const float *x, int64_t rows, int64_t width);
+
+/*
+ * Column squares of all block inputs over chunk `index`: runs the block on a copy of its rows and drops the result.
+ * hidden: the rows of the chunk; copy and scratch: room for the longest chunk; offset: room for all offsets of a chunk;
+ * squares [input total] are added to.
+ */
+void wn_collect_squares(const struct wn_model *model, const struct wn_block *block,
+                        const struct wn_sequences *sequences, int64_t index, const float *hidden, float *copy,
+                        float *scratch, int64_t *offset, double *squares);
+
+/* Runs a block over all chunks of a set, hidden [tokens, hidden_size] in place. */
+void wn_run_block_on(const struct wn_model *model, const struct wn_block *block, const struct wn_sequences *sequences,
+                     float *hidden, float *scratch, int64_t *offset);
+
+/* Tokens of the longest chunk, and most sequences + 1 of any set, that a point of `model` meets. */
+int64_t wn_prepared_longest_chunk(const struct wn_run *run, int64_t model);
+int64_t wn_prepared_offsets(const struct wn_run *run, int64_t model);
+
+#endif

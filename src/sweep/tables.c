@@ -1,0 +1,256 @@
+/* tables.c: what is known of points and cells before the first one runs: table columns, identity, provenance. */
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <cjson/cJSON.h>
+#include <openssl/crypto.h>
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include <winnow/linalg.h>
+
+#include "sweep_impl.h"
+#include "winnow_build.h"
+
+/* ---- columns ---- */
+
+static bool is_numeric(const struct wn_parameter *parameter)
+{
+    return parameter->type != WN_STRING && !parameter->words;
+}
+
+static struct wn_column *find_column(struct wn_table *table, const char *name)
+{
+    for (int i = 0; i < table->n_columns; i++)
+        if (!strcmp(table->columns[i].name, name))
+            return &table->columns[i];
+    return NULL;
+}
+
+static void set_text(struct wn_table *table, const char *name, const char *description, int64_t row, const char *text)
+{
+    struct wn_column *column = find_column(table, name);
+    if (!column)
+        column = wn_table_add(table, name, false, "", description);
+    wn_free(column->texts[row]);
+    column->texts[row] = wn_strdup(text);
+}
+
+static void set_number(struct wn_table *table, const char *name, const char *unit, const char *description, int64_t row,
+                       double value)
+{
+    struct wn_column *column = find_column(table, name);
+    if (!column)
+        column = wn_table_add(table, name, true, unit, description);
+    column->numbers[row] = value;
+}
+
+static void set_recipe(struct wn_table *table, int64_t row, const struct wn_recipe *recipe)
+{
+    char *label = wn_recipe_label(recipe);
+    set_text(table, "method", "method, or pruner+quantizer of a joint point", row, label);
+    wn_free(label);
+    for (int s = 0; s < recipe->n_stages; s++) {
+        const struct wn_params *params = &recipe->stages[s].params;
+        for (int i = 0; i < params->count; i++) {
+            const struct wn_value *value = &params->values[i];
+            const struct wn_parameter *parameter = value->parameter;
+            if (!value->set)
+                continue;
+            if (is_numeric(parameter))
+                set_number(table, parameter->name, parameter->unit ? parameter->unit : "1", parameter->help, row,
+                           value->number);
+            else
+                set_text(table, parameter->name, parameter->help, row, value->text);
+        }
+    }
+}
+
+static void set_calibration(const struct wn_run *run, struct wn_table *table, int64_t row, int64_t model,
+                            int64_t calibration, enum wn_propagation propagation)
+{
+    bool used = calibration >= 0;
+    const struct wn_calibration *set = used ? &run->models[model].calibrations[calibration] : NULL;
+    set_text(table, "calibration", "calibration set", row, used ? run->sweep->calibrations[calibration].name : "");
+    set_text(table, "propagation", "whose activations calibrate later blocks", row,
+             used ? wn_propagation_name(propagation) : "");
+    if (used && set->tokens > 0) {
+        set_text(table, "calibration_kind", "general or task-specific", row,
+                 set->task_specific ? "task-specific" : "general");
+        set_number(table, "calibration_tokens", "token", "tokens of the calibration set", row, (double)set->tokens);
+    }
+}
+
+void wn_run_build_tables(struct wn_run *run)
+{
+    wn_table_init(&run->points, "/points", "point", run->grid.n_points);
+    wn_table_init(&run->cells, "/cells", "cell", run->grid.n_cells);
+    for (int64_t i = 0; i < run->grid.n_points; i++) {
+        const struct wn_point *point = &run->grid.points[i];
+        set_text(&run->points, "key", "canonical text: equal keys are equal points", i, point->key);
+        set_text(&run->points, "model", "checkpoint directory", i, run->sweep->models[point->model]);
+        set_recipe(&run->points, i, &point->recipe);
+        set_calibration(run, &run->points, i, point->model, point->calibration, point->propagation);
+    }
+    for (int64_t i = 0; i < run->grid.n_cells; i++) {
+        const struct wn_cell *cell = &run->grid.cells[i];
+        set_number(&run->cells, "point_index", "1", "the point that answers this cell", i, (double)cell->point);
+        set_text(&run->cells, "model", "checkpoint directory", i, run->sweep->models[cell->model]);
+        set_recipe(&run->cells, i, &cell->recipe);
+        set_calibration(run, &run->cells, i, cell->model, cell->calibration, cell->propagation);
+    }
+}
+
+/* ---- identity ---- */
+
+static void identify_model(const struct wn_run *run, const struct wn_prepared_model *prepared, struct wn_text *text)
+{
+    const struct wn_sweep *sweep = run->sweep;
+    for (const char *line = prepared->hash; *line;) {
+        size_t length = strcspn(line, "\n");
+        wn_text_printf(text, "model file %.*s\n", (int)length, line);
+        line += length + (line[length] == '\n');
+    }
+    for (int64_t c = 0; c < sweep->n_calibrations; c++) {
+        const struct wn_calibration *set = &prepared->calibrations[c];
+        if (set->tokens > 0)
+            wn_text_printf(text, "calibration %s: %lld tokens %s\n", sweep->calibrations[c].name,
+                           (long long)set->tokens, set->token_hash);
+    }
+    for (int64_t e = 0; e < sweep->n_evals; e++) {
+        const struct wn_eval_set *set = &prepared->sets[e];
+        wn_text_printf(text, "evaluation %s: %s; %lld targets %s; divergence %s; logits %lld of %lld\n", set->name,
+                       set->protocol, (long long)set->n_targets, set->token_hash, set->divergence ? "yes" : "no",
+                       (long long)set->top, (long long)set->logit_targets);
+    }
+    char sample[WN_HASH_HEX];
+    wn_sequences_hash(&prepared->sample, sample);
+    wn_text_printf(text, "reference sample %s: %lld tokens %s\n", sweep->sample_name,
+                   (long long)wn_sequences_tokens(&prepared->sample), sample);
+}
+
+void wn_run_build_identity(struct wn_run *run)
+{
+    struct wn_text text = {0};
+    wn_text_printf(&text, "results schema %d\n", WN_SCHEMA_VERSION);
+    for (int64_t m = 0; m < run->n_models; m++)
+        identify_model(run, &run->models[m], &text);
+    for (int64_t i = 0; i < run->grid.n_points; i++)
+        wn_text_printf(&text, "point %s\n", run->grid.points[i].key);
+    for (int64_t i = 0; i < run->grid.n_cells; i++)
+        wn_text_printf(&text, "cell %lld answered by point %lld\n", (long long)i, (long long)run->grid.cells[i].point);
+    run->identity = text.data;
+}
+
+void wn_run_results_plan(const struct wn_run *run, const struct wn_facts *provenance, struct wn_results_plan *plan)
+{
+    *plan = (struct wn_results_plan){.schema = &run->schema,
+                                     .points = &run->points,
+                                     .cells = &run->cells,
+                                     .sweep = run->sweep->text,
+                                     .identity = run->identity,
+                                     .provenance = provenance};
+}
+
+/* ---- provenance ---- */
+
+/* The first line of /proc/cpuinfo that names the processor. */
+static void add_processor(struct wn_facts *facts)
+{
+    char line[512];
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    while (file && fgets(line, sizeof line, file)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) || !colon)
+            continue;
+        line[strcspn(line, "\n")] = '\0';
+        wn_facts_add(facts, "processor", "%s", colon + 2);
+        break;
+    }
+    if (file)
+        fclose(file);
+}
+
+/* Host of every rank, each once, in rank order. Collective. */
+static void add_hosts(struct wn_par *par, struct wn_facts *facts)
+{
+    struct wn_text hosts = {0};
+    char last[128] = "";
+    for (int r = 0; r < wn_par_size(par); r++) {
+        char host[128];
+        snprintf(host, sizeof host, "%s", wn_par_host(par));
+        wn_par_broadcast(par, host, sizeof host, r);
+        if (strcmp(host, last))
+            wn_text_printf(&hosts, "%s%s", hosts.length ? " " : "", host);
+        memcpy(last, host, sizeof last);
+    }
+    wn_facts_add(facts, "hosts", "%s", hosts.data);
+    wn_text_release(&hosts);
+}
+
+static void add_environment(struct wn_facts *facts)
+{
+    static const char *const names[] = {"SLURM_JOB_ID", "SLURM_JOB_NODELIST", "OMP_NUM_THREADS", "OMP_PROC_BIND",
+                                        "OPENBLAS_CORETYPE"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (getenv(names[i]))
+            wn_facts_add(facts, names[i], "%s", getenv(names[i]));
+}
+
+static void add_inputs(const struct wn_run *run, struct wn_facts *facts)
+{
+    const struct wn_sweep *sweep = run->sweep;
+    for (int64_t m = 0; m < run->n_models; m++) {
+        const struct wn_prepared_model *prepared = &run->models[m];
+        char name[128];
+        snprintf(name, sizeof name, "model_%lld", (long long)m);
+        wn_facts_add(facts, name, "%s\n%s", sweep->models[m], prepared->hash);
+        for (int64_t c = 0; c < sweep->n_calibrations; c++) {
+            const struct wn_calibration *set = &prepared->calibrations[c];
+            if (set->tokens == 0)
+                continue;
+            snprintf(name, sizeof name, "calibration_%s_%lld", sweep->calibrations[c].name, (long long)m);
+            wn_facts_add(facts, name,
+                         "file %s sha256 %s; %lld sequences, %lld tokens, sampling %s, length %lld, seed %lld; "
+                         "tokens sha256 %s",
+                         set->path, set->file_hash, (long long)set->sequences.n_sequences, (long long)set->tokens,
+                         set->sampling, (long long)set->length, (long long)set->seed, set->token_hash);
+        }
+        for (int64_t e = 0; e < sweep->n_evals; e++) {
+            const struct wn_eval_set *set = &prepared->sets[e];
+            snprintf(name, sizeof name, "evaluation_%s_%lld", set->name, (long long)m);
+            wn_facts_add(facts, name, "file %s sha256 %s; %s; %lld tokens, %lld targets; tokens sha256 %s", set->path,
+                         set->file_hash, set->protocol, (long long)wn_sequences_tokens(&set->sequences),
+                         (long long)set->n_targets, set->token_hash);
+        }
+    }
+}
+
+void wn_provenance(struct wn_par *par, const struct wn_run *run, struct wn_facts *facts)
+{
+    char when[64];
+    time_t now = time(NULL);
+    struct tm utc;
+    unsigned major, minor, release;
+    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    wn_facts_add(facts, "winnow_version", "%s", WN_VERSION);
+    wn_facts_add(facts, "winnow_revision", "%s", WN_REVISION);
+    wn_facts_add(facts, "compiler", "%s", WN_COMPILER);
+    wn_facts_add(facts, "flags", "%s", WN_FLAGS);
+    wn_facts_add(facts, "arithmetic", "%s; chunks of %d tokens", wn_linalg_protocol(), WN_CHUNK_TOKENS);
+    wn_facts_add(facts, "mpi", "%s", wn_par_library());
+    wn_results_library_version(&major, &minor, &release);
+    wn_facts_add(facts, "hdf5", "%u.%u.%u", major, minor, release);
+    wn_facts_add(facts, "cjson", "%s", cJSON_Version());
+    wn_facts_add(facts, "pcre2", "%d.%d", PCRE2_MAJOR, PCRE2_MINOR);
+    wn_facts_add(facts, "libcrypto", "%s", OpenSSL_version(OPENSSL_VERSION));
+    wn_facts_add(facts, "created", "%s", when);
+    wn_facts_add(facts, "ranks", "%d", wn_par_size(par));
+    wn_facts_add(facts, "threads", "%d", omp_get_max_threads());
+    add_hosts(par, facts);
+    add_processor(facts);
+    add_environment(facts);
+    add_inputs(run, facts);
+}

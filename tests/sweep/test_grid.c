@@ -1,0 +1,180 @@
+/* Sweep files and grids: products, collapse of equal points, joint points, and every mistake with its key. */
+#include <winnow/sweep.h>
+
+#include "test.h"
+
+#define EVALUATE "\"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"data/general_eval.txt\", \"length\": 64}}}"
+#define CALIBRATION                                                                                                    \
+    "\"calibration\": {\"general\": {\"text\": \"data/general_calibration.jsonl\", \"samples\": 2, \"length\": 16},"   \
+    " \"task\": {\"prompts\": \"data/task_calibration.jsonl\", \"samples\": 2, \"length\": 16}}"
+
+static char folder[] = "/tmp/winnow_grid.XXXXXX";
+
+/* Writes a sweep whose relative paths are those of the demo, reads it and builds its grid. */
+static void read_text(const char *text, struct wn_problems *problems, struct wn_sweep **sweep,
+                      struct wn_grid_points *grid)
+{
+    char *path = wn_format("%s/sweep.json", folder);
+    FILE *file = fopen(path, "w");
+    fputs(text, file);
+    fclose(file);
+    wn_problems_init(problems);
+    wn_sweep_read(path, problems, sweep);
+    wn_grid_build(*sweep, problems, grid);
+    wn_free(path);
+}
+
+static void release(struct wn_problems *problems, struct wn_sweep **sweep, struct wn_grid_points *grid)
+{
+    wn_grid_release(grid);
+    wn_sweep_close(sweep);
+    wn_problems_release(problems);
+}
+
+/* The points and cells that a grid gives. */
+static void check_counts(const char *grid_text, int64_t points, int64_t cells)
+{
+    struct wn_problems problems;
+    struct wn_sweep *sweep;
+    struct wn_grid_points grid;
+    char *text = wn_format("{\"model\": \"model\", " CALIBRATION ", " EVALUATE ", \"grid\": %s}", grid_text);
+    read_text(text, &problems, &sweep, &grid);
+    CHECK(problems.count == 0);
+    for (int64_t i = 0; i < problems.count; i++)
+        fprintf(stderr, "%s\n", problems.lines[i]);
+    CHECK(grid.n_points == points);
+    CHECK(grid.n_cells == cells);
+    CHECK_TEXT(grid.points[0].key, "dense");
+    for (int64_t i = 0; i < grid.n_cells; i++)
+        CHECK(grid.cells[i].point >= 0 && grid.cells[i].point < grid.n_points);
+    release(&problems, &sweep, &grid);
+    wn_free(text);
+}
+
+/* A whole sweep text must give a line that contains `part`, and only `count` lines. */
+static void check_mistake(const char *text, const char *part, int64_t count)
+{
+    struct wn_problems problems;
+    struct wn_sweep *sweep;
+    struct wn_grid_points grid;
+    bool found = false;
+    read_text(text, &problems, &sweep, &grid);
+    for (int64_t i = 0; i < problems.count; i++)
+        found = found || strstr(problems.lines[i], part);
+    if (!found || problems.count != count) {
+        test_failures++;
+        fprintf(stderr, "expected %lld line(s) with \"%s\" for %s, got:\n", (long long)count, part, text);
+        for (int64_t i = 0; i < problems.count; i++)
+            fprintf(stderr, "  %s\n", problems.lines[i]);
+    }
+    release(&problems, &sweep, &grid);
+}
+
+static void check_grid_mistake(const char *product, const char *part)
+{
+    char *text = wn_format("{\"model\": \"model\", " CALIBRATION ", " EVALUATE ", \"grid\": [%s]}", product);
+    check_mistake(text, part, 1);
+    wn_free(text);
+}
+
+static void test_products(void)
+{
+    check_counts("[{\"method\": \"magnitude\", \"sparsity\": [0.1, 0.5]}]", 3, 2);
+    check_counts("[{\"method\": [\"magnitude\", \"wanda\"], \"sparsity\": [0.1, 0.5], \"calibration\": \"task\"}]", 5,
+                 4);
+    check_counts("[{\"method\": \"rtn\", \"bits\": [8, 4], \"group\": [\"channel\", \"tensor\", 32]}]", 7, 6);
+    check_counts("[{\"method\": \"wanda\", \"pattern\": [\"2:4\", \"4:8\"], \"calibration\": \"general\", "
+                 "\"propagation\": [\"sequential\", \"dense\"]}]",
+                 5, 4);
+    check_counts("[{\"prune\": [\"wanda\", \"magnitude\"], \"sparsity\": 0.5, \"quantize\": \"rtn\", \"bits\": 4, "
+                 "\"calibration\": \"general\"}]",
+                 3, 2);
+}
+
+static void test_collapse(void)
+{
+    /* Data-free methods are the same under every set and propagation. */
+    check_counts("[{\"method\": \"magnitude\", \"sparsity\": 0.5, \"calibration\": [\"general\", \"task\"], "
+                 "\"propagation\": [\"sequential\", \"dense\"]}]",
+                 2, 4);
+    /* Sparsity 0 and the method none change nothing. */
+    check_counts("[{\"method\": [\"magnitude\", \"wanda\"], \"sparsity\": 0, \"calibration\": \"general\"}, "
+                 "{\"method\": \"none\"}]",
+                 1, 3);
+    /* A joint point whose pruner does nothing is the quantizer's point. */
+    check_counts("[{\"prune\": \"wanda\", \"sparsity\": 0, \"quantize\": \"rtn\", \"bits\": 4, \"calibration\": "
+                 "\"general\"}, {\"method\": \"rtn\", \"bits\": 4}]",
+                 2, 2);
+    /* The same point asked for twice, and a default spelled out. */
+    check_counts("[{\"method\": \"rtn\", \"bits\": 4}, {\"method\": \"rtn\", \"bits\": [4], \"symmetric\": false}]", 2,
+                 2);
+}
+
+static void test_grid_mistakes(void)
+{
+    check_grid_mistake("{\"method\": \"magnitud\", \"sparsity\": 0.5}", "did you mean \"magnitude\"");
+    check_grid_mistake("{\"method\": \"magnitude\", \"sparsity\": 1.0}", "grid[0]: key \"sparsity\"");
+    check_grid_mistake("{\"method\": \"magnitude\", \"sparsity\": -0.1}", "sparsity");
+    check_grid_mistake("{\"method\": \"magnitude\", \"sparsity\": \"half\"}", "sparsity");
+    check_grid_mistake("{\"method\": \"magnitude\"}", "sparsity");
+    check_grid_mistake("{\"method\": \"magnitude\", \"sparsity\": []}", "grid[0]: sparsity: the axis is empty");
+    check_grid_mistake("{\"method\": \"rtn\", \"bits\": 1}", "bits");
+    check_grid_mistake("{\"method\": \"rtn\", \"bits\": 9}", "bits");
+    check_grid_mistake("{\"method\": \"rtn\", \"bits\": 4, \"sparsty\": 0.5}", "unknown key \"sparsty\"");
+    check_grid_mistake("{\"method\": \"wanda\", \"sparsity\": 0.5}", "needs calibration data");
+    check_grid_mistake("{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"c4\"}", "\"c4\" is not a set");
+    check_grid_mistake("{\"method\": \"magnitude\", \"sparsity\": 0.3, \"pattern\": \"2:4\"}", "sparsity");
+    check_grid_mistake("{\"prune\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"task\"}", "both");
+    check_grid_mistake("{\"prune\": \"rtn\", \"quantize\": \"rtn\", \"bits\": 4}", "not a pruning method");
+    check_grid_mistake("{\"sparsity\": 0.5}", "give either \"method\"");
+    check_grid_mistake(
+        "{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"task\", \"propagation\": \"odd\"}",
+        "propagation: expected");
+    check_grid_mistake("7", "expected an object");
+}
+
+static void test_file_mistakes(void)
+{
+    const char *grid = "\"grid\": [{\"method\": \"none\"}]";
+    char *text = wn_format("{\"model\": \"model\", \"modle\": 1, " EVALUATE ", %s}", grid);
+    check_mistake(text, "unknown key \"modle\"; did you mean \"model\"", 1);
+    wn_free(text);
+    text = wn_format("{" EVALUATE ", %s}", grid);
+    check_mistake(text, "key \"model\" is missing", 1);
+    wn_free(text);
+    text = wn_format("{\"model\": \"model\", %s}", grid);
+    check_mistake(text, "nothing to evaluate", 1);
+    wn_free(text);
+    check_mistake("{\"model\": \"model\", " EVALUATE "}", "key \"grid\" is missing", 1);
+    check_mistake("{\"model\": \"model\", ", "sweep.json:", 1);
+    text = wn_format("{\"model\": 3, \"output\": 4, " EVALUATE ", %s}", grid);
+    check_mistake(text, "model: expected", 2);
+    wn_free(text);
+    text = wn_format("{\"model\": \"model\", %s, \"evaluate\": {\"perplexity\": {\"world\": {\"text\": "
+                     "\"data/general_eval.txt\"}}, \"divergence\": {\"on\": [\"word\"]}}}",
+                     grid);
+    check_mistake(text, "\"word\" is not a name under", 1);
+    wn_free(text);
+}
+
+int main(void)
+{
+    CHECK(mkdtemp(folder) != NULL);
+    char *demo = test_path("sweeps/demo");
+    const char *const links[] = {"model", "data"};
+    for (int i = 0; i < 2; i++) {
+        char *from = wn_format("%s/%s", demo, links[i]), *to = wn_format("%s/%s", folder, links[i]);
+        CHECK(symlink(from, to) == 0);
+        wn_free(from);
+        wn_free(to);
+    }
+    test_products();
+    test_collapse();
+    test_grid_mistakes();
+    test_file_mistakes();
+    char *command = wn_format("rm -rf %s", folder);
+    CHECK(system(command) == 0);
+    wn_free(command);
+    wn_free(demo);
+    return test_finish();
+}
