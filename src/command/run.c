@@ -1,6 +1,7 @@
 /* run.c: `winnow run`. */
 #include <omp.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <winnow/linalg.h>
 #include <winnow/sweep.h>
@@ -32,12 +33,29 @@ static int run_file(struct wn_par *par, const char *path, const char *output, bo
     wn_sweep_read(path, &problems, &sweep);
     if (wn_linalg_start() != WN_OK)
         wn_problems_add(&problems, "%s", wn_error_message());
-    if (!output && !sweep->output)
+    if (output ? !*output : !sweep->output)
         wn_problems_add(&problems, "%s: no results file: give -o FILE.h5 or the key \"output\"", path);
     int code = run_prepared(par, sweep, &problems, output ? output : sweep->output, retry, quiet);
     wn_sweep_close(&sweep);
     wn_problems_release(&problems);
     return code;
+}
+
+/* The two traps of launching: more threads than the node has cores, and threads bound to fewer cores than there are. */
+static void warn_of_binding(const struct wn_par *par)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int threads = omp_get_max_threads(), usable = omp_get_num_procs(), ranks = wn_par_node_size(par);
+    if (wn_par_rank(par) != 0)
+        return;
+    if ((long)ranks * threads > cores)
+        wn_log(WN_LOG_WARNING, "%d ranks of %d threads share the %ld cores of %s: this is slower than fewer", ranks,
+               threads, cores, wn_par_host(par));
+    else if (threads > usable)
+        wn_log(WN_LOG_WARNING,
+               "each rank has %d threads but may use %d core%s: give mpirun --map-by slot:PE=%d, or "
+               "--bind-to none",
+               threads, usable, usable == 1 ? "" : "s", threads);
 }
 
 static void abort_all(void)
@@ -71,6 +89,7 @@ int wn_command_run(const struct wn_command *command, int argc, char **argv)
     if (read) {
         if (n_threads)
             omp_set_num_threads((int)n_threads);
+        warn_of_binding(par);
         code = run_file(par, path, output, retry, quiet);
     } else {
         code = code == 0 ? 0 : WN_EXIT_USAGE;

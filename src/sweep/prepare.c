@@ -29,6 +29,7 @@ static wn_status build_set(const struct wn_sweep *sweep, struct wn_prepared_mode
 {
     if (job->calibration >= 0) {
         const struct wn_sweep_calibration *set = &sweep->calibrations[job->calibration];
+        wn_sequences_release(&prepared->calibrations[job->calibration].sequences); /* the empty one; it is built now */
         return wn_calibration_build(sweep->directory, set->name, set->spec, prepared->model,
                                     &prepared->calibrations[job->calibration]);
     }
@@ -58,6 +59,7 @@ static void build_sets(struct wn_par *par, struct wn_run *run, struct set_job *j
                        struct wn_problems *problems)
 {
     int rank = wn_par_rank(par), size = wn_par_size(par);
+    int64_t before = problems->count;
     for (int64_t j = rank; j < count; j += size) {
         wn_encodings_record(&jobs[j].encodings);
         jobs[j].status = build_set(run->sweep, &run->models[jobs[j].model], &jobs[j]);
@@ -83,6 +85,7 @@ static void build_sets(struct wn_par *par, struct wn_run *run, struct set_job *j
         if (jobs[j].status != WN_OK)
             wn_problems_add(problems, "%s", jobs[j].message);
     }
+    wn_sweep_place_problems(run->sweep, problems, before);
 }
 
 static bool wants_calibration(const struct wn_run *run, int64_t model, int64_t calibration)

@@ -328,6 +328,17 @@ static void read_statistics(struct reader *reader)
 
 /* ---- the whole file ---- */
 
+void wn_sweep_place_problems(const struct wn_sweep *sweep, struct wn_problems *problems, int64_t first)
+{
+    for (int64_t i = first; i < problems->count; i++) {
+        char *line = problems->lines[i];
+        if (strncmp(line, "evaluate.", 9) && strncmp(line, "calibration.", 12))
+            continue;
+        problems->lines[i] = wn_format("%s: %s", sweep->path, line);
+        wn_free(line);
+    }
+}
+
 static void read_grid_key(struct reader *reader)
 {
     struct wn_sweep *sweep = reader->sweep;
@@ -364,6 +375,7 @@ wn_status wn_sweep_read(const char *path, struct wn_problems *problems, struct w
     read_evaluate(&reader);
     read_statistics(&reader);
     read_grid_key(&reader);
+    wn_sweep_place_problems(sweep, problems, before);
     return problems->count == before ? WN_OK : wn_fail(WN_ERR_INPUT, "%s", problems->lines[before]);
 }
 

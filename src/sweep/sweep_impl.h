@@ -23,6 +23,9 @@ char *wn_recipe_label(const struct wn_recipe *recipe);
 /* Points of `model` that need statistics of calibration set `calibration` (-1: any set). */
 bool wn_grid_uses_calibration(const struct wn_grid_points *grid, int64_t model, int64_t calibration);
 
+/* Puts the sweep file in front of the lines from `first` on that begin with one of its keys, not with a file. */
+void wn_sweep_place_problems(const struct wn_sweep *sweep, struct wn_problems *problems, int64_t first);
+
 /* Parts of wn_prepare (tables.c). */
 void wn_run_build_tables(struct wn_run *run);
 void wn_run_build_identity(struct wn_run *run);

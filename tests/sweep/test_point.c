@@ -1,0 +1,104 @@
+/*
+ * Points of the demo model: memory is what plan predicts, the first block's statistics do not depend on propagation,
+ * the dense model differs from itself by exactly nothing, and zeros are where they were asked for.
+ */
+#include <winnow/linalg.h>
+#include <winnow/sweep.h>
+
+#include "test.h"
+
+static char folder[] = "/tmp/winnow_point.XXXXXX";
+
+static const char *const sweep_text =
+    "{\"model\": \"%s/sweeps/demo/model\","
+    " \"calibration\": {\"general\": {\"text\": \"%s/sweeps/demo/data/general_calibration.jsonl\","
+    "   \"samples\": 8, \"length\": 64}},"
+    " \"grid\": [{\"method\": [\"magnitude\", \"wanda\"], \"sparsity\": 0.5, \"calibration\": \"general\"},"
+    "   {\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"general\", \"propagation\": \"dense\"},"
+    "   {\"method\": \"rtn\", \"bits\": 4, \"group\": 32},"
+    "   {\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"rtn\", \"bits\": 4, \"calibration\": \"general\"}],"
+    " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"%s/sweeps/demo/data/general_eval.txt\","
+    "   \"length\": 128, \"windows\": 8}}, \"divergence\": {\"on\": [\"world\"]}}}";
+
+enum { DENSE, MAGNITUDE, WANDA, WANDA_DENSE, RTN, JOINT, POINTS };
+
+static void check_point(const struct wn_run *run, int64_t point, struct wn_record *record)
+{
+    double sparsity = *wn_record_f64(record, run->fields.sparsity),
+           peak = *wn_record_f64(record, run->fields.peak_bytes);
+    double predicted = (double)wn_point_bytes(run, point);
+    CHECK(peak <= 1.1 * predicted);
+    CHECK(peak >= 0.7 * predicted);
+    CHECK_NEAR(sparsity, point == DENSE || point == RTN ? 0 : 0.5, point == RTN || point == JOINT ? 0.15 : 1e-3);
+    CHECK(sparsity >= (point == JOINT ? 0.5 : 0));
+}
+
+static void check_scores(const struct wn_run *run, struct wn_record *records)
+{
+    const struct wn_schema *schema = &run->models[0].schema;
+    int kl = wn_schema_find(schema, "/tokens/world/kl"), js = wn_schema_find(schema, "/tokens/world/js");
+    int64_t tokens = schema->fields[kl].elements;
+    CHECK(tokens == 8 * 127);
+    for (int64_t t = 0; t < tokens; t++) {
+        CHECK(wn_record_f32(&records[DENSE], kl)[t] == 0 && wn_record_f32(&records[DENSE], js)[t] == 0);
+        CHECK(wn_record_f32(&records[WANDA], kl)[t] >= 0);
+        CHECK(wn_record_f32(&records[WANDA], js)[t] <= 0.6931472f);
+    }
+}
+
+/* Block 0 sees the embeddings, which no compression has touched: dense and sequential propagation prune it alike. */
+static void check_first_block(const struct wn_run *run, struct wn_record *records)
+{
+    const struct wn_schema *schema = &run->models[0].schema;
+    int field = wn_schema_find(schema, "/weights/output_error");
+    int n_linears = run->models[0].model->layout.n_linears;
+    const double *sequential = wn_record_f64(&records[WANDA], field),
+                 *dense = wn_record_f64(&records[WANDA_DENSE], field);
+    bool later = false;
+    for (int l = 0; l < n_linears; l++)
+        CHECK(sequential[l] == dense[l]);
+    for (int64_t i = n_linears; i < schema->fields[field].elements; i++)
+        later = later || sequential[i] != dense[i];
+    CHECK(later);
+}
+
+int main(void)
+{
+    struct wn_problems problems;
+    struct wn_sweep *sweep;
+    struct wn_run *run;
+    struct wn_par *par;
+    struct wn_reference reference;
+    struct wn_record records[POINTS];
+    bool wanted[POINTS] = {true, true, true, true, true, true};
+    CHECK_OK(wn_linalg_start());
+    CHECK(mkdtemp(folder) != NULL);
+    char *path = wn_format("%s/sweep.json", folder);
+    FILE *file = fopen(path, "w");
+    fprintf(file, sweep_text, WN_SOURCE_DIR, WN_SOURCE_DIR, WN_SOURCE_DIR);
+    fclose(file);
+    wn_problems_init(&problems);
+    wn_par_start_serial(&par);
+    CHECK_OK(wn_sweep_read(path, &problems, &sweep));
+    CHECK_OK(wn_prepare(par, sweep, &problems, &run));
+    CHECK(run->grid.n_points == POINTS);
+    CHECK_OK(wn_reference_compute(par, run, wanted, &reference));
+    for (int64_t p = 0; p < POINTS; p++) {
+        struct wn_point_report report;
+        wn_record_init(&records[p], &run->models[0].schema);
+        CHECK_OK(wn_point_compute(run, &reference, p, &records[p], &report));
+        check_point(run, p, &records[p]);
+    }
+    check_scores(run, records);
+    check_first_block(run, records);
+    for (int64_t p = 0; p < POINTS; p++)
+        wn_record_release(&records[p]);
+    wn_reference_release(&reference);
+    wn_run_release(&run);
+    wn_sweep_close(&sweep);
+    wn_problems_release(&problems);
+    wn_par_finish(&par);
+    CHECK(unlink(path) == 0 && rmdir(folder) == 0);
+    wn_free(path);
+    return test_finish();
+}
