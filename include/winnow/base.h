@@ -78,7 +78,7 @@ struct wn_problems {
 
 void wn_problems_init(struct wn_problems *problems);
 void wn_problems_release(struct wn_problems *problems);
-/* Appends one line. */
+/* Appends one line, unless it is there already. */
 void wn_problems_add(struct wn_problems *problems, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The candidate nearest to `word` by edit distance, NULL when none is near enough to be a likely typing error. */

@@ -124,7 +124,7 @@ int main(void)
     check_linear(3, 70, 5, true);
     check_linear(WN_TILE_ROWS + 1, 40, WN_TILE_COLUMNS + 3, true);
     check_linear(2 * WN_TILE_ROWS, 24, WN_TILE_COLUMNS, false);
-    check_linear(300, 300, 300, false); /* one tile, large enough for BLAS to take threads */
+    check_linear(77, 700, 1000, false); /* one tile, large enough for BLAS to take threads */
     check_linear(0, 4, 4, true);
     check_stride();
     check_column_squares(3, 2);
