@@ -1,6 +1,7 @@
 /* run.c: `winnow run`. */
 #include <omp.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <winnow/linalg.h>
@@ -24,6 +25,21 @@ static int run_prepared(struct wn_par *par, const struct wn_sweep *sweep, struct
     return code;
 }
 
+/* Bits are the same on one kind of CPU only: say so when the ranks compute with different kernels. Collective. */
+static void warn_of_mixed_nodes(struct wn_par *par)
+{
+    char first[256];
+    snprintf(first, sizeof first, "%s", wn_linalg_protocol());
+    wn_par_broadcast(par, first, sizeof first, 0);
+    bool differs = strcmp(first, wn_linalg_protocol()) != 0;
+    double others = wn_par_sum(par, differs);
+    if (others > 0 && wn_par_rank(par) == 0)
+        wn_log(WN_LOG_WARNING,
+               "%.0f ranks compute with other kernels than rank 0 (%s): points may differ in their last "
+               "bits; set OPENBLAS_CORETYPE or use nodes of one kind",
+               others, first);
+}
+
 /* All mistakes, those of the sweep file and those that show only with the models, are in one list. */
 static int run_file(struct wn_par *par, const char *path, const char *output, bool retry, bool quiet)
 {
@@ -35,6 +51,7 @@ static int run_file(struct wn_par *par, const char *path, const char *output, bo
         wn_problems_add(&problems, "%s", wn_error_message());
     if (output ? !*output : !sweep->output)
         wn_problems_add(&problems, "%s: no results file: give -o FILE.h5 or the key \"output\"", path);
+    warn_of_mixed_nodes(par);
     int code = run_prepared(par, sweep, &problems, output ? output : sweep->output, retry, quiet);
     wn_sweep_close(&sweep);
     wn_problems_release(&problems);
