@@ -103,6 +103,7 @@ struct wn_prepared_model {
     struct wn_sequences sample;          /* the reference sample of output_error, one chunk */
     struct wn_schema schema;             /* fields of this model's records */
     int64_t *weight_fields;              /* schema indices of the weight statistics, in table order */
+    int64_t *solver_fields;              /* the same of the solver's, NULL when no point uses second moments */
     char *hash;                          /* lines "sha256 file" of config, weights and tokenizer */
 };
 
@@ -162,9 +163,10 @@ double wn_point_flops(const struct wn_run *run, int64_t point);
 struct wn_reference {
     /* [models][sets]: final-normed states [n_targets, hidden] of the dense model; NULL data without divergence */
     struct wn_shared **states;
-    /* [models][calibrations]: sums of squares [blocks, inputs' widths] (double) on dense activations; NULL data unless
-     * a point with dense propagation needs them */
-    struct wn_shared **squares;
+    /* [models][calibrations]: statistics of every block's inputs on dense activations, wn_statistics_bytes each; NULL
+     * data unless a point with dense propagation needs them. needs: what they hold. */
+    struct wn_shared **statistics;
+    unsigned **needs;
     int64_t n_models, n_sets, n_calibrations;
 };
 /* Collective: chunks are split over the ranks, results shared inside a node and exchanged between nodes. `wanted`

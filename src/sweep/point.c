@@ -35,7 +35,9 @@ struct walk {
     float *sample_dense, *sample_compressed; /* [sample tokens, widest output] */
     float *copy, *scratch;
     int64_t *offset;
-    double *squares, *chunk_squares; /* [input total] */
+    unsigned needs;                      /* of the recipe */
+    void *statistics, *group_statistics; /* of the inputs of the current block; the second only when made here */
+    struct wn_factor_cache factors[WN_MAX_INPUTS];
     struct totals totals;
     double seconds[N_STAGES], mark, tokens;
 };
@@ -94,6 +96,25 @@ static void sample_shapes(const struct wn_layout *layout, int64_t *widest_output
     }
 }
 
+/* Statistics are made in a point's own memory under sequential propagation: sums, and those of one group. */
+static int64_t statistics_bytes(const struct wn_run *run, const struct wn_point *point)
+{
+    if (point->calibration < 0 || point->propagation != WN_PROPAGATION_SEQUENTIAL)
+        return 0;
+    return 2 * wn_statistics_bytes(&run->models[point->model].model->layout, wn_recipe_needs(&point->recipe));
+}
+
+/* A factor of every input, and the working memory of the column sweep over the largest linear. */
+static int64_t solver_bytes(const struct wn_model *model, const struct wn_recipe *recipe, int64_t largest)
+{
+    int64_t bytes = 0;
+    if (!(wn_recipe_needs(recipe) & WN_NEED_SECOND_MOMENTS))
+        return 0;
+    for (int i = 0; i < model->layout.n_inputs; i++)
+        bytes += model->layout.input_widths[i] * model->layout.input_widths[i] * (int64_t)sizeof(float);
+    return bytes + 2 * largest * (int64_t)sizeof(float);
+}
+
 int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
 {
     const struct wn_point *point = &run->grid.points[index];
@@ -114,6 +135,7 @@ int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
     int64_t floats = rows * hidden + longest * hidden + wn_model_scratch(model, longest) +
                      sample * (wn_layout_input_total(&model->layout) + 2 * widest);
     int64_t compress = point->recipe.n_stages ? largest * 10 : 0; /* keep, codes and the selection's work array */
+    compress += statistics_bytes(run, point) + solver_bytes(model, &point->recipe, largest);
     int64_t walking = (point->recipe.n_stages ? 2 : 1) * wn_block_bytes(model) + compress;
     int64_t scoring = scores + head;
     return floats * (int64_t)sizeof(float) + (walking > scoring ? walking : scoring) + wn_schema_bytes(&run->schema) +
@@ -134,7 +156,7 @@ static void open_walk(struct walk *walk)
     const struct wn_sequences *sample = &walk->prepared->sample;
     int64_t longest = wn_prepared_longest_chunk(walk->run, walk->point->model), widest, largest;
     int64_t tokens = wn_sequences_tokens(sample), n_sets = walk->run->sweep->n_evals;
-    int64_t total = wn_layout_input_total(&model->layout);
+    walk->needs = wn_recipe_needs(&walk->point->recipe);
     sample_shapes(&model->layout, &widest, &largest);
     walk->dense = wn_block_create(model);
     if (walk->point->recipe.n_stages) {
@@ -144,6 +166,8 @@ static void open_walk(struct walk *walk)
     if (walk->point->calibration >= 0 && walk->point->propagation == WN_PROPAGATION_SEQUENTIAL) {
         walk->calibration = &calibration_of(walk)->sequences;
         walk->hidden_calibration = embed(walk, walk->calibration);
+        walk->statistics = wn_alloc(wn_statistics_bytes(&model->layout, walk->needs), 1);
+        walk->group_statistics = wn_alloc(wn_statistics_bytes(&model->layout, walk->needs), 1);
     }
     walk->hidden_sets = wn_alloc_zero(n_sets, sizeof(float *));
     for (int64_t e = 0; e < n_sets; e++)
@@ -156,8 +180,12 @@ static void open_walk(struct walk *walk)
     walk->copy = wn_alloc(longest * model->config.hidden_size, sizeof(float));
     walk->scratch = wn_alloc(wn_model_scratch(model, longest), sizeof(float));
     walk->offset = wn_alloc(wn_prepared_offsets(walk->run, walk->point->model), sizeof(int64_t));
-    walk->squares = wn_alloc(total, sizeof(double));
-    walk->chunk_squares = wn_alloc(total, sizeof(double));
+}
+
+static void release_factors(struct walk *walk)
+{
+    for (int i = 0; i < walk->model->layout.n_inputs; i++)
+        wn_factor_cache_release(&walk->factors[i]);
 }
 
 /* What only the walk over the blocks needs; scoring comes after it. */
@@ -168,6 +196,12 @@ static void close_blocks(struct walk *walk)
         wn_block_destroy(&walk->compressed, walk->model);
     wn_free(walk->keep);
     walk->keep = NULL;
+    release_factors(walk);
+    if (walk->group_statistics) {
+        wn_free(walk->statistics);
+        wn_free(walk->group_statistics);
+        walk->group_statistics = NULL;
+    }
 }
 
 static void close_walk(struct walk *walk)
@@ -185,26 +219,37 @@ static void close_walk(struct walk *walk)
     wn_free(walk->copy);
     wn_free(walk->scratch);
     wn_free(walk->offset);
-    wn_free(walk->squares);
-    wn_free(walk->chunk_squares);
 }
 
 /* ---- statistics ---- */
 
-/* Sums of one chunk, then added to the total in chunk order: the order the shared dense pass uses too. */
+/* Adds one chunk: runs the dense block on a copy of its rows and drops the result. */
+static void collect_chunk(struct walk *walk, int64_t index, const struct wn_tap *tap)
+{
+    struct wn_chunk chunk;
+    int64_t row = wn_sequences_chunk(walk->calibration, index, walk->offset, &chunk);
+    int64_t hidden = walk->model->config.hidden_size, rows = chunk.offset[chunk.n_sequences];
+    memcpy(walk->copy, walk->hidden_calibration + row * hidden, (size_t)(rows * hidden) * sizeof(float));
+    wn_model_run_block(walk->model, walk->dense, &chunk, walk->copy, walk->scratch, tap);
+}
+
+/* Sums of each group, added in group order: the order of the shared dense pass too. */
 static void collect_statistics(struct walk *walk)
 {
     const struct wn_layout *layout = &walk->model->layout;
-    int64_t total = wn_layout_input_total(layout), hidden = walk->model->config.hidden_size;
-    memset(walk->squares, 0, (size_t)total * sizeof(double));
-    for (int64_t c = 0; c < walk->calibration->n_chunks; c++) {
-        int64_t row = walk->calibration->offset[walk->calibration->chunk[c]];
-        memset(walk->chunk_squares, 0, (size_t)total * sizeof(double));
-        wn_collect_squares(walk->model, walk->dense, walk->calibration, c, walk->hidden_calibration + row * hidden,
-                           walk->copy, walk->scratch, walk->offset, walk->chunk_squares);
-        for (int64_t i = 0; i < total; i++)
-            walk->squares[i] += walk->chunk_squares[i];
+    size_t bytes = (size_t)wn_statistics_bytes(layout, walk->needs);
+    struct wn_statistics_tap context = {layout, walk->needs, walk->group_statistics};
+    struct wn_tap tap = {wn_statistics_take, &context};
+    memset(walk->statistics, 0, bytes);
+    for (int64_t g = 0; g < wn_statistics_groups(walk->calibration); g++) {
+        memset(walk->group_statistics, 0, bytes);
+        for (int64_t c = wn_statistics_group(walk->calibration, g); c < wn_statistics_group(walk->calibration, g + 1);
+             c++)
+            collect_chunk(walk, c, &tap);
+        wn_statistics_add(layout, walk->needs, walk->statistics, walk->group_statistics);
     }
+    if (walk->needs & WN_NEED_SECOND_MOMENTS)
+        wn_statistics_symmetrize(layout, walk->statistics);
     walk->tokens += (double)wn_sequences_tokens(walk->calibration);
 }
 
@@ -237,6 +282,15 @@ static double output_error(struct walk *walk, const struct wn_linear_info *linea
     wn_linear(x, rows, linear->columns, compressed, linear->rows, NULL, walk->sample_compressed);
     return sqrt(wn_sum_squared_difference(walk->sample_dense, walk->sample_compressed, count) /
                 wn_sum_squared_difference(walk->sample_dense, NULL, count));
+}
+
+static void record_solver(struct walk *walk, int index, const struct wn_solver_statistics *solver)
+{
+    int64_t field = 0, cell = walk->block_index * walk->model->layout.n_linears + index;
+#define X(name, unit, help)                                                                                            \
+    wn_record_f64(walk->record, (int)walk->prepared->solver_fields[field++])[cell] = solver->name;
+    WN_SOLVER_STATISTICS(X)
+#undef X
 }
 
 static void record_linear(struct walk *walk, int index, const float *dense, const float *compressed, double bits)
@@ -276,7 +330,11 @@ static wn_status compress_linear(struct walk *walk, int index)
     if (calibration) {
         stats.tokens = wn_sequences_tokens(&calibration->sequences);
         stats.sequences = calibration->sequences.n_sequences;
-        stats.squares = walk->squares + wn_layout_input_offset(layout, linear->input);
+        stats.squares = wn_statistics_squares(layout, walk->statistics, linear->input);
+        if (walk->needs & WN_NEED_SECOND_MOMENTS) {
+            stats.second_moments = wn_statistics_moments(layout, walk->statistics, linear->input);
+            stats.factors = &walk->factors[linear->input];
+        }
     }
     snprintf(name, sizeof name, "block %lld %s", (long long)walk->block_index, linear->name);
     wn_compressed_init(&out, linear->rows, linear->columns, walk->compressed->linears[index], walk->keep);
@@ -286,6 +344,8 @@ static wn_status compress_linear(struct walk *walk, int index)
         wn_recipe_pattern(&walk->point->recipe, &pattern_n, &pattern_m);
         record_linear(walk, index, walk->dense->linears[index], out.weight,
                       wn_bits_per_weight(&out, pattern_n, pattern_m));
+        if (walk->prepared->solver_fields)
+            record_solver(walk, index, &out.solver);
     }
     wn_compressed_release(&out);
     return status;
@@ -316,13 +376,15 @@ static const struct wn_block *compressed_view(struct walk *walk, struct wn_block
 
 static void gather_statistics(struct walk *walk)
 {
-    int64_t total = wn_layout_input_total(&walk->model->layout);
-    if (walk->calibration) {
+    const struct wn_reference *reference = walk->reference;
+    int64_t model = walk->point->model, calibration = walk->point->calibration;
+    release_factors(walk);
+    if (walk->calibration)
         collect_statistics(walk);
-    } else if (walk->point->calibration >= 0) {
-        const struct wn_shared *shared = &walk->reference->squares[walk->point->model][walk->point->calibration];
-        memcpy(walk->squares, (const double *)shared->data + walk->block_index * total, (size_t)total * sizeof(double));
-    }
+    else if (calibration >= 0)
+        walk->statistics =
+            (char *)reference->statistics[model][calibration].data +
+            walk->block_index * wn_statistics_bytes(&walk->model->layout, reference->needs[model][calibration]);
 }
 
 static wn_status walk_block(struct walk *walk)

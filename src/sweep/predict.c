@@ -29,6 +29,30 @@ static double head_flops(const struct wn_model *model, const struct wn_eval_set 
            (set->divergence ? 2 : 1);
 }
 
+/* Second moments of the inputs of one block over a set: one triangle. */
+static double moments_flops(const struct wn_model *model, const struct wn_sequences *sequences)
+{
+    double squares = 0;
+    for (int i = 0; i < model->layout.n_inputs; i++)
+        squares += (double)model->layout.input_widths[i] * (double)model->layout.input_widths[i];
+    return squares * (double)wn_sequences_tokens(sequences);
+}
+
+/* Factors, column sweep and the recorded objectives of one block. */
+static double solver_flops(const struct wn_model *model)
+{
+    double flops = 0;
+    for (int i = 0; i < model->layout.n_inputs; i++) {
+        double width = (double)model->layout.input_widths[i];
+        flops += width * width * width;
+    }
+    for (int l = 0; l < model->layout.n_linears; l++) {
+        double columns = (double)model->layout.linears[l].columns;
+        flops += 7 * (double)model->layout.linears[l].rows * columns * columns;
+    }
+    return flops;
+}
+
 double wn_point_flops(const struct wn_run *run, int64_t index)
 {
     const struct wn_point *point = &run->grid.points[index];
@@ -44,6 +68,11 @@ double wn_point_flops(const struct wn_run *run, int64_t index)
     }
     if (point->calibration >= 0 && point->propagation == WN_PROPAGATION_SEQUENTIAL)
         blocks += 2 * block_flops(model, &prepared->calibrations[point->calibration].sequences);
+    if (wn_recipe_needs(&point->recipe) & WN_NEED_SECOND_MOMENTS) {
+        blocks += solver_flops(model);
+        if (point->propagation == WN_PROPAGATION_SEQUENTIAL)
+            blocks += moments_flops(model, &prepared->calibrations[point->calibration].sequences);
+    }
     return blocks * (double)model->config.n_blocks + heads;
 }
 
@@ -66,6 +95,32 @@ static double measure_rate(void)
     return best;
 }
 
+/* The dense pass over calibration sets of points with dense propagation, and what it leaves behind. */
+static void predict_statistics(const struct wn_run *run, int64_t m, struct wn_prediction *prediction)
+{
+    const struct wn_prepared_model *prepared = &run->models[m];
+    const struct wn_model *model = prepared->model;
+    for (int64_t c = 0; c < run->sweep->n_calibrations; c++) {
+        unsigned needs = 0;
+        bool used = false;
+        for (int64_t i = 0; i < run->grid.n_points; i++) {
+            const struct wn_point *point = &run->grid.points[i];
+            if (point->model == m && point->calibration == c && point->propagation == WN_PROPAGATION_DENSE) {
+                needs |= wn_recipe_needs(&point->recipe);
+                used = true;
+            }
+        }
+        if (!used)
+            continue;
+        const struct wn_sequences *sequences = &prepared->calibrations[c].sequences;
+        prediction->shared_bytes +=
+            (model->config.n_blocks + wn_statistics_groups(sequences)) * wn_statistics_bytes(&model->layout, needs);
+        prediction->reference_flops +=
+            (block_flops(model, sequences) + (needs & WN_NEED_SECOND_MOMENTS ? moments_flops(model, sequences) : 0)) *
+            (double)model->config.n_blocks;
+    }
+}
+
 static void predict_shared(const struct wn_run *run, struct wn_prediction *prediction)
 {
     for (int64_t m = 0; m < run->n_models; m++) {
@@ -79,6 +134,7 @@ static void predict_shared(const struct wn_run *run, struct wn_prediction *predi
             prediction->reference_flops +=
                 block_flops(model, &set->sequences) * (double)model->config.n_blocks + head_flops(model, set);
         }
+        predict_statistics(run, m, prediction);
     }
 }
 

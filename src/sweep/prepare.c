@@ -204,35 +204,49 @@ static void add_point_fields(struct wn_schema *schema, struct wn_point_fields *f
         point_number(schema, "output_error", "1", "root mean square of the linears' output_error", true);
 }
 
-static void add_weight_fields(const struct wn_model *model, struct wn_prepared_model *prepared)
+struct statistic_row {
+    const char *name, *unit, *help;
+};
+
+/* Fields /weights/NAME [block, linear] for the rows of a table; returns their schema indices. */
+static int64_t *add_linear_fields(struct wn_prepared_model *prepared, const struct statistic_row *rows, int64_t count)
 {
-    static const struct {
-        const char *name, *unit, *help;
-    } rows[] = {
-#define X(name, unit, help) {#name, unit, help},
-        WN_WEIGHT_STATISTICS(X)
-#undef X
-    };
+    const struct wn_model *model = prepared->model;
     const char *names[WN_MAX_LINEARS];
+    int64_t *fields = wn_alloc(count, sizeof *fields);
     for (int i = 0; i < model->layout.n_linears; i++)
         names[i] = model->layout.linears[i].name;
     int dims[2] = {wn_schema_dim(&prepared->schema, "block", model->config.n_blocks, NULL),
                    wn_schema_dim(&prepared->schema, "linear", model->layout.n_linears, names)};
-    int64_t count = (int64_t)(sizeof rows / sizeof rows[0]);
-    prepared->weight_fields = wn_alloc(count, sizeof(int64_t));
     for (int64_t i = 0; i < count; i++) {
         char path[96];
         snprintf(path, sizeof path, "/weights/%s", rows[i].name);
-        prepared->weight_fields[i] =
-            wn_schema_field(&prepared->schema, path, WN_FIELD_F64, 2, dims, rows[i].unit, rows[i].help, true);
+        fields[i] = wn_schema_field(&prepared->schema, path, WN_FIELD_F64, 2, dims, rows[i].unit, rows[i].help, true);
     }
+    return fields;
+}
+
+static void add_weight_fields(const struct wn_run *run, struct wn_prepared_model *prepared)
+{
+    static const struct statistic_row weights[] = {
+#define X(name, unit, help) {#name, unit, help},
+        WN_WEIGHT_STATISTICS(X)};
+    static const struct statistic_row solver[] = {WN_SOLVER_STATISTICS(X)
+#undef X
+    };
+    unsigned needs = 0;
+    for (int64_t i = 0; i < run->grid.n_points; i++)
+        needs |= wn_recipe_needs(&run->grid.points[i].recipe);
+    prepared->weight_fields = add_linear_fields(prepared, weights, sizeof weights / sizeof weights[0]);
+    if (needs & WN_NEED_SECOND_MOMENTS)
+        prepared->solver_fields = add_linear_fields(prepared, solver, sizeof solver / sizeof solver[0]);
 }
 
 static void build_schema(struct wn_run *run, struct wn_prepared_model *prepared)
 {
     wn_schema_init(&prepared->schema);
     add_point_fields(&prepared->schema, &run->fields);
-    add_weight_fields(prepared->model, prepared);
+    add_weight_fields(run, prepared);
     for (int64_t e = 0; e < run->sweep->n_evals; e++)
         wn_eval_fields(&prepared->sets[e], &prepared->schema);
 }
@@ -356,6 +370,7 @@ static void release_model(const struct wn_sweep *sweep, struct wn_prepared_model
     wn_free(prepared->calibrations);
     wn_free(prepared->sets);
     wn_free(prepared->weight_fields);
+    wn_free(prepared->solver_fields);
     wn_free(prepared->hash);
     wn_model_close(&prepared->model);
 }

@@ -1,10 +1,10 @@
 /*
  * reference.c: the dense pass that all points share: states of the dense model at the targets of divergence sets, and
- * column squares on dense activations for points with dense propagation.
+ * statistics on dense activations for points with dense propagation.
  *
- * The chunks of all sets are units; unit u is computed by rank u modulo size. Every rank walks the blocks once with the
- * hidden states of its own units. A unit's numbers do not depend on who computed it, and sums over chunks are added in
- * chunk order, so the results are the same for any number of ranks.
+ * The chunks of evaluation sets and the chunk groups of calibration sets are units; unit u is computed by rank u modulo
+ * size. Every rank walks the blocks once with the hidden states of its own units. A unit's numbers do not depend on who
+ * computed it, and groups are added in order, so the results are the same for any number of ranks.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +14,7 @@
 struct unit {
     const struct wn_sequences *sequences;
     int64_t set, calibration; /* one of them is -1 */
-    int64_t chunk, row, tokens;
+    int64_t chunk, chunks, row, tokens;
     int owner;
     float *hidden; /* [tokens, hidden], only at the owner */
 };
@@ -26,8 +26,9 @@ struct pass {
     int64_t model_index;
     int64_t count;
     struct unit *units;
-    struct wn_shared *states, *squares;
-    struct wn_shared partial; /* [calibration chunks, input total] doubles of the current block */
+    struct wn_shared *states, *statistics;
+    unsigned *needs;          /* [calibrations] */
+    struct wn_shared partial; /* statistics of the current block, one per calibration unit */
     float *scratch;
     int64_t *offset;
 };
@@ -44,60 +45,87 @@ static bool wants_states(const struct wn_run *run, int64_t model, int64_t set, c
     return false;
 }
 
-static bool wants_squares(const struct wn_run *run, int64_t model, int64_t calibration, const bool *wanted)
+/* What the points with dense propagation need of a calibration set; has_points tells whether there are any. */
+static unsigned wanted_needs(const struct wn_run *run, int64_t model, int64_t calibration, const bool *wanted,
+                             bool *has_points)
 {
+    unsigned needs = 0;
+    *has_points = false;
     for (int64_t p = 0; p < run->grid.n_points; p++) {
         const struct wn_point *point = &run->grid.points[p];
-        if (wanted[p] && point->model == model && point->calibration == calibration &&
-            point->propagation == WN_PROPAGATION_DENSE)
-            return true;
+        if (!wanted[p] || point->model != model || point->calibration != calibration ||
+            point->propagation != WN_PROPAGATION_DENSE)
+            continue;
+        needs |= wn_recipe_needs(&point->recipe);
+        *has_points = true;
     }
-    return false;
+    return needs;
 }
 
-static void add_units(struct pass *pass, const struct wn_sequences *sequences, int64_t set, int64_t calibration)
+/* A unit of `chunks` chunks from `chunk`. */
+static void add_unit(struct pass *pass, const struct wn_sequences *sequences, int64_t set, int64_t calibration,
+                     int64_t chunk, int64_t chunks)
 {
-    pass->units = wn_resize(pass->units, pass->count + sequences->n_chunks, sizeof *pass->units);
-    for (int64_t c = 0; c < sequences->n_chunks; c++) {
-        int64_t row = sequences->offset[sequences->chunk[c]];
-        pass->units[pass->count] = (struct unit){.sequences = sequences,
-                                                 .set = set,
-                                                 .calibration = calibration,
-                                                 .chunk = c,
-                                                 .row = row,
-                                                 .tokens = sequences->offset[sequences->chunk[c + 1]] - row,
-                                                 .owner = (int)(pass->count % wn_par_size(pass->par))};
-        pass->count++;
+    int64_t row = sequences->offset[sequences->chunk[chunk]];
+    int64_t end = sequences->offset[sequences->chunk[chunk + chunks]];
+    pass->units = wn_resize(pass->units, pass->count + 1, sizeof *pass->units);
+    pass->units[pass->count] = (struct unit){.sequences = sequences,
+                                             .set = set,
+                                             .calibration = calibration,
+                                             .chunk = chunk,
+                                             .chunks = chunks,
+                                             .row = row,
+                                             .tokens = end - row,
+                                             .owner = (int)(pass->count % wn_par_size(pass->par))};
+    pass->count++;
+}
+
+/* Bytes of the statistics of all calibration units: what `partial` holds. */
+static int64_t partial_bytes(const struct pass *pass)
+{
+    int64_t bytes = 0;
+    for (int64_t u = 0; u < pass->count; u++)
+        if (pass->units[u].calibration >= 0)
+            bytes += wn_statistics_bytes(&pass->prepared->model->layout, pass->needs[pass->units[u].calibration]);
+    return bytes;
+}
+
+static wn_status open_calibrations(struct pass *pass, const bool *wanted)
+{
+    const struct wn_model *model = pass->prepared->model;
+    for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++) {
+        bool has_points;
+        const struct wn_sequences *sequences = &pass->prepared->calibrations[c].sequences;
+        pass->needs[c] = wanted_needs(pass->run, pass->model_index, c, wanted, &has_points);
+        if (!has_points)
+            continue;
+        for (int64_t g = 0; g < wn_statistics_groups(sequences); g++) {
+            int64_t first = wn_statistics_group(sequences, g);
+            add_unit(pass, sequences, -1, c, first, wn_statistics_group(sequences, g + 1) - first);
+        }
+        WN_TRY(wn_par_shared_create(pass->par, NULL,
+                                    model->config.n_blocks * wn_statistics_bytes(&model->layout, pass->needs[c]),
+                                    &pass->statistics[c]));
     }
+    int64_t bytes = partial_bytes(pass);
+    return bytes ? wn_par_shared_create(pass->par, NULL, bytes, &pass->partial) : WN_OK;
 }
 
 /* Makes the units and the shared memory of one model. Collective. */
 static wn_status open_pass(struct pass *pass, const bool *wanted)
 {
     const struct wn_run *run = pass->run;
-    const struct wn_model *model = pass->prepared->model;
-    int64_t total = wn_layout_input_total(&model->layout), calibration_chunks = 0;
     for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+        const struct wn_eval_set *set = &pass->prepared->sets[e];
         if (!wants_states(run, pass->model_index, e, wanted))
             continue;
-        const struct wn_eval_set *set = &pass->prepared->sets[e];
-        add_units(pass, &set->sequences, e, -1);
-        WN_TRY(wn_par_shared_create(
-            pass->par, NULL, set->n_targets * model->config.hidden_size * (int64_t)sizeof(float), &pass->states[e]));
+        for (int64_t c = 0; c < set->sequences.n_chunks; c++)
+            add_unit(pass, &set->sequences, e, -1, c, 1);
+        WN_TRY(wn_par_shared_create(pass->par, NULL,
+                                    set->n_targets * pass->prepared->model->config.hidden_size * (int64_t)sizeof(float),
+                                    &pass->states[e]));
     }
-    for (int64_t c = 0; c < run->sweep->n_calibrations; c++) {
-        if (!wants_squares(run, pass->model_index, c, wanted))
-            continue;
-        const struct wn_sequences *sequences = &pass->prepared->calibrations[c].sequences;
-        add_units(pass, sequences, -1, c);
-        calibration_chunks += sequences->n_chunks;
-        WN_TRY(wn_par_shared_create(pass->par, NULL, model->config.n_blocks * total * (int64_t)sizeof(double),
-                                    &pass->squares[c]));
-    }
-    if (calibration_chunks)
-        WN_TRY(wn_par_shared_create(pass->par, NULL, calibration_chunks * total * (int64_t)sizeof(double),
-                                    &pass->partial));
-    return WN_OK;
+    return open_calibrations(pass, wanted);
 }
 
 static bool is_mine(const struct pass *pass, const struct unit *unit)
@@ -107,49 +135,77 @@ static bool is_mine(const struct pass *pass, const struct unit *unit)
 
 /* ---- one block ---- */
 
-/* Adds the chunks' sums in chunk order and puts them where points look. Collective. */
-static void reduce_squares(struct pass *pass, int64_t block)
+/* Adds the groups' sums in order and puts them where points look. One rank of each node does it. */
+static void add_partials(struct pass *pass, int64_t block)
 {
-    int64_t total = wn_layout_input_total(&pass->prepared->model->layout), chunks = 0, slot = 0;
+    const struct wn_layout *layout = &pass->prepared->model->layout;
+    const char *from = pass->partial.data;
+    for (int64_t u = 0; u < pass->count; u++) {
+        int64_t calibration = pass->units[u].calibration;
+        if (calibration < 0)
+            continue;
+        int64_t bytes = wn_statistics_bytes(layout, pass->needs[calibration]);
+        char *to = (char *)pass->statistics[calibration].data + block * bytes;
+        wn_statistics_add(layout, pass->needs[calibration], to, from);
+        from += bytes;
+    }
+    for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++)
+        if (pass->statistics[c].data && pass->needs[c] & WN_NEED_SECOND_MOMENTS)
+            wn_statistics_symmetrize(layout, (char *)pass->statistics[c].data +
+                                                 block * wn_statistics_bytes(layout, pass->needs[c]));
+}
+
+/* Collective. */
+static void reduce_statistics(struct pass *pass, int64_t block)
+{
+    int64_t pieces = 0;
     int64_t *offset = wn_alloc(pass->count + 1, sizeof *offset);
     int *owner = wn_alloc(pass->count, sizeof *owner);
     offset[0] = 0;
     for (int64_t u = 0; u < pass->count; u++) {
         if (pass->units[u].calibration < 0)
             continue;
-        owner[chunks++] = pass->units[u].owner;
-        offset[chunks] = chunks * total * (int64_t)sizeof(double);
+        owner[pieces] = pass->units[u].owner;
+        offset[pieces + 1] = offset[pieces] + wn_statistics_bytes(&pass->prepared->model->layout,
+                                                                  pass->needs[pass->units[u].calibration]);
+        pieces++;
     }
-    wn_par_shared_exchange(pass->par, &pass->partial, chunks, offset, owner);
-    for (int64_t u = 0; wn_par_node_rank(pass->par) == 0 && u < pass->count; u++) {
-        if (pass->units[u].calibration < 0)
-            continue;
-        const double *from = (const double *)pass->partial.data + slot++ * total;
-        double *to = (double *)pass->squares[pass->units[u].calibration].data + block * total;
-        for (int64_t i = 0; i < total; i++)
-            to[i] += from[i];
-    }
+    wn_par_shared_exchange(pass->par, &pass->partial, pieces, offset, owner);
+    if (wn_par_node_rank(pass->par) == 0)
+        add_partials(pass, block);
     wn_free(offset);
     wn_free(owner);
     wn_par_barrier(pass->par);
 }
 
+/* Runs a block over the chunks of a unit. */
+static void run_unit(struct pass *pass, const struct wn_block *block, struct unit *unit, const struct wn_tap *tap)
+{
+    for (int64_t c = unit->chunk; c < unit->chunk + unit->chunks; c++) {
+        struct wn_chunk chunk;
+        int64_t row = wn_sequences_chunk(unit->sequences, c, pass->offset, &chunk) - unit->row;
+        wn_model_run_block(pass->prepared->model, block, &chunk,
+                           unit->hidden + row * pass->prepared->model->config.hidden_size, pass->scratch, tap);
+    }
+}
+
 static void run_units(struct pass *pass, const struct wn_block *block)
 {
-    const struct wn_model *model = pass->prepared->model;
-    int64_t total = wn_layout_input_total(&model->layout), slot = 0;
+    const struct wn_layout *layout = &pass->prepared->model->layout;
+    char *partial = pass->partial.data;
     for (int64_t u = 0; u < pass->count; u++) {
         struct unit *unit = &pass->units[u];
-        double *squares = unit->calibration < 0 ? NULL : (double *)pass->partial.data + slot++ * total;
-        struct wn_squares_tap context = {&model->layout, squares};
-        struct wn_tap tap = {wn_squares_take, &context};
-        struct wn_chunk chunk;
-        if (!is_mine(pass, unit))
-            continue;
-        if (squares)
-            memset(squares, 0, (size_t)total * sizeof(double));
-        wn_sequences_chunk(unit->sequences, unit->chunk, pass->offset, &chunk);
-        wn_model_run_block(model, block, &chunk, unit->hidden, pass->scratch, squares ? &tap : NULL);
+        bool counts = unit->calibration >= 0;
+        unsigned needs = counts ? pass->needs[unit->calibration] : 0;
+        int64_t bytes = counts ? wn_statistics_bytes(layout, needs) : 0;
+        struct wn_statistics_tap context = {layout, needs, partial};
+        struct wn_tap tap = {wn_statistics_take, &context};
+        if (is_mine(pass, unit)) {
+            if (counts)
+                memset(partial, 0, (size_t)bytes);
+            run_unit(pass, block, unit, counts ? &tap : NULL);
+        }
+        partial += bytes;
     }
 }
 
@@ -164,7 +220,7 @@ static wn_status walk_blocks(struct pass *pass)
             break;
         run_units(pass, block);
         if (pass->partial.data)
-            reduce_squares(pass, b);
+            reduce_statistics(pass, b);
     }
     wn_block_destroy(&block, model);
     return status;
@@ -244,10 +300,12 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
     *reference = (struct wn_reference){
         .n_models = run->n_models, .n_sets = run->sweep->n_evals, .n_calibrations = run->sweep->n_calibrations};
     reference->states = wn_alloc_zero(run->n_models, sizeof *reference->states);
-    reference->squares = wn_alloc_zero(run->n_models, sizeof *reference->squares);
+    reference->statistics = wn_alloc_zero(run->n_models, sizeof *reference->statistics);
+    reference->needs = wn_alloc_zero(run->n_models, sizeof *reference->needs);
     for (int64_t m = 0; m < run->n_models; m++) {
         reference->states[m] = wn_alloc_zero(reference->n_sets, sizeof(struct wn_shared));
-        reference->squares[m] = wn_alloc_zero(reference->n_calibrations, sizeof(struct wn_shared));
+        reference->statistics[m] = wn_alloc_zero(reference->n_calibrations, sizeof(struct wn_shared));
+        reference->needs[m] = wn_alloc_zero(reference->n_calibrations, sizeof(unsigned));
     }
     for (int64_t m = 0; m < run->n_models && status == WN_OK; m++) {
         struct pass pass = {.par = par,
@@ -255,7 +313,8 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
                             .prepared = &run->models[m],
                             .model_index = m,
                             .states = reference->states[m],
-                            .squares = reference->squares[m]};
+                            .statistics = reference->statistics[m],
+                            .needs = reference->needs[m]};
         status = reference_model(&pass, wanted);
         if (status == WN_ERR_NUMERIC)
             status = WN_OK; /* its points meet the same value and give the reason in their rows */
@@ -270,12 +329,14 @@ void wn_reference_release(struct wn_reference *reference)
             if (reference->states[m][e].data)
                 wn_par_shared_release(&reference->states[m][e]);
         for (int64_t c = 0; c < reference->n_calibrations; c++)
-            if (reference->squares[m][c].data)
-                wn_par_shared_release(&reference->squares[m][c]);
+            if (reference->statistics[m][c].data)
+                wn_par_shared_release(&reference->statistics[m][c]);
         wn_free(reference->states[m]);
-        wn_free(reference->squares[m]);
+        wn_free(reference->statistics[m]);
+        wn_free(reference->needs[m]);
     }
     wn_free(reference->states);
-    wn_free(reference->squares);
+    wn_free(reference->statistics);
+    wn_free(reference->needs);
     *reference = (struct wn_reference){0};
 }

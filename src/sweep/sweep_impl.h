@@ -30,26 +30,38 @@ void wn_sweep_place_problems(const struct wn_sweep *sweep, struct wn_problems *p
 void wn_run_build_tables(struct wn_run *run);
 void wn_run_build_identity(struct wn_run *run);
 
-/* Sum of the input widths of one block: doubles per block in a table of column squares. */
+/* Sum of the input widths of one block. */
 int64_t wn_layout_input_total(const struct wn_layout *layout);
-/* Where input `input` starts in that table. */
-int64_t wn_layout_input_offset(const struct wn_layout *layout, int input);
 
-/* Adds column squares of every input of a block as a tap; context of wn_squares_take. */
-struct wn_squares_tap {
-    const struct wn_layout *layout;
-    double *squares; /* [input total], added to */
-};
-void wn_squares_take(void *context, int input, const float *x, int64_t rows, int64_t width);
+/* ---- statistics of the inputs of one block over a calibration set ---- */
 
 /*
- * Column squares of all block inputs over chunk `index`: runs the block on a copy of its rows and drops the result.
- * hidden: the rows of the chunk; copy and scratch: room for the longest chunk; offset: room for all offsets of a chunk;
- * squares [input total] are added to.
+ * One piece of memory: sums of squares of every input, then, when needed, second moments of every input. The layout is
+ * the same in a point's own memory and in what the shared dense pass leaves behind.
  */
-void wn_collect_squares(const struct wn_model *model, const struct wn_block *block,
-                        const struct wn_sequences *sequences, int64_t index, const float *hidden, float *copy,
-                        float *scratch, int64_t *offset, double *squares);
+int64_t wn_statistics_bytes(const struct wn_layout *layout, unsigned needs);
+double *wn_statistics_squares(const struct wn_layout *layout, void *statistics, int input);
+float *wn_statistics_moments(const struct wn_layout *layout, void *statistics, int input);
+/* into += from. Both triangles of second moments are added; below the diagonal they mean nothing until symmetrized. */
+void wn_statistics_add(const struct wn_layout *layout, unsigned needs, void *into, const void *from);
+void wn_statistics_symmetrize(const struct wn_layout *layout, void *statistics);
+
+/*
+ * Sums are made per group of chunks and then added in group order, whoever made them: at most WN_STATISTICS_GROUPS
+ * contiguous groups per set, a function of the data alone.
+ */
+#define WN_STATISTICS_GROUPS 8
+int64_t wn_statistics_groups(const struct wn_sequences *sequences);
+/* First chunk of a group; group = groups gives the number of chunks. */
+int64_t wn_statistics_group(const struct wn_sequences *sequences, int64_t group);
+
+/* A tap that adds a chunk to statistics. */
+struct wn_statistics_tap {
+    const struct wn_layout *layout;
+    unsigned needs;
+    void *statistics;
+};
+void wn_statistics_take(void *context, int input, const float *x, int64_t rows, int64_t width);
 
 /* Runs a block over all chunks of a set, hidden [tokens, hidden_size] in place. */
 void wn_run_block_on(const struct wn_model *model, const struct wn_block *block, const struct wn_sequences *sequences,

@@ -1,41 +1,104 @@
-/* walk.c: small pieces shared by the walks over a model's blocks: statistics taps and their tables. */
+/* walk.c: small pieces shared by the walks over a model's blocks: statistics of block inputs, and whole sets. */
 #include <string.h>
 
 #include <winnow/linalg.h>
 
 #include "sweep_impl.h"
 
+/* ---- statistics ---- */
+
 int64_t wn_layout_input_total(const struct wn_layout *layout)
 {
-    return wn_layout_input_offset(layout, layout->n_inputs);
+    int64_t total = 0;
+    for (int i = 0; i < layout->n_inputs; i++)
+        total += layout->input_widths[i];
+    return total;
 }
 
-int64_t wn_layout_input_offset(const struct wn_layout *layout, int input)
+static int64_t round_up(int64_t bytes)
 {
-    int64_t offset = 0;
+    return (bytes + 63) / 64 * 64;
+}
+
+static int64_t squares_bytes(const struct wn_layout *layout)
+{
+    return round_up(wn_layout_input_total(layout) * (int64_t)sizeof(double));
+}
+
+static int64_t moments_bytes(const struct wn_layout *layout, int input)
+{
+    return round_up(layout->input_widths[input] * layout->input_widths[input] * (int64_t)sizeof(float));
+}
+
+int64_t wn_statistics_bytes(const struct wn_layout *layout, unsigned needs)
+{
+    int64_t bytes = squares_bytes(layout);
+    for (int i = 0; needs & WN_NEED_SECOND_MOMENTS && i < layout->n_inputs; i++)
+        bytes += moments_bytes(layout, i);
+    return bytes;
+}
+
+double *wn_statistics_squares(const struct wn_layout *layout, void *statistics, int input)
+{
+    double *squares = statistics;
     for (int i = 0; i < input; i++)
-        offset += layout->input_widths[i];
-    return offset;
+        squares += layout->input_widths[i];
+    return squares;
 }
 
-void wn_squares_take(void *context, int input, const float *x, int64_t rows, int64_t width)
+float *wn_statistics_moments(const struct wn_layout *layout, void *statistics, int input)
 {
-    struct wn_squares_tap *tap = context;
-    wn_add_column_squares(x, rows, width, tap->squares + wn_layout_input_offset(tap->layout, input));
+    char *place = (char *)statistics + squares_bytes(layout);
+    for (int i = 0; i < input; i++)
+        place += moments_bytes(layout, i);
+    return (float *)place;
 }
 
-void wn_collect_squares(const struct wn_model *model, const struct wn_block *block,
-                        const struct wn_sequences *sequences, int64_t index, const float *hidden, float *copy,
-                        float *scratch, int64_t *offset, double *squares)
+void wn_statistics_add(const struct wn_layout *layout, unsigned needs, void *into, const void *from)
 {
-    struct wn_chunk chunk;
-    struct wn_squares_tap squares_tap = {&model->layout, squares};
-    struct wn_tap tap = {wn_squares_take, &squares_tap};
-    wn_sequences_chunk(sequences, index, offset, &chunk);
-    int64_t count = chunk.offset[chunk.n_sequences] * model->config.hidden_size;
-    memcpy(copy, hidden, (size_t)count * sizeof(float));
-    wn_model_run_block(model, block, &chunk, copy, scratch, &tap);
+    void *source = (void *)from;
+    for (int i = 0; i < layout->n_inputs; i++) {
+        int64_t width = layout->input_widths[i];
+        double *squares = wn_statistics_squares(layout, into, i);
+        const double *added = wn_statistics_squares(layout, source, i);
+        for (int64_t j = 0; j < width; j++)
+            squares[j] += added[j];
+        if (!(needs & WN_NEED_SECOND_MOMENTS))
+            continue;
+        float *moments = wn_statistics_moments(layout, into, i);
+        const float *more = wn_statistics_moments(layout, source, i);
+#pragma omp parallel for
+        for (int64_t row = 0; row < width; row++)
+            for (int64_t j = row; j < width; j++)
+                moments[row * width + j] += more[row * width + j];
+    }
 }
+
+void wn_statistics_symmetrize(const struct wn_layout *layout, void *statistics)
+{
+    for (int i = 0; i < layout->n_inputs; i++)
+        wn_symmetrize(wn_statistics_moments(layout, statistics, i), layout->input_widths[i]);
+}
+
+int64_t wn_statistics_groups(const struct wn_sequences *sequences)
+{
+    return sequences->n_chunks < WN_STATISTICS_GROUPS ? sequences->n_chunks : WN_STATISTICS_GROUPS;
+}
+
+int64_t wn_statistics_group(const struct wn_sequences *sequences, int64_t group)
+{
+    return group * sequences->n_chunks / wn_statistics_groups(sequences);
+}
+
+void wn_statistics_take(void *context, int input, const float *x, int64_t rows, int64_t width)
+{
+    struct wn_statistics_tap *tap = context;
+    wn_add_column_squares(x, rows, width, wn_statistics_squares(tap->layout, tap->statistics, input));
+    if (tap->needs & WN_NEED_SECOND_MOMENTS)
+        wn_add_second_moments(x, rows, width, wn_statistics_moments(tap->layout, tap->statistics, input));
+}
+
+/* ---- whole sets ---- */
 
 void wn_run_block_on(const struct wn_model *model, const struct wn_block *block, const struct wn_sequences *sequences,
                      float *hidden, float *scratch, int64_t *offset)
