@@ -261,11 +261,26 @@ static char *short_name(const char *path)
     return wn_strndup(path + start, length - start);
 }
 
+char *wn_sweep_model_name(const struct wn_sweep *sweep, int64_t model)
+{
+    char *name = short_name(sweep->models[model]);
+    for (int64_t i = 0; i < sweep->n_models; i++) {
+        char *other = short_name(sweep->models[i]);
+        bool clash = i != model && !strcmp(name, other);
+        wn_free(other);
+        if (clash) {
+            wn_free(name);
+            return wn_strdup(sweep->models[model]);
+        }
+    }
+    return name;
+}
+
 static char *key_of(const struct wn_sweep *sweep, const struct wn_point *point)
 {
     struct wn_text text = {0};
     if (sweep->n_models > 1) {
-        char *name = short_name(sweep->models[point->model]);
+        char *name = wn_sweep_model_name(sweep, point->model);
         wn_text_printf(&text, "%s: ", name);
         wn_free(name);
     }

@@ -439,15 +439,34 @@ static wn_status score_set(struct walk *walk, int64_t index)
     return WN_OK;
 }
 
+/* Tensors outside the blocks: a number that is not finite there would only show as losses that are not. */
+static wn_status check_outer_tensors(const struct walk *walk)
+{
+    int64_t hidden = walk->model->config.hidden_size;
+    if (!wn_all_finite(walk->model->final_norm, hidden))
+        return wn_fail(WN_ERR_NUMERIC, "%s: a weight is not finite", walk->model->layout.final_norm);
+    for (int64_t e = 0; e < walk->run->sweep->n_evals; e++) {
+        const struct wn_eval_set *set = &walk->prepared->sets[e];
+        if (!wn_all_finite(walk->hidden_sets[e], wn_sequences_tokens(&set->sequences) * hidden))
+            return wn_fail(WN_ERR_NUMERIC, "%s: a weight of a token of %s is not finite", walk->model->layout.embedding,
+                           set->name);
+    }
+    return WN_OK;
+}
+
 static wn_status walk_model(struct walk *walk)
 {
     wn_status status = WN_OK;
+    WN_TRY(check_outer_tensors(walk));
     for (walk->block_index = 0; walk->block_index < walk->model->config.n_blocks; walk->block_index++)
         WN_TRY(walk_block(walk));
     close_blocks(walk);
     for (int64_t e = 0; e < walk->run->sweep->n_evals; e++) {
         wn_status one = score_set(walk, e);
-        status = status == WN_OK ? one : status;
+        if (status == WN_OK && one != WN_OK) { /* the first reason counts */
+            status = one;
+            wn_record_set_text(walk->record, walk->run->fields.reason, wn_error_message());
+        }
     }
     clock_stage(walk, STAGE_SCORE);
     return status;
@@ -494,7 +513,7 @@ wn_status wn_point_compute(const struct wn_run *run, const struct wn_reference *
     report->tokens = walk.tokens;
     record_totals(&walk, &run->fields, report->seconds);
     set_number(&walk, run->fields.peak_bytes, (double)(wn_memory_peak() - before));
-    if (status != WN_OK)
+    if (status != WN_OK && ((const char *)record->data[run->fields.reason])[0] == '\0')
         wn_record_set_text(record, run->fields.reason, wn_error_message());
     close_walk(&walk);
     return status;

@@ -17,6 +17,9 @@ struct wn_grid_axis {
 /* The i-th value of an axis. */
 const struct cJSON *wn_axis_value(const struct wn_grid_axis *axis, int index);
 
+/* Short name of a model: the last part of its path, the whole path when two share that part. Owned by the caller. */
+char *wn_sweep_model_name(const struct wn_sweep *sweep, int64_t model);
+
 /* Label of a recipe: "dense", "wanda", "wanda+rtn". Owned by the caller. */
 char *wn_recipe_label(const struct wn_recipe *recipe);
 

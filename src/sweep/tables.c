@@ -83,6 +83,14 @@ static void set_calibration(const struct wn_run *run, struct wn_table *table, in
     }
 }
 
+static void set_model(const struct wn_run *run, struct wn_table *table, int64_t row, int64_t model)
+{
+    char *name = wn_sweep_model_name(run->sweep, model);
+    set_text(table, "model", "model: last part of its path", row, name);
+    set_text(table, "model_path", "checkpoint directory", row, run->sweep->models[model]);
+    wn_free(name);
+}
+
 void wn_run_build_tables(struct wn_run *run)
 {
     wn_table_init(&run->points, "/points", "point", run->grid.n_points);
@@ -90,14 +98,14 @@ void wn_run_build_tables(struct wn_run *run)
     for (int64_t i = 0; i < run->grid.n_points; i++) {
         const struct wn_point *point = &run->grid.points[i];
         set_text(&run->points, "key", "canonical text: equal keys are equal points", i, point->key);
-        set_text(&run->points, "model", "checkpoint directory", i, run->sweep->models[point->model]);
+        set_model(run, &run->points, i, point->model);
         set_recipe(&run->points, i, &point->recipe);
         set_calibration(run, &run->points, i, point->model, point->calibration, point->propagation);
     }
     for (int64_t i = 0; i < run->grid.n_cells; i++) {
         const struct wn_cell *cell = &run->grid.cells[i];
         set_number(&run->cells, "point_index", "1", "the point that answers this cell", i, (double)cell->point);
-        set_text(&run->cells, "model", "checkpoint directory", i, run->sweep->models[cell->model]);
+        set_model(run, &run->cells, i, cell->model);
         set_recipe(&run->cells, i, &cell->recipe);
         set_calibration(run, &run->cells, i, cell->model, cell->calibration, cell->propagation);
     }

@@ -133,6 +133,21 @@ static void test_grid_mistakes(void)
     check_grid_mistake("7", "expected an object");
 }
 
+/* Two models of one name in different folders are two models. */
+static void test_models_of_one_name(void)
+{
+    struct wn_problems problems;
+    struct wn_sweep *sweep;
+    struct wn_grid_points grid;
+    read_text("{\"model\": [\"a/m\", \"b/m\"], " EVALUATE
+              ", \"grid\": [{\"method\": \"magnitude\", \"sparsity\": 0.5}]}",
+              &problems, &sweep, &grid);
+    CHECK(problems.count == 0);
+    CHECK(grid.n_points == 4 && grid.n_cells == 2);
+    CHECK(grid.cells[0].point == 2 && grid.cells[1].point == 3);
+    release(&problems, &sweep, &grid);
+}
+
 static void test_file_mistakes(void)
 {
     const char *grid = "\"grid\": [{\"method\": \"none\"}]";
@@ -171,6 +186,7 @@ int main(void)
     test_products();
     test_collapse();
     test_grid_mistakes();
+    test_models_of_one_name();
     test_file_mistakes();
     char *command = wn_format("rm -rf %s", folder);
     CHECK(system(command) == 0);

@@ -1,0 +1,94 @@
+"""Figures: what they hold, not how they look."""
+
+import shutil
+
+import h5py
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import winnow
+from winnow import plots
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def labels(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_over_sparsity(results):
+    figure = plots.over_sparsity(results)
+    figure.canvas.draw()
+    assert [a.get_ylabel() for a in figure.axes] == [
+        "world perplexity",
+        "facts accuracy",
+        "in context accuracy",
+    ]
+    assert figure.axes[0].get_yscale() == "log"
+    # Magnitude is one line for two calibration sets, Wanda one for each.
+    assert labels(figure) == [
+        "magnitude",
+        "magnitude, 2:4",
+        "wanda, general",
+        "wanda, task",
+        "wanda, general, 2:4",
+    ]
+    line = next(c for c in figure.axes[0].containers if c.get_label() == "magnitude")
+    scores = results.scores
+    rows = (scores["method"] == "magnitude") & (scores["pattern"] == "unstructured")
+    np.testing.assert_array_equal(line.lines[0].get_ydata(), scores.loc[rows, "world/perplexity"])
+
+
+def test_over_bits(results):
+    figure = plots.over_bits(results, "facts")
+    figure.canvas.draw()
+    assert labels(figure)[:2] == ["rtn, per channel", "rtn, group 32"]
+    line = figure.axes[0].containers[0].lines[0]
+    assert (np.diff(line.get_xdata()) > 0).all() and line.get_xdata()[0] > 2
+
+
+def test_against_has_rho_in_the_title(results):
+    figure = plots.against(results, x="js", y="facts")
+    figure.canvas.draw()
+    rho = winnow.correlation(results, "js", "facts")
+    assert figure.axes[0].get_title() == str(rho)
+    assert set(plots.colours(results)) <= set(labels(figure))
+
+
+def test_block_errors(results):
+    figure = plots.block_errors(results, point=1)
+    figure.canvas.draw()
+    shown = np.asarray(figure.axes[0].images[0].get_array())
+    values = results.dataset("weights")["output_error"].sel(point=1).to_numpy()
+    np.testing.assert_array_equal(shown, values.T)
+
+
+def test_a_sweep_that_has_only_started(path, tmp_path):
+    copy = tmp_path / "started.h5"
+    shutil.copy(path, copy)
+    with h5py.File(copy, "r+") as file:
+        file["points/status"][2:] = 0
+    results = winnow.open(copy)
+    for figure in (plots.over_sparsity(results), plots.against(results)):
+        figure.canvas.draw()
+    with h5py.File(copy, "r+") as file:
+        file["points/status"][:] = 0
+    assert np.isnan(results.chance("facts")) and np.isnan(results.dense["facts/acc"])
+    for figure in (plots.over_sparsity(results), plots.against(results)):
+        figure.canvas.draw()
+    assert "undefined, n = 0" in figure.axes[0].get_title()
+
+
+def test_two_models_need_a_choice(two_models_path):
+    results = winnow.open(two_models_path)
+    with pytest.raises(ValueError, match="give model="):
+        plots.over_sparsity(results)
+    figure = plots.over_sparsity(results, model=results.models[1])
+    assert labels(figure) == ["magnitude"]
+    with pytest.raises(ValueError, match="no quantized points"):
+        plots.over_bits(results, model=results.models[0])

@@ -1,0 +1,232 @@
+"""The reader: tables, arrays, states of points, wrong files."""
+
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+
+import winnow
+
+OPEN, FAILED = 3, 5
+
+
+def set_text(dataset, row, text):
+    """Write characters as winnow does: h5py itself would end each of them with a NUL."""
+    width = dataset.shape[1]
+    characters = np.frombuffer(text.encode().ljust(width, b"\0"), "S1").reshape(1, width)
+    space = dataset.id.get_space()
+    space.select_hyperslab((row, 0), (1, width))
+    memory = h5py.h5s.create_simple((1, width))
+    dataset.id.write(memory, space, characters, dataset.id.get_type())
+
+
+@pytest.fixture
+def unfinished(path, tmp_path):
+    """Copy the file as a running sweep leaves it: one point open and half written, one failed."""
+    copy = tmp_path / "running.h5"
+    shutil.copy(path, copy)
+    with h5py.File(copy, "r+") as file:
+        file["points/status"][OPEN], file["points/status"][FAILED] = 0, 2
+        file["points/seconds"][OPEN] = np.nan
+        set_text(file["points/reason"], FAILED, "a NaN")
+        file["scores/world/perplexity"][OPEN] = 12345.0
+    return winnow.open(copy)
+
+
+def test_points_have_types_and_states(results):
+    points = results.points
+    assert (points["status"] == "done").all()
+    assert list(points["status"].cat.categories) == ["open", "done", "failed"]
+    assert points.index.name == "point" and points["key"].is_unique
+    assert points["attempt"].dtype == "Int64" and points["symmetric"].dtype == "boolean"
+    assert set(points["method"]) == {"dense", "magnitude", "wanda", "rtn", "wanda+rtn"}
+    assert (points["reason"] == "").all() and (points["host"] != "").all()
+    rtn = points[points["method"] == "rtn"]
+    assert sorted(set(rtn["bits"])) == [2, 4, 8] and set(rtn["group"]) == {"channel", "32"}
+
+
+def test_cells_share_points(results):
+    cells = results.cells
+    magnitude = cells[(cells["method"] == "magnitude") & (cells["pattern"] == "unstructured")]
+    assert set(magnitude["calibration"]) == {"general", "task"}
+    pairs = magnitude.groupby("sparsity")["point"]
+    assert (pairs.size() == 2).all() and (pairs.nunique() == 1).all()
+    scores = results.scores.loc[cells["point"], "world/perplexity"]
+    np.testing.assert_array_equal(cells["world/perplexity"], scores)
+
+
+def test_scores_are_those_of_the_arrays(results):
+    scores = results.scores
+    loss = results.tokens("world")["loss"].mean("token")
+    np.testing.assert_allclose(np.log(scores["world/perplexity"]), loss, rtol=1e-5)
+    correct = results.task("facts")["correct"].mean("item")
+    np.testing.assert_allclose(scores["facts/acc"], correct, rtol=1e-6)
+    zeros = results.dataset("weights")["zeros"].sel(linear="mlp.up_proj").mean("block")
+    half = results.points.index[results.points["pattern"] == "2:4"]
+    np.testing.assert_allclose(zeros.sel(point=half), 0.5)
+
+
+def test_long_scores_have_errors_and_units(results):
+    table = results.scores_long.set_index(["evaluation", "measure", "point"]).sort_index()
+    row = table.loc[("world", "js_mean", 1)]
+    assert row["unit"] == "nat"
+    assert row["stderr"] == results.scores.loc[1, "world/js_stderr"]
+    assert "perplexity_stderr" not in table.index.get_level_values("measure")
+    assert table.loc[("world", "js_median")]["stderr"].isna().all()
+
+
+def test_dense_and_chance(results):
+    dense = results.dense
+    assert dense["method"] == "dense" and dense["world/js_mean"] == 0
+    assert results.chance("facts") == pytest.approx(0.25)
+    left = winnow.relative(results)
+    np.testing.assert_allclose(
+        left["world/perplexity"], results.cells["world/perplexity"] / dense["world/perplexity"]
+    )
+
+
+def test_open_and_failed_points(unfinished):
+    points, scores = unfinished.points, unfinished.scores
+    assert points.loc[OPEN, "status"] == "open" and points.loc[FAILED, "status"] == "failed"
+    assert points.loc[FAILED, "reason"] == "a NaN"
+    assert np.isnan(points.loc[OPEN, "weight_error"])
+    assert scores.loc[[OPEN, FAILED], "world/perplexity"].isna().all()
+    assert scores["world/perplexity"].notna().sum() == len(scores) - 2
+    assert OPEN not in unfinished.dataset("weights")["point"]
+    everything = unfinished.dataset("weights", all_points=True)
+    assert everything["status"].sel(point=OPEN) == "open"
+    assert "1 open" in repr(unfinished) and "1 failed" in repr(unfinished)
+
+
+def test_a_running_sweep_can_be_followed(unfinished):
+    before = unfinished.scores["world/perplexity"].isna().sum()
+    with h5py.File(unfinished.path, "r+") as file:
+        file["points/status"][OPEN] = 1
+    assert unfinished.scores["world/perplexity"].isna().sum() == before - 1
+
+
+def test_axes_have_names_labels_and_units(results):
+    weights = results.dataset("weights")
+    assert weights["zeros"].dims == ("point", "block", "linear")
+    assert "self_attn.q_proj" in weights["linear"]
+    assert weights["bits_per_weight"].attrs["units"] == "bit"
+    tokens = results.tokens("world")
+    assert tokens["loss"].dims == ("point", "token") and tokens["js"].attrs["units"] == "nat"
+    task = results.task("facts")
+    assert task["choice_log_likelihood"].dims == ("point", "item", "choice")
+    assert task["item"].to_numpy()[0] == "facts-000"
+    logits = results.logits("world")
+    assert logits["values"].dims == ("point", "token", "top")
+    first = logits["values"].isel(point=0)
+    assert (first.diff("top") <= 0).all()
+    assert set(task["method"].to_numpy()) == set(results.points["method"])
+
+
+def test_arrays_are_lazy_and_can_be_closed(path, tmp_path):
+    copy = tmp_path / "closed.h5"
+    shutil.copy(path, copy)
+    results = winnow.open(copy)
+    with results.task("facts") as task, results.dataset("weights") as weights:
+        assert not task["correct"].variable._in_memory
+        assert weights["zeros"].sum() > 0
+    with h5py.File(copy, "r+") as file:  # would fail were it still open for reading
+        assert file["points/status"][0] == 1
+
+
+def test_every_variable_says_what_it_is(path):
+    missing = []
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset) and "/" in name:
+            number = item.dtype.kind in "fiu"
+            if "long_name" not in item.attrs or (number and "units" not in item.attrs):
+                missing.append(name)
+
+    with h5py.File(path, "r") as file:
+        file.visititems(visit)
+    assert missing == []
+
+
+def test_xarray_alone_opens_every_group(path):
+    groups = [None]
+    with h5py.File(path, "r") as file:
+        file.visititems(lambda n, o: groups.append(n) if isinstance(o, h5py.Group) else None)
+    assert {"points", "cells", "weights", "scores/world", "tasks/facts"} <= set(groups)
+    for group in groups:
+        with xr.open_dataset(path, group=group, engine="h5netcdf") as data:
+            assert not [d for d in data.dims if str(d).startswith("phony_dim")]
+            for variable in data.variables.values():
+                variable.load()
+
+
+def test_xarray_opens_the_tree(path):
+    if not hasattr(xr, "open_datatree"):
+        pytest.skip("needs xarray 2024.10")
+    with xr.open_datatree(path, engine="h5netcdf") as tree:
+        assert tree["weights/zeros"].dims == ("point", "block", "linear")
+        assert tree["points"]["point"].to_numpy()[0] == "dense"
+
+
+def test_documents(results):
+    assert results.sweep["name"] == "test"
+    assert results.sweep_text.startswith("// made by a test")
+    assert {"winnow_version", "compiler", "hdf5", "model_0"} <= set(results.provenance)
+
+
+def test_short_names(results):
+    assert results.column("js") == "world/js_mean"
+    assert results.column("facts") == "facts/acc"
+    assert results.column("perplexity") == "world/perplexity"
+    assert results.describe("js") == "world JS divergence (nat)"
+    with pytest.raises(KeyError, match="ambiguous score 'acc'.*facts/acc"):
+        results.column("acc")
+    with pytest.raises(KeyError, match="no score 'bleu'.*world/perplexity"):
+        results.column("bleu")
+
+
+def test_two_models(two_models_path):
+    results = winnow.open(two_models_path)
+    first, second = results.models
+    assert first != second and results.tasks == []
+    with pytest.raises(ValueError, match="several models"):
+        _ = results.dense
+    assert results.dense_of(second)["model"] == second
+    with pytest.raises(KeyError, match="no model 'third'"):
+        results.dense_of("third")
+    with pytest.raises(ValueError, match="several models"):
+        winnow.correlation(results, "js", "perplexity")
+    one = winnow.correlation(results, "js", "perplexity", model=second)
+    scores = results.scores.query("model == @second and method != 'dense'")
+    rho = stats.spearmanr(scores["world/js_mean"], scores["world/perplexity"])[0]
+    assert one.n == 3 and one.rho == pytest.approx(rho)
+    by = winnow.correlation(results, "js", "perplexity", by="model")
+    assert by.loc[first, "n"] == 3 and by.loc["pooled", "n"] == 6
+    sizes = results.dataset("weights")["model"].to_series().value_counts()
+    assert sizes[first] == sizes[second] == 4
+
+
+def test_wrong_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent.h5: no such file"):
+        winnow.open(tmp_path / "absent.h5")
+    text = tmp_path / "text.h5"
+    text.write_text("not HDF5")
+    with pytest.raises(ValueError, match="text.h5: not an HDF5 file"):
+        winnow.open(text)
+    other = tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file["x"] = 1
+    with pytest.raises(ValueError, match="not a results file of winnow"):
+        winnow.open(other)
+    with h5py.File(other, "r+") as file:
+        file.attrs["schema_version"] = 99
+        file.create_group("points")
+    with pytest.raises(ValueError, match="layout version 99"):
+        winnow.open(other)
+
+
+def test_unknown_group(results):
+    with pytest.raises(KeyError, match="no group 'wieghts'; known:.*weights"):
+        results.dataset("wieghts")

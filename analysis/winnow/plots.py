@@ -1,0 +1,413 @@
+"""Figures: scores over sparsity, over bits per weight, and against each other.
+
+Colours are those of Okabe and Ito, which people with colour-blindness tell apart; a method keeps
+its colour in all figures of a file. The dense model is a dashed line, guessing a dotted one, error
+bars are one standard error. Every function returns the figure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from winnow.results import Results, is_dense, resolve, stderr_column
+from winnow.statistics import correlation
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6000", "#000000")
+_DASHES = ("-", "--", ":", "-.")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
+_GREY = "#555555"
+_PANEL = (4.4, 3.5)  # inches
+
+
+def colours(results: Results) -> dict[str, str]:
+    """Colour of every method, in the order of the file."""
+    methods = [m for m in dict.fromkeys(results.cells["method"].astype(str)) if m != "dense"]
+    return {m: PALETTE[i % len(PALETTE)] for i, m in enumerate(methods)}
+
+
+def over_sparsity(
+    results: Results, scores: Sequence[str] | str | None = None, model: str | None = None
+) -> Figure:
+    """Pruned points over the requested sparsity, a panel per score (default: perplexity, tasks).
+
+    Lines are unstructured patterns, one per method, calibration set and propagation; N:M patterns
+    are single open markers. Lines of equal points (magnitude looks at no calibration set) are one.
+    """
+    names = _scores(results, scores)
+    cells = _of_model(results, results.cells, model)
+    cells = cells[cells["sparsity"].notna() & ~is_dense(cells)]
+    if "bits" in cells:
+        cells = cells[cells["bits"].isna()]
+    figure, axes = _panels(results, names, cells["model"], "sparsity", intact="left")
+    varied = ("calibration", "propagation", "pattern")
+    lines = _lines(cells, "sparsity", varied, colours(results))
+    for axis, name in zip(axes, names):
+        for line in lines:
+            _draw(axis, line, "sparsity", name)
+        axis.xaxis.set_major_formatter(ticker.PercentFormatter(1, decimals=0))
+    _legend(figure, axes, lines)
+    return figure
+
+
+def over_bits(
+    results: Results, scores: Sequence[str] | str | None = None, model: str | None = None
+) -> Figure:
+    """Quantized points over stored bits per weight (scales, zero points and masks included)."""
+    names = _scores(results, scores)
+    cells = _of_model(results, results.cells, model)
+    if "bits" not in cells or cells["bits"].isna().all():
+        raise ValueError(f"{results.path}: no quantized points")
+    cells = cells[cells["bits"].notna() & cells["bits_per_weight"].notna()]
+    figure, axes = _panels(results, names, cells["model"], "stored bits per weight", intact="right")
+    varied = ("group", "symmetric", "sparsity", "pattern", "calibration", "propagation")
+    lines = _lines(cells, "bits_per_weight", varied, colours(results))
+    for axis, name in zip(axes, names):
+        for line in lines:
+            _draw(axis, line, "bits_per_weight", name)
+        axis.xaxis.set_major_locator(ticker.MultipleLocator(1))
+    _legend(figure, axes, lines)
+    return figure
+
+
+def against(
+    results: Results,
+    x: Sequence[str] | str = ("perplexity", "js"),
+    y: Sequence[str] | str | None = None,
+    model: str | None = None,
+    zone: float | None = None,
+) -> Figure:
+    """Scatter of predictors (rows) against task scores (columns), a colour per method.
+
+    Titles hold Spearman's rho over the compressed points with its interval; see ``correlation``.
+    Axes over more than a decade, and perplexities, are logarithmic.
+    """
+    table = results.scores
+    rows = [resolve(name, table.columns) for name in _list(x)]
+    columns = _scores(results, y if y is not None else results.tasks)
+    points = _of_model(results, table, model)
+    palette = colours(results)
+    size = (_PANEL[0] * len(columns), _PANEL[1] * len(rows) + 0.5)
+    figure, grid = plt.subplots(
+        len(rows), len(columns), figsize=size, squeeze=False, layout="constrained", sharey="col"
+    )
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            axis = grid[i][j]
+            _scatter(axis, points, row, column, palette)
+            _references(axis, results, column, points["model"], None)
+            rho = correlation(results, row, column, model=model, zone=zone)
+            axis.set_title(str(rho), fontsize=10)
+            axis.set_xlabel(results.describe(row))
+            axis.set_ylabel(results.describe(column))
+    handles = [
+        Line2D([], [], color=c, marker=_MARKERS[k % len(_MARKERS)], ls="", label=m)
+        for k, (m, c) in enumerate(palette.items())
+    ]
+    handles += [
+        Line2D([], [], color="black", marker="*", ms=11, ls="--", lw=1, label="dense"),
+        Line2D([], [], color=_GREY, ls=":", label="chance"),
+    ]
+    _legend_below(figure, handles)
+    return figure
+
+
+def block_errors(
+    results: Results, point: int, variable: str = "output_error", axis: Axes | None = None
+) -> Figure:
+    """A weight statistic of one point as a map: blocks across, linears down."""
+    data = results.dataset("weights").sel(point=point)
+    values = data[variable].transpose("linear", "block").to_numpy()
+    if axis is None:
+        _, axis = plt.subplots(
+            figsize=(1.8 + 0.55 * values.shape[1], 1.2 + 0.35 * values.shape[0]),
+            layout="constrained",
+        )
+    image = axis.imshow(values, cmap="cividis", aspect="auto")
+    axis.set_yticks(range(values.shape[0]), [str(v) for v in data["linear"].values])
+    step = max(1, values.shape[1] // 16)
+    axis.set_xticks(range(0, values.shape[1], step), data["block"].values[::step])
+    axis.set_xlabel("block")
+    width = int(axis.figure.get_figwidth() * 12)  # characters of this size
+    axis.set_title(textwrap.fill(str(data["key"].values), width), fontsize=9)
+    unit = data[variable].attrs.get("units", "1")
+    label = variable.replace("_", " ")
+    axis.figure.colorbar(image, ax=axis, label=label if unit == "1" else f"{label} ({unit})")
+    return axis.figure
+
+
+# ---- lines ----
+
+
+@dataclasses.dataclass
+class _Line:
+    cells: pd.DataFrame
+    label: str
+    colour: str
+    dashes: str
+    marker: str
+    filled: bool
+
+
+def _lines(
+    cells: pd.DataFrame, x: str, varied: Sequence[str], palette: dict[str, str]
+) -> list[_Line]:
+    """One line per method and combination of the varied columns, in the order of the sweep."""
+    lines = []
+    for method, group in cells.groupby("method", sort=False, observed=True):
+        parts = _combinations(group.sort_values(x, kind="stable"), varied)
+        parts.sort(key=lambda part: part[1].index.min())
+        seen = {c: {str(key[c]) for key, _ in parts if key.get(c) is not None} for c in varied}
+        several = [c for c in varied if len(seen[c]) > 1]
+        drawn = 0
+        for number, (key, part) in enumerate(parts):
+            words = [_word(c, key[c]) for c in several if key.get(c) is not None]
+            pattern = part["pattern"].astype(str).iloc[0] if "pattern" in part else ""
+            lines.append(
+                _Line(
+                    part,
+                    ", ".join([str(method), *filter(None, words)]),
+                    palette[str(method)],
+                    _DASHES[drawn % len(_DASHES)],
+                    _MARKERS[number % len(_MARKERS)],
+                    pattern in ("", "unstructured"),
+                )
+            )
+            drawn += len(part) > 1
+    return lines
+
+
+def _combinations(
+    cells: pd.DataFrame, varied: Sequence[str]
+) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """The cells of every combination of values, and the values.
+
+    Combinations answered by the same points are one; what they differ in is None.
+    """
+    columns = [c for c in varied if c in cells]
+    if not columns:
+        return [({}, cells)]
+    texts = cells[columns].astype(object)
+    rows = texts.where(texts.notna(), "").itertuples(index=False, name=None)
+    keys = pd.Series(list(rows), index=cells.index)
+    parts: dict[tuple[int, ...], tuple[dict[str, Any], pd.DataFrame]] = {}
+    for key in dict.fromkeys(keys):
+        part = cells[[k == key for k in keys]]
+        values, first = dict(zip(columns, key)), tuple(part["point"])
+        if first in parts:
+            known, part = parts[first]
+            values = {c: v if known[c] == v else None for c, v in values.items()}
+        parts[first] = (values, part)
+    return list(parts.values())
+
+
+def _word(column: str, value: Any) -> str:
+    """What a value of a column is called in a label."""
+    if column == "symmetric":
+        return "symmetric" if value is True or value == 1 else ""
+    if column == "sparsity":
+        return f"{value:.0%}" if value != "" else ""
+    if column == "group":
+        return f"group {value}" if str(value).isdigit() else f"per {value}"
+    if column == "propagation":
+        return "dense inputs" if value == "dense" else ""
+    if column == "pattern":
+        return "" if value == "unstructured" else str(value)
+    return str(value).replace("_", " ")
+
+
+def _draw(axis: Axes, line: _Line, x: str, y: str) -> None:
+    rows = line.cells[line.cells[y].notna()]
+    if rows.empty:
+        return
+    axis.errorbar(
+        rows[x],
+        rows[y],
+        yerr=_bars(rows, y),
+        color=line.colour,
+        ls=line.dashes,
+        marker=line.marker,
+        mfc=line.colour if line.filled else "white",
+        ms=5,
+        lw=1.5,
+        elinewidth=0.8,
+        label=line.label,
+    )
+
+
+def _bars(rows: pd.DataFrame, score: str) -> np.ndarray | None:
+    """One standard error of a score; none where the file has none."""
+    error = stderr_column(score, rows)
+    return None if error is None else rows[error].fillna(0).to_numpy()
+
+
+def _legend(figure: Figure, axes: Sequence[Axes], lines: list[_Line]) -> None:
+    """Name every line."""
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=k.colour,
+            ls=k.dashes if len(k.cells) > 1 else "",
+            marker=k.marker,
+            mfc=k.colour if k.filled else "white",
+            label=k.label,
+        )
+        for k in lines
+    ]
+    _legend_below(figure, handles)
+
+
+def _legend_below(figure: Figure, handles: list[Line2D]) -> None:
+    """Put a legend below all panels, in as many columns as fit, and leave room for it."""
+    width = 0.5 + 0.085 * max((len(str(h.get_label())) for h in handles), default=1)  # inches
+    columns = max(1, int(figure.get_figwidth() / width))
+    rows = math.ceil(len(handles) / columns)
+    columns = math.ceil(len(handles) / max(rows, 1))
+    figure.legend(handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize=9)
+    room = (0.15 + 0.2 * rows) / figure.get_figheight()
+    figure.get_layout_engine().set(rect=(0, room, 1, 1 - room))
+
+
+# ---- panels ----
+
+
+def _list(names: Sequence[str] | str) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _scores(results: Results, scores: Sequence[str] | str | None) -> list[str]:
+    if scores is None:
+        scores = [f"{t}/perplexity" for t in results.texts] + [f"{t}/acc" for t in results.tasks]
+    names = results.columns.index
+    return [resolve(name, names) for name in _list(scores)]
+
+
+def _of_model(results: Results, table: pd.DataFrame, model: str | None) -> pd.DataFrame:
+    if model is None and len(results.models) > 1:
+        raise ValueError(f"{results.path}: several models: give model= one of {results.models}")
+    return table if model is None else table[table["model"] == model]
+
+
+def _panels(
+    results: Results, names: list[str], models: pd.Series, xlabel: str, intact: str
+) -> tuple[Figure, list[Axes]]:
+    """A row of panels; accuracies share their scale, so that tasks can be compared.
+
+    ``intact`` is the side where models are as good as dense: the level of the dense model is
+    labelled on the other side and chance on this one, where no points are in the way.
+    """
+    size = (_PANEL[0] * len(names), _PANEL[1] + 0.6)
+    figure, grid = plt.subplots(1, len(names), figsize=size, squeeze=False, layout="constrained")
+    axes = list(grid[0])
+    shared = None
+    for axis, name in zip(axes, names):
+        _references(axis, results, name, models, intact)
+        axis.set_xlabel(xlabel)
+        axis.set_ylabel(results.describe(name))
+        _style(axis)
+        if name.endswith("perplexity"):
+            _log_axis(axis.yaxis)
+        elif name.endswith("/acc"):
+            if shared is not None:
+                axis.sharey(shared)
+            shared = axis
+    return figure, axes
+
+
+def _references(
+    axis: Axes, results: Results, name: str, models: pd.Series, intact: str | None
+) -> None:
+    """Dense level, and chance where the score is an accuracy; labelled if ``intact`` is given."""
+    levels = []
+    for model in models.unique():
+        levels.append((float(results.dense_of(model)[name]), "dense", "--", "black"))
+    task, _, measure = name.partition("/")
+    if task in results.tasks and measure.startswith("acc") and not measure.endswith("_stderr"):
+        levels.append((results.chance(task), "chance", ":", _GREY))
+    for value, text, dashes, colour in levels:
+        if not np.isfinite(value):
+            continue
+        axis.axhline(value, color=colour, ls=dashes, lw=1, zorder=0)
+        if intact:
+            left = (intact == "left") == (text == "chance")
+            axis.annotate(
+                f"{text} {value:.3g}",
+                (0.01 if left else 0.99, value),
+                xycoords=("axes fraction", "data"),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="left" if left else "right",
+                fontsize=8,
+                color=colour,
+            )
+
+
+def _scatter(axis: Axes, points: pd.DataFrame, x: str, y: str, palette: dict[str, str]) -> None:
+    for number, (method, colour) in enumerate(palette.items()):
+        rows = points[(points["method"] == method) & points[[x, y]].notna().all(axis=1)]
+        if rows.empty:
+            continue
+        axis.errorbar(
+            rows[x],
+            rows[y],
+            yerr=_bars(rows, y),
+            color=colour,
+            ecolor=to_rgba(colour, 0.35),
+            marker=_MARKERS[number % len(_MARKERS)],
+            ls="",
+            ms=5,
+            elinewidth=0.8,
+            label=method,
+        )
+    dense = points[is_dense(points)]
+    compressed = points.loc[~is_dense(points), x].dropna()
+    logarithmic = compressed.gt(0).all() and len(compressed) > 1
+    if logarithmic and (x.endswith("perplexity") or compressed.max() > 10 * compressed.min()):
+        axis.set_xscale("log")
+        if x.endswith("perplexity"):
+            _log_axis(axis.xaxis)
+        dense = dense[dense[x] > 0]  # a divergence of 0 has no place there; the line shows it
+    axis.plot(dense[x], dense[y], color="black", marker="*", ms=11, ls="", zorder=3)
+    _style(axis)
+
+
+def _log_axis(axis: Any) -> None:
+    """A logarithmic axis with plain numbers, also where it spans less than a decade."""
+    getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
+    axis.set_major_locator(_LogTicks())
+    axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+    axis.set_minor_locator(ticker.NullLocator())
+
+
+def _style(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(color="#dddddd", lw=0.6)
+    axis.set_axisbelow(True)
+
+
+class _LogTicks(ticker.Locator):
+    """Round numbers on a logarithmic axis: as many as fit, whether it spans 20 % or six decades."""
+
+    def __call__(self) -> Sequence[float]:
+        return self.tick_values(*self.axis.get_view_interval())
+
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
+        span = math.log10(vmax / vmin) if 0 < vmin < vmax else 0.0
+        if span < math.log10(2):
+            return ticker.MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
+        steps = (1, 1.5, 2, 3, 4, 5, 7) if span < 1 else (1, 2, 5) if span < 2.5 else (1,)
+        decades = range(math.floor(math.log10(vmin)), math.ceil(math.log10(vmax)) + 1)
+        return [step * 10.0**decade for decade in decades for step in steps]

@@ -1,0 +1,429 @@
+"""The results file as tables (pandas) and arrays with named axes (xarray).
+
+Nothing is kept between calls: every property reads the file again, so that a notebook follows a
+sweep that still runs. The status of the points is always read before their data, and values of
+points that were not done at that moment are left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import h5netcdf
+import h5py
+import numpy as np
+import pandas as pd
+import xarray as xr
+from xarray.backends import H5NetCDFStore
+
+from winnow.sweepfile import parse_sweep
+
+SCHEMA_VERSION = 1
+
+# Columns that count or number something: integers, with <NA> where nothing is known yet.
+_INTEGERS = ("attempt", "rank", "threads", "tokens", "calibration_tokens", "peak_bytes")
+_BOOLEANS = ("symmetric",)
+# Columns filled in before the first point runs or by its commit; the others are results of a run.
+_STATE = ("status", "attempt", "checksum", "reason")
+
+# Short names of scores, most telling first: "facts" is facts/acc, "js" is TEXT/js_mean.
+_TASK_SCORES = ("acc",)
+_LABELS = {
+    "acc": "accuracy",
+    "acc_norm": "accuracy per character",
+    "acc_bytes": "accuracy per byte",
+    "js_mean": "JS divergence",
+    "kl_mean": "KL divergence",
+    "top1_agreement": "top-1 agreement",
+}
+_SHORT = {"kl": "kl_mean", "js": "js_mean", "top1": "top1_agreement"}
+
+T = TypeVar("T")
+
+
+def open_results(path: str | Path) -> Results:
+    """Open a results file, also of a sweep that still runs.
+
+    Raises FileNotFoundError, or ValueError for a file that winnow did not write.
+    """
+    return Results(path)
+
+
+class Results:
+    """A results file; see the properties. Made by ``winnow.open``."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        if not self.path.is_file():
+            raise FileNotFoundError(f"{self.path}: no such file")
+        if not h5py.is_hdf5(self.path):
+            raise ValueError(f"{self.path}: not an HDF5 file")
+        with self._h5() as file:
+            if "schema_version" not in file.attrs or "points" not in file:
+                raise ValueError(f"{self.path}: an HDF5 file, but not a results file of winnow")
+            #: Version of the layout.
+            self.schema_version = int(np.ravel(file.attrs["schema_version"])[0])
+            if self.schema_version > SCHEMA_VERSION:
+                raise ValueError(
+                    f"{self.path}: layout version {self.schema_version}, "
+                    f"but this package knows up to {SCHEMA_VERSION}: update winnow-analysis"
+                )
+            order = _text(file["fields"]).splitlines() if "fields" in file else []
+            self._order = {line.split("\t")[0]: i for i, line in enumerate(order)}
+            #: Names of the multiple-choice tasks.
+            self.tasks = self._names(file, "tasks")
+            #: Names of the texts that perplexity was computed on.
+            self.texts = [
+                n for n in self._names(file, "scores") if f"scores/{n}/perplexity" in file
+            ]
+
+    # ---- tables ----
+
+    @property
+    def points(self) -> pd.DataFrame:
+        """One row per unique point: what it is, how it went, where it ran.
+
+        The index is the number of the point. ``status`` is open, done or failed; ``reason`` says
+        why a point failed. A text column is empty where it does not apply.
+        """
+        with self._h5() as file:
+            return self._points(file)
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """The points with all their scores, one column each, such as ``world/perplexity``.
+
+        Scores are NaN unless the point is done.
+        """
+        with self._h5() as file:
+            points = self._points(file)
+            done = (points["status"] == "done").to_numpy()
+            columns = {}
+            for name in self._score_names(file):
+                values = file[f"scores/{name}"][...].astype(float)
+                columns[name] = np.where(done, values, np.nan)
+            return pd.concat([points, pd.DataFrame(columns, index=points.index)], axis=1)
+
+    @property
+    def scores_long(self) -> pd.DataFrame:
+        """One row per point and score: point, evaluation, measure, value, stderr, unit."""
+        scores, about = self.scores, self.columns
+        parts = []
+        for name in about.index[about["score"] & ~about.index.str.endswith("_stderr")]:
+            error = stderr_column(name, scores)
+            evaluation, measure = name.split("/", 1)
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "point": scores.index,
+                        "evaluation": evaluation,
+                        "measure": measure,
+                        "value": scores[name].to_numpy(),
+                        "stderr": scores[error].to_numpy() if error else np.nan,
+                        "unit": about.loc[name, "unit"],
+                    }
+                )
+            )
+        return pd.concat(parts, ignore_index=True)
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """One row per requested grid cell with the scores of the point that answers it.
+
+        This is the table to plot over axes: magnitude pruning under two calibration sets is two
+        cells, but one point. Axis columns (``method``, ``sparsity``, ...) are as requested.
+        """
+        scores = self.scores
+        with self._h5() as file:
+            cells = self._table(file["cells"], "cell")
+        cells = cells.rename(columns={"point_index": "point"}).astype({"point": int})
+        rest = scores[[c for c in scores.columns if c not in cells.columns]]
+        return cells.join(rest, on="point")
+
+    @property
+    def dense(self) -> pd.Series:
+        """The scores of the dense model. For a file of several models use ``dense_of(model)``."""
+        if len(self.models) > 1:
+            raise ValueError(f"{self.path}: several models; use dense_of(), one of {self.models}")
+        return self.dense_of(self.models[0])
+
+    def dense_of(self, model: str) -> pd.Series:
+        """The scores of one model before compression."""
+        scores = self.scores
+        rows = scores[(scores["model"] == model) & is_dense(scores)]
+        if rows.empty:
+            raise KeyError(f"{self.path}: no model {model!r}; known: {', '.join(self.models)}")
+        return rows.iloc[0]
+
+    @property
+    def models(self) -> list[str]:
+        """The checkpoint directories, as the ``model`` column has them."""
+        return list(dict.fromkeys(self.points["model"]))
+
+    @property
+    def columns(self) -> pd.DataFrame:
+        """Unit and description of every column of ``scores``; ``score`` tells scores apart."""
+        rows = {}
+        with self._h5() as file:
+            for name in self._column_names(file["points"]):
+                rows[name] = (*_about(file[f"points/{name}"]), False)
+            for name in self._score_names(file):
+                rows[name] = (*_about(file[f"scores/{name}"]), True)
+        names = ["unit", "description", "score"]
+        return pd.DataFrame.from_dict(rows, orient="index", columns=names)
+
+    # ---- arrays ----
+
+    def dataset(self, group: str, *, all_points: bool = False) -> xr.Dataset:
+        """The arrays of a group, such as ``weights``, read when their values are asked for.
+
+        Axes carry their labels, variables ``units`` and ``long_name``; what a point is (``method``,
+        ``sparsity``, ...) lies along the axis ``point``, which numbers points as the tables do.
+        Without ``all_points`` there are only points that are done. The file stays open until the
+        dataset is closed or forgotten.
+        """
+        with self._h5() as file:
+            if not isinstance(file.get(group), h5py.Group):
+                known = ", ".join(sorted(self._groups(file)))
+                raise KeyError(f"{self.path}: no group {group!r}; known: {known}")
+            points = self._points(file)  # status before data
+        netcdf = self._try_locks(lambda **lock: h5netcdf.File(self.path, "r", **lock))
+        data = xr.open_dataset(H5NetCDFStore(netcdf, group=group))
+        for variable in data.variables.values():
+            variable.attrs.pop("DIMENSION_LABELS", None)
+        with self._h5() as file:
+            data = data.assign_coords(
+                {d: _values(file[d]) for d in data.dims if d != "point" and _is_labels(file, d)}
+            )
+            axes = [c for c in points.columns if c in file["cells"] or c in ("key", "status")]
+        if "point" not in data.dims:
+            data.set_close(netcdf.close)
+            return data
+        about = {name: ("point", _plain(points[name])) for name in axes if name not in data}
+        data = data.assign_coords(point=("point", points.index.to_numpy()), **about)
+        done = np.flatnonzero(points["status"] == "done")
+        if not all_points and len(done) < len(points):
+            data = data.isel(point=done)
+        data.set_close(netcdf.close)
+        return data
+
+    def tokens(self, text: str, *, all_points: bool = False) -> xr.Dataset:
+        """Loss and divergences of every scored token of a text: [point, token]."""
+        return self._short_axes("tokens", text, all_points)
+
+    def logits(self, text: str, *, all_points: bool = False) -> xr.Dataset:
+        """The largest logits of the first scored tokens of a text: [point, token, top]."""
+        return self._short_axes("logits", text, all_points)
+
+    def task(self, name: str, *, all_points: bool = False) -> xr.Dataset:
+        """Every item of a task: [point, item], and [point, item, choice] log-likelihoods."""
+        return self._short_axes("tasks", name, all_points)
+
+    def chance(self, task: str) -> float:
+        """Expected accuracy of guessing: the mean of 1 / choices over the items."""
+        with self._h5() as file:
+            done = np.flatnonzero(file["points/status"][...] == 1)
+            if task not in self.tasks:
+                raise KeyError(f"{self.path}: no task {task!r}; known: {', '.join(self.tasks)}")
+            if done.size == 0:
+                return float("nan")
+            choices = (file[f"tasks/{task}/choice_tokens"][int(done[0])] >= 0).sum(axis=-1)
+        return float(np.mean(1.0 / choices[choices > 0]))
+
+    # ---- documents ----
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """Who computed it, with what, where, on which inputs."""
+        with self._h5() as file:
+            return {name: _decode(value) for name, value in file["provenance"].attrs.items()}
+
+    @property
+    def sweep(self) -> dict[str, Any]:
+        """The sweep file, parsed."""
+        return parse_sweep(self.sweep_text)
+
+    @property
+    def sweep_text(self) -> str:
+        """The sweep file as it was written, with its comments."""
+        with self._h5() as file:
+            return _text(file["sweep"])
+
+    # ---- names ----
+
+    def column(self, name: str) -> str:
+        """The column that a short name means, by ``resolve``."""
+        return resolve(name, self.scores)
+
+    def describe(self, name: str) -> str:
+        """A label for an axis of a figure: "world perplexity", "world JS divergence (nat)"."""
+        about = self.columns
+        column = resolve(name, about.index)
+        unit = about.loc[column, "unit"]
+        evaluation, _, measure = column.rpartition("/")
+        text = f"{evaluation} {_LABELS.get(measure, measure)}".strip().replace("_", " ")
+        return text if unit in ("", "1") else f"{text} ({unit})"
+
+    def __repr__(self) -> str:
+        counts = self.points["status"].value_counts()
+        status = ", ".join(f"{counts[s]} {s}" for s in counts.index if counts[s])
+        return (
+            f"<winnow.Results {str(self.path)!r}: {status}; "
+            f"texts: {', '.join(self.texts) or 'none'}; tasks: {', '.join(self.tasks) or 'none'}>"
+        )
+
+    # ---- reading ----
+
+    def _try_locks(self, opener: Callable[..., T]) -> T:
+        """Open with the library's own locking; without, where the file system knows no locks."""
+        try:
+            return opener()
+        except OSError:
+            return opener(locking=False)
+
+    @contextlib.contextmanager
+    def _h5(self) -> Iterator[h5py.File]:
+        file = self._try_locks(lambda **lock: h5py.File(self.path, "r", **lock))
+        try:
+            yield file
+        finally:
+            file.close()
+
+    def _in_order(self, group: str, names: list[str]) -> list[str]:
+        """As the file lays them out, which groups what belongs together; cells as points."""
+        group = "points" if group == "cells" else group
+        return sorted(names, key=lambda n: (self._order.get(f"/{group}/{n}", -1), n))
+
+    def _column_names(self, group: h5py.Group) -> list[str]:
+        """Columns along the first axis: numbers, texts, or texts of fixed length."""
+        names = [n for n, d in group.items() if d.ndim == 1 or (d.ndim == 2 and d.dtype == "S1")]
+        return self._in_order(group.name.lstrip("/"), names)
+
+    def _table(self, group: h5py.Group, index: str) -> pd.DataFrame:
+        table = pd.DataFrame({n: _column(n, group[n]) for n in self._column_names(group)})
+        return table.rename_axis(index=index)
+
+    def _points(self, file: h5py.File) -> pd.DataFrame:
+        codes = file["points/status"][...]  # first: rows change only until this says done
+        points = self._table(file["points"], "point")
+        words = _decode(file["points/status"].attrs["flag_meanings"]).split()
+        points["status"] = pd.Categorical.from_codes(codes.astype(int), categories=words)
+        planned = [c for c in points.columns if c in file["cells"] or c in _STATE or c == "key"]
+        for name in points.columns.difference([*planned, "host"]):
+            points[name] = points[name].mask(codes == 0)
+        return points
+
+    def _names(self, file: h5py.File, group: str) -> list[str]:
+        if group not in file:
+            return []
+        first = {n.split("/")[2]: i for n, i in reversed(self._order.items()) if f"/{group}/" in n}
+        return sorted(file[group], key=lambda n: (first.get(n, len(self._order)), n))
+
+    def _score_names(self, file: h5py.File) -> list[str]:
+        names = []
+        for evaluation in file.get("scores", ()):
+            group = file["scores"][evaluation]
+            names += [f"{evaluation}/{n}" for n in group if group[n].ndim == 1]
+        return self._in_order("scores", names)
+
+    def _groups(self, file: h5py.File) -> list[str]:
+        names: list[str] = []
+        file.visititems(lambda n, o: names.append(n) if isinstance(o, h5py.Group) else None)
+        return names
+
+    def _short_axes(self, group: str, name: str, all_points: bool) -> xr.Dataset:
+        """Inside one evaluation its axes need no name: "item_facts" becomes "item"."""
+        data = self.dataset(f"{group}/{name}", all_points=all_points)
+        short = {f"item_{name}": "item", f"choice_{name}": "choice", f"token_{name}": "token"}
+        short[f"logit_token_{name}"] = "token"
+        short.update({d: "top" for d in data.dims if str(d).startswith("top_")})
+        renamed = data.rename({old: new for old, new in short.items() if old in data.dims})
+        renamed.set_close(data.close)
+        return renamed
+
+
+def is_dense(scores: pd.DataFrame) -> pd.Series:
+    """Which rows are dense models."""
+    return scores["method"].astype(str) == "dense"
+
+
+def resolve(name: str, columns: Any) -> str:
+    """The column that a name means: a column, a task, or a score that only one evaluation has.
+
+    "facts" is facts/acc, "perplexity" is world/perplexity where world is the only text, "js" is
+    world/js_mean. Raises KeyError with the candidates.
+    """
+    columns = list(columns)
+    if name in columns:
+        return name
+    for score in _TASK_SCORES:
+        if f"{name}/{score}" in columns:
+            return f"{name}/{score}"
+    evaluation, _, measure = name.rpartition("/")
+    measure = _SHORT.get(measure, measure)
+    found = [c for c in columns if c.rpartition("/")[2] == measure and "/" in c]
+    found = [c for c in found if not evaluation or c.startswith(f"{evaluation}/")]
+    if len(found) == 1:
+        return found[0]
+    known = found or [c for c in columns if "/" in c and not c.endswith("_stderr")]
+    raise KeyError(f"{'ambiguous' if found else 'no'} score {name!r}: {', '.join(known)}")
+
+
+def stderr_column(name: str, columns: Any) -> str | None:
+    """The column with the standard error of a score, None where there is none."""
+    for base in (name, name.removesuffix("_mean"), name.removesuffix("_agreement")):
+        if f"{base}_stderr" in columns:
+            return f"{base}_stderr"
+    return None
+
+
+# ---- HDF5 to Python ----
+
+
+def _decode(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _text(dataset: h5py.Dataset) -> str:
+    return _decode(dataset[()])
+
+
+def _about(dataset: h5py.Dataset) -> tuple[str, str]:
+    return _decode(dataset.attrs.get("units", "")), _decode(dataset.attrs.get("long_name", ""))
+
+
+def _is_labels(file: h5py.File, name: str) -> bool:
+    """Whether an axis has labels; the axes of characters have none."""
+    return name in file and not _decode(file[name].attrs.get("NAME", "")).startswith("This is a")
+
+
+def _values(dataset: h5py.Dataset) -> np.ndarray:
+    if h5py.check_string_dtype(dataset.dtype) is not None and dataset.dtype != "S1":
+        return dataset.asstr()[...]
+    if dataset.dtype == "S1":  # [row, character]
+        width = dataset.shape[-1]
+        joined = np.ascontiguousarray(dataset[...]).view(f"S{width}")[..., 0]
+        return np.array([row.decode("utf-8", "replace") for row in joined], dtype=object)
+    return dataset[...]
+
+
+def _column(name: str, dataset: h5py.Dataset) -> Any:
+    values = _values(dataset)
+    if values.dtype == object:
+        free = name in ("key", "reason")  # another text in every row
+        return pd.Series(values, dtype=object if free else "category")
+    if name in _INTEGERS:
+        return pd.Series(values).astype("Int64")
+    if name in _BOOLEANS:
+        return pd.Series(values).astype("boolean")
+    return pd.Series(values)
+
+
+def _plain(column: pd.Series) -> np.ndarray:
+    """As xarray holds it: texts as objects, numbers as floats."""
+    if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype == object:
+        return column.astype(object).to_numpy()
+    return column.astype("float64").to_numpy()

@@ -1,0 +1,139 @@
+# lib.sh: what the tests of the command line share. Sourced first: . "$(dirname "$0")/lib.sh"
+#
+# A test gets WINNOW_BINARY and SOURCE_DIR, works in $folder (removed at the end), is silent when all is well, prints one
+# line per failed check, and ends with `finish` (0 passed, 1 failed) or `skip REASON` (77).
+set -u
+winnow=$(realpath "$1")
+source_dir=$(realpath "$2")
+shared=${WINNOW_SHARED:-$source_dir/../shared}
+test_name=$(basename "$0")
+folder=$(mktemp -d "${TMPDIR:-/tmp}/winnow.XXXXXX") || exit 1
+cleanup() { rm -rf "$folder"; }
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Open MPI: root is allowed, more ranks than cores too, and everything it leaves behind lies in our folder.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+export OMP_NUM_THREADS=1 LC_ALL=C
+mkdir "$folder/mpi"
+export OMPI_MCA_orte_tmpdir_base=$folder/mpi OMPI_MCA_btl_vader_backing_directory=$folder/mpi
+
+fail() {
+  echo "$test_name: $*" >&2
+  echo "$*" >>"$folder/failures" # a file, so that checks in subshells count
+}
+
+skip() {
+  echo "skipped: $*"
+  exit 77
+}
+
+finish() {
+  [ ! -s "$folder/failures" ]
+  exit
+}
+
+# ranks N COMMAND...: under mpirun, at most 60 s (124: it hung).
+ranks() {
+  local n=$1
+  shift
+  timeout -k 5 60 mpirun -n "$n" --bind-to none "$@" </dev/null
+}
+
+# start_ranks N COMMAND...: mpirun in the background; its output goes to $folder/log, its process id is $started.
+start_ranks() {
+  local n=$1
+  shift
+  mpirun -n "$n" --bind-to none "$@" </dev/null >"$folder/log" 2>&1 &
+  started=$!
+}
+
+# wait_started: waits for it, at most 60 s; sets $code, 124 when it hung.
+wait_started() {
+  for _ in $(seq 600); do
+    kill -0 "$started" || break
+    sleep 0.1
+  done
+  if kill -0 "$started"; then
+    kill -KILL "$started"
+    wait "$started"
+    code=124
+    return
+  fi
+  code=0
+  wait "$started" || code=$?
+} 2>/dev/null # also what bash has to say about jobs that were killed
+
+# wait_log PATTERN: until a line of the started job matches, at most 30 s.
+wait_log() {
+  for _ in $(seq 600); do
+    grep -Eq -- "$1" "$folder/log" && return 0
+    sleep 0.05
+  done
+  fail "no \"$1\" in the log: $(tail -n 2 "$folder/log" | tr '\n' '|')"
+}
+
+# expect WHAT EXIT_CODE COMMAND...: output goes to $folder/out and $folder/err.
+expect() {
+  local what=$1 wanted=$2 code=0
+  shift 2
+  "$@" >"$folder/out" 2>"$folder/err" || code=$?
+  [ "$code" = "$wanted" ] && return 0
+  fail "$what: exit code $code, expected $wanted: $(grep -h -m 3 '^winnow' "$folder/err" | tr '\n' '|')"
+  return 1
+}
+
+# has WHAT PATTERN FILE: an extended regular expression.
+has() {
+  grep -Eq -- "$2" "$3" || fail "$1: no \"$2\" in: $(head -n 5 "$3" | tr '\n' '|')"
+}
+
+same() {
+  [ "$2" = "$3" ] || fail "$1: \"$2\" and \"$3\" differ"
+}
+
+digest_of() {
+  "$winnow" verify "$1" 2>/dev/null || echo "verify failed: $1"
+}
+
+# make_sweep FOLDER [GRID]: a sweep of the demo model that takes about 0.1 s a point, with every kind of evaluation.
+# The weights are a hard link: replace the file, do not write into it.
+make_sweep() {
+  local to=$1 grid=${2:-$small_grid}
+  mkdir -p "$to/model" "$to/data"
+  cp "$source_dir"/sweeps/demo/model/*.json "$to/model/"
+  [ -f "$folder/weights" ] || cp "$source_dir/sweeps/demo/model/model.safetensors" "$folder/weights"
+  ln "$folder/weights" "$to/model/model.safetensors"
+  head -n 40 "$source_dir/sweeps/demo/data/general_calibration.jsonl" >"$to/data/general.jsonl"
+  head -n 40 "$source_dir/sweeps/demo/data/task_calibration.jsonl" >"$to/data/prompts.jsonl"
+  head -n 60 "$source_dir/sweeps/demo/data/general_eval.txt" >"$to/data/text.txt"
+  head -n 12 "$source_dir/sweeps/demo/data/facts.jsonl" >"$to/data/facts.jsonl"
+  cat >"$to/sweep.json" <<END
+{
+  "name": "small",
+  "model": "model",
+  "calibration": {
+    "general": {"text": "data/general.jsonl", "samples": 8, "length": 64, "seed": 0},
+    "prompts": {"prompts": "data/prompts.jsonl", "template": "plain", "samples": 16, "length": 64}
+  },
+  "grid": [
+    $grid
+  ],
+  "evaluate": {
+    "perplexity": {
+      "windows": {"text": "data/text.txt", "protocol": "gptq", "length": 64, "windows": 8},
+      "documents": {"text": "data/general.jsonl", "protocol": "rolling", "length": 64, "windows": 2}
+    },
+    "tasks": ["data/facts.jsonl"],
+    "divergence": {"on": ["windows", "facts"], "measures": ["kl", "js", "top1"]},
+    "logits": {"on": ["windows"], "top": 4, "tokens": 64}
+  },
+  "statistics": {"sample": "general", "tokens": 128},
+  "output": "small.h5"
+}
+END
+}
+
+small_grid='{"method": ["magnitude", "wanda"], "sparsity": [0.4, 0.6], "calibration": ["general", "prompts"]},
+    {"method": "rtn", "bits": [8, 4, 3], "group": 32}'

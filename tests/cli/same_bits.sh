@@ -1,0 +1,83 @@
+# same_bits.sh: the digest of a sweep over everything there is does not depend on ranks, threads or interruptions.
+. "$(dirname "$0")/lib.sh"
+
+# Products for every method that `winnow help methods` names: a new method is covered on the day it appears.
+every_method() {
+  local line name prunes= quantizes=
+  "$winnow" help methods >"$folder/methods"
+  while read -r line; do
+    name=${line%% *}
+    case $line in
+    *"(pruning; needs calibration data)")
+      echo '{"method": "'"$name"'", "sparsity": 0.5, "calibration": ["general", "prompts"]},'
+      echo '{"method": "'"$name"'", "pattern": ["2:4", "4:8"], "calibration": "general",'
+      echo ' "propagation": ["sequential", "dense"]},'
+      prunes=$name
+      ;;
+    *"(pruning)")
+      echo '{"method": "'"$name"'", "sparsity": [0.3, 0.5], "calibration": ["general", "prompts"]},'
+      echo '{"method": "'"$name"'", "pattern": "2:4"},'
+      ;;
+    *"(quantization; needs calibration data)")
+      echo '{"method": "'"$name"'", "bits": [4, 3], "group": 32, "calibration": "general",'
+      echo ' "propagation": ["sequential", "dense"]},'
+      ;;
+    *"(quantization)")
+      echo '{"method": "'"$name"'", "bits": [8, 3], "group": ["channel", 32]},'
+      quantizes=$name
+      ;;
+    esac
+  done < <(grep -E '^[a-z0-9_]+ \(' "$folder/methods")
+  echo '{"method": "'"$prunes"'", "sparsity": 0.5, "calibration": "general", "propagation": "dense"},'
+  echo '{"prune": "'"$prunes"'", "sparsity": 0.4, "quantize": "'"$quantizes"'", "bits": 4, "group": 32,'
+  echo ' "calibration": "general"}'
+}
+make_sweep "$folder/all" "$(every_method)"
+sweep=$folder/all/sweep.json
+for method in $(grep -Eo '^[a-z0-9_]+ \((pruning|quantization)' "$folder/methods" | cut -d' ' -f1); do
+  grep -q "\"$method\"" "$sweep" || fail "method $method is not in the sweep"
+done
+
+run() { # NAME RANKS THREADS
+  expect "$1: run" 0 env OMP_NUM_THREADS="$3" mpirun -n "$2" --bind-to none "$winnow" run "$sweep" -o "$folder/$1.h5" -q
+  digest_of "$folder/$1.h5"
+}
+one=$(run one 1 1)
+echo "$one" | grep -Eqx '[0-9a-f]{64}' || fail "the digest is no line of 64 hexadecimal digits: $one"
+same "digests of 1 and 2 ranks" "$one" "$(run two 2 1)"
+same "digests of 1 and 4 ranks" "$one" "$(run four 4 1)"
+same "digests of 1 and 2 threads" "$one" "$(run threads 1 2)"
+
+# A run that was stopped after some points and continued with other ranks and threads.
+start_ranks 2 "$winnow" run "$sweep" -o "$folder/part.h5"
+wait_log '^winnow: 2 of '
+kill -USR1 "$started"
+wait_started
+same "exit code of a stopped run" "$code" 75
+"$winnow" status --json "$folder/part.h5" >"$folder/status"
+grep -Eq '"open":[[:space:]]*0' "$folder/status" && fail "the stopped run has no open points: nothing was tested"
+same "digests of a whole and a continued run" "$one" "$(run part 1 2)"
+
+# Other parameters, other digest.
+sed -i 's/"pattern": "2:4"}/"pattern": "4:8"}/; s/"seed": 0/"seed": 1/' "$sweep"
+other=$(run other 2 1)
+[ "$other" != "$one" ] || fail "another seed and pattern give the same digest"
+
+# The dense model against itself.
+"$winnow" show --json "$folder/two.h5" >"$folder/table.json"
+python3 - "$folder/table.json" <<'END' || fail "the dense model does not agree with itself"
+import json, sys
+
+rows = json.load(open(sys.argv[1]))
+dense = [row for row in rows if row["/points/method"] == "dense"]
+wrong = [] if len(dense) == 1 else [f"{len(dense)} dense points"]
+for name in ("windows", "facts"):
+    for key, value in (("kl_mean", 0), ("kl_max", 0), ("js_mean", 0), ("js_max", 0), ("top1_agreement", 1)):
+        if dense and dense[0][f"/scores/{name}/{key}"] != value:
+            wrong.append(f"{name} {key} is {dense[0][f'/scores/{name}/{key}']}, expected {value}")
+    if not any(row[f"/scores/{name}/kl_mean"] > 1e-6 for row in rows):
+        wrong.append(f"{name}: no compressed point differs from the dense model")
+print("\n".join(wrong), file=sys.stderr, end="\n" if wrong else "")
+sys.exit(bool(wrong))
+END
+finish
