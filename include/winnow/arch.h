@@ -1,13 +1,15 @@
 /*
- * arch.h: what an architecture is: three functions and a name.
+ * arch.h: what an architecture is: five functions and a name.
  *
  * To add one: write src/arch/NAME.c with a constant `const struct wn_arch wn_arch_NAME` and add the row WN_ARCH(NAME)
  * to src/arch/arch_list.h. Nothing else changes: loading, compression, evaluation, the help pages and the parity test
  * walk the table. The new architecture needs
  *   1. read_config: its config.json keys into struct wn_config (wn_arch_read_common reads the usual ones);
- *   2. describe: the tensors of one block (linears with their input, vectors) and the outer ones, with shapes;
- *   3. run_block: one decoder block on packed rows, calls into nn.h and linalg.h, with taps at the inputs of the
- * linears; and a checkpoint recipe in tests/model/make_reference.py, which the parity test picks up by itself.
+ *   2. describe: the tensors of one block (linears with their input, vectors, what makes each input) and the outer
+ * ones, with shapes;
+ *   3. run_block: one decoder block on packed rows, calls into nn.h and wn_block_linear, with taps at the inputs of
+ * the linears; run_part: the pieces of it that begin at each input; and a checkpoint recipe in
+ * tests/model/make_reference.py, which the parity test picks up by itself.
  */
 #ifndef WINNOW_ARCH_H
 #define WINNOW_ARCH_H
@@ -54,6 +56,12 @@ struct wn_layout {
     struct wn_vector_info vectors[WN_MAX_VECTORS];
     char input_names[WN_MAX_INPUTS][32]; /* "attention", "attention_output", "mlp", "mlp_down" */
     int64_t input_widths[WN_MAX_INPUTS];
+    /* The vector whose entry j is a factor of input j and of nothing else, so that the vector divided by s and the
+     * columns of the linears of this input multiplied by s leave the block as it is (a norm weight); -1: none. */
+    int producer_vector[WN_MAX_INPUTS];
+    /* The linear whose output j is a factor of input j and of nothing else; -1: none. An input has one producer or
+     * none. */
+    int producer_linear[WN_MAX_INPUTS];
     char block_prefix[64]; /* "model.layers.%d." */
     char embedding[64], final_norm[64], head[64];
 };
@@ -63,6 +71,8 @@ struct wn_block {
     float *linears[WN_MAX_LINEARS]; /* [rows, columns] */
     float *biases[WN_MAX_LINEARS];
     float *vectors[WN_MAX_VECTORS];
+    /* How a linear is computed on quantized inputs (nn.h); NULL: by wn_linear. Borrowed. */
+    const struct wn_activation *activations[WN_MAX_LINEARS];
 };
 
 /* Packed sequences: rows offset[s] .. offset[s+1]-1 are sequence s; offset[0] = 0. */
@@ -70,6 +80,10 @@ struct wn_chunk {
     int64_t n_sequences;
     const int64_t *offset; /* [n_sequences + 1]; borrowed */
 };
+
+/* y [rows, out] = the linear of that index on x [rows, in]: what run_block calls for every linear. */
+void wn_block_linear(const struct wn_block *block, int linear, const struct wn_chunk *chunk, const float *x, int64_t in,
+                     int64_t out, float *y);
 
 /* Gets the input matrix x [rows, width] of the linears with that input index, as the block computes it. */
 struct wn_tap {
@@ -87,6 +101,10 @@ struct wn_arch {
     /* hidden [rows, hidden_size] in place; tap may be NULL */
     void (*run_block)(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,
                       float *hidden, float *scratch, const struct wn_tap *tap);
+    /* The part of the block that begins with the linears of `input`, up to what is added to hidden: y [rows,
+     * hidden_size] from their input x, which lies outside scratch */
+    void (*run_part)(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,
+                     int input, const float *x, float *scratch, float *y);
 };
 
 /* All rows of arch_list.h. */

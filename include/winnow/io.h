@@ -97,6 +97,46 @@ int64_t wn_checkpoint_files(const struct wn_checkpoint *checkpoint, const char *
 /* Converts elements [first, first + count) of a tensor to float. F32, F16 (subnormals too) and BF16 are exact. */
 void wn_tensor_to_float(const struct wn_tensor *tensor, int64_t first, int64_t count, float *out);
 
+/* ---- writing safetensors ---- */
+
+/* A tensor of a file to be written. */
+struct wn_tensor_plan {
+    const char *name;  /* borrowed while the writer lives */
+    const char *dtype; /* "F32", "F16", "BF16", "U8" or another name of the format; a constant */
+    int element_bytes; /* what its data is aligned to */
+    int n_dims;
+    int64_t shape[8];
+    int64_t bytes; /* of its data */
+};
+
+/*
+ * A file whose tensors are known beforehand; their data may come in any order and any pieces, and goes to its place at
+ * once: nothing is kept in memory. As in the reference implementation, data lies by descending size of an element, then
+ * by name, and the header is padded with spaces to a multiple of 8 bytes, so that every element is aligned.
+ */
+struct wn_safetensors_writer; /* opaque */
+
+/*
+ * Makes the file (an existing one is an error), reserves room for all of it, and writes the header with the metadata
+ * {"format": "pt"}. `plan` is sorted in place into the order of the file. On failure nothing is left.
+ */
+wn_status wn_safetensors_create(const char *path, struct wn_tensor_plan *plan, int64_t count,
+                                struct wn_safetensors_writer **writer);
+/* Puts `bytes` bytes at byte `first` of the data of a tensor. An unknown name or a piece that sticks out is a WN_BUG.
+ */
+wn_status wn_safetensors_put(struct wn_safetensors_writer *writer, const char *name, int64_t first, const void *data,
+                             int64_t bytes);
+/* Syncs and closes; *writer becomes NULL. Fewer or more bytes put than the tensors have is a WN_BUG. */
+wn_status wn_safetensors_finish(struct wn_safetensors_writer **writer);
+/* Closes and removes the file; NULL is fine. */
+void wn_safetensors_abandon(struct wn_safetensors_writer **writer);
+
+/*
+ * Floats as F32, F16 or BF16 (round to nearest, ties to even); `out` has room for count * 4 or 2 bytes. Returns how
+ * many were not held exactly, those that overflowed to infinity included, which *overflows counts alone.
+ */
+int64_t wn_tensor_from_float(enum wn_dtype dtype, const float *values, int64_t count, void *out, int64_t *overflows);
+
 /* Parses one safetensors image in memory, for fuzzing and tests: only the rules, no files. */
 wn_status wn_safetensors_check(const char *name, const uint8_t *data, int64_t size);
 

@@ -54,10 +54,90 @@ void wn_linear_ref(const float *x, int64_t rows, int64_t in, const float *w, int
 /* sums[j] += sum over rows of x[., j]^2, in double, rows in order: the same for any number of threads. */
 void wn_add_column_squares(const float *x, int64_t rows, int64_t columns, double *sums);
 
+/* sums[j] += sum over rows of |x[., j]|, in double, rows in order. */
+void wn_add_column_magnitudes(const float *x, int64_t rows, int64_t columns, double *sums);
+
+/* maxima[j] = the larger of itself and |x[., j]| over all rows; NaN is larger than all numbers. maxima >= 0. */
+void wn_take_column_maxima(const float *x, int64_t rows, int64_t columns, float *maxima);
+
 /* Sum of squares of a - b (b may be NULL: of a) over count elements; fixed blocks of 4096 added in order, in double. */
 double wn_sum_squared_difference(const float *a, const float *b, int64_t count);
 
 /* True when all of x[0..count) is finite. */
 bool wn_all_finite(const float *x, int64_t count);
+
+/* ---- second moments ---- */
+
+/*
+ * The upper triangle of h [columns, columns] += x^T x, x [rows, columns]; below the diagonal h is not defined until
+ * wn_symmetrize. Square tiles of h of WN_TILE_MOMENTS, ssyrk on the diagonal and sgemm above it. How a long x is cut
+ * into calls decides the last bits: cut it by the data, never by ranks or threads.
+ */
+#define WN_TILE_MOMENTS 512
+void wn_add_second_moments(const float *x, int64_t rows, int64_t columns, float *h);
+/* Copies what is above the diagonal below it. */
+void wn_symmetrize(float *h, int64_t columns);
+
+/*
+ * tr(D H D^T), the squared error of the outputs of a linear whose weights are off by D = a - b [rows, columns], where H
+ * [columns, columns] is symmetric. b may be NULL: D = a. Products in fp32, their sum in double in a fixed order. Costs
+ * rows * columns^2 multiplications and additions.
+ */
+double wn_quadratic_form(const float *a, const float *b, int64_t rows, int64_t columns, const float *h);
+
+/* Bytes allocated meanwhile. */
+int64_t wn_quadratic_form_bytes(int64_t rows, int64_t columns, int threads);
+
+/* ---- the factor of the inverse second moments ---- */
+
+/* In which order a solver goes through columns: as stored, or by descending H_jj, ties by lower column. */
+enum wn_column_order { WN_ORDER_NATURAL, WN_ORDER_ACTIVATION };
+
+/*
+ * U [width, width], upper triangular, (P H P^T + lambda I)^-1 = U^T U: what the column sweep of SparseGPT and GPTQ
+ * reads (Frantar et al., arXiv:2210.17323, section 3.3, step 3). Made as their code does it: H is scaled, a dead column
+ * (H_jj = 0) gets H_jj = 1, lambda = percdamp * mean(diag H) with dead ones included, P puts columns in order.
+ */
+struct wn_factor {
+    int64_t width;
+    enum wn_column_order column_order;
+    double percdamp;      /* asked for */
+    double percdamp_used; /* more when the factorization broke down */
+    int damping_steps;    /* times that percdamp was multiplied by 10 (from 0: set to 0.001) */
+    double lambda, scale;
+    int64_t n_dead;
+    uint8_t *dead;  /* [width] 1: column j of W is dead; owned */
+    int64_t *order; /* [width] column of W at place i, NULL: natural; owned */
+    float *upper;   /* [width, width] row-major, 0 below the diagonal; owned */
+    /* SpQR's order of steps: a dead column counts as 0 in the mean and for P, and has exactly 1 after damping. */
+    bool damp_first;
+};
+
+/*
+ * h [width, width] symmetric; the factor belongs to scale * h. When the matrix is not positive definite in fp32, the
+ * damping grows up to percdamp 1; then, or when h is not finite: WN_ERR_NUMERIC naming `name`. Nothing has to be
+ * released after an error. 2/3 width^3 operations, all threads, the same bits for any number of them.
+ */
+wn_status wn_factor_compute(const char *name, const float *h, int64_t width, double scale, double percdamp,
+                            enum wn_column_order column_order, struct wn_factor *factor);
+void wn_factor_release(struct wn_factor *factor);
+
+/*
+ * Factors of one H, kept for all linears and points that share it. Zero-initialise; release when H changes. Not for
+ * two threads at once.
+ */
+struct wn_factor_cache {
+    int64_t count;
+    struct wn_factor **factors; /* owned */
+};
+/* The factor of this cache with these settings, computed when it is not there; valid until the cache is released. */
+wn_status wn_factor_cache_get(struct wn_factor_cache *cache, const char *name, const float *h, int64_t width,
+                              double scale, double percdamp, enum wn_column_order column_order,
+                              const struct wn_factor **factor);
+/* The same with damp_first. */
+wn_status wn_factor_cache_get_damped_first(struct wn_factor_cache *cache, const char *name, const float *h,
+                                           int64_t width, double scale, double percdamp,
+                                           enum wn_column_order column_order, const struct wn_factor **factor);
+void wn_factor_cache_release(struct wn_factor_cache *cache);
 
 #endif

@@ -5,20 +5,28 @@
  * and add the row WN_METHOD(NAME) to src/method/method_list.h. Parser, help, plan, results columns and the conformance
  * test walk the table. Add tests/method/test_NAME.c: parity with an independent oracle.
  *
- * W is [rows, columns] = [d_out, d_in], y = W x; bias and everything outside the block linears stay dense
- *. Not collective. The functions use OpenMP over whole rows; results do not depend on threads.
+ * W is [rows, columns] = [d_out, d_in], y = W x; bias and everything outside the block linears stay dense.
+ * Not collective. The functions use OpenMP over whole rows; results do not depend on threads.
  */
 #ifndef WINNOW_METHOD_H
 #define WINNOW_METHOD_H
 
 #include <winnow/base.h>
+#include <winnow/linalg.h>
+#include <winnow/nn.h>
 #include <winnow/params.h>
 #include <winnow/record.h>
 
 enum wn_method_kind { WN_IDENTITY, WN_PRUNER, WN_QUANTIZER };
 
 /* What a method wants to know of the inputs of a linear: flags. */
-enum wn_need { WN_NEED_NOTHING = 0, WN_NEED_INPUT_SQUARES = 1 };
+enum wn_need {
+    WN_NEED_NOTHING = 0,
+    WN_NEED_INPUT_SQUARES = 1,
+    WN_NEED_SECOND_MOMENTS = 2,
+    WN_NEED_ABSOLUTE_MAXIMA = 4,
+    WN_NEED_ABSOLUTE_SUMS = 8
+};
 
 /* Statistics of the inputs of a linear over a calibration set. */
 struct wn_input_stats {
@@ -26,6 +34,16 @@ struct wn_input_stats {
     int64_t sequences;
     int64_t width;
     const double *squares; /* [width] sum over tokens of x_j^2; NULL unless needed */
+    /* [width, width] sum over tokens of x x^T, both triangles (wn_add_second_moments, wn_symmetrize); NULL unless
+     * needed */
+    const float *second_moments;
+    /* Factors of second_moments, shared by linears and points with the same inputs; NULL: factored anew each time. */
+    struct wn_factor_cache *factors;
+    const float *maxima;      /* [width] largest |x_j| over all tokens; NULL unless needed */
+    const double *magnitudes; /* [width] sum over tokens of |x_j|; NULL unless needed */
+    /* [width] the scale that the method has chosen for this input (wn_recipe_scale_inputs, wn_recipe_trial_scale);
+     * NULL: none. The statistics and the weights of a task are those without it. */
+    const float *scale;
 };
 
 /* One linear to compress. `keep` is the mask of an earlier stage (1 = kept), NULL when none: its zeros must stay 0. */
@@ -38,10 +56,40 @@ struct wn_linear_task {
     const struct wn_params *params;
 };
 
+/* What is known when second moments are there, as doubles, NaN otherwise: name, unit, what it is. */
+#define WN_SOLVER_STATISTICS(X)                                                                                        \
+    X(energy, "1", "tr(W H W^T), H = X^T X / tokens: squared outputs of the dense linear per calibration token")       \
+    X(objective, "1", "tr(D H D^T), D = W - W': squared output error per calibration token")                           \
+    X(objective_uncompensated, "1", "the same for this mask and grid applied to W without updating other weights")     \
+    X(percdamp_used, "1", "damping relative to mean(diag H), after the steps below")                                   \
+    X(damping_steps, "1", "times the damping grew because H could not be factored")                                    \
+    X(dead_columns, "1", "inputs that are always zero: their weights are set to zero")                                 \
+    X(few_tokens, "1", "1 when there are fewer calibration tokens than columns: H is singular before damping")
+
+struct wn_solver_statistics {
+#define X(name, unit, help) double name;
+    WN_SOLVER_STATISTICS(X)
+#undef X
+};
+
+/* Scales or zero points that are codes themselves (SpQR): scale * (code - zero), with a grid per run of rows. */
+struct wn_second_level {
+    int bits;              /* of a code; 0: there is no second level */
+    int64_t run;           /* consecutive rows that share a grid; the last run may be shorter */
+    uint8_t *codes;        /* [rows, n_groups]; owned */
+    float *scales, *zeros; /* [ceil(rows / run), n_groups]; zero points are not rounded; owned */
+};
+
+/* A weight kept as it is: 16 bits and an index of 16. */
+struct wn_outlier {
+    int64_t index; /* row * columns + column */
+    float value;
+};
+
 /*
  * The compressed linear: the weights, and the code form from which bits are counted and packed formats are written.
- * Buffers of `weight` and `keep` are given by the caller; codes, scales and zeros are allocated by a quantizer with
- * wn_alloc and freed by wn_compressed_release.
+ * Buffers of `weight` and `keep` are given by the caller; what is owned is allocated by a quantizer with wn_alloc and
+ * freed by wn_compressed_release. A kept weight that is no outlier is scale * (code - zero).
  */
 struct wn_compressed {
     int64_t rows, columns;
@@ -55,10 +103,33 @@ struct wn_compressed {
     float *scales;    /* [rows, n_groups], or [1]; owned */
     float *zeros;     /* same shape: zero points; owned */
     double zero_bits; /* stored bits of a zero point: `bits` asymmetric, 0 symmetric */
+    /* Only with SpQR: group g has the columns order[g * group] .. ; NULL: as stored. Owned. */
+    int64_t *order;
+    int64_t n_outliers;
+    struct wn_outlier *outliers; /* by index; their codes are those of 0; owned */
+    struct wn_second_level second_scales, second_zeros;
+    /* [columns] the weights are scale * (code - zero) / input_scale: a packed format divides what makes the inputs by
+     * it; owned; NULL: 1 */
+    float *input_scale;
+    /* How the linear is evaluated when its inputs are quantized as well: on inputs divided by input_scale. Owned; NULL:
+     * y = weight x. */
+    struct wn_activation *activation;
+    struct wn_solver_statistics solver;
 };
 
 void wn_compressed_init(struct wn_compressed *compressed, int64_t rows, int64_t columns, float *weight, uint8_t *keep);
 void wn_compressed_release(struct wn_compressed *compressed); /* what it owns */
+
+/* The linears that share an input made by a vector (arch.h, producer_vector), before any stage. */
+struct wn_input_task {
+    const char *name; /* "block 3 attention" */
+    int64_t width;
+    int n_linears;
+    const float *const *weights; /* [n_linears] each [rows, width] */
+    const int64_t *rows;         /* [n_linears] */
+    const struct wn_input_stats *stats;
+    const struct wn_params *params;
+};
 
 struct wn_method {
     const char *name, *help, *paper;
@@ -74,6 +145,17 @@ struct wn_method {
     bool (*is_identity)(const struct wn_params *params);
     /* Fills out->weight and, pruners, out->keep, quantizers, the code form. */
     wn_status (*compress_linear)(const struct wn_linear_task *task, struct wn_compressed *out);
+    /* Fills scale [width]: what the vector before these linears is divided by; compress_linear finds it in
+     * task->stats->scale and takes the product with the columns on itself. May be NULL. */
+    wn_status (*scale_inputs)(const struct wn_input_task *task, float *scale);
+    /* Scales that are tried on every input with a producer (arch.h): for each, the weights that compress_linear makes
+     * with it are put into the dense block, and the first of least squared error in the output of the part of the block
+     * that reads the input, over the calibration set, is taken. 0: no search. */
+    int n_trials;
+    wn_status (*trial_scale)(const struct wn_input_task *task, int trial, float *scale);
+    /* Bytes that the activation rule of a linear takes, and besides while it computes `tokens` rows. May be NULL. */
+    void (*activation_bytes)(const struct wn_params *params, int64_t rows, int64_t columns, int64_t tokens, int threads,
+                             int64_t *bytes, int64_t *scratch);
 };
 
 const struct wn_method *const *wn_method_table(int64_t *count);
@@ -95,16 +177,38 @@ void wn_recipe_pattern(const struct wn_recipe *recipe, int64_t *n, int64_t *m);
 wn_status wn_recipe_check_linear(const struct wn_recipe *recipe, const char *name, int64_t rows, int64_t columns);
 /*
  * Runs all stages on one linear. A weight that is not finite gives WN_ERR_NUMERIC naming the linear. Zeros made by a
- * pruner stay exactly 0 after a quantizer. `out` was initialised by the caller with its buffers, which do not overlap
- * `weight`. A stage that changes nothing (sparsity 0) is left out: it leaves no mask.
+ * pruner stay exactly 0 after a quantizer. With second moments, objective and energy are filled for every method, at
+ * the cost of rows * columns^2 multiplications and additions each. `out` was initialised by the caller with its
+ * buffers, which do not overlap `weight`. A stage that changes nothing (sparsity 0) is left out: it leaves no mask.
  */
 wn_status wn_recipe_compress(const struct wn_recipe *recipe, const char *name, const float *weight,
                              const struct wn_input_stats *stats, struct wn_compressed *out);
 
 /*
+ * The scale [width] of an input by the stage that has one; *scaled tells whether there is such a stage (scale is 1
+ * otherwise). Put it into the stats of every linear of this input.
+ */
+wn_status wn_recipe_scale_inputs(const struct wn_recipe *recipe, const struct wn_input_task *task, float *scale,
+                                 bool *scaled);
+/*
+ * The most bytes that a method which needs second moments allocates for a linear at a time, besides `out` and the
+ * factors that stay in the cache of its statistics (4 * columns^2 each).
+ */
+int64_t wn_second_order_bytes(int64_t rows, int64_t columns, int threads);
+
+/* How many scales the stage with a search tries, 0 when there is none, and each of them. */
+int wn_recipe_trials(const struct wn_recipe *recipe);
+wn_status wn_recipe_trial_scale(const struct wn_recipe *recipe, const struct wn_input_task *task, int trial,
+                                float *scale);
+/* Bytes of the activation rule of a linear and of its work; 0 and 0 when the recipe leaves inputs alone. */
+void wn_recipe_activation_bytes(const struct wn_recipe *recipe, int64_t rows, int64_t columns, int64_t tokens,
+                                int threads, int64_t *bytes, int64_t *scratch);
+
+/*
  * Stored bits per weight: without a quantizer 16 per kept weight, plus a mask of 1 bit per weight
  * when pruned unstructured (N:M: log2(binomial(M, kept)) / M per weight); quantized: `bits` per kept weight + (16 +
- * zero_bits) per grid, + the mask. `pattern_m` 0 for unstructured, else N zeros of M.
+ * zero_bits) per grid, + the mask; a second level has its bits in place of the 16 and 32 per grid of its own, an
+ * outlier costs 32 more. `pattern_m` 0 for unstructured, else N zeros of M.
  */
 double wn_bits_per_weight(const struct wn_compressed *compressed, int64_t pattern_n, int64_t pattern_m);
 

@@ -83,4 +83,57 @@ int64_t wn_argmax(const float *x, int64_t count);
 /* The k largest values in falling order with their indices (lowest index first among equals); k <= count. */
 void wn_top_k(const float *x, int64_t count, int64_t k, float *values, int32_t *indices);
 
+/* ---- linears on quantized inputs ---- */
+
+/* y = x W^T (+ bias) of a chunk: x [rows, in], rows = offset[n_sequences]; weight [out, in], y [rows, out]. */
+struct wn_linear_call {
+    int64_t n_sequences;
+    const int64_t *offset; /* [n_sequences + 1] */
+    const float *x;
+    int64_t in;
+    const float *weight;
+    int64_t out;
+    const float *bias; /* [out] or NULL */
+    float *y;
+};
+
+/*
+ * How one linear is computed instead of by wn_linear. A rule is bound to its linear. y must depend on nothing but the
+ * sequence a row belongs to: not on the packing of the chunk, nor on threads. To add a rule, fill the struct; the rule
+ * below is one.
+ */
+struct wn_activation {
+    void (*compute)(const struct wn_activation *activation, const struct wn_linear_call *call);
+    void (*release)(struct wn_activation *activation); /* frees what the rule owns, and the rule */
+};
+
+void wn_activation_release(struct wn_activation **activation); /* *activation may be NULL */
+
+/*
+ * A linear on signed integers of `bits` bits, as integer hardware computes it. The inputs of a token are rounded to
+ * multiples of r / limit, limit = 2^(bits-1) - 1, r the largest magnitude of the token but at least `least`; the
+ * weights are scales[row] * (codes[row, column] - zero); products of codes are added exactly.
+ *
+ * threshold > 0 takes out outliers (Dettmers et al., arXiv:2208.07339, section 3.2, equation 8): columns where any
+ * token of the *sequence* reaches the threshold are multiplied as they are, in fp32, with the dequantized weights or
+ * with `outlier_weight`; r is then the largest magnitude below the threshold, outlier columns included. An input that
+ * is not finite makes the outputs of its token NaN.
+ */
+struct wn_integer_linear {
+    int64_t rows, columns;
+    int bits;                    /* of inputs and weights, 2 .. 8 */
+    const uint8_t *codes;        /* [rows, columns] */
+    int zero;                    /* code of weight 0: 2^(bits-1) */
+    const float *scales;         /* [rows] */
+    double threshold, least;     /* 0: no outliers; r is at least this */
+    const float *outlier_weight; /* [rows, columns] or NULL: the dequantized ones */
+};
+/* Copies the arrays. */
+struct wn_activation *wn_integer_linear_create(const struct wn_integer_linear *form);
+/* Bytes that a rule takes, and that it takes besides while it computes `tokens` rows on `threads` threads. */
+int64_t wn_integer_linear_bytes(int64_t rows, int64_t columns, bool outlier_weight);
+int64_t wn_integer_linear_scratch(int64_t rows, int64_t columns, int64_t tokens, int threads);
+/* Row by row in double and 64-bit integers, kept for tests. */
+void wn_integer_linear_ref(const struct wn_integer_linear *form, const struct wn_linear_call *call);
+
 #endif

@@ -132,6 +132,8 @@ wn_status wn_results_read_list(struct wn_results_reader *reader, const char *gro
                                void *context);
 /* The text dataset `name` ("sweep", "identity", "fields") as stored; owned by the caller. */
 wn_status wn_results_read_document(struct wn_results_reader *reader, const char *name, char **text);
+/* A fact of /provenance; WN_ERR_INPUT when there is none of that name; owned by the caller. */
+wn_status wn_results_read_fact(struct wn_results_reader *reader, const char *name, char **text);
 
 /*
  * Checks the checksum of every written point (bad ones as lines in `problems`) and computes the digest: SHA-256 over

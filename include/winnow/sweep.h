@@ -6,6 +6,7 @@
  *   wn_prepare         models, tokens, schema, identity                  (collective: ranks share the work)
  *   wn_predict         seconds, memory per rank, bytes of the file       (not collective)
  *   wn_run             the dense reference pass, then points from the queue, each written when done   (collective)
+ *   wn_export          one point of a results file as a checkpoint       (not collective)
  *
  * `sweep` alone knows methods, evaluations and results; these do not know each other.
  */
@@ -56,6 +57,8 @@ struct wn_sweep {
  * Returns WN_ERR_INPUT when there were any; *sweep is then still valid for release, and its grid may be incomplete.
  */
 wn_status wn_sweep_read(const char *path, struct wn_problems *problems, struct wn_sweep **sweep);
+/* The same from the text of a sweep file; `path` is for messages, and relative paths refer to its folder. */
+wn_status wn_sweep_parse(const char *path, const char *text, struct wn_problems *problems, struct wn_sweep **sweep);
 void wn_sweep_close(struct wn_sweep **sweep);
 /* The page of `winnow help sweep`, printed from the tables. */
 void wn_sweep_help(struct wn_text *text);
@@ -187,6 +190,50 @@ struct wn_point_report {
  */
 wn_status wn_point_compute(const struct wn_run *run, const struct wn_reference *reference, int64_t point,
                            struct wn_record *record, struct wn_point_report *report);
+
+/* Gets every linear of a point, block by block: borrowed while the call runs, `weight` always there. A failure ends the
+ * walk. */
+struct wn_point_sink {
+    wn_status (*take)(void *context, int64_t block, int linear, const struct wn_compressed *compressed);
+    void *context;
+};
+/*
+ * The walk of wn_point_compute without evaluation: the same linears, bit for bit, go to `sink`, and `record` gets
+ * everything but scores. `reference` may be NULL unless the point has dense propagation. Not collective.
+ */
+wn_status wn_point_compress(const struct wn_run *run, const struct wn_reference *reference, int64_t point,
+                            const struct wn_point_sink *sink, struct wn_record *record);
+
+/* ---- a point as a checkpoint ---- */
+
+struct wn_export_options {
+    const char *results;   /* the results file */
+    const char *point;     /* its key, the beginning of one key, or its number */
+    const char *directory; /* to be made; may exist when empty */
+    const char *sweep;     /* where the sweep file is now; NULL: where it was when the results file was made */
+    const char *dtype;     /* "f32", "bf16", "f16", "source"; NULL: what wn_export says below */
+    int64_t shard_bytes;   /* most bytes of a file of weights; 0: 5 GB */
+};
+/*
+ * Computes a point of a results file again and writes it as a Hugging Face checkpoint: config.json, generation_config
+ * and tokenizer files, model.safetensors or shards with their index; and beside it
+ *   winnow_codes.safetensors   per linear NAME what there is of (absent when nothing is, for the dense point):
+ *                              NAME.mask U8 [rows, ceil(columns / 8)], bit j % 8 of byte j / 8 set: the weight is kept
+ *                              NAME.codes U8 [rows, columns], one code per byte
+ *                              NAME.scales, NAME.zeros F32 [rows, groups], [1] for one grid; where they are codes
+ *                              themselves also .codes U8 [rows, groups], .scales and .zeros F32 [runs of rows, groups]
+ *                              NAME.order I64 [columns], NAME.input_scale F32 [columns]
+ *                              NAME.outlier_index I64 (row * columns + column), NAME.outlier_value F32
+ *                              weight = scale * (code - zero) / input_scale, the value of an outlier, 0 where masked;
+ *                              group g has the columns order[g * group] .., without an order g * group ..
+ *   winnow_export.json         what it is: key, sweep, identity, methods, bits per weight, versions
+ * The inputs must be those of the sweep: another identity is WN_ERR_INPUT with the first line that differs. All is
+ * written to DIRECTORY.exporting, which is renamed at the end and removed on failure. Mistakes of the sweep's inputs go
+ * to `problems`; wn_error_message() has the first or only one. Default dtype: that of the checkpoint when all weights
+ * are zeros or weights of the checkpoint, else f32: bf16 keeps 8 significant bits, which neither hold the values of
+ * 8-bit codes nor weights that a method has updated. Memory: two blocks, statistics and what calibration needs.
+ */
+wn_status wn_export(const struct wn_export_options *options, struct wn_problems *problems);
 
 /* ---- the whole sweep ---- */
 

@@ -1,6 +1,7 @@
 /* The table of architectures, and the choice of a row by config.json. */
 #include <winnow/arch.h>
 #include <winnow/io.h>
+#include <winnow/linalg.h>
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -22,6 +23,24 @@ const struct wn_arch *const *wn_arch_table(int64_t *count)
 {
     *count = N_ARCHS;
     return table;
+}
+
+void wn_block_linear(const struct wn_block *block, int linear, const struct wn_chunk *chunk, const float *x, int64_t in,
+                     int64_t out, float *y)
+{
+    const struct wn_activation *activation = block->activations[linear];
+    const struct wn_linear_call call = {.n_sequences = chunk->n_sequences,
+                                        .offset = chunk->offset,
+                                        .x = x,
+                                        .in = in,
+                                        .weight = block->linears[linear],
+                                        .out = out,
+                                        .bias = block->biases[linear],
+                                        .y = y};
+    if (activation)
+        activation->compute(activation, &call);
+    else
+        wn_linear(x, chunk->offset[chunk->n_sequences], in, call.weight, out, call.bias, y);
 }
 
 static wn_status find_row(const char *path, const char *model_type, const struct wn_arch **arch)

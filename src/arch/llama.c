@@ -49,6 +49,8 @@ static void describe(const struct wn_config *config, struct wn_layout *layout)
                     [MLP_NORM] = {"post_attention_layernorm.weight", hidden}},
         .input_names = {"attention", "attention_output", "mlp", "mlp_down"},
         .input_widths = {hidden, q, hidden, inner},
+        .producer_vector = {INPUT_NORM, -1, MLP_NORM, -1},
+        .producer_linear = {-1, kv == q && q == hidden ? V : -1, -1, UP},
         .block_prefix = "model.layers.%d.",
         .embedding = "model.embed_tokens.weight",
         .final_norm = "model.norm.weight",
@@ -111,53 +113,63 @@ static void tell(const struct wn_tap *tap, int input, const float *x, int64_t ro
         tap->take(tap->context, input, x, rows, width);
 }
 
-static void apply(const struct wn_block *block, int linear, const float *x, int64_t rows, int64_t in, int64_t out,
-                  float *y)
-{
-    wn_linear(x, rows, in, block->linears[linear], out, block->biases[linear], y);
-}
-
-static void attention(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,
-                      float *hidden, const struct scratch *s, const struct wn_tap *tap)
+/* y = attention of its normed input x; they may be the same. */
+static void attend(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,
+                   const float *x, const struct scratch *s, const struct wn_tap *tap, float *y)
 {
     int64_t rows = chunk->offset[chunk->n_sequences], width = config->hidden_size, dim = config->head_dim;
     int64_t heads = config->n_heads, kv_heads = config->n_kv_heads;
-    wn_rms_norm(hidden, rows, width, block->vectors[INPUT_NORM], config->norm_eps, s->normed);
-    tell(tap, IN_ATTENTION, s->normed, rows, width);
-    apply(block, Q, s->normed, rows, width, heads * dim, s->q);
-    apply(block, K, s->normed, rows, width, kv_heads * dim, s->k);
-    apply(block, V, s->normed, rows, width, kv_heads * dim, s->v);
+    tell(tap, IN_ATTENTION, x, rows, width);
+    wn_block_linear(block, Q, chunk, x, width, heads * dim, s->q);
+    wn_block_linear(block, K, chunk, x, width, kv_heads * dim, s->k);
+    wn_block_linear(block, V, chunk, x, width, kv_heads * dim, s->v);
     wn_rope_chunk_table(&config->rope, dim, chunk->n_sequences, chunk->offset, s->cosine, s->sine);
     wn_rope_apply(s->cosine, s->sine, s->q, rows, heads, dim);
     wn_rope_apply(s->cosine, s->sine, s->k, rows, kv_heads, dim);
     wn_attention(s->q, s->k, s->v, chunk->n_sequences, chunk->offset, heads, kv_heads, dim,
                  (float)(1.0 / sqrt((double)dim)), s->mix);
     tell(tap, IN_OUTPUT, s->mix, rows, heads * dim);
-    apply(block, O, s->mix, rows, heads * dim, width, s->normed);
-    wn_add(hidden, s->normed, rows * width);
+    wn_block_linear(block, O, chunk, s->mix, heads * dim, width, y);
 }
 
-static void mlp(const struct wn_config *config, const struct wn_block *block, int64_t rows, float *hidden,
-                const struct scratch *s, const struct wn_tap *tap)
+/* y = the MLP on its normed input x; they may be the same. */
+static void mlp(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,
+                const float *x, const struct scratch *s, const struct wn_tap *tap, float *y)
 {
-    int64_t width = config->hidden_size, inner = config->intermediate_size;
-    wn_rms_norm(hidden, rows, width, block->vectors[MLP_NORM], config->norm_eps, s->normed);
-    tell(tap, IN_MLP, s->normed, rows, width);
-    apply(block, GATE, s->normed, rows, width, inner, s->gate);
-    apply(block, UP, s->normed, rows, width, inner, s->up);
+    int64_t rows = chunk->offset[chunk->n_sequences], width = config->hidden_size, inner = config->intermediate_size;
+    tell(tap, IN_MLP, x, rows, width);
+    wn_block_linear(block, GATE, chunk, x, width, inner, s->gate);
+    wn_block_linear(block, UP, chunk, x, width, inner, s->up);
     wn_silu_multiply(s->gate, s->up, rows * inner);
     tell(tap, IN_DOWN, s->gate, rows, inner);
-    apply(block, DOWN, s->gate, rows, inner, width, s->normed);
-    wn_add(hidden, s->normed, rows * width);
+    wn_block_linear(block, DOWN, chunk, s->gate, inner, width, y);
 }
 
 static void run_block(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,
                       float *hidden, float *scratch, const struct wn_tap *tap)
 {
-    int64_t rows = chunk->offset[chunk->n_sequences];
+    int64_t rows = chunk->offset[chunk->n_sequences], width = config->hidden_size;
     struct scratch s = lay_out(config, rows, scratch);
-    attention(config, block, chunk, hidden, &s, tap);
-    mlp(config, block, rows, hidden, &s, tap);
+    wn_rms_norm(hidden, rows, width, block->vectors[INPUT_NORM], config->norm_eps, s.normed);
+    attend(config, block, chunk, s.normed, &s, tap, s.normed);
+    wn_add(hidden, s.normed, rows * width);
+    wn_rms_norm(hidden, rows, width, block->vectors[MLP_NORM], config->norm_eps, s.normed);
+    mlp(config, block, chunk, s.normed, &s, tap, s.normed);
+    wn_add(hidden, s.normed, rows * width);
+}
+
+static void run_part(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,
+                     int input, const float *x, float *scratch, float *y)
+{
+    struct scratch s = lay_out(config, chunk->offset[chunk->n_sequences], scratch);
+    if (input == IN_ATTENTION)
+        attend(config, block, chunk, x, &s, NULL, y);
+    else if (input == IN_OUTPUT)
+        wn_block_linear(block, O, chunk, x, config->n_heads * config->head_dim, config->hidden_size, y);
+    else if (input == IN_MLP)
+        mlp(config, block, chunk, x, &s, NULL, y);
+    else
+        wn_block_linear(block, DOWN, chunk, x, config->intermediate_size, config->hidden_size, y);
 }
 
 const struct wn_arch wn_arch_llama = {
@@ -167,4 +179,5 @@ const struct wn_arch wn_arch_llama = {
     .describe = describe,
     .scratch = scratch_size,
     .run_block = run_block,
+    .run_part = run_part,
 };

@@ -26,8 +26,9 @@ struct show {
 /* What a person looks at first; --all shows every column. */
 static bool is_headline(const char *path)
 {
-    static const char *const point_columns[] = {"method",      "sparsity",    "pattern",         "bits",    "group",
-                                                "calibration", "propagation", "bits_per_weight", "seconds", "model"};
+    static const char *const point_columns[] = {"method",      "sparsity",        "pattern",   "bits",
+                                                "group",       "alpha",           "threshold", "calibration",
+                                                "propagation", "bits_per_weight", "seconds",   "model"};
     static const char *const scores[] = {"perplexity", "word_perplexity", "kl_mean",
                                          "js_mean",    "top1_agreement",  "acc"};
     const char *name = strrchr(path, '/') + 1;

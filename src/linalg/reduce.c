@@ -1,6 +1,7 @@
 /* Sums over long arrays with an order that is fixed by the code: lanes inside a block, blocks one after the other. */
 #include <winnow/linalg.h>
 
+#include <math.h>
 #include <string.h>
 
 enum { BLOCK = 4096, LANES = 8, PANEL = 256, SERIAL_WORK = 1 << 16 };
@@ -14,6 +15,40 @@ void wn_add_column_squares(const float *x, int64_t rows, int64_t columns, double
             /* The square of a float is exact in double: fused or not, the sum is the same. */
             for (int64_t c = first; c < end; c++)
                 sums[c] += (double)x[r * columns + c] * x[r * columns + c];
+    }
+}
+
+void wn_add_column_magnitudes(const float *x, int64_t rows, int64_t columns, double *sums)
+{
+#pragma omp parallel for schedule(dynamic) if (rows * columns > SERIAL_WORK && columns > PANEL)
+    for (int64_t first = 0; first < columns; first += PANEL) {
+        int64_t end = first + PANEL < columns ? first + PANEL : columns;
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t c = first; c < end; c++)
+                sums[c] += fabs((double)x[r * columns + c]);
+    }
+}
+
+/* Magnitudes are compared as bit patterns: in the order of the numbers, infinity and NaN above them. */
+static void take_maxima(const float *x, int64_t count, float *maxima)
+{
+    for (int64_t c = 0; c < count; c++) {
+        int32_t size, largest;
+        memcpy(&size, &x[c], sizeof size);
+        memcpy(&largest, &maxima[c], sizeof largest);
+        size &= INT32_MAX;
+        largest = size > largest ? size : largest;
+        memcpy(&maxima[c], &largest, sizeof largest);
+    }
+}
+
+void wn_take_column_maxima(const float *x, int64_t rows, int64_t columns, float *maxima)
+{
+#pragma omp parallel for schedule(dynamic) if (rows * columns > SERIAL_WORK && columns > PANEL)
+    for (int64_t first = 0; first < columns; first += PANEL) {
+        int64_t count = first + PANEL < columns ? PANEL : columns - first;
+        for (int64_t r = 0; r < rows; r++)
+            take_maxima(x + r * columns + first, count, maxima + first);
     }
 }
 

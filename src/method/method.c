@@ -2,6 +2,7 @@
 #include <winnow/method.h>
 
 #include "pattern.h"
+#include "quant.h"
 #include "select.h"
 
 #include <math.h>
@@ -36,13 +37,34 @@ const struct wn_method *wn_method_find(const char *name)
 void wn_compressed_init(struct wn_compressed *compressed, int64_t rows, int64_t columns, float *weight, uint8_t *keep)
 {
     *compressed = (struct wn_compressed){.rows = rows, .columns = columns, .weight = weight, .keep = keep};
+#define X(name, unit, help) compressed->solver.name = (double)NAN;
+    WN_SOLVER_STATISTICS(X)
+#undef X
+}
+
+static void release_second_level(struct wn_second_level *level)
+{
+    wn_free(level->codes);
+    wn_free(level->scales);
+    wn_free(level->zeros);
+    *level = (struct wn_second_level){0};
 }
 
 void wn_compressed_release(struct wn_compressed *compressed)
 {
+    wn_free(compressed->order);
+    wn_free(compressed->outliers);
+    compressed->order = NULL;
+    compressed->outliers = NULL;
+    compressed->n_outliers = 0;
+    release_second_level(&compressed->second_scales);
+    release_second_level(&compressed->second_zeros);
     wn_free(compressed->codes);
     wn_free(compressed->scales);
     wn_free(compressed->zeros);
+    wn_free(compressed->input_scale);
+    wn_activation_release(&compressed->activation);
+    compressed->input_scale = NULL;
     compressed->codes = NULL;
     compressed->scales = compressed->zeros = NULL;
 }
@@ -71,6 +93,14 @@ static double mask_bits(int64_t n, int64_t m)
     return bits / (double)m;
 }
 
+/* Bits of the grids of a second level. */
+static double second_level_bits(const struct wn_compressed *compressed, const struct wn_second_level *level)
+{
+    if (!level->bits)
+        return 0;
+    return (double)((compressed->rows + level->run - 1) / level->run) * (double)compressed->n_groups * (16 + 16);
+}
+
 double wn_bits_per_weight(const struct wn_compressed *compressed, int64_t pattern_n, int64_t pattern_m)
 {
     const double count = (double)compressed->rows * (double)compressed->columns;
@@ -78,7 +108,11 @@ double wn_bits_per_weight(const struct wn_compressed *compressed, int64_t patter
     double bits = (double)count_kept(compressed) * (compressed->bits ? compressed->bits : 16);
 
     if (compressed->bits)
-        bits += grids * (16 + compressed->zero_bits);
+        bits +=
+            grids * ((compressed->second_scales.bits ? compressed->second_scales.bits : 16) + compressed->zero_bits);
+    bits += second_level_bits(compressed, &compressed->second_scales);
+    bits += second_level_bits(compressed, &compressed->second_zeros);
+    bits += (double)compressed->n_outliers * (16 + 16);
     return bits / count + (compressed->has_mask ? mask_bits(pattern_n, pattern_m) : 0);
 }
 
@@ -93,6 +127,59 @@ unsigned wn_recipe_needs(const struct wn_recipe *recipe)
     return needs;
 }
 
+wn_status wn_recipe_scale_inputs(const struct wn_recipe *recipe, const struct wn_input_task *task, float *scale,
+                                 bool *scaled)
+{
+    *scaled = false;
+    for (int64_t j = 0; j < task->width; j++)
+        scale[j] = 1.0f;
+    for (int s = 0; s < recipe->n_stages && !*scaled; s++) {
+        struct wn_input_task one = *task;
+        if (!recipe->stages[s].method->scale_inputs)
+            continue;
+        one.params = &recipe->stages[s].params;
+        WN_TRY(recipe->stages[s].method->scale_inputs(&one, scale));
+        *scaled = true;
+    }
+    return WN_OK;
+}
+
+static const struct wn_stage *searching_stage(const struct wn_recipe *recipe)
+{
+    for (int s = 0; s < recipe->n_stages; s++)
+        if (recipe->stages[s].method->n_trials)
+            return &recipe->stages[s];
+    return NULL;
+}
+
+int wn_recipe_trials(const struct wn_recipe *recipe)
+{
+    const struct wn_stage *stage = searching_stage(recipe);
+
+    return stage ? stage->method->n_trials : 0;
+}
+
+wn_status wn_recipe_trial_scale(const struct wn_recipe *recipe, const struct wn_input_task *task, int trial,
+                                float *scale)
+{
+    const struct wn_stage *stage = searching_stage(recipe);
+    struct wn_input_task one = *task;
+
+    one.params = &stage->params;
+    return stage->method->trial_scale(&one, trial, scale);
+}
+
+void wn_recipe_activation_bytes(const struct wn_recipe *recipe, int64_t rows, int64_t columns, int64_t tokens,
+                                int threads, int64_t *bytes, int64_t *scratch)
+{
+    *bytes = *scratch = 0;
+    for (int s = 0; s < recipe->n_stages; s++) {
+        const struct wn_stage *stage = &recipe->stages[s];
+        if (stage->method->activation_bytes)
+            stage->method->activation_bytes(&stage->params, rows, columns, tokens, threads, bytes, scratch);
+    }
+}
+
 void wn_recipe_pattern(const struct wn_recipe *recipe, int64_t *n, int64_t *m)
 {
     struct wn_pattern pattern = {0, 0};
@@ -104,14 +191,28 @@ void wn_recipe_pattern(const struct wn_recipe *recipe, int64_t *n, int64_t *m)
     *m = pattern.m;
 }
 
-/* A mask made after the codes would leave codes of weights that are gone; two masks would add up to neither rate. */
+/* A pruner that rounds as well (joint SparseGPT). */
+static bool has_codes(const struct wn_stage *stage)
+{
+    const struct wn_value *bits = wn_params_find(&stage->params, "bits");
+
+    return bits && bits->set;
+}
+
+/*
+ * A mask made after the codes would leave codes of weights that are gone; two masks would add up to neither rate, and
+ * of two grids the second would be no grid of the weights.
+ */
 static wn_status check_order(const struct wn_recipe *recipe)
 {
     if (recipe->n_stages < 2)
         return WN_OK;
     const struct wn_method *first = recipe->stages[0].method, *second = recipe->stages[1].method;
-    if (first->kind == WN_PRUNER && second->kind == WN_QUANTIZER)
+    if (first->kind == WN_PRUNER && second->kind == WN_QUANTIZER && !has_codes(&recipe->stages[0]))
         return WN_OK;
+    if (first->kind == WN_PRUNER && second->kind == WN_QUANTIZER)
+        return wn_fail(WN_ERR_INPUT, "\"%s\" cannot follow \"%s\" with \"bits\": it has rounded already", second->name,
+                       first->name);
     return wn_fail(WN_ERR_INPUT, "\"%s\" cannot follow \"%s\": expected a pruner, then a quantizer", second->name,
                    first->name);
 }
@@ -163,6 +264,71 @@ static bool is_identity(const struct wn_stage *stage)
     return stage->method->is_identity && stage->method->is_identity(&stage->params);
 }
 
+/* The grids of `out` on a row whose columns are in the order of its groups. */
+static void round_again(const struct wn_compressed *out, int64_t row, float *ordered, uint8_t *codes)
+{
+    for (int64_t g = 0; out->bits && g < (out->group ? out->n_groups : 1); g++) {
+        const int64_t index = out->group ? row * out->n_groups + g : 0, count = out->group ? out->group : out->columns;
+        const struct wn_grid grid = {out->scales[index], out->zeros[index], (1 << out->bits) - 1};
+        if (grid.zero == rintf(grid.zero))
+            wn_grid_apply(&grid, ordered + g * count, count, codes + g * count, ordered + g * count);
+        else
+            wn_grid_apply_shifted(&grid, ordered + g * count, count, codes + g * count, ordered + g * count);
+    }
+}
+
+/* The mask and the grids of `out` on the weights as they were, without any update. */
+static void choose_again(const struct wn_compressed *out, int64_t row, const float *weight, float *result,
+                         float *ordered, uint8_t *codes)
+{
+    const uint8_t *keep = out->has_mask ? out->keep + row * out->columns : NULL;
+    const float *by = out->input_scale;
+
+    for (int64_t i = 0; i < out->columns; i++) {
+        const int64_t j = out->order ? out->order[i] : i;
+        ordered[i] = (!keep || keep[j] ? weight[j] : 0.0f) * (by ? by[j] : 1.0f);
+    }
+    round_again(out, row, ordered, codes);
+    for (int64_t i = 0; i < out->columns; i++) {
+        const int64_t j = out->order ? out->order[i] : i;
+        result[j] = !keep || keep[j] ? ordered[i] / (by ? by[j] : 1.0f) : 0.0f;
+    }
+}
+
+static double uncompensated(const float *weight, const struct wn_input_stats *stats, const struct wn_compressed *out)
+{
+    float *plain = wn_alloc(out->rows * out->columns, sizeof *plain);
+
+#pragma omp parallel
+    {
+        uint8_t *codes = wn_alloc(out->columns, sizeof *codes);
+        float *ordered = wn_alloc(out->columns, sizeof *ordered);
+#pragma omp for schedule(static)
+        for (int64_t row = 0; row < out->rows; row++)
+            choose_again(out, row, weight + row * out->columns, plain + row * out->columns, ordered, codes);
+        wn_free(ordered);
+        wn_free(codes);
+    }
+    for (int64_t i = 0; i < out->n_outliers; i++)
+        plain[out->outliers[i].index] = weight[out->outliers[i].index];
+    double sum = wn_quadratic_form(weight, plain, out->rows, out->columns, stats->second_moments);
+    wn_free(plain);
+    return sum;
+}
+
+static void record_objective(const struct wn_recipe *recipe, const float *weight, const struct wn_input_stats *stats,
+                             struct wn_compressed *out)
+{
+    const float *h = stats->second_moments;
+    const double tokens = (double)stats->tokens;
+
+    out->solver.energy = wn_quadratic_form(weight, NULL, out->rows, out->columns, h) / tokens;
+    out->solver.objective = wn_quadratic_form(weight, out->weight, out->rows, out->columns, h) / tokens;
+    out->solver.objective_uncompensated = out->solver.objective;
+    if (wn_recipe_needs(recipe) & WN_NEED_SECOND_MOMENTS)
+        out->solver.objective_uncompensated = uncompensated(weight, stats, out) / tokens;
+}
+
 wn_status wn_recipe_compress(const struct wn_recipe *recipe, const char *name, const float *weight,
                              const struct wn_input_stats *stats, struct wn_compressed *out)
 {
@@ -181,5 +347,7 @@ wn_status wn_recipe_compress(const struct wn_recipe *recipe, const char *name, c
     }
     if (task.weight != out->weight)
         memcpy(out->weight, weight, (size_t)(out->rows * out->columns) * sizeof *weight);
+    if (stats && stats->second_moments)
+        record_objective(recipe, weight, stats, out);
     return WN_OK;
 }

@@ -1,5 +1,9 @@
 /* One row per method: WN_METHOD(NAME) stands for `const struct wn_method wn_method_NAME` in src/method/NAME.c. */
 WN_METHOD(none)
 WN_METHOD(magnitude)
+WN_METHOD(random)
 WN_METHOD(wanda)
+WN_METHOD(sparsegpt)
 WN_METHOD(rtn)
+WN_METHOD(gptq)
+WN_METHOD(spqr)

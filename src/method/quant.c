@@ -5,6 +5,7 @@
 #include "quant.h"
 #include "select.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { ROUND_LIMIT = 0x49800000, SIGN = INT32_MIN }; /* 2^20 as a bit pattern */
@@ -111,4 +112,53 @@ void wn_grid_apply(const struct wn_grid *grid, const float *w, int64_t count, ui
         codes[i] = (uint8_t)code;
         values[i] = scale * (float)(code - zero);
     }
+}
+
+void wn_grid_apply_shifted(const struct wn_grid *grid, const float *w, int64_t count, uint8_t *codes, float *values)
+{
+    const float scale = grid->scale, zero = grid->zero, levels = (float)grid->levels;
+
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) {
+        float code = rintf(w[i] / scale + zero);
+        code = code > 0.0f ? code : 0.0f;
+        code = code < levels ? code : levels;
+        codes[i] = (uint8_t)code;
+        values[i] = scale * (code - zero);
+    }
+}
+
+void wn_grid_apply_lanes(const float *scales, const float *zeros, int levels, const float *w, int64_t count,
+                         uint8_t *codes, float *values)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) {
+        int32_t zero = (int32_t)zeros[i], code = code_of(scales[i], zero, levels, w[i]);
+        codes[i] = (uint8_t)code;
+        values[i] = scales[i] * (float)(code - zero);
+    }
+}
+
+wn_status wn_grids_take(struct wn_compressed *out, const char *name, int bits, bool symmetric, int64_t group,
+                        const float *scales, const float *zeros, int64_t lanes)
+{
+    bool finite = true;
+
+    out->bits = bits;
+    out->group = group;
+    out->n_groups = out->columns / group;
+    out->zero_bits = symmetric ? 0 : bits;
+    if (!out->codes)
+        out->codes = wn_alloc(out->rows * out->columns, sizeof *out->codes);
+    out->scales = wn_alloc(out->rows * out->n_groups, sizeof *out->scales);
+    out->zeros = wn_alloc(out->rows * out->n_groups, sizeof *out->zeros);
+    for (int64_t row = 0; row < out->rows; row++)
+        for (int64_t g = 0; g < out->n_groups; g++) {
+            out->scales[row * out->n_groups + g] = scales[g * lanes + row];
+            out->zeros[row * out->n_groups + g] = zeros[g * lanes + row];
+            finite &= isfinite(scales[g * lanes + row]) != 0;
+        }
+    if (finite)
+        return WN_OK;
+    return wn_fail(WN_ERR_NUMERIC, "%s: the range of its weights is too wide for a scale", name);
 }

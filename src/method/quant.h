@@ -15,5 +15,17 @@ struct wn_grid wn_grid_of(struct wn_range range, int bits, bool symmetric);
 /* Codes [count] and their values [count]; equal to wn_grid_code and wn_grid_value of each. w and values may be the
  * same. */
 void wn_grid_apply(const struct wn_grid *grid, const float *w, int64_t count, uint8_t *codes, float *values);
+/* With a zero point that is no integer, which is added before rounding: clamp(round_half_even(w / scale + zero)). */
+void wn_grid_apply_shifted(const struct wn_grid *grid, const float *w, int64_t count, uint8_t *codes, float *values);
+/* wn_grid_apply with a grid per weight, all of the same levels: weight i has scales[i] and zeros[i]. */
+void wn_grid_apply_lanes(const float *scales, const float *zeros, int levels, const float *w, int64_t count,
+                         uint8_t *codes, float *values);
+
+/*
+ * Fills the code form of `out` from grids [columns / group, lanes], row r of the linear in lane r: bits, group, scales
+ * and zeros as stored; codes are allocated when they are not there. A scale that is not finite is WN_ERR_NUMERIC.
+ */
+wn_status wn_grids_take(struct wn_compressed *out, const char *name, int bits, bool symmetric, int64_t group,
+                        const float *scales, const float *zeros, int64_t lanes);
 
 #endif

@@ -234,3 +234,19 @@ wn_status wn_results_read_document(struct wn_results_reader *reader, const char 
         return wn_fail(WN_ERR_INPUT, "%s: has no text \"%s\"", reader->path, name);
     return WN_OK;
 }
+
+wn_status wn_results_read_fact(struct wn_results_reader *reader, const char *name, char **text)
+{
+    enum { LONGEST = 1 << 16 };
+    hid_t group = H5Gopen2(reader->h5.file, "provenance", H5P_DEFAULT);
+
+    *text = NULL;
+    if (group < 0)
+        return cannot_read(reader, "/provenance");
+    if (H5Aexists(group, name) > 0) {
+        *text = wn_alloc(LONGEST, 1);
+        wn_h5_get_text_(group, name, *text, LONGEST);
+    }
+    H5Gclose(group);
+    return *text ? WN_OK : wn_fail(WN_ERR_INPUT, "%s: says nothing of \"%s\" in /provenance", reader->path, name);
+}

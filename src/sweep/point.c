@@ -26,6 +26,8 @@ struct walk {
     const struct wn_point *point;
     const struct wn_reference *reference;
     struct wn_record *record;
+    const struct wn_point_sink *sink; /* NULL: none */
+    int64_t n_sets;                   /* evaluation sets that are walked: all, or none with a sink */
     int64_t block_index;
     struct wn_block *dense, *compressed;
     uint8_t *keep;                          /* [weights of the largest linear] */
@@ -38,6 +40,10 @@ struct walk {
     unsigned needs;                      /* of the recipe */
     void *statistics, *group_statistics; /* of the inputs of the current block; the second only when made here */
     struct wn_factor_cache factors[WN_MAX_INPUTS];
+    struct wn_activation *activations[WN_MAX_LINEARS]; /* rules of the current block; NULL: none */
+    float *scales[WN_MAX_INPUTS];                      /* of the inputs of the current block; NULL: none */
+    bool folded;                                       /* the evaluated block divides inputs by their scales */
+    float *sample_scaled; /* [sample tokens, widest input]; NULL unless inputs are scaled */
     struct totals totals;
     double seconds[N_STAGES], mark, tokens;
 };
@@ -85,6 +91,12 @@ int64_t wn_prepared_offsets(const struct wn_run *run, int64_t model)
     return most + 1;
 }
 
+bool wn_point_walks_calibration(const struct wn_point *point)
+{
+    return point->calibration >= 0 &&
+           (point->propagation == WN_PROPAGATION_SEQUENTIAL || wn_recipe_trials(&point->recipe));
+}
+
 static void sample_shapes(const struct wn_layout *layout, int64_t *widest_output, int64_t *largest_linear)
 {
     *widest_output = *largest_linear = 0;
@@ -96,6 +108,14 @@ static void sample_shapes(const struct wn_layout *layout, int64_t *widest_output
     }
 }
 
+static int64_t widest_input(const struct wn_layout *layout)
+{
+    int64_t widest = 0;
+    for (int i = 0; i < layout->n_inputs; i++)
+        widest = layout->input_widths[i] > widest ? layout->input_widths[i] : widest;
+    return widest;
+}
+
 /* Statistics are made in a point's own memory under sequential propagation: sums, and those of one group. */
 static int64_t statistics_bytes(const struct wn_run *run, const struct wn_point *point)
 {
@@ -104,15 +124,37 @@ static int64_t statistics_bytes(const struct wn_run *run, const struct wn_point 
     return 2 * wn_statistics_bytes(&run->models[point->model].model->layout, wn_recipe_needs(&point->recipe));
 }
 
-/* A factor of every input, and the working memory of the column sweep over the largest linear. */
-static int64_t solver_bytes(const struct wn_model *model, const struct wn_recipe *recipe, int64_t largest)
+/* A factor of every input, and the working memory of the hungriest linear. */
+static int64_t solver_bytes(const struct wn_layout *layout, const struct wn_recipe *recipe)
 {
-    int64_t bytes = 0;
+    int64_t factors = 0, work = 0;
     if (!(wn_recipe_needs(recipe) & WN_NEED_SECOND_MOMENTS))
         return 0;
-    for (int i = 0; i < model->layout.n_inputs; i++)
-        bytes += model->layout.input_widths[i] * model->layout.input_widths[i] * (int64_t)sizeof(float);
-    return bytes + 2 * largest * (int64_t)sizeof(float);
+    for (int i = 0; i < layout->n_inputs; i++)
+        factors += layout->input_widths[i] * layout->input_widths[i] * (int64_t)sizeof(float);
+    for (int l = 0; l < layout->n_linears; l++) {
+        int64_t bytes =
+            wn_second_order_bytes(layout->linears[l].rows, layout->linears[l].columns, omp_get_max_threads());
+        work = bytes > work ? bytes : work;
+    }
+    return factors + work;
+}
+
+/* Rules of the linears of a block, the work of the hungriest one, and scaled inputs of the sample. */
+static int64_t activation_bytes(const struct wn_run *run, const struct wn_point *point)
+{
+    const struct wn_layout *layout = &run->models[point->model].model->layout;
+    int64_t longest = wn_prepared_longest_chunk(run, point->model), total = 0, most = 0, bytes, scratch;
+    for (int l = 0; l < layout->n_linears; l++) {
+        const struct wn_linear_info *linear = &layout->linears[l];
+        wn_recipe_activation_bytes(&point->recipe, linear->rows, linear->columns, longest, omp_get_max_threads(),
+                                   &bytes, &scratch);
+        total += bytes;
+        most = scratch > most ? scratch : most;
+    }
+    if (wn_recipe_needs(&point->recipe) & WN_NEED_ABSOLUTE_MAXIMA)
+        total += wn_sequences_tokens(&run->models[point->model].sample) * widest_input(layout) * (int64_t)sizeof(float);
+    return total + most;
 }
 
 int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
@@ -130,12 +172,13 @@ int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
         scores = bytes > scores ? bytes : scores;
         head = scratch > head ? scratch : head;
     }
-    if (point->calibration >= 0 && point->propagation == WN_PROPAGATION_SEQUENTIAL)
+    if (wn_point_walks_calibration(point))
         rows += wn_sequences_tokens(&prepared->calibrations[point->calibration].sequences);
     int64_t floats = rows * hidden + longest * hidden + wn_model_scratch(model, longest) +
                      sample * (wn_layout_input_total(&model->layout) + 2 * widest);
     int64_t compress = point->recipe.n_stages ? largest * 10 : 0; /* keep, codes and the selection's work array */
-    compress += statistics_bytes(run, point) + solver_bytes(model, &point->recipe, largest);
+    compress += statistics_bytes(run, point) + solver_bytes(&model->layout, &point->recipe);
+    compress += activation_bytes(run, point) + wn_search_bytes(model, &point->recipe, longest);
     int64_t walking = (point->recipe.n_stages ? 2 : 1) * wn_block_bytes(model) + compress;
     int64_t scoring = scores + head;
     return floats * (int64_t)sizeof(float) + (walking > scoring ? walking : scoring) + wn_schema_bytes(&run->schema) +
@@ -155,7 +198,7 @@ static void open_walk(struct walk *walk)
     const struct wn_model *model = walk->model;
     const struct wn_sequences *sample = &walk->prepared->sample;
     int64_t longest = wn_prepared_longest_chunk(walk->run, walk->point->model), widest, largest;
-    int64_t tokens = wn_sequences_tokens(sample), n_sets = walk->run->sweep->n_evals;
+    int64_t tokens = wn_sequences_tokens(sample);
     walk->needs = wn_recipe_needs(&walk->point->recipe);
     sample_shapes(&model->layout, &widest, &largest);
     walk->dense = wn_block_create(model);
@@ -163,18 +206,22 @@ static void open_walk(struct walk *walk)
         walk->compressed = wn_block_create(model);
         walk->keep = wn_alloc(largest, 1);
     }
-    if (walk->point->calibration >= 0 && walk->point->propagation == WN_PROPAGATION_SEQUENTIAL) {
+    if (wn_point_walks_calibration(walk->point)) {
         walk->calibration = &calibration_of(walk)->sequences;
         walk->hidden_calibration = embed(walk, walk->calibration);
+    }
+    if (statistics_bytes(walk->run, walk->point)) {
         walk->statistics = wn_alloc(wn_statistics_bytes(&model->layout, walk->needs), 1);
         walk->group_statistics = wn_alloc(wn_statistics_bytes(&model->layout, walk->needs), 1);
     }
-    walk->hidden_sets = wn_alloc_zero(n_sets, sizeof(float *));
-    for (int64_t e = 0; e < n_sets; e++)
+    walk->hidden_sets = wn_alloc_zero(walk->n_sets, sizeof(float *));
+    for (int64_t e = 0; e < walk->n_sets; e++)
         walk->hidden_sets[e] = embed(walk, &walk->prepared->sets[e].sequences);
     walk->hidden_sample = embed(walk, sample);
     for (int i = 0; i < model->layout.n_inputs; i++)
         walk->sample_inputs[i] = wn_alloc(tokens * model->layout.input_widths[i], sizeof(float));
+    if (walk->needs & WN_NEED_ABSOLUTE_MAXIMA)
+        walk->sample_scaled = wn_alloc(tokens * widest_input(&model->layout), sizeof(float));
     walk->sample_dense = wn_alloc(tokens * widest, sizeof(float));
     walk->sample_compressed = wn_alloc(tokens * widest, sizeof(float));
     walk->copy = wn_alloc(longest * model->config.hidden_size, sizeof(float));
@@ -188,6 +235,16 @@ static void release_factors(struct walk *walk)
         wn_factor_cache_release(&walk->factors[i]);
 }
 
+static void release_activations(struct walk *walk)
+{
+    for (int l = 0; l < walk->model->layout.n_linears; l++)
+        wn_activation_release(&walk->activations[l]);
+    for (int i = 0; i < walk->model->layout.n_inputs; i++) {
+        wn_free(walk->scales[i]);
+        walk->scales[i] = NULL;
+    }
+}
+
 /* What only the walk over the blocks needs; scoring comes after it. */
 static void close_blocks(struct walk *walk)
 {
@@ -197,6 +254,7 @@ static void close_blocks(struct walk *walk)
     wn_free(walk->keep);
     walk->keep = NULL;
     release_factors(walk);
+    release_activations(walk);
     if (walk->group_statistics) {
         wn_free(walk->statistics);
         wn_free(walk->group_statistics);
@@ -208,12 +266,13 @@ static void close_walk(struct walk *walk)
 {
     close_blocks(walk);
     wn_free(walk->hidden_calibration);
-    for (int64_t e = 0; e < walk->run->sweep->n_evals; e++)
+    for (int64_t e = 0; e < walk->n_sets; e++)
         wn_free(walk->hidden_sets[e]);
     wn_free(walk->hidden_sets);
     wn_free(walk->hidden_sample);
     for (int i = 0; i < walk->model->layout.n_inputs; i++)
         wn_free(walk->sample_inputs[i]);
+    wn_free(walk->sample_scaled);
     wn_free(walk->sample_dense);
     wn_free(walk->sample_compressed);
     wn_free(walk->copy);
@@ -271,15 +330,51 @@ static void push_sample(struct walk *walk)
     walk->tokens += (double)wn_sequences_tokens(&walk->prepared->sample);
 }
 
-static double output_error(struct walk *walk, const struct wn_linear_info *linear, const float *dense,
-                           const float *compressed)
+/* The inputs of the sample as the evaluated block has them. */
+static const float *scaled_sample(struct walk *walk, int input)
 {
+    int64_t width = walk->model->layout.input_widths[input], tokens = wn_sequences_tokens(&walk->prepared->sample);
+    const float *scale = walk->scales[input], *x = walk->sample_inputs[input];
+    if (!scale)
+        return x;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < tokens; r++)
+        for (int64_t j = 0; j < width; j++)
+            walk->sample_scaled[r * width + j] = x[r * width + j] / scale[j];
+    return walk->sample_scaled;
+}
+
+/* What the evaluated block makes of the sample. */
+static void compressed_outputs(struct walk *walk, int index, const float *weight, float *y)
+{
+    const struct wn_linear_info *linear = &walk->model->layout.linears[index];
+    const struct wn_activation *activation = walk->activations[index];
+    int64_t rows = wn_sequences_tokens(&walk->prepared->sample);
+    struct wn_chunk chunk;
+    if (!activation) {
+        wn_linear(walk->sample_inputs[linear->input], rows, linear->columns, weight, linear->rows, NULL, y);
+    } else if (rows > 0) {
+        wn_sequences_chunk(&walk->prepared->sample, 0, walk->offset, &chunk);
+        struct wn_linear_call call = {.n_sequences = chunk.n_sequences,
+                                      .offset = chunk.offset,
+                                      .x = scaled_sample(walk, linear->input),
+                                      .in = linear->columns,
+                                      .weight = weight,
+                                      .out = linear->rows,
+                                      .y = y};
+        activation->compute(activation, &call);
+    }
+}
+
+static double output_error(struct walk *walk, int index, const float *dense, const float *compressed)
+{
+    const struct wn_linear_info *linear = &walk->model->layout.linears[index];
     int64_t rows = wn_sequences_tokens(&walk->prepared->sample), count = rows * linear->rows;
     const float *x = walk->sample_inputs[linear->input];
     if (dense == compressed)
         return 0;
     wn_linear(x, rows, linear->columns, dense, linear->rows, NULL, walk->sample_dense);
-    wn_linear(x, rows, linear->columns, compressed, linear->rows, NULL, walk->sample_compressed);
+    compressed_outputs(walk, index, compressed, walk->sample_compressed);
     return sqrt(wn_sum_squared_difference(walk->sample_dense, walk->sample_compressed, count) /
                 wn_sum_squared_difference(walk->sample_dense, NULL, count));
 }
@@ -301,7 +396,7 @@ static void record_linear(struct walk *walk, int index, const float *dense, cons
     double norm = wn_sum_squared_difference(dense, NULL, linear->rows * linear->columns);
     wn_weight_statistics_compute(dense, compressed, linear->rows, linear->columns, &statistics);
     statistics.bits_per_weight = bits;
-    statistics.output_error = output_error(walk, linear, dense, compressed);
+    statistics.output_error = output_error(walk, index, dense, compressed);
     int64_t field = 0, cell = walk->block_index * walk->model->layout.n_linears + index;
 #define X(name, unit, help)                                                                                            \
     wn_record_f64(walk->record, (int)walk->prepared->weight_fields[field++])[cell] = statistics.name;
@@ -318,34 +413,113 @@ static void record_linear(struct walk *walk, int index, const float *dense, cons
 
 /* ---- compression ---- */
 
-static wn_status compress_linear(struct walk *walk, int index)
+static wn_status hand_over(const struct walk *walk, int index, const struct wn_compressed *compressed)
+{
+    return walk->sink ? walk->sink->take(walk->sink->context, walk->block_index, index, compressed) : WN_OK;
+}
+
+/* What is known of an input of the current block. */
+static struct wn_input_stats input_stats(struct walk *walk, int input)
 {
     const struct wn_layout *layout = &walk->model->layout;
-    const struct wn_linear_info *linear = &layout->linears[index];
     const struct wn_calibration *calibration = calibration_of(walk);
-    struct wn_input_stats stats = {.width = linear->columns};
+    struct wn_input_stats stats = {.width = layout->input_widths[input], .scale = walk->scales[input]};
+    if (!calibration)
+        return stats;
+    stats.tokens = wn_sequences_tokens(&calibration->sequences);
+    stats.sequences = calibration->sequences.n_sequences;
+    stats.squares = wn_statistics_squares(layout, walk->statistics, input);
+    if (walk->needs & WN_NEED_ABSOLUTE_SUMS)
+        stats.magnitudes = wn_statistics_magnitudes(layout, walk->statistics, input);
+    if (walk->needs & WN_NEED_ABSOLUTE_MAXIMA)
+        stats.maxima = wn_statistics_maxima(layout, walk->statistics, input);
+    if (walk->needs & WN_NEED_SECOND_MOMENTS) {
+        stats.second_moments = wn_statistics_moments(layout, walk->statistics, input);
+        stats.factors = &walk->factors[input];
+    }
+    return stats;
+}
+
+/* Asks the method what to divide an input by, and divides the vector before it in the compressed block. */
+static wn_status scale_input(struct walk *walk, int input)
+{
+    const struct wn_layout *layout = &walk->model->layout;
+    int64_t width = layout->input_widths[input], rows[WN_MAX_LINEARS];
+    int vector = layout->producer_vector[input];
+    const float *weights[WN_MAX_LINEARS];
+    char name[128];
+    bool scaled;
+    struct wn_input_stats stats = input_stats(walk, input);
+    snprintf(name, sizeof name, "block %lld %s", (long long)walk->block_index, layout->input_names[input]);
+    struct wn_input_task task = {.name = name, .width = width, .weights = weights, .rows = rows, .stats = &stats};
+    for (int l = 0; l < layout->n_linears; l++)
+        if (layout->linears[l].input == input) {
+            weights[task.n_linears] = walk->dense->linears[l];
+            rows[task.n_linears++] = layout->linears[l].rows;
+        }
+    walk->scales[input] = wn_alloc(width, sizeof(float));
+    WN_TRY(wn_recipe_scale_inputs(&walk->point->recipe, &task, walk->scales[input], &scaled));
+    walk->folded = walk->folded || scaled;
+    for (int64_t j = 0; scaled && j < width; j++)
+        walk->compressed->vectors[vector][j] = walk->dense->vectors[vector][j] / walk->scales[input][j];
+    if (!scaled) {
+        wn_free(walk->scales[input]);
+        walk->scales[input] = NULL;
+    }
+    return WN_OK;
+}
+
+static wn_status search_scales(struct walk *walk)
+{
+    struct wn_input_stats stats[WN_MAX_INPUTS];
+    for (int i = 0; i < walk->model->layout.n_inputs; i++)
+        stats[i] = input_stats(walk, i);
+    const struct wn_scale_search search = {.model = walk->model,
+                                           .recipe = &walk->point->recipe,
+                                           .block_index = walk->block_index,
+                                           .dense = walk->dense,
+                                           .trial = walk->compressed,
+                                           .keep = walk->keep,
+                                           .calibration = walk->calibration,
+                                           .hidden = walk->hidden_calibration,
+                                           .copy = walk->copy,
+                                           .scratch = walk->scratch,
+                                           .offset = walk->offset,
+                                           .stats = stats};
+    walk->tokens += (double)wn_sequences_tokens(walk->calibration);
+    return wn_search_scales(&search, walk->scales);
+}
+
+static wn_status scale_inputs(struct walk *walk)
+{
+    if (wn_recipe_trials(&walk->point->recipe))
+        return search_scales(walk);
+    for (int i = 0; walk->compressed && i < walk->model->layout.n_inputs; i++)
+        if (walk->model->layout.producer_vector[i] >= 0)
+            WN_TRY(scale_input(walk, i));
+    return WN_OK;
+}
+
+static wn_status compress_linear(struct walk *walk, int index)
+{
+    const struct wn_linear_info *linear = &walk->model->layout.linears[index];
+    struct wn_input_stats stats = input_stats(walk, linear->input);
     struct wn_compressed out;
     int64_t pattern_n, pattern_m;
     char name[128];
-    if (calibration) {
-        stats.tokens = wn_sequences_tokens(&calibration->sequences);
-        stats.sequences = calibration->sequences.n_sequences;
-        stats.squares = wn_statistics_squares(layout, walk->statistics, linear->input);
-        if (walk->needs & WN_NEED_SECOND_MOMENTS) {
-            stats.second_moments = wn_statistics_moments(layout, walk->statistics, linear->input);
-            stats.factors = &walk->factors[linear->input];
-        }
-    }
     snprintf(name, sizeof name, "block %lld %s", (long long)walk->block_index, linear->name);
     wn_compressed_init(&out, linear->rows, linear->columns, walk->compressed->linears[index], walk->keep);
-    wn_status status =
-        wn_recipe_compress(&walk->point->recipe, name, walk->dense->linears[index], calibration ? &stats : NULL, &out);
+    wn_status status = wn_recipe_compress(&walk->point->recipe, name, walk->dense->linears[index],
+                                          calibration_of(walk) ? &stats : NULL, &out);
     if (status == WN_OK) {
+        walk->activations[index] = out.activation;
         wn_recipe_pattern(&walk->point->recipe, &pattern_n, &pattern_m);
         record_linear(walk, index, walk->dense->linears[index], out.weight,
                       wn_bits_per_weight(&out, pattern_n, pattern_m));
         if (walk->prepared->solver_fields)
             record_solver(walk, index, &out.solver);
+        status = hand_over(walk, index, &out);
+        out.activation = NULL; /* it stays with the walk */
     }
     wn_compressed_release(&out);
     return status;
@@ -360,17 +534,25 @@ static wn_status keep_linear(struct walk *walk, int index)
     if (!wn_all_finite(weight, linear->rows * linear->columns))
         return wn_fail(WN_ERR_NUMERIC, "block %lld %s: a weight is not finite", (long long)walk->block_index,
                        linear->name);
-    wn_compressed_init(&none, linear->rows, linear->columns, NULL, NULL);
+    wn_compressed_init(&none, linear->rows, linear->columns, walk->dense->linears[index], NULL);
     record_linear(walk, index, weight, weight, wn_bits_per_weight(&none, 0, 0));
-    return WN_OK;
+    return hand_over(walk, index, &none);
 }
 
-/* The block that evaluation goes through: compressed linears with the dense vectors and biases. */
+/* The block that evaluation goes through: compressed linears and their rules, with the dense vectors and biases but
+ * for vectors that were divided. */
 static const struct wn_block *compressed_view(struct walk *walk, struct wn_block *view)
 {
     *view = *walk->dense;
     for (int l = 0; walk->compressed && l < walk->model->layout.n_linears; l++)
         view->linears[l] = walk->compressed->linears[l];
+    for (int l = 0; l < walk->model->layout.n_linears; l++)
+        view->activations[l] = walk->activations[l];
+    for (int i = 0; i < walk->model->layout.n_inputs; i++) {
+        int vector = walk->model->layout.producer_vector[i];
+        if (walk->scales[i] && walk->folded)
+            view->vectors[vector] = walk->compressed->vectors[vector];
+    }
     return view;
 }
 
@@ -379,7 +561,8 @@ static void gather_statistics(struct walk *walk)
     const struct wn_reference *reference = walk->reference;
     int64_t model = walk->point->model, calibration = walk->point->calibration;
     release_factors(walk);
-    if (walk->calibration)
+    release_activations(walk);
+    if (walk->group_statistics)
         collect_statistics(walk);
     else if (calibration >= 0)
         walk->statistics =
@@ -396,15 +579,17 @@ static wn_status walk_block(struct walk *walk)
     gather_statistics(walk);
     push_sample(walk);
     clock_stage(walk, STAGE_STATISTICS);
+    WN_TRY(scale_inputs(walk));
     for (int l = 0; l < layout->n_linears; l++)
         WN_TRY(walk->compressed ? compress_linear(walk, l) : keep_linear(walk, l));
     clock_stage(walk, STAGE_COMPRESS);
     compressed_view(walk, &view);
     if (walk->calibration && walk->block_index + 1 < walk->model->config.n_blocks) {
-        wn_run_block_on(walk->model, &view, walk->calibration, walk->hidden_calibration, walk->scratch, walk->offset);
+        const struct wn_block *next = walk->point->propagation == WN_PROPAGATION_DENSE ? walk->dense : &view;
+        wn_run_block_on(walk->model, next, walk->calibration, walk->hidden_calibration, walk->scratch, walk->offset);
         walk->tokens += (double)wn_sequences_tokens(walk->calibration);
     }
-    for (int64_t e = 0; e < walk->run->sweep->n_evals; e++) {
+    for (int64_t e = 0; e < walk->n_sets; e++) {
         const struct wn_sequences *sequences = &walk->prepared->sets[e].sequences;
         wn_run_block_on(walk->model, &view, sequences, walk->hidden_sets[e], walk->scratch, walk->offset);
         walk->tokens += (double)wn_sequences_tokens(sequences);
@@ -445,7 +630,7 @@ static wn_status check_outer_tensors(const struct walk *walk)
     int64_t hidden = walk->model->config.hidden_size;
     if (!wn_all_finite(walk->model->final_norm, hidden))
         return wn_fail(WN_ERR_NUMERIC, "%s: a weight is not finite", walk->model->layout.final_norm);
-    for (int64_t e = 0; e < walk->run->sweep->n_evals; e++) {
+    for (int64_t e = 0; e < walk->n_sets; e++) {
         const struct wn_eval_set *set = &walk->prepared->sets[e];
         if (!wn_all_finite(walk->hidden_sets[e], wn_sequences_tokens(&set->sequences) * hidden))
             return wn_fail(WN_ERR_NUMERIC, "%s: a weight of a token of %s is not finite", walk->model->layout.embedding,
@@ -461,7 +646,7 @@ static wn_status walk_model(struct walk *walk)
     for (walk->block_index = 0; walk->block_index < walk->model->config.n_blocks; walk->block_index++)
         WN_TRY(walk_block(walk));
     close_blocks(walk);
-    for (int64_t e = 0; e < walk->run->sweep->n_evals; e++) {
+    for (int64_t e = 0; e < walk->n_sets; e++) {
         wn_status one = score_set(walk, e);
         if (status == WN_OK && one != WN_OK) { /* the first reason counts */
             status = one;
@@ -494,8 +679,8 @@ static void record_totals(struct walk *walk, const struct wn_point_fields *field
     set_number(walk, fields->threads, omp_get_max_threads());
 }
 
-wn_status wn_point_compute(const struct wn_run *run, const struct wn_reference *reference, int64_t index,
-                           struct wn_record *record, struct wn_point_report *report)
+static wn_status compute(const struct wn_run *run, const struct wn_reference *reference, int64_t index,
+                         const struct wn_point_sink *sink, struct wn_record *record, struct wn_point_report *report)
 {
     const struct wn_point *point = &run->grid.points[index];
     struct walk walk = {.run = run,
@@ -503,7 +688,9 @@ wn_status wn_point_compute(const struct wn_run *run, const struct wn_reference *
                         .model = run->models[point->model].model,
                         .point = point,
                         .reference = reference,
-                        .record = record};
+                        .record = record,
+                        .sink = sink,
+                        .n_sets = sink ? 0 : run->sweep->n_evals};
     int64_t before = wn_memory_bytes();
     double start = walk.mark = wn_seconds();
     wn_memory_reset_peak();
@@ -517,4 +704,17 @@ wn_status wn_point_compute(const struct wn_run *run, const struct wn_reference *
         wn_record_set_text(record, run->fields.reason, wn_error_message());
     close_walk(&walk);
     return status;
+}
+
+wn_status wn_point_compute(const struct wn_run *run, const struct wn_reference *reference, int64_t point,
+                           struct wn_record *record, struct wn_point_report *report)
+{
+    return compute(run, reference, point, NULL, record, report);
+}
+
+wn_status wn_point_compress(const struct wn_run *run, const struct wn_reference *reference, int64_t point,
+                            const struct wn_point_sink *sink, struct wn_record *record)
+{
+    struct wn_point_report report;
+    return compute(run, reference, point, sink, record, &report);
 }

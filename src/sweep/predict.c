@@ -66,7 +66,10 @@ double wn_point_flops(const struct wn_run *run, int64_t index)
         blocks += block_flops(model, &prepared->sets[e].sequences);
         heads += head_flops(model, &prepared->sets[e]);
     }
-    if (point->calibration >= 0 && point->propagation == WN_PROPAGATION_SEQUENTIAL)
+    if (wn_point_walks_calibration(point)) /* every linear, once for each trial, at most twice: alone and in its part */
+        blocks += 1.5 * wn_recipe_trials(&point->recipe) *
+                  block_flops(model, &prepared->calibrations[point->calibration].sequences);
+    if (wn_point_walks_calibration(point))
         blocks += 2 * block_flops(model, &prepared->calibrations[point->calibration].sequences);
     if (wn_recipe_needs(&point->recipe) & WN_NEED_SECOND_MOMENTS) {
         blocks += solver_flops(model);

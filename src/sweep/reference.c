@@ -205,7 +205,8 @@ static void run_units(struct pass *pass, const struct wn_block *block)
                 memset(partial, 0, (size_t)bytes);
             run_unit(pass, block, unit, counts ? &tap : NULL);
         }
-        partial += bytes;
+        if (counts)
+            partial += bytes;
     }
 }
 

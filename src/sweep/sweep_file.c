@@ -351,17 +351,19 @@ static void read_grid_key(struct reader *reader)
         sweep->grid = NULL;
 }
 
-wn_status wn_sweep_read(const char *path, struct wn_problems *problems, struct wn_sweep **out)
+/* Takes `text`; `status` says whether it could be read. */
+static wn_status read_sweep(const char *path, char *text, int64_t length, wn_status status,
+                            struct wn_problems *problems, struct wn_sweep **out)
 {
-    int64_t before = problems->count, length;
+    int64_t before = problems->count;
     struct wn_sweep *sweep = wn_alloc_zero(1, sizeof *sweep);
     struct reader reader = {sweep, problems};
     *out = sweep;
     sweep->path = wn_strdup(path);
     sweep->directory = wn_directory_of(path);
-    wn_status status = wn_read_text(path, &sweep->text, &length);
+    sweep->text = text;
     if (status == WN_OK)
-        status = wn_json_parse(path, sweep->text, length, true, &sweep->json);
+        status = wn_json_parse(path, text, length, true, &sweep->json);
     if (status == WN_OK && !cJSON_IsObject(sweep->json))
         status = wn_fail(WN_ERR_INPUT, "%s: expected an object at the top level", path);
     if (status != WN_OK) {
@@ -377,6 +379,19 @@ wn_status wn_sweep_read(const char *path, struct wn_problems *problems, struct w
     read_grid_key(&reader);
     wn_sweep_place_problems(sweep, problems, before);
     return problems->count == before ? WN_OK : wn_fail(WN_ERR_INPUT, "%s", problems->lines[before]);
+}
+
+wn_status wn_sweep_read(const char *path, struct wn_problems *problems, struct wn_sweep **sweep)
+{
+    int64_t length;
+    char *text;
+    wn_status status = wn_read_text(path, &text, &length);
+    return read_sweep(path, text, length, status, problems, sweep);
+}
+
+wn_status wn_sweep_parse(const char *path, const char *text, struct wn_problems *problems, struct wn_sweep **sweep)
+{
+    return read_sweep(path, wn_strdup(text), (int64_t)strlen(text), WN_OK, problems, sweep);
 }
 
 void wn_sweep_close(struct wn_sweep **sweep_pointer)

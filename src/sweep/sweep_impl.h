@@ -39,13 +39,17 @@ int64_t wn_layout_input_total(const struct wn_layout *layout);
 /* ---- statistics of the inputs of one block over a calibration set ---- */
 
 /*
- * One piece of memory: sums of squares of every input, then, when needed, second moments of every input. The layout is
- * the same in a point's own memory and in what the shared dense pass leaves behind.
+ * One piece of memory: sums of squares of every input, room for absolute maxima and for sums of magnitudes of every
+ * input (0 unless needed), then, when needed, second moments of every input. The layout is the same in a point's own
+ * memory and in what the shared dense pass leaves behind.
  */
 int64_t wn_statistics_bytes(const struct wn_layout *layout, unsigned needs);
 double *wn_statistics_squares(const struct wn_layout *layout, void *statistics, int input);
+double *wn_statistics_magnitudes(const struct wn_layout *layout, void *statistics, int input);
+float *wn_statistics_maxima(const struct wn_layout *layout, void *statistics, int input);
 float *wn_statistics_moments(const struct wn_layout *layout, void *statistics, int input);
-/* into += from. Both triangles of second moments are added; below the diagonal they mean nothing until symmetrized. */
+/* into += from, of maxima the larger. Both triangles of second moments are added; below the diagonal they mean nothing
+ * until symmetrized. */
 void wn_statistics_add(const struct wn_layout *layout, unsigned needs, void *into, const void *from);
 void wn_statistics_symmetrize(const struct wn_layout *layout, void *statistics);
 
@@ -69,6 +73,29 @@ void wn_statistics_take(void *context, int input, const float *x, int64_t rows, 
 /* Runs a block over all chunks of a set, hidden [tokens, hidden_size] in place. */
 void wn_run_block_on(const struct wn_model *model, const struct wn_block *block, const struct wn_sequences *sequences,
                      float *hidden, float *scratch, int64_t *offset);
+
+/* ---- search of scales (struct wn_method, n_trials) ---- */
+
+struct wn_scale_search {
+    const struct wn_model *model;
+    const struct wn_recipe *recipe;
+    int64_t block_index;
+    const struct wn_block *dense;
+    struct wn_block *trial; /* its linears are overwritten */
+    uint8_t *keep;          /* [weights of the largest linear] */
+    const struct wn_sequences *calibration;
+    const float *hidden; /* [tokens, hidden]: inputs of the block; `copy` and `scratch` are for its longest chunk */
+    float *copy, *scratch;
+    int64_t *offset;
+    const struct wn_input_stats *stats; /* [n_inputs] */
+};
+/* scales[input] is allocated for every input with a producer: the best scale; also after an error, to be freed. */
+wn_status wn_search_scales(const struct wn_scale_search *search, float **scales);
+/* Bytes it takes, the scales included; 0 when the recipe searches nothing. */
+int64_t wn_search_bytes(const struct wn_model *model, const struct wn_recipe *recipe, int64_t longest);
+
+/* True when a point pushes calibration sequences itself: under sequential propagation, and for a search. */
+bool wn_point_walks_calibration(const struct wn_point *point);
 
 /* Tokens of the longest chunk, and most sequences + 1 of any set, that a point of `model` meets. */
 int64_t wn_prepared_longest_chunk(const struct wn_run *run, int64_t model);

@@ -1,6 +1,7 @@
 /* tables.c: what is known of points and cells before the first one runs: table columns, identity, provenance. */
 #include <omp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -207,6 +208,15 @@ static void add_environment(struct wn_facts *facts)
             wn_facts_add(facts, names[i], "%s", getenv(names[i]));
 }
 
+/* Where relative paths of the sweep start; winnow export looks there. */
+static void add_sweep_file(const struct wn_sweep *sweep, struct wn_facts *facts)
+{
+    const char *slash = strrchr(sweep->path, '/');
+    char *folder = realpath(sweep->directory, NULL);
+    wn_facts_add(facts, "sweep_file", "%s/%s", folder ? folder : sweep->directory, slash ? slash + 1 : sweep->path);
+    free(folder);
+}
+
 static void add_inputs(const struct wn_run *run, struct wn_facts *facts)
 {
     const struct wn_sweep *sweep = run->sweep;
@@ -261,5 +271,6 @@ void wn_provenance(struct wn_par *par, const struct wn_run *run, struct wn_facts
     add_hosts(par, facts);
     add_processor(facts);
     add_environment(facts);
+    add_sweep_file(run->sweep, facts);
     add_inputs(run, facts);
 }

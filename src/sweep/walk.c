@@ -25,6 +25,11 @@ static int64_t squares_bytes(const struct wn_layout *layout)
     return round_up(wn_layout_input_total(layout) * (int64_t)sizeof(double));
 }
 
+static int64_t maxima_bytes(const struct wn_layout *layout)
+{
+    return round_up(wn_layout_input_total(layout) * (int64_t)sizeof(float));
+}
+
 static int64_t moments_bytes(const struct wn_layout *layout, int input)
 {
     return round_up(layout->input_widths[input] * layout->input_widths[input] * (int64_t)sizeof(float));
@@ -32,7 +37,7 @@ static int64_t moments_bytes(const struct wn_layout *layout, int input)
 
 int64_t wn_statistics_bytes(const struct wn_layout *layout, unsigned needs)
 {
-    int64_t bytes = squares_bytes(layout);
+    int64_t bytes = 2 * squares_bytes(layout) + maxima_bytes(layout);
     for (int i = 0; needs & WN_NEED_SECOND_MOMENTS && i < layout->n_inputs; i++)
         bytes += moments_bytes(layout, i);
     return bytes;
@@ -46,9 +51,22 @@ double *wn_statistics_squares(const struct wn_layout *layout, void *statistics, 
     return squares;
 }
 
+double *wn_statistics_magnitudes(const struct wn_layout *layout, void *statistics, int input)
+{
+    return wn_statistics_squares(layout, (char *)statistics + squares_bytes(layout), input);
+}
+
+float *wn_statistics_maxima(const struct wn_layout *layout, void *statistics, int input)
+{
+    float *maxima = (float *)((char *)statistics + 2 * squares_bytes(layout));
+    for (int i = 0; i < input; i++)
+        maxima += layout->input_widths[i];
+    return maxima;
+}
+
 float *wn_statistics_moments(const struct wn_layout *layout, void *statistics, int input)
 {
-    char *place = (char *)statistics + squares_bytes(layout);
+    char *place = (char *)statistics + 2 * squares_bytes(layout) + maxima_bytes(layout);
     for (int i = 0; i < input; i++)
         place += moments_bytes(layout, i);
     return (float *)place;
@@ -61,8 +79,13 @@ void wn_statistics_add(const struct wn_layout *layout, unsigned needs, void *int
         int64_t width = layout->input_widths[i];
         double *squares = wn_statistics_squares(layout, into, i);
         const double *added = wn_statistics_squares(layout, source, i);
-        for (int64_t j = 0; j < width; j++)
+        double *magnitudes = wn_statistics_magnitudes(layout, into, i);
+        const double *others = wn_statistics_magnitudes(layout, source, i);
+        for (int64_t j = 0; j < width; j++) {
             squares[j] += added[j];
+            magnitudes[j] += others[j];
+        }
+        wn_take_column_maxima(wn_statistics_maxima(layout, source, i), 1, width, wn_statistics_maxima(layout, into, i));
         if (!(needs & WN_NEED_SECOND_MOMENTS))
             continue;
         float *moments = wn_statistics_moments(layout, into, i);
@@ -94,6 +117,10 @@ void wn_statistics_take(void *context, int input, const float *x, int64_t rows, 
 {
     struct wn_statistics_tap *tap = context;
     wn_add_column_squares(x, rows, width, wn_statistics_squares(tap->layout, tap->statistics, input));
+    if (tap->needs & WN_NEED_ABSOLUTE_SUMS)
+        wn_add_column_magnitudes(x, rows, width, wn_statistics_magnitudes(tap->layout, tap->statistics, input));
+    if (tap->needs & WN_NEED_ABSOLUTE_MAXIMA)
+        wn_take_column_maxima(x, rows, width, wn_statistics_maxima(tap->layout, tap->statistics, input));
     if (tap->needs & WN_NEED_SECOND_MOMENTS)
         wn_add_second_moments(x, rows, width, wn_statistics_moments(tap->layout, tap->statistics, input));
 }

@@ -9,7 +9,7 @@ file=$folder/small.h5
 expect "winnow --help" 0 "$winnow" --help
 has "winnow --help" '^  winnow run ' "$folder/out"
 commands=$(sed -n 's/^  winnow \([a-z]*\) .*/\1/p' "$folder/out")
-same "commands" "$(echo $commands)" "plan run status show verify help"
+same "commands" "$(echo $commands)" "plan run status show export verify help"
 for command in $commands; do
   expect "$command --help" 0 "$winnow" "$command" --help
   has "$command --help" "^Usage: winnow $command " "$folder/out"

@@ -37,12 +37,26 @@ static inline wn_status add_stage(struct wn_recipe *recipe, const char *name, co
     return status;
 }
 
+/*
+ * Second moments of inputs with these squares: neighbours are correlated, and a wave goes through all columns, so that
+ * an error is felt far behind its column.
+ */
+static inline void fill_second_moments(const double *squares, int64_t columns, float *h)
+{
+    for (int64_t i = 0; i < columns; i++)
+        for (int64_t j = 0; j < columns; j++) {
+            double distance = fabs((double)(i - j)), correlation = 0.7 * pow(0.9, distance) + 0.3 * cos(0.7 * distance);
+            h[i * columns + j] = (float)(sqrt(squares[i] * squares[j]) * correlation);
+        }
+}
+
 /* A linear with its input statistics and the result of a recipe. */
 struct problem {
     int64_t rows, columns;
-    float *weight, *result;
+    float *weight, *result, *second_moments;
     uint8_t *keep;
     double *squares;
+    struct wn_factor_cache factors;
     struct wn_input_stats stats;
     struct wn_compressed out;
 };
@@ -63,14 +77,22 @@ static inline void problem_init(struct problem *problem, int64_t rows, int64_t c
     }
     for (int64_t j = 0; j < columns; j++)
         problem->squares[j] = pow(10, 3 * wn_random_uniform(seed, 3, (uint64_t)j));
-    problem->stats =
-        (struct wn_input_stats){.tokens = 64, .sequences = 4, .width = columns, .squares = problem->squares};
+    problem->second_moments = wn_alloc(columns * columns, sizeof(float));
+    fill_second_moments(problem->squares, columns, problem->second_moments);
+    problem->stats = (struct wn_input_stats){.tokens = 64,
+                                             .sequences = 4,
+                                             .width = columns,
+                                             .squares = problem->squares,
+                                             .second_moments = problem->second_moments,
+                                             .factors = &problem->factors};
     wn_compressed_init(&problem->out, rows, columns, problem->result, problem->keep);
 }
 
 static inline void problem_release(struct problem *problem)
 {
     wn_compressed_release(&problem->out);
+    wn_factor_cache_release(&problem->factors);
+    wn_free(problem->second_moments);
     wn_free(problem->squares);
     wn_free(problem->keep);
     wn_free(problem->result);
@@ -111,14 +133,25 @@ static inline int64_t count_dropped(const uint8_t *keep, int64_t count)
     return dropped;
 }
 
-/* keep is 0 or 1; what is kept has its bits, what is not is +0. */
-static inline void check_mask(const struct problem *problem)
+/* keep is 0 or 1, and what is not kept is +0. */
+static inline void check_zeros(const struct problem *problem)
 {
     const float zero = 0.0f;
 
     CHECK(problem->out.has_mask);
     for (int64_t i = 0; i < problem->rows * problem->columns; i++) {
         CHECK(problem->keep[i] <= 1);
+        CHECK(problem->keep[i] || !memcmp(&problem->result[i], &zero, sizeof(float)));
+    }
+}
+
+/* For methods that update nothing: what is kept has its bits as well. */
+static inline void check_mask(const struct problem *problem)
+{
+    const float zero = 0.0f;
+
+    check_zeros(problem);
+    for (int64_t i = 0; i < problem->rows * problem->columns; i++) {
         CHECK(!memcmp(&problem->result[i], problem->keep[i] ? &problem->weight[i] : &zero, sizeof(float)));
     }
 }

@@ -1,51 +1,5 @@
 /* Methods against golden.safetensors, which make_golden.py computed with code of its own. */
-#include "recipes.h"
-
-/* The file in memory: 8 bytes length of the header, the header (JSON), the data. */
-struct golden {
-    char *bytes;
-    cJSON *header;
-    const char *data;
-};
-
-static bool golden_open(struct golden *golden)
-{
-    char *path = test_path("tests/method/golden.safetensors");
-    FILE *file = fopen(path, "rb");
-    uint64_t length;
-    struct wn_text text = {0};
-    char part[4096];
-
-    wn_free(path);
-    if (!file)
-        return false;
-    for (size_t got; (got = fread(part, 1, sizeof part, file)) > 0;)
-        wn_text_append(&text, part, got);
-    fclose(file);
-    golden->bytes = text.data;
-    memcpy(&length, text.data, sizeof length);
-    golden->header = cJSON_ParseWithLength(text.data + 8, (size_t)length);
-    golden->data = text.data + 8 + length;
-    return golden->header != NULL;
-}
-
-/* Copies a tensor of the data type given; the shape is returned. */
-static void golden_tensor(const struct golden *golden, const char *name, const char *type, int64_t shape[2], void *out,
-                          size_t size)
-{
-    const cJSON *tensor = cJSON_GetObjectItem(golden->header, name);
-    const cJSON *axes = cJSON_GetObjectItem(tensor, "shape"), *offsets = cJSON_GetObjectItem(tensor, "data_offsets");
-    int64_t first = (int64_t)cJSON_GetArrayItem(offsets, 0)->valuedouble;
-    int64_t end = (int64_t)cJSON_GetArrayItem(offsets, 1)->valuedouble;
-
-    CHECK_TEXT(cJSON_GetObjectItem(tensor, "dtype")->valuestring, type);
-    for (int d = 0; d < cJSON_GetArraySize(axes) && d < 2; d++)
-        shape[d] = (int64_t)cJSON_GetArrayItem(axes, d)->valuedouble;
-    if (out) {
-        CHECK((size_t)(end - first) == size);
-        memcpy(out, golden->data + first, (size_t)(end - first) < size ? (size_t)(end - first) : size);
-    }
-}
+#include "golden.h"
 
 static void load_problem(const struct golden *golden, const char *name, int64_t sequences, struct problem *problem)
 {
@@ -95,7 +49,8 @@ int main(void)
 {
     struct golden golden = {0};
 
-    CHECK(golden_open(&golden));
+    CHECK_OK(wn_linalg_start());
+    CHECK(golden_open(&golden, "tests/method/golden.safetensors"));
     const cJSON *metadata = cJSON_GetObjectItem(golden.header, "__metadata__"), *one;
     cJSON *cases = cJSON_Parse(cJSON_GetObjectItem(metadata, "cases")->valuestring);
     int64_t sequences = atoll(cJSON_GetObjectItem(metadata, "sequences")->valuestring);
@@ -104,7 +59,6 @@ int main(void)
     cJSON_ArrayForEach (one, cases)
         check_case(&golden, one, sequences);
     cJSON_Delete(cases);
-    cJSON_Delete(golden.header);
-    wn_free(golden.bytes);
+    golden_close(&golden);
     return test_finish();
 }

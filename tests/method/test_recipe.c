@@ -84,6 +84,14 @@ static void check_joint(const char *pruner, const char *settings, const char *qu
     problem_release(&problem);
 }
 
+static bool has_parameter(const struct wn_method *method, const char *name)
+{
+    for (int p = 0; p < method->n_parameters; p++)
+        if (!strcmp(method->parameters[p].name, name))
+            return true;
+    return false;
+}
+
 static void check_not_finite(void)
 {
     static const float wrong[] = {NAN, INFINITY, -INFINITY};
@@ -91,18 +99,18 @@ static void check_not_finite(void)
     int64_t count;
     const struct wn_method *const *table = wn_method_table(&count);
 
-    problem_init(&problem, 4, 24, 3, 0);
+    problem_init(&problem, 4, 48, 3, 0);
     for (size_t w = 0; w < 3; w++)
         for (int64_t i = 0; i < count; i++) {
-            const char *settings = table[i]->kind == WN_PRUNER      ? "{\"sparsity\": 0.5}"
-                                   : table[i]->kind == WN_QUANTIZER ? "{\"bits\": 4}"
-                                                                    : "{}";
-            problem.weight[2 * 24 + 17] = wrong[w];
+            const char *settings = has_parameter(table[i], "sparsity") ? "{\"sparsity\": 0.5}"
+                                   : has_parameter(table[i], "bits")   ? "{\"bits\": 4}"
+                                                                       : "{}";
+            problem.weight[2 * 48 + 17] = wrong[w];
             CHECK(problem_run_one(&problem, table[i]->name, settings) == WN_ERR_NUMERIC);
             CHECK_MESSAGE("block.linear");
             CHECK_MESSAGE("row 2, column 17");
         }
-    problem.weight[2 * 24 + 17] = 3.4e38f;
+    problem.weight[2 * 48 + 17] = 3.4e38f;
     CHECK_OK(problem_run_one(&problem, "magnitude", "{\"sparsity\": 0.5}"));
     problem_release(&problem);
 }
@@ -132,6 +140,7 @@ static void check_bits(void)
 
 int main(void)
 {
+    CHECK_OK(wn_linalg_start());
     check_table();
     check_needs();
     check_identities();

@@ -1,6 +1,8 @@
 /* Round to nearest: the grid against a plain version, error bounds, idempotence, groups, degenerate ranges, zeros. */
 #include "recipes.h"
 
+#include <omp.h>
+
 /* The definition, with the rounding of the C library (half to even). */
 static float value_ref(const struct wn_grid *grid, float w)
 {
@@ -151,6 +153,115 @@ static void check_error_falls(void)
     problem_release(&problem);
 }
 
+/* ---- the clip search ---- */
+
+/* Sum of |error|^2.4 of one grid. */
+static double clip_error_ref(const struct problem *problem, int64_t first, int64_t count)
+{
+    double sum = 0;
+
+    for (int64_t i = first; i < first + count; i++)
+        sum += pow(fabs((double)problem->result[i] - (double)problem->weight[i]), 2.4);
+    return sum;
+}
+
+/* The best of the 80 ranges, by a plain search in double, for every grid of `count` weights in memory. */
+static double best_error_ref(const float *w, int64_t count, int bits, bool symmetric)
+{
+    const int levels = (1 << bits) - 1;
+    double low = 0, high = 0, best = INFINITY;
+
+    for (int64_t i = 0; i < count; i++) {
+        low = fmin(low, w[i]);
+        high = fmax(high, w[i]);
+    }
+    if (symmetric) {
+        high = fmax(-low, high);
+        low = -high;
+    }
+    for (int c = 0; c < 80; c++) {
+        const double scale = (1 - c / 100.0) * (high - low) / levels;
+        const double zero = symmetric ? (levels + 1) / 2 : rint(-(1 - c / 100.0) * low / scale);
+        double sum = 0;
+        for (int64_t i = 0; i < count; i++) {
+            double code = fmin(fmax(rint(w[i] / scale) + zero, 0), levels);
+            sum += pow(fabs(scale * (code - zero) - w[i]), 2.4);
+        }
+        best = fmin(best, sum);
+    }
+    return best;
+}
+
+/* With clip the error is that of the best range; never more than without. */
+static void check_clip(int64_t rows, int64_t columns, int64_t grid, const char *group, int bits, bool symmetric)
+{
+    struct problem problem;
+    char *none =
+        wn_format("{\"bits\": %d, \"group\": %s, \"symmetric\": %s}", bits, group, symmetric ? "true" : "false");
+    char *mse = wn_format("{\"bits\": %d, \"group\": %s, \"symmetric\": %s, \"clip\": \"mse\"}", bits, group,
+                          symmetric ? "true" : "false");
+    const int64_t grids = rows * columns / grid;
+    double *before = wn_alloc(grids, sizeof *before);
+    int64_t better = 0;
+
+    problem_init(&problem, rows, columns, (uint64_t)grid, 0);
+    CHECK_OK(problem_run_one(&problem, "rtn", none));
+    for (int64_t g = 0; g < grids; g++)
+        before[g] = clip_error_ref(&problem, g * grid, grid);
+    CHECK_OK(problem_run_one(&problem, "rtn", mse));
+    for (int64_t g = 0; g < grids; g++) {
+        const double error = clip_error_ref(&problem, g * grid, grid);
+        const double best = best_error_ref(problem.weight + g * grid, grid, bits, symmetric);
+        CHECK(error <= before[g] * (1 + 1e-5));
+        CHECK_NEAR(error, best, 1e-5 * best);
+        better += error < 0.99 * before[g];
+    }
+    CHECK(better > 0);
+    problem_release(&problem);
+    wn_free(before);
+    wn_free(mse);
+    wn_free(none);
+}
+
+/* Weights of all magnitudes: the search is scale-free. 0 stays 0. */
+static void check_clip_scales(void)
+{
+    struct problem problem, scaled;
+
+    problem_init(&problem, 3, 60, 7, 0);
+    problem_init(&scaled, 3, 60, 7, 0);
+    for (int64_t i = 0; i < 3 * 60; i++) {
+        problem.weight[i] = i % 7 ? problem.weight[i] : 0;
+        scaled.weight[i] = ldexpf(problem.weight[i], -60);
+    }
+    CHECK_OK(problem_run_one(&problem, "rtn", "{\"bits\": 3, \"clip\": \"mse\"}"));
+    CHECK_OK(problem_run_one(&scaled, "rtn", "{\"bits\": 3, \"clip\": \"mse\"}"));
+    for (int64_t i = 0; i < 3 * 60; i++) {
+        CHECK(scaled.result[i] == ldexpf(problem.result[i], -60));
+        CHECK(problem.weight[i] != 0 || problem.result[i] == 0);
+    }
+    problem_release(&scaled);
+    problem_release(&problem);
+}
+
+static void check_clip_threads(const char *settings)
+{
+    struct problem problem;
+    float *first = wn_alloc(70 * 60, sizeof *first);
+
+    problem_init(&problem, 70, 60, 8, 0);
+    for (int threads = 1; threads <= 4; threads++) {
+        omp_set_num_threads(threads);
+        CHECK_OK(problem_run_one(&problem, "rtn", settings));
+        if (threads == 1)
+            memcpy(first, problem.result, 70 * 60 * sizeof(float));
+        CHECK(!memcmp(first, problem.result, 70 * 60 * sizeof(float)));
+    }
+    omp_set_num_threads(2);
+    problem_release(&problem);
+    wn_free(first);
+}
+
 static void check_refusals(void)
 {
     static const char *const wrong[][2] = {
@@ -161,6 +272,7 @@ static void check_refusals(void)
         {"{\"bits\": 4, \"group\": 0}", "\"group\""},
         {"{\"bits\": 4, \"group\": \"row\"}", "\"tensor\", \"channel\""},
         {"{\"bits\": 4, \"symmetric\": 1}", "true or false"},
+        {"{\"bits\": 4, \"clip\": \"l2\"}", "\"none\", \"mse\""},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct wn_recipe recipe = {0};
@@ -195,6 +307,13 @@ int main(void)
     check_idempotent();
     check_groups();
     check_error_falls();
+    check_clip(9, 77, 77, "\"channel\"", 2, false);
+    check_clip(4, 96, 16, "16", 3, true);
+    check_clip(5, 48, 5 * 48, "\"tensor\"", 2, false);
+    check_clip(30, 5, 5, "5", 2, false);
+    check_clip_scales();
+    check_clip_threads("{\"bits\": 2, \"clip\": \"mse\"}");
+    check_clip_threads("{\"bits\": 3, \"clip\": \"mse\", \"group\": \"tensor\"}");
     check_refusals();
     check_overflow();
     return test_finish();

@@ -8,23 +8,28 @@ static float score(const struct problem *problem, int64_t row, int64_t j)
     return fabsf(problem->weight[row * problem->columns + j]) * norm;
 }
 
-/* In every row: the exact number, no kept score below a dropped one, and of equal ones the left is dropped. */
+/* The exact number, no kept score below a dropped one, and of equal ones the left is dropped. */
+static void check_lowest(const struct problem *problem, int64_t row, int64_t quota)
+{
+    const uint8_t *keep = problem->keep + row * problem->columns;
+    float dropped = -1;
+
+    CHECK(count_dropped(keep, problem->columns) == quota);
+    for (int64_t j = 0; j < problem->columns; j++)
+        if (!keep[j])
+            dropped = fmaxf(dropped, score(problem, row, j));
+    bool kept_tie = false;
+    for (int64_t j = 0; j < problem->columns; j++) {
+        CHECK(!keep[j] || score(problem, row, j) >= dropped);
+        kept_tie |= keep[j] && score(problem, row, j) == dropped;
+        CHECK(!(kept_tie && !keep[j] && score(problem, row, j) == dropped));
+    }
+}
+
 static void check_rows(const struct problem *problem, int64_t quota)
 {
-    for (int64_t row = 0; row < problem->rows; row++) {
-        const uint8_t *keep = problem->keep + row * problem->columns;
-        float dropped = -1;
-        CHECK(count_dropped(keep, problem->columns) == quota);
-        for (int64_t j = 0; j < problem->columns; j++)
-            if (!keep[j])
-                dropped = fmaxf(dropped, score(problem, row, j));
-        bool kept_tie = false;
-        for (int64_t j = 0; j < problem->columns; j++) {
-            CHECK(!keep[j] || score(problem, row, j) >= dropped);
-            kept_tie |= keep[j] && score(problem, row, j) == dropped;
-            CHECK(!(kept_tie && !keep[j] && score(problem, row, j) == dropped));
-        }
-    }
+    for (int64_t row = 0; row < problem->rows; row++)
+        check_lowest(problem, row, quota);
 }
 
 static void check_shape(int64_t rows, int64_t columns, double decimals)
@@ -139,6 +144,93 @@ static void check_dead_inputs(void)
     problem_release(&problem);
 }
 
+/* ---- the variant ---- */
+
+/* Sum of the dropped scores of a row over the sum of all. */
+static double dropped_share(const struct problem *problem, int64_t row, double *with_next)
+{
+    double dropped = 0, total = 0;
+    float next = INFINITY;
+
+    for (int64_t j = 0; j < problem->columns; j++) {
+        const float one = score(problem, row, j);
+        total += (double)one;
+        if (!problem->keep[row * problem->columns + j])
+            dropped += (double)one;
+        else
+            next = fminf(next, one);
+    }
+    *with_next = (dropped + (double)next) / total;
+    return dropped / total;
+}
+
+/* The sparsity within 0.001, or as near as alpha in steps of 0.001 comes; lowest scores first in every row, and one
+ * alpha that explains all rows. */
+static void check_alpha(int64_t rows, int64_t columns, double sparsity, double near)
+{
+    struct problem problem;
+    char *settings = wn_format("{\"sparsity\": %.15g, \"variant\": \"alpha\"}", sparsity);
+    double low = 0, high = 1; /* alpha lies between: at least what every row gave, less than one more would be */
+    int64_t fewest = columns, most = 0;
+
+    problem_init(&problem, rows, columns, 12, 0);
+    for (int64_t i = 0; i < rows * columns; i++) /* rows of different shape */
+        problem.weight[i] *= 1 + (float)(i / columns % 5) * problem.weight[i] * problem.weight[i];
+    CHECK_OK(problem_run_one(&problem, "wanda", settings));
+    check_mask(&problem);
+    for (int64_t row = 0; row < rows; row++) {
+        double next, share = dropped_share(&problem, row, &next);
+        const int64_t here = count_dropped(problem.keep + row * columns, columns);
+        low = fmax(low, share);
+        high = fmin(high, next);
+        fewest = here < fewest ? here : fewest;
+        most = here > most ? here : most;
+        check_lowest(&problem, row, here);
+    }
+    CHECK(low < high && low <= 0.8);
+    CHECK(fewest < most);
+    CHECK_NEAR((double)count_dropped(problem.keep, rows * columns) / (double)(rows * columns), sparsity, near);
+    problem_release(&problem);
+    wn_free(settings);
+}
+
+/* Where no alpha up to 0.8 is enough, or where the smallest score of every row is already too much. */
+static void check_alpha_ends(void)
+{
+    struct problem problem, one;
+    double next;
+
+    problem_init(&problem, 4, 200, 13, 0);
+    CHECK_OK(problem_run_one(&problem, "wanda", "{\"sparsity\": 0.99, \"variant\": \"alpha\"}"));
+    CHECK(count_dropped(problem.keep, 4 * 200) < (int64_t)(0.99 * 4 * 200));
+    for (int64_t row = 0; row < 4; row++)
+        CHECK(dropped_share(&problem, row, &next) > 0.75 && dropped_share(&problem, row, &next) < 0.8);
+    problem_release(&problem);
+    problem_init(&one, 5, 1, 14, 0); /* one score is the whole sum: nothing can go */
+    CHECK_OK(problem_run_one(&one, "wanda", "{\"sparsity\": 0.5, \"variant\": \"alpha\"}"));
+    CHECK(one.out.has_mask && count_dropped(one.keep, 5) == 0);
+    CHECK(!memcmp(one.result, one.weight, 5 * sizeof(float)));
+    problem_release(&one);
+    struct wn_recipe recipe = {0};
+    CHECK(add_stage(&recipe, "wanda", "{\"pattern\": \"2:4\", \"variant\": \"alpha\"}") == WN_ERR_INPUT);
+    CHECK_MESSAGE("\"variant\"");
+}
+
+/* Equal scores go together or not at all. */
+static void check_alpha_ties(void)
+{
+    struct problem problem;
+
+    problem_init(&problem, 6, 40, 15, 4);
+    for (int64_t j = 0; j < 40; j++)
+        problem.squares[j] = 4;
+    CHECK_OK(problem_run_one(&problem, "wanda", "{\"sparsity\": 0.5, \"variant\": \"alpha\"}"));
+    for (int64_t i = 0; i < 6 * 40; i++)
+        for (int64_t k = i / 40 * 40; k < i / 40 * 40 + 40; k++)
+            CHECK(fabsf(problem.weight[i]) != fabsf(problem.weight[k]) || problem.keep[i] == problem.keep[k]);
+    problem_release(&problem);
+}
+
 int main(void)
 {
     CHECK(wn_method_find("wanda")->needs == WN_NEED_INPUT_SQUARES);
@@ -151,5 +243,10 @@ int main(void)
     check_equal_norms();
     check_patterns();
     check_dead_inputs();
+    check_alpha(30, 400, 0.5, 0.001);
+    check_alpha(64, 129, 0.1, 0.02);
+    check_alpha(10, 1000, 0.7, 0.001);
+    check_alpha_ends();
+    check_alpha_ties();
     return test_finish();
 }

@@ -1,0 +1,265 @@
+/*
+ * GPTQ: columns are rounded one after the other, and the columns not rounded yet take the error over (Frantar,
+ * Ashkboos, Hoefler, Alistarh, arXiv:2210.17323, algorithm 1). Grids are those of quant.c: per row on the weights as
+ * given; per group of columns on the weights as updated when the group begins, or with static groups on the weights as
+ * given, which is what lets act-order keep a plain storage order.
+ *
+ * The published code fits a group on weights that miss the updates of the running block of 128 columns, so that groups
+ * of 32 or 64 see old values; group_statistics says whether to do the same.
+ *
+ * Weights that an earlier stage has pruned are 0 and count as 0 when a grid is fitted; their error is propagated.
+ */
+#include "quant.h"
+#include "second_order.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { STRIP = WN_SOLVER_STRIP };
+
+static const struct wn_parameter parameters[] = {
+    {.name = "bits",
+     .type = WN_INTEGER,
+     .required = true,
+     .low = 2,
+     .high = 8,
+     .unit = "bit",
+     .help = "width of a code"},
+    {.name = "group",
+     .type = WN_INTEGER,
+     .standard = "\"channel\"",
+     .low = 1,
+     .high = 1 << 24,
+     .words = "channel",
+     .unit = "columns",
+     .help = "columns that share a grid; channel: a row"},
+    {.name = "symmetric", .type = WN_BOOL, .standard = "false", .help = "grid centred on 0 without stored zero points"},
+    {.name = "act_order",
+     .type = WN_BOOL,
+     .standard = "false",
+     .help = "columns by descending diagonal of H, ties by lower column, instead of from left to right"},
+    {.name = "static_groups",
+     .type = WN_BOOL,
+     .standard = "false",
+     .help = "fit the grids of all groups before the sweep, on the weights as given"},
+    WN_PERCDAMP_PARAMETER,
+    {.name = "group_statistics",
+     .type = WN_STRING,
+     .standard = "\"current\"",
+     .words = "current|reference",
+     .help = "weights a group is fitted on: with all updates so far; reference: as the published code, without those "
+             "of the running block of 128 columns"},
+};
+
+/* Columns per grid; 0: channel. */
+static int64_t group_of(const struct wn_params *params)
+{
+    const struct wn_value *group = wn_params_find(params, "group");
+
+    return isnan(group->number) ? 0 : (int64_t)group->number;
+}
+
+struct state {
+    const struct wn_linear_task *task;
+    int bits, levels;
+    bool symmetric;
+    int64_t group, n_groups;
+    int64_t lanes;         /* rows rounded up to a strip */
+    float *scales, *zeros; /* [n_groups, lanes] */
+};
+
+/* ---- grids before the sweep ---- */
+
+static void put_grid(struct state *state, int64_t group, int64_t row, struct wn_grid grid)
+{
+    state->scales[group * state->lanes + row] = grid.scale;
+    state->zeros[group * state->lanes + row] = grid.zero;
+}
+
+/* All grids on the weights as given: of a row with the weights of dead columns, of groups without, as published. */
+static void fit_static(void *context, const struct wn_factor *factor)
+{
+    struct state *state = context;
+    const struct wn_linear_task *task = state->task;
+    const bool drop = state->n_groups > 1 && factor->n_dead > 0;
+
+#pragma omp parallel
+    {
+        float *copy = wn_alloc(task->columns, sizeof *copy);
+#pragma omp for schedule(static)
+        for (int64_t row = 0; row < task->rows; row++) {
+            const float *w = task->weight + row * task->columns;
+            for (int64_t j = 0; drop && j < task->columns; j++)
+                copy[j] = factor->dead[j] ? 0.0f : w[j];
+            for (int64_t g = 0; g < state->n_groups; g++)
+                put_grid(
+                    state, g, row,
+                    wn_grid_fit((drop ? copy : w) + g * state->group, state->group, state->bits, state->symmetric));
+        }
+        wn_free(copy);
+    }
+}
+
+/* ---- grids during the sweep ---- */
+
+static void widen(const float *w, const uint8_t *keep, float *low, float *high)
+{
+    for (int r = 0; r < STRIP; r++) {
+        const float value = keep[r] ? w[r] : 0.0f;
+        low[r] = value < low[r] ? value : low[r];
+        high[r] = value > high[r] ? value : high[r];
+    }
+}
+
+/* Mask of a column in a strip, also of one behind the block. */
+static const uint8_t *mask_of(const struct state *state, const struct wn_strip *strip, int64_t column,
+                              uint8_t lanes[STRIP])
+{
+    const struct wn_linear_task *task = state->task;
+
+    if (column < strip->first + strip->columns)
+        return strip->keep[column - strip->first];
+    memset(lanes, 1, STRIP);
+    for (int64_t r = 0; task->keep && r < strip->rows; r++)
+        lanes[r] = task->keep[(strip->row + r) * task->columns + column];
+    return lanes;
+}
+
+static void fit_group(struct state *state, const struct wn_strip *strip, int64_t column, bool stale)
+{
+    float low[STRIP] = {0}, high[STRIP] = {0};
+    uint8_t lanes[STRIP];
+
+    for (int64_t j = column; j < column + state->group; j++) {
+        const float *w =
+            stale ? strip->solver->work + j * strip->solver->stride + strip->row : wn_strip_column(strip, j);
+        widen(w, mask_of(state, strip, j, lanes), low, high);
+    }
+    for (int64_t r = 0; r < strip->rows; r++)
+        put_grid(state, column / state->group, strip->row + r,
+                 wn_grid_of((struct wn_range){low[r], high[r]}, state->bits, state->symmetric));
+}
+
+static void begin_group(void *context, struct wn_strip *strip, int64_t column)
+{
+    fit_group(context, strip, column, false);
+}
+
+/* ---- values ---- */
+
+static void load_mask(void *context, struct wn_strip *strip)
+{
+    const struct state *state = context;
+
+    for (int64_t r = 0; r < strip->rows; r++) {
+        const uint8_t *keep = state->task->keep + (strip->row + r) * state->task->columns;
+        for (int64_t j = 0; j < strip->columns; j++)
+            strip->keep[j][r] = keep[wn_solver_place(strip->solver, strip->first + j)];
+    }
+}
+
+static void choose(void *context, struct wn_strip *strip, int64_t column)
+{
+    const struct state *state = context;
+    const int64_t j = column - strip->first, group = wn_solver_place(strip->solver, column) / state->group;
+    const int64_t at = group * state->lanes + strip->row;
+    const float *w = strip->w[j];
+    const uint8_t *keep = strip->keep[j];
+    float *q = strip->q[j];
+
+    for (int r = 0; r < STRIP; r++)
+        q[r] = keep[r] ? w[r] : 0.0f;
+    wn_grid_apply_lanes(state->scales + at, state->zeros + at, state->levels, q, STRIP, strip->codes[j], q);
+}
+
+static void choose_stale(void *context, struct wn_strip *strip, int64_t column)
+{
+    struct state *state = context;
+
+    if (column % state->group == 0)
+        fit_group(state, strip, column, true);
+    choose(context, strip, column);
+}
+
+/* ---- the method ---- */
+
+static void set_rule(const struct state *state, struct wn_second_order *run)
+{
+    const struct wn_params *params = state->task->params;
+    const bool fixed = state->n_groups == 1 || wn_params_flag(params, "static_groups");
+    const bool stale = !fixed && !strcmp(wn_params_text(params, "group_statistics"), "reference");
+
+    if (state->task->keep)
+        run->rule.begin_strip = load_mask;
+    run->rule.choose = stale ? choose_stale : choose;
+    run->rule.eager = stale;
+    run->rule.run = 1;
+    if (fixed)
+        run->prepare = fit_static;
+    if (!fixed && !stale) {
+        run->rule.run = state->group;
+        run->rule.begin_run = begin_group;
+    }
+}
+
+static wn_status compress_linear(const struct wn_linear_task *task, struct wn_compressed *out)
+{
+    const int64_t group = group_of(task->params);
+    struct state state = {.task = task,
+                          .bits = (int)wn_params_integer(task->params, "bits"),
+                          .symmetric = wn_params_flag(task->params, "symmetric"),
+                          .group = group ? group : task->columns};
+    struct wn_second_order run = {.task = task, .rule.context = &state};
+
+    state.levels = (1 << state.bits) - 1;
+    state.n_groups = task->columns / state.group;
+    state.lanes = (task->rows + STRIP - 1) / STRIP * STRIP;
+    state.scales = wn_alloc(state.n_groups * state.lanes, sizeof *state.scales);
+    state.zeros = wn_alloc_zero(state.n_groups * state.lanes, sizeof *state.zeros);
+    for (int64_t i = 0; i < state.n_groups * state.lanes; i++)
+        state.scales[i] = 1.0f;
+    if (wn_params_flag(task->params, "act_order"))
+        run.column_order = WN_ORDER_ACTIVATION;
+    set_rule(&state, &run);
+    out->codes = wn_alloc(task->rows * task->columns, sizeof *out->codes);
+    wn_status status = wn_second_order_run(&run, out);
+    if (status == WN_OK)
+        status = wn_grids_take(out, task->name, state.bits, state.symmetric, state.group, state.scales, state.zeros,
+                               state.lanes);
+    wn_free(state.scales);
+    wn_free(state.zeros);
+    return status;
+}
+
+static wn_status check(struct wn_params *params)
+{
+    if (wn_params_flag(params, "act_order") && group_of(params) && !wn_params_flag(params, "static_groups"))
+        return wn_fail(WN_ERR_INPUT,
+                       "key \"act_order\": groups of reordered columns need an index per column, which no "
+                       "packed format holds: expected \"static_groups\": true, or group \"channel\"");
+    return WN_OK;
+}
+
+static wn_status check_linear(const struct wn_params *params, const char *name, int64_t rows, int64_t columns)
+{
+    const int64_t group = group_of(params);
+
+    (void)rows;
+    if (group && columns % group)
+        return wn_fail(WN_ERR_INPUT, "%s: key \"group\": %lld columns are not a multiple of %lld", name,
+                       (long long)columns, (long long)group);
+    return WN_OK;
+}
+
+const struct wn_method wn_method_gptq = {
+    .name = "gptq",
+    .help = "round column by column, and let the columns behind make up for the error",
+    .paper = "Frantar et al. 2022, arXiv:2210.17323",
+    .kind = WN_QUANTIZER,
+    .needs = WN_NEED_SECOND_MOMENTS,
+    .parameters = parameters,
+    .n_parameters = sizeof parameters / sizeof *parameters,
+    .check = check,
+    .check_linear = check_linear,
+    .compress_linear = compress_linear,
+};
