@@ -1,0 +1,187 @@
+/*
+ * search.c: the search of AWQ (arXiv:2306.00978, equation 4): for every input of a block that has a producer, each
+ * scale the method proposes is tried on the calibration set, on the part of the block that reads this input, all other
+ * weights dense. Chunk by chunk, so that the inputs of one chunk are all that is kept: trial weights are made anew for
+ * every chunk, at a cost far below that of the products with them.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <winnow/linalg.h>
+
+#include "sweep_impl.h"
+
+/* What the search takes while it runs. */
+struct work {
+    const struct wn_scale_search *search;
+    float *inputs[WN_MAX_INPUTS]; /* [tokens of a chunk, width]; NULL: not searched */
+    float *dense, *trial;         /* [tokens of a chunk, hidden]: outputs of a part */
+    float *scale;                 /* [widest input] */
+    double *loss;                 /* [n_inputs, trials] */
+    int trials;
+};
+
+static bool is_searched(const struct wn_layout *layout, int input)
+{
+    return layout->producer_vector[input] >= 0 || layout->producer_linear[input] >= 0;
+}
+
+static int64_t searched_width(const struct wn_layout *layout, int64_t *widest)
+{
+    int64_t total = 0;
+    *widest = 0;
+    for (int i = 0; i < layout->n_inputs; i++) {
+        int64_t width = is_searched(layout, i) ? layout->input_widths[i] : 0;
+        *widest = width > *widest ? width : *widest;
+        total += width;
+    }
+    return total;
+}
+
+int64_t wn_search_bytes(const struct wn_model *model, const struct wn_recipe *recipe, int64_t longest)
+{
+    int64_t widest, trials = wn_recipe_trials(recipe), total = searched_width(&model->layout, &widest);
+    if (trials == 0)
+        return 0;
+    return (longest * (total + 2 * model->config.hidden_size) + widest + total) * (int64_t)sizeof(float) +
+           model->layout.n_inputs * trials * (int64_t)sizeof(double);
+}
+
+static void open_work(struct work *work, int64_t longest)
+{
+    const struct wn_model *model = work->search->model;
+    int64_t widest, hidden = model->config.hidden_size;
+    searched_width(&model->layout, &widest);
+    work->trials = wn_recipe_trials(work->search->recipe);
+    for (int i = 0; i < model->layout.n_inputs; i++)
+        if (is_searched(&model->layout, i))
+            work->inputs[i] = wn_alloc(longest * model->layout.input_widths[i], sizeof(float));
+    work->dense = wn_alloc(longest * hidden, sizeof(float));
+    work->trial = wn_alloc(longest * hidden, sizeof(float));
+    work->scale = wn_alloc(widest, sizeof(float));
+    work->loss = wn_alloc_zero(model->layout.n_inputs * work->trials, sizeof(double));
+}
+
+static void close_work(struct work *work)
+{
+    for (int i = 0; i < work->search->model->layout.n_inputs; i++)
+        wn_free(work->inputs[i]);
+    wn_free(work->dense);
+    wn_free(work->trial);
+    wn_free(work->scale);
+    wn_free(work->loss);
+}
+
+static void take_inputs(void *context, int input, const float *x, int64_t rows, int64_t width)
+{
+    struct work *work = context;
+    if (work->inputs[input])
+        memcpy(work->inputs[input], x, (size_t)(rows * width) * sizeof(float));
+}
+
+/* Asks the method for scale `trial` of an input. */
+static wn_status propose(const struct work *work, int input, int trial, float *scale)
+{
+    const struct wn_scale_search *search = work->search;
+    const struct wn_layout *layout = &search->model->layout;
+    const float *weights[WN_MAX_LINEARS];
+    int64_t rows[WN_MAX_LINEARS];
+    char name[128];
+    snprintf(name, sizeof name, "block %lld %s", (long long)search->block_index, layout->input_names[input]);
+    struct wn_input_task task = {.name = name,
+                                 .width = layout->input_widths[input],
+                                 .weights = weights,
+                                 .rows = rows,
+                                 .stats = &search->stats[input]};
+    for (int l = 0; l < layout->n_linears; l++)
+        if (layout->linears[l].input == input) {
+            weights[task.n_linears] = search->dense->linears[l];
+            rows[task.n_linears++] = layout->linears[l].rows;
+        }
+    return wn_recipe_trial_scale(search->recipe, &task, trial, scale);
+}
+
+/* The dense block with the linears of an input as the recipe makes them with work->scale. */
+static wn_status make_trial(const struct work *work, int input, struct wn_block *view)
+{
+    const struct wn_scale_search *search = work->search;
+    const struct wn_layout *layout = &search->model->layout;
+    struct wn_input_stats stats = search->stats[input];
+    wn_status status = WN_OK;
+    stats.scale = work->scale;
+    *view = *search->dense;
+    for (int l = 0; l < layout->n_linears && status == WN_OK; l++) {
+        struct wn_compressed out;
+        if (layout->linears[l].input != input)
+            continue;
+        wn_compressed_init(&out, layout->linears[l].rows, layout->linears[l].columns, search->trial->linears[l],
+                           search->keep);
+        status = wn_recipe_compress(search->recipe, layout->linears[l].name, search->dense->linears[l], &stats, &out);
+        view->linears[l] = search->trial->linears[l];
+        wn_compressed_release(&out);
+    }
+    return status;
+}
+
+/* Adds the squared errors of one chunk over all trials of an input. */
+static wn_status try_scales(struct work *work, const struct wn_chunk *chunk, int input)
+{
+    const struct wn_scale_search *search = work->search;
+    const struct wn_model *model = search->model;
+    int64_t count = chunk->offset[chunk->n_sequences] * model->config.hidden_size;
+    const float *x = work->inputs[input];
+    struct wn_block view;
+    model->arch->run_part(&model->config, search->dense, chunk, input, x, search->scratch, work->dense);
+    for (int t = 0; t < work->trials; t++) {
+        WN_TRY(propose(work, input, t, work->scale));
+        WN_TRY(make_trial(work, input, &view));
+        model->arch->run_part(&model->config, &view, chunk, input, x, search->scratch, work->trial);
+        work->loss[input * work->trials + t] += wn_sum_squared_difference(work->dense, work->trial, count);
+    }
+    return WN_OK;
+}
+
+static wn_status try_chunk(struct work *work, int64_t index)
+{
+    const struct wn_scale_search *search = work->search;
+    struct wn_tap tap = {take_inputs, work};
+    struct wn_chunk chunk;
+    int64_t row = wn_sequences_chunk(search->calibration, index, search->offset, &chunk);
+    int64_t hidden = search->model->config.hidden_size, rows = chunk.offset[chunk.n_sequences];
+    memcpy(search->copy, search->hidden + row * hidden, (size_t)(rows * hidden) * sizeof(float));
+    wn_model_run_block(search->model, search->dense, &chunk, search->copy, search->scratch, &tap);
+    for (int i = 0; i < search->model->layout.n_inputs; i++)
+        if (work->inputs[i])
+            WN_TRY(try_scales(work, &chunk, i));
+    return WN_OK;
+}
+
+/* The first of the least losses. */
+static wn_status choose(const struct work *work, int input, float **scale)
+{
+    const double *loss = work->loss + input * work->trials;
+    int best = 0;
+    for (int t = 1; t < work->trials; t++)
+        if (loss[t] < loss[best])
+            best = t;
+    if (!isfinite(loss[best]))
+        return wn_fail(WN_ERR_NUMERIC, "block %lld %s: no scale gives finite outputs",
+                       (long long)work->search->block_index, work->search->model->layout.input_names[input]);
+    *scale = wn_alloc(work->search->model->layout.input_widths[input], sizeof(float));
+    return propose(work, input, best, *scale);
+}
+
+wn_status wn_search_scales(const struct wn_scale_search *search, float **scales)
+{
+    struct work work = {.search = search};
+    wn_status status = WN_OK;
+    open_work(&work, wn_sequences_longest_chunk(search->calibration));
+    for (int64_t c = 0; c < search->calibration->n_chunks && status == WN_OK; c++)
+        status = try_chunk(&work, c);
+    for (int i = 0; i < search->model->layout.n_inputs && status == WN_OK; i++)
+        if (work.inputs[i])
+            status = choose(&work, i, &scales[i]);
+    close_work(&work);
+    return status;
+}

@@ -1,0 +1,156 @@
+/*
+ * Points with quantized inputs or searched scales on the demo model: memory is what plan predicts, output errors hold
+ * what is lost on the inputs, a search is better than none, nothing depends on threads, and weights are compared in
+ * their own coordinates.
+ */
+#include <omp.h>
+
+#include <winnow/linalg.h>
+#include <winnow/sweep.h>
+
+#include "test.h"
+
+static char folder[] = "/tmp/winnow_activation.XXXXXX";
+
+static const char *const sweep_text =
+    "{\"model\": \"%s/sweeps/demo/model\","
+    " \"calibration\": {\"general\": {\"text\": \"%s/sweeps/demo/data/general_calibration.jsonl\","
+    "   \"samples\": 8, \"length\": 64}},"
+    " \"grid\": [{\"method\": \"llm_int8\", \"threshold\": [0, 4, 1e-9]},"
+    "   {\"method\": \"llm_int8\", \"threshold\": 1e-9, \"outlier_weights\": \"fp\"},"
+    "   {\"method\": \"smoothquant\", \"alpha\": 0, \"propagation\": [\"sequential\", \"dense\"]},"
+    "   {\"method\": \"smoothquant\", \"alpha\": 0.8, \"propagation\": [\"sequential\", \"dense\"]},"
+    "   {\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"smoothquant\"},"
+    "   {\"method\": \"rtn\", \"bits\": 4, \"group\": 32},"
+    "   {\"method\": \"awq\", \"bits\": 4, \"group\": 32, \"propagation\": [\"sequential\", \"dense\"]}],"
+    " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"%s/sweeps/demo/data/general_eval.txt\","
+    "   \"length\": 128, \"windows\": 8}}, \"divergence\": {\"on\": [\"world\"]}}}";
+
+enum {
+    DENSE,
+    INT8,
+    OUTLIERS,
+    ALL_OUTLIERS,
+    ALL_FP,
+    SMOOTH,
+    SMOOTH_DENSE,
+    MORE,
+    MORE_DENSE,
+    JOINT,
+    RTN,
+    AWQ,
+    AWQ_DENSE,
+    POINTS
+};
+
+static double number(struct wn_record *record, int field)
+{
+    return *wn_record_f64(record, field);
+}
+
+static void check_numbers(const struct wn_run *run, struct wn_record *records)
+{
+    const struct wn_point_fields *fields = &run->fields;
+    for (int64_t p = 0; p < POINTS; p++) {
+        double peak = number(&records[p], fields->peak_bytes), predicted = (double)wn_point_bytes(run, p);
+        CHECK(peak <= 1.1 * predicted);
+        CHECK(peak >= 0.7 * predicted);
+        if (p != DENSE && p < JOINT) /* 8 bits and a scale per row */
+            CHECK(number(&records[p], fields->bits_per_weight) > 8 &&
+                  number(&records[p], fields->bits_per_weight) < 8.2);
+        if (p != DENSE && p < JOINT)
+            CHECK(number(&records[p], fields->weight_error) > 1e-3 && number(&records[p], fields->weight_error) < 0.02);
+        if (p != DENSE && p < JOINT && p != ALL_FP)
+            CHECK(number(&records[p], fields->output_error) > 1e-3 && number(&records[p], fields->output_error) < 0.05);
+    }
+    CHECK(number(&records[INT8], fields->output_error) > 1.2 * number(&records[ALL_OUTLIERS], fields->output_error));
+    CHECK(number(&records[OUTLIERS], fields->output_error) < number(&records[INT8], fields->output_error));
+    CHECK(number(&records[ALL_FP], fields->output_error) < 1e-6);
+    CHECK(number(&records[AWQ], fields->output_error) < number(&records[RTN], fields->output_error));
+    CHECK(number(&records[AWQ_DENSE], fields->output_error) < number(&records[RTN], fields->output_error));
+    CHECK(number(&records[AWQ], fields->bits_per_weight) == number(&records[RTN], fields->bits_per_weight));
+    CHECK_NEAR(number(&records[JOINT], fields->sparsity), 0.5, 0.05);
+}
+
+static bool same_field(const struct wn_run *run, const struct wn_record *a, const struct wn_record *b, const char *name)
+{
+    const struct wn_schema *schema = &run->models[0].schema;
+    int field = wn_schema_find(schema, name);
+    CHECK(field >= 0);
+    size_t size = strncmp(name, "/weights", 8) ? sizeof(float) : sizeof(double);
+    return !memcmp(a->data[field], b->data[field], (size_t)schema->fields[field].elements * size);
+}
+
+/* Alpha 0 does not look at the inputs; otherwise block 0 sees the same ones, and later blocks do not. */
+static void check_propagation(const struct wn_run *run, struct wn_record *records)
+{
+    int field = wn_schema_find(&run->models[0].schema, "/weights/weight_error");
+    int n_linears = run->models[0].model->layout.n_linears;
+    CHECK(same_field(run, &records[SMOOTH], &records[SMOOTH_DENSE], "/tokens/world/loss"));
+    CHECK(!same_field(run, &records[MORE], &records[MORE_DENSE], "/tokens/world/loss"));
+    for (int64_t p = MORE; p <= AWQ; p += AWQ - MORE) {
+        CHECK(!memcmp(wn_record_f64(&records[p], field), wn_record_f64(&records[p + 1], field),
+                      (size_t)n_linears * sizeof(double)));
+        CHECK(!same_field(run, &records[p], &records[p + 1], "/weights/weight_error"));
+    }
+}
+
+static void compute_points(const struct wn_run *run, const struct wn_reference *reference, int threads,
+                           struct wn_record *records)
+{
+    omp_set_num_threads(threads);
+    for (int64_t p = 0; p < POINTS; p++) {
+        struct wn_point_report report;
+        wn_record_init(&records[p], &run->models[0].schema);
+        CHECK_OK(wn_point_compute(run, reference, p, &records[p], &report));
+    }
+}
+
+static void check_run(struct wn_par *par, const struct wn_run *run)
+{
+    struct wn_reference reference;
+    struct wn_record records[POINTS], again[POINTS];
+    bool wanted[POINTS];
+    for (int64_t p = 0; p < POINTS; p++)
+        wanted[p] = true;
+    CHECK_OK(wn_reference_compute(par, run, wanted, &reference));
+    compute_points(run, &reference, 1, records);
+    check_numbers(run, records);
+    check_propagation(run, records);
+    compute_points(run, &reference, 3, again);
+    for (int64_t p = 0; p < POINTS; p++) {
+        CHECK(same_field(run, &records[p], &again[p], "/tokens/world/loss"));
+        CHECK(same_field(run, &records[p], &again[p], "/tokens/world/kl"));
+        CHECK(same_field(run, &records[p], &again[p], "/weights/output_error"));
+        wn_record_release(&records[p]);
+        wn_record_release(&again[p]);
+    }
+    wn_reference_release(&reference);
+}
+
+int main(void)
+{
+    struct wn_problems problems;
+    struct wn_sweep *sweep;
+    struct wn_run *run;
+    struct wn_par *par;
+    CHECK_OK(wn_linalg_start());
+    CHECK(mkdtemp(folder) != NULL);
+    char *path = wn_format("%s/sweep.json", folder);
+    FILE *file = fopen(path, "w");
+    fprintf(file, sweep_text, WN_SOURCE_DIR, WN_SOURCE_DIR, WN_SOURCE_DIR);
+    fclose(file);
+    wn_problems_init(&problems);
+    wn_par_start_serial(&par);
+    CHECK_OK(wn_sweep_read(path, &problems, &sweep));
+    CHECK_OK(wn_prepare(par, sweep, &problems, &run));
+    CHECK(run->grid.n_points == POINTS);
+    check_run(par, run);
+    wn_run_release(&run);
+    wn_sweep_close(&sweep);
+    wn_problems_release(&problems);
+    wn_par_finish(&par);
+    CHECK(unlink(path) == 0 && rmdir(folder) == 0);
+    wn_free(path);
+    return test_finish();
+}
