@@ -42,6 +42,25 @@ static const struct wn_command commands[] = {
      "  -a, --all    every column\n      --json   every column as JSON, one object per point\n\n"
      "Example:\n  winnow show demo.h5",
      wn_command_show},
+    {"export", "export FILE.h5 --point KEY --to DIR [--dtype f32|bf16|f16|source] [--sweep SWEEP.json]",
+     "write one point as a Hugging Face checkpoint",
+     "Computes the point again from the same inputs, bit for bit, and writes config, tokenizer and weights,\n"
+     "masks and codes (winnow_codes.safetensors), and what it is (winnow_export.json). Refuses when an input has\n"
+     "changed.\n\n"
+     "  -p, --point KEY         key of a point (see winnow show --json), the beginning of one key, or its number\n"
+     "  -o, --to DIR            folder to make; may exist when empty\n"
+     "      --dtype NAME        of the weights: f32, bf16, f16, or source: each tensor as in the checkpoint.\n"
+     "                          Default: source for points that only set weights to zero, else f32: bf16 has 8\n"
+     "                          significant bits, which do not hold scale * code nor weights that were updated\n"
+     "      --sweep SWEEP.json  the sweep file, when its folder has moved since the run\n"
+     "      --shard-size SIZE   most bytes of a file of weights, like 300MB (default 5GB)\n"
+     "  -t, --threads N         OpenMP threads (default: OMP_NUM_THREADS)\n"
+     "  -q, --quiet             warnings only\n\n"
+     "Exit codes: 0 written, 2 wrong input, 75 stopped on request, 1 anything else; on failure nothing is left.\n\n"
+     "Examples:\n"
+     "  winnow export demo.h5 --point 9 --to demo-2of4\n"
+     "  winnow export demo.h5 --point 'wanda sparsity=0.5 ' --to demo-wanda --dtype bf16",
+     wn_command_export},
     {"verify", "verify FILE.h5", "check every point's checksum; print the digest of all results",
      "The digest is SHA-256 over all result arrays; times, hosts and memory are left out, so it is the same for any\n"
      "number of ranks and threads on one kind of CPU. It is the only line on standard output.\n\n"

@@ -1,0 +1,544 @@
+/*
+ * export.c: one point of a results file as a checkpoint. The file has the text of the sweep and its identity; the point
+ * is computed again from the same inputs, which the identity proves, and goes to the disk linear by linear.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include <winnow/linalg.h>
+
+#include "export_files.h"
+#include "sweep_impl.h"
+#include "winnow_build.h"
+
+enum { EXPORT_FORMAT = 1, MOST_NEAR = 4 };
+
+#define SHARD_BYTES 5000000000
+
+/* Totals of a point that the results file has too: a check of the computation. */
+static const char *const totals[] = {"achieved_sparsity", "bits_per_weight", "weight_error", "output_error"};
+enum { N_TOTALS = sizeof totals / sizeof *totals };
+
+/* What the results file says. */
+struct stored {
+    char **keys; /* [points] */
+    int64_t points, point;
+    char *sweep, *identity;
+    char *sweep_file, *arithmetic; /* NULL in files of old versions */
+    bool done;
+    double totals[N_TOTALS];
+};
+
+struct export
+{
+    const struct wn_export_options *options;
+    struct stored stored;
+    char *folder, *temporary;
+    struct wn_par *par;
+    struct wn_sweep *sweep;
+    struct wn_run *run;
+    const struct wn_point *point;
+    const struct wn_model *model;
+    enum wn_dtype dtype;
+    struct wn_export_files *files;
+    struct wn_record record;
+    bool agrees;
+};
+
+/* ---- which point ---- */
+
+/* Words of `wanted` that are in `key`. */
+static int common_words(const char *wanted, const char *key)
+{
+    int count = 0;
+    for (const char *word = wanted; *word; word += strspn(word, " ")) {
+        size_t length = strcspn(word, " ");
+        char *one = wn_strndup(word, length);
+        count += length && strstr(key, one);
+        wn_free(one);
+        word += length;
+    }
+    return count;
+}
+
+/* Appends the points with the most words in common, or those that begin with `wanted`. */
+static void list_near(const struct stored *stored, const char *wanted, bool prefix, struct wn_text *text)
+{
+    int listed = 0, most = prefix ? 1 : common_words(wanted, wanted);
+    for (int words = most; words >= 0 && listed < MOST_NEAR; words--)
+        for (int64_t i = 0; i < stored->points && listed < MOST_NEAR; i++) {
+            const char *key = stored->keys[i];
+            bool begins = !strncmp(key, wanted, strlen(wanted));
+            if (prefix ? begins && words : common_words(wanted, key) == words)
+                wn_text_printf(text, "%s%lld \"%s\"", listed++ ? ", " : "", (long long)i, key);
+        }
+}
+
+static wn_status not_one_point(const char *path, const struct stored *stored, const char *wanted, int64_t begins)
+{
+    struct wn_text near = {0};
+    list_near(stored, wanted, begins > 0, &near);
+    wn_status status =
+        begins ? wn_fail(WN_ERR_INPUT, "%s: the keys of %lld points begin with \"%s\": %s%s", path, (long long)begins,
+                         wanted, near.data, begins > MOST_NEAR ? " ..." : "")
+               : wn_fail(WN_ERR_INPUT, "%s: there is no point \"%s\"; near are %s (winnow show --json lists all keys)",
+                         path, wanted, near.data);
+    wn_text_release(&near);
+    return status;
+}
+
+/* A whole key, else a number, else the beginning of one key. */
+static wn_status find_point(const char *path, const char *wanted, struct stored *stored)
+{
+    int64_t begins = 0;
+    stored->point = -1;
+    for (int64_t i = 0; i < stored->points; i++) {
+        if (!strcmp(stored->keys[i], wanted)) {
+            stored->point = i;
+            return WN_OK;
+        }
+        if (!strncmp(stored->keys[i], wanted, strlen(wanted))) {
+            stored->point = i;
+            begins++;
+        }
+    }
+    if (*wanted && strlen(wanted) < 10 && strspn(wanted, "0123456789") == strlen(wanted)) {
+        stored->point = strtol(wanted, NULL, 10);
+        if (stored->point < stored->points)
+            return WN_OK;
+        return wn_fail(WN_ERR_INPUT, "%s: there is no point %s; expected a number from 0 to %lld, or a key", path,
+                       wanted, (long long)stored->points - 1);
+    }
+    begins = *wanted ? begins : 0;
+    return begins == 1 ? WN_OK : not_one_point(path, stored, wanted, begins);
+}
+
+/* ---- the results file ---- */
+
+static wn_status read_totals(struct wn_results_reader *reader, struct stored *stored)
+{
+    uint8_t *status = wn_alloc_zero(stored->points, 1);
+    wn_status read = wn_results_read_status(reader, status);
+    stored->done = status[stored->point] == WN_POINT_DONE;
+    wn_free(status);
+    for (int t = 0; t < N_TOTALS && read == WN_OK; t++) {
+        char path[64];
+        double *values;
+        int64_t rows;
+        snprintf(path, sizeof path, "/points/%s", totals[t]);
+        read = wn_results_read_numbers(reader, path, &values, &rows);
+        if (read == WN_OK)
+            stored->totals[t] = values[stored->point];
+        wn_free(values);
+    }
+    return read;
+}
+
+static wn_status read_stored(struct wn_results_reader *reader, const char *path, const char *wanted,
+                             struct stored *stored)
+{
+    WN_TRY(wn_results_read_texts(reader, "/points/key", &stored->keys, &stored->points));
+    WN_TRY(find_point(path, wanted, stored));
+    WN_TRY(wn_results_read_document(reader, "sweep", &stored->sweep));
+    WN_TRY(wn_results_read_document(reader, "identity", &stored->identity));
+    if (wn_results_read_fact(reader, "sweep_file", &stored->sweep_file) != WN_OK ||
+        wn_results_read_fact(reader, "arithmetic", &stored->arithmetic) != WN_OK)
+        wn_log(WN_LOG_DEBUG, "%s", wn_error_message());
+    return read_totals(reader, stored);
+}
+
+static wn_status open_stored(struct export *export)
+{
+    struct wn_results_reader *reader;
+    WN_TRY(wn_results_read_open(export->options->results, &reader));
+    wn_status status = read_stored(reader, export->options->results, export->options->point, &export->stored);
+    wn_results_read_close(&reader);
+    return status;
+}
+
+static void release_stored(struct stored *stored)
+{
+    wn_results_free_texts(&stored->keys, stored->points);
+    wn_free(stored->sweep);
+    wn_free(stored->identity);
+    wn_free(stored->sweep_file);
+    wn_free(stored->arithmetic);
+}
+
+/* ---- the folder ---- */
+
+static wn_status check_folder(const char *folder)
+{
+    struct stat about;
+    bool empty = true;
+    struct dirent *entry;
+    if (stat(folder, &about) != 0)
+        return errno == ENOENT ? WN_OK : wn_fail(WN_ERR_INPUT, "%s: cannot be created: %s", folder, strerror(errno));
+    if (!S_ISDIR(about.st_mode))
+        return wn_fail(WN_ERR_INPUT, "%s: is there already and is no folder; expected a new folder", folder);
+    DIR *listing = opendir(folder);
+    while (listing && empty && (entry = readdir(listing)))
+        empty = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..");
+    if (listing)
+        closedir(listing);
+    return empty ? WN_OK
+                 : wn_fail(WN_ERR_INPUT, "%s: is there already and is not empty; expected a new folder", folder);
+}
+
+static wn_status make_folder(struct export *export)
+{
+    size_t length = strlen(export->options->directory);
+    while (length > 1 && export->options->directory[length - 1] == '/')
+        length--;
+    export->folder = wn_strndup(export->options->directory, length);
+    const char *slash = strrchr(export->folder, '/'), *name = slash ? slash + 1 : export->folder;
+    if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
+        return wn_fail(WN_ERR_INPUT, "\"%s\": expected the name of a new folder", export->options->directory);
+    WN_TRY(check_folder(export->folder));
+    char *temporary = wn_format("%s.exporting", export->folder);
+    wn_status status = WN_OK;
+    if (mkdir(temporary, 0777) == 0)
+        export->temporary = temporary;
+    else if (errno == EEXIST)
+        status =
+            wn_fail(WN_ERR_INPUT, "%s: is there: another export is running, or was killed; remove it then", temporary);
+    else
+        status = wn_fail(WN_ERR_INPUT, "%s: cannot be created: %s", export->folder, strerror(errno));
+    if (!export->temporary)
+        wn_free(temporary);
+    return status;
+}
+
+static void remove_temporary(const char *folder)
+{
+    DIR *listing = opendir(folder);
+    struct dirent *entry;
+    while (listing && (entry = readdir(listing))) {
+        char *path = wn_join_path(folder, entry->d_name);
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+            unlink(path);
+        wn_free(path);
+    }
+    if (listing)
+        closedir(listing);
+    rmdir(folder);
+}
+
+/* An empty folder of that name is replaced. */
+static wn_status put_in_place(struct export *export)
+{
+    if (rename(export->temporary, export->folder) != 0)
+        return wn_fail(WN_ERR_IO, "%s: the finished %s cannot be renamed: %s", export->folder, export->temporary,
+                       strerror(errno));
+    wn_free(export->temporary);
+    export->temporary = NULL;
+    return WN_OK;
+}
+
+/* ---- the same inputs ---- */
+
+static int line_length(const char *line)
+{
+    return (int)strcspn(line, "\n") < 300 ? (int)strcspn(line, "\n") : 300;
+}
+
+static wn_status compare_identity(const char *path, const char *there, const char *here)
+{
+    while (*there && *here) {
+        size_t length = strcspn(there, "\n");
+        if (length != strcspn(here, "\n") || strncmp(there, here, length))
+            break;
+        there += length + (there[length] == '\n');
+        here += length + (here[length] == '\n');
+    }
+    if (!*there && !*here)
+        return WN_OK;
+    return wn_fail(WN_ERR_INPUT,
+                   "%s: the inputs are not those it was computed from: \"%.*s\" is now \"%.*s\"; nothing was exported",
+                   path, line_length(there), there, line_length(here), here);
+}
+
+/* The text in the results file counts, unless the user says where the sweep file is now. */
+static wn_status open_sweep(struct export *export, struct wn_problems *problems)
+{
+    const struct stored *stored = &export->stored;
+    const char *results = export->options->results;
+    struct stat about;
+    if (export->options->sweep)
+        return wn_sweep_read(export->options->sweep, problems, &export->sweep);
+    if (!stored->sweep_file)
+        return wn_fail(WN_ERR_INPUT, "%s: does not say where its sweep file was; give --sweep SWEEP.json", results);
+    char *folder = wn_directory_of(stored->sweep_file);
+    wn_status status = WN_OK;
+    if (stat(folder, &about) != 0)
+        status =
+            wn_fail(WN_ERR_INPUT,
+                    "%s: the folder of its sweep file, %s, is not there; give --sweep SWEEP.json when it has moved",
+                    results, folder);
+    wn_free(folder);
+    return status == WN_OK ? wn_sweep_parse(stored->sweep_file, stored->sweep, problems, &export->sweep) : status;
+}
+
+static wn_status prepare(struct export *export, struct wn_problems *problems)
+{
+    WN_TRY(open_sweep(export, problems));
+    wn_par_start_serial(&export->par);
+    WN_TRY(wn_prepare(export->par, export->sweep, problems, &export->run));
+    WN_TRY(compare_identity(export->options->results, export->stored.identity, export->run->identity));
+    export->point = &export->run->grid.points[export->stored.point];
+    export->model = export->run->models[export->point->model].model;
+    if (export->stored.arithmetic &&
+        strncmp(export->stored.arithmetic, wn_linalg_protocol(), strlen(wn_linalg_protocol())))
+        wn_log(WN_LOG_WARNING,
+               "the point was computed with other kernels (%s) than are used here (%s): it may differ in last bits",
+               export->stored.arithmetic, wn_linalg_protocol());
+    return WN_OK;
+}
+
+/* ---- the dtype ---- */
+
+/* True when all that a recipe leaves are zeros and weights of the checkpoint. */
+static bool keeps_weights(const struct wn_recipe *recipe)
+{
+    for (int s = 0; s < recipe->n_stages; s++) {
+        const struct wn_stage *stage = &recipe->stages[s];
+        if (stage->method->kind == WN_QUANTIZER || stage->method->needs & WN_NEED_SECOND_MOMENTS)
+            return false;
+    }
+    return true;
+}
+
+static wn_status choose_dtype(struct export *export)
+{
+    static const struct {
+        const char *name;
+        enum wn_dtype dtype;
+    } names[] = {{"f32", WN_F32}, {"bf16", WN_BF16}, {"f16", WN_F16}, {"source", WN_OTHER}};
+    const char *wanted = export->options->dtype;
+    if (!wanted)
+        wanted = keeps_weights(&export->point->recipe) ? "source" : "f32";
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(wanted, names[i].name)) {
+            export->dtype = names[i].dtype;
+            return WN_OK;
+        }
+    return wn_fail(WN_ERR_INPUT, "dtype \"%s\": expected f32, bf16, f16 or source", wanted);
+}
+
+/* ---- computing ---- */
+
+static wn_status take_linear(void *context, int64_t block, int linear, const struct wn_compressed *compressed)
+{
+    struct export *export = context;
+    if (wn_par_stop_requested())
+        return wn_fail(WN_ERR_INTERRUPTED, "stopped on request; nothing was exported");
+    return wn_export_files_linear(export->files, block, linear, compressed);
+}
+
+/* Compares with the numbers in the file: equal bits where kernels are equal. */
+static void compare_totals(struct export *export)
+{
+    export->agrees = true;
+    for (int t = 0; t < N_TOTALS; t++) {
+        char path[64];
+        snprintf(path, sizeof path, "/points/%s", totals[t]);
+        double here = *wn_record_f64(&export->record, wn_schema_find(export->record.schema, path));
+        double there = export->stored.totals[t];
+        if (!export->stored.done || here == there)
+            continue;
+        export->agrees = false;
+        wn_log(WN_LOG_WARNING, "%s: %s of the point is %.17g, computed again it is %.17g", export->options->results,
+               totals[t], there, here);
+    }
+}
+
+static wn_status compute(struct export *export)
+{
+    struct wn_reference reference = {0};
+    bool dense = export->point->propagation == WN_PROPAGATION_DENSE, *wanted;
+    struct wn_point_sink sink = {take_linear, export};
+    wn_status status = WN_OK;
+    wn_record_init(&export->record, &export->run->models[export->point->model].schema);
+    if (dense) {
+        /* Only calibration statistics are wanted of the dense pass, not the states that divergence is measured on. */
+        for (int64_t e = 0; e < export->sweep->n_evals; e++)
+            export->sweep->evals[e].divergence = false;
+        wanted = wn_alloc_zero(export->run->grid.n_points, sizeof *wanted);
+        wanted[export->stored.point] = true;
+        status = wn_reference_compute(export->par, export->run, wanted, &reference);
+        wn_free(wanted);
+    }
+    if (status == WN_OK)
+        status = wn_point_compress(export->run, &reference, export->stored.point, &sink, &export->record);
+    if (dense)
+        wn_reference_release(&reference);
+    if (status == WN_OK)
+        compare_totals(export);
+    return status;
+}
+
+/* ---- winnow_export.json ---- */
+
+static void describe_stage(cJSON *list, const struct wn_stage *stage)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddItemToArray(list, json);
+    cJSON_AddStringToObject(json, "name", stage->method->name);
+    cJSON *parameters = cJSON_AddObjectToObject(json, "parameters");
+    for (int i = 0; i < stage->params.count; i++) {
+        const struct wn_value *value = &stage->params.values[i];
+        const char *name = value->parameter->name;
+        if (!value->set)
+            continue;
+        if (value->parameter->type == WN_BOOL)
+            cJSON_AddBoolToObject(parameters, name, value->number != 0);
+        else if (value->parameter->type != WN_STRING && isfinite(value->number))
+            cJSON_AddNumberToObject(parameters, name, value->number);
+        else
+            cJSON_AddStringToObject(parameters, name, value->text);
+    }
+}
+
+static void describe_calibration(const struct export *export, cJSON *json)
+{
+    int64_t index = export->point->calibration;
+    if (index < 0)
+        return;
+    const struct wn_calibration *set = &export->run->models[export->point->model].calibrations[index];
+    cJSON *calibration = cJSON_AddObjectToObject(json, "calibration");
+    cJSON_AddStringToObject(calibration, "name", export->sweep->calibrations[index].name);
+    cJSON_AddStringToObject(calibration, "propagation", wn_propagation_name(export->point->propagation));
+    cJSON_AddNumberToObject(calibration, "tokens", (double)set->tokens);
+    cJSON_AddStringToObject(calibration, "tokens_sha256", set->token_hash);
+}
+
+static void describe_source(const struct export *export, cJSON *json)
+{
+    cJSON *source = cJSON_AddObjectToObject(json, "source");
+    cJSON_AddStringToObject(source, "model", export->model->directory);
+    cJSON *hashes = cJSON_AddObjectToObject(source, "sha256");
+    for (const char *line = export->run->models[export->point->model].hash; *line;) {
+        size_t length = strcspn(line, "\n");
+        char *hash = wn_strndup(line, strcspn(line, " ")),
+             *name = wn_strndup(line + strcspn(line, " ") + 2, length - strcspn(line, " ") - 2);
+        cJSON_AddStringToObject(hashes, name, hash);
+        wn_free(hash);
+        wn_free(name);
+        line += length + (line[length] == '\n');
+    }
+}
+
+static void describe_point(const struct export *export, cJSON *json)
+{
+    char hash[WN_HASH_HEX];
+    wn_hash_buffer(export->stored.identity, strlen(export->stored.identity), hash);
+    cJSON_AddStringToObject(json, "sweep", export->sweep->name);
+    cJSON_AddStringToObject(json, "identity_sha256", hash);
+    cJSON_AddNumberToObject(json, "point", (double)export->stored.point);
+    cJSON_AddStringToObject(json, "key", export->point->key);
+    cJSON *methods = cJSON_AddArrayToObject(json, "methods");
+    for (int s = 0; s < export->point->recipe.n_stages; s++)
+        describe_stage(methods, &export->point->recipe.stages[s]);
+    describe_calibration(export, json);
+    for (int t = 0; t < N_TOTALS; t++) {
+        char path[64];
+        snprintf(path, sizeof path, "/points/%s", totals[t]);
+        cJSON_AddNumberToObject(
+            json, totals[t],
+            *wn_record_f64((struct wn_record *)&export->record, wn_schema_find(export->record.schema, path)));
+    }
+    if (export->stored.done)
+        cJSON_AddBoolToObject(json, "agrees_with_results", export->agrees);
+    else
+        cJSON_AddNullToObject(json, "agrees_with_results");
+}
+
+static const char code_form[] =
+    "NAME.mask: bit j % 8 of byte j / 8 of a row is 1 when weight j is kept. NAME.codes, NAME.scales, NAME.zeros: "
+    "weight "
+    "= scale * (code - zero), divided by NAME.input_scale of its column where there is one, 0 where the mask is 0, "
+    "NAME.outlier_value at the places row * columns + column of NAME.outlier_index. Group g of columns is NAME.order[g "
+    "* "
+    "group] .., without an order columns g * group ..; group 0: one grid for all. NAME.scales.codes, .scales, .zeros: "
+    "how NAME.scales are stored, with a grid per scales_run rows; NAME.zeros alike";
+
+static wn_status describe(const struct export *export)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddNumberToObject(json, "format", EXPORT_FORMAT);
+    cJSON *program = cJSON_AddObjectToObject(json, "winnow");
+    cJSON_AddStringToObject(program, "version", WN_VERSION);
+    cJSON_AddStringToObject(program, "revision", WN_REVISION);
+    cJSON_AddStringToObject(program, "arithmetic", wn_linalg_protocol());
+    describe_point(export, json);
+    describe_source(export, json);
+    cJSON_AddStringToObject(json, "dtype", wn_export_dtype_name(export->dtype));
+    cJSON_AddNumberToObject(json, "rounded", (double)wn_export_files_rounded(export->files));
+    cJSON_AddBoolToObject(json, "inputs_quantized", wn_export_files_inputs_quantized(export->files));
+    cJSON_AddStringToObject(json, "codes", code_form);
+    cJSON_AddItemReferenceToObject(json, "linears", (cJSON *)(uintptr_t)wn_export_files_linears(export->files));
+    char *text = cJSON_Print(json);
+    wn_status status = wn_export_write(export->temporary, "winnow_export.json", text, (int64_t)strlen(text));
+    cJSON_free(text);
+    cJSON_Delete(json);
+    return status;
+}
+
+/* ---- the whole ---- */
+
+static wn_status run_export(struct export *export, struct wn_problems *problems)
+{
+    int64_t shard = export->options->shard_bytes;
+    WN_TRY(open_stored(export));
+    WN_TRY(make_folder(export));
+    WN_TRY(prepare(export, problems));
+    WN_TRY(choose_dtype(export));
+    WN_TRY(wn_export_files_create(export->model, export->temporary, export->dtype, shard ? shard : SHARD_BYTES,
+                                  &export->files));
+    WN_TRY(compute(export));
+    WN_TRY(wn_export_files_finish(export->files));
+    WN_TRY(describe(export));
+    WN_TRY(put_in_place(export));
+    int64_t rounded = wn_export_files_rounded(export->files);
+    if (rounded)
+        wn_log(WN_LOG_WARNING,
+               "%s: %lld numbers are not held exactly by %s: scores will differ from those of the point",
+               export->folder, (long long)rounded, wn_export_dtype_name(export->dtype));
+    if (wn_export_files_inputs_quantized(export->files))
+        wn_log(
+            WN_LOG_WARNING,
+            "%s: the point also quantizes the inputs of its linears, which a checkpoint cannot say: scores will differ",
+            export->folder);
+    wn_log(WN_LOG_INFO, "%s: point %lld \"%s\", weights as %s, %.4g bits per weight", export->folder,
+           (long long)export->stored.point, export->point->key,
+           export->dtype == WN_OTHER ? "in the checkpoint" : wn_export_dtype_name(export->dtype),
+           *wn_record_f64(&export->record, export->run->fields.bits_per_weight));
+    return WN_OK;
+}
+
+wn_status wn_export(const struct wn_export_options *options, struct wn_problems *problems)
+{
+    struct export export = {.options = options};
+    wn_status status = run_export(&export, problems);
+    wn_export_files_close(&export.files);
+    if (export.temporary)
+        remove_temporary(export.temporary);
+    if (export.record.data)
+        wn_record_release(&export.record);
+    wn_run_release(&export.run);
+    wn_sweep_close(&export.sweep);
+    if (export.par)
+        wn_par_finish(&export.par);
+    release_stored(&export.stored);
+    wn_free(export.temporary);
+    wn_free(export.folder);
+    return status;
+}

@@ -1,0 +1,39 @@
+/* export_files.h: the files of an exported point. Shared by the two files of winnow export only. */
+#ifndef WINNOW_SWEEP_EXPORT_FILES_H
+#define WINNOW_SWEEP_EXPORT_FILES_H
+
+#include <winnow/method.h>
+#include <winnow/model.h>
+
+struct cJSON;
+
+struct wn_export_files; /* opaque */
+
+/*
+ * Makes the files of weights in `folder`, which exists and is empty. `dtype` WN_OTHER: every tensor as in the
+ * checkpoint. The model must outlive the files.
+ */
+wn_status wn_export_files_create(const struct wn_model *model, const char *folder, enum wn_dtype dtype,
+                                 int64_t shard_bytes, struct wn_export_files **files);
+/* Writes a compressed linear: weights at once, the code form for later. Each linear once. */
+wn_status wn_export_files_linear(struct wn_export_files *files, int64_t block, int linear,
+                                 const struct wn_compressed *compressed);
+/* Everything else: the tensors that stay dense, the code form, index, config and tokenizer; closes all files. */
+wn_status wn_export_files_finish(struct wn_export_files *files);
+/* Numbers that the dtype does not hold exactly, so far. */
+int64_t wn_export_files_rounded(const struct wn_export_files *files);
+/* True when a linear that was handed over is evaluated on quantized inputs, which no checkpoint can say. */
+bool wn_export_files_inputs_quantized(const struct wn_export_files *files);
+/* An object that describes every linear; borrowed. */
+const struct cJSON *wn_export_files_linears(const struct wn_export_files *files);
+void wn_export_files_close(struct wn_export_files **files);
+
+/* A new file with these bytes, synced. */
+wn_status wn_export_write(const char *folder, const char *name, const char *data, int64_t size);
+
+#define WN_EXPORT_CODES "winnow_codes.safetensors"
+
+/* "float32" for WN_F32 ...; as in config.json. */
+const char *wn_export_dtype_name(enum wn_dtype dtype);
+
+#endif

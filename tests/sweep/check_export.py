@@ -1,0 +1,129 @@
+"""Loads checkpoints that `winnow export` wrote with transformers and compares them with the results file.
+
+    winnow export demo.h5 --point 9 --to nine
+    python3 tests/sweep/check_export.py demo.h5 nine [MORE DIRECTORIES ...]
+
+For every perplexity set of the sweep with the protocol gptq: perplexity by transformers in fp32 on the weights as loaded
+against /scores/SET/perplexity of the point, ratio within 1e-4 of 1. For every linear: the weights from
+winnow_codes.safetensors are those of the checkpoint, bit for bit, unless these were rounded. Needs torch, transformers,
+safetensors and h5py. Exit codes: 0 passed, 1 failed, 77 skipped because a package is missing.
+"""
+
+import json
+import math
+import pathlib
+import re
+import sys
+
+try:
+    import h5py
+    import numpy
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM, AutoTokenizer, logging
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
+
+TOLERANCE = 1e-4
+
+
+def read_sweep(file):
+    """The sweep without its comments, and the folder its paths refer to."""
+    token = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+    text = token.sub(lambda match: match.group(1) or " ", file["sweep"][()].decode())
+    return json.loads(text), pathlib.Path(file["provenance"].attrs["sweep_file"]).parent
+
+
+@torch.no_grad()
+def perplexity(model, tokenizer, path, spec):
+    """The protocol gptq: windows of one stream, exp of the mean of the windows' mean losses."""
+    ids = tokenizer(path.read_text(encoding="utf-8"), return_tensors="pt").input_ids[0]
+    length = spec.get("length") or min(model.config.max_position_embeddings, 2048)
+    count = min(len(ids) // length, spec.get("windows") or math.inf)
+    losses = []
+    for window in ids[: count * length].reshape(count, length):
+        logits = model(window[None]).logits[0, :-1].double()
+        losses.append(torch.nn.functional.cross_entropy(logits, window[1:]).item())
+    return math.exp(sum(losses) / len(losses))
+
+
+def check_scores(file, directory, about):
+    sweep, folder = read_sweep(file)
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    good = True
+    for name, spec in sweep["evaluate"].get("perplexity", {}).items():
+        if spec.get("protocol", "gptq") != "gptq":
+            continue
+        there = float(file[f"scores/{name}/perplexity"][about["point"]])
+        here = perplexity(model, tokenizer, folder / spec["text"], spec)
+        good = good and abs(here / there - 1) <= TOLERANCE
+        print(f"{directory}: {name}: winnow {there:.8f}, transformers {here:.8f}, ratio - 1 = {here / there - 1:+.2e}")
+    return good
+
+
+def grids(codes, name, part, rows, columns, group):
+    """Scales or zero points of every weight, in the order of the groups."""
+    values = codes[f"{name}.{part}"].reshape(-1, 1 if group == 0 else columns // group)
+    return numpy.repeat(numpy.broadcast_to(values, (rows, values.shape[1])), columns // values.shape[1], axis=1)
+
+
+def from_codes(codes, name, shape, weight):
+    """The weights from the code form; where only a mask is stored, the kept ones are those of the checkpoint."""
+    rows, columns = shape["rows"], shape["columns"]
+    if "bits" in shape:
+        place = codes.get(f"{name}.order", numpy.arange(columns))
+        result = numpy.empty((rows, columns), numpy.float32)
+        code = codes[f"{name}.codes"][:, place].astype(numpy.float32)
+        scale, zero = (grids(codes, name, part, rows, columns, shape["group"]) for part in ("scales", "zeros"))
+        result[:, place] = scale * (code - zero)
+        if f"{name}.input_scale" in codes:
+            result /= codes[f"{name}.input_scale"]
+        if f"{name}.outlier_index" in codes:
+            result.reshape(-1)[codes[f"{name}.outlier_index"]] = codes[f"{name}.outlier_value"]
+    else:
+        result = weight.copy()
+    if f"{name}.mask" in codes:
+        mask = numpy.unpackbits(codes[f"{name}.mask"], axis=1, bitorder="little")[:, :columns]
+        result[mask == 0] = 0
+    return result
+
+
+def load_arrays(path):
+    """Tensors as arrays, halves and bfloats as float32."""
+    tensors = load_file(path)
+    return {name: (t.float() if t.is_floating_point() else t).numpy() for name, t in tensors.items()}
+
+
+def check_codes(directory, about):
+    tensors = {}
+    for path in directory.glob("model*.safetensors"):
+        tensors.update(load_arrays(path))
+    codes_path = directory / "winnow_codes.safetensors"
+    codes = load_arrays(codes_path) if codes_path.exists() else {}
+    different = 0
+    for name, shape in about["linears"].items():
+        weight = tensors[f"{name}.weight"]
+        result = from_codes(codes, name, shape, weight)
+        different += int((result.view(numpy.uint32) != weight.view(numpy.uint32)).sum())
+    print(f"{directory}: {len(about['linears'])} linears, {different} weights differ from the code form")
+    return different == 0
+
+
+def main():
+    logging.set_verbosity_error()
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    good = True
+    with h5py.File(sys.argv[1]) as file:
+        for directory in map(pathlib.Path, sys.argv[2:]):
+            about = json.loads((directory / "winnow_export.json").read_text())
+            good = check_scores(file, directory, about) and good
+            if about["dtype"] in ("float32", "source") and not about["rounded"]:
+                good = check_codes(directory, about) and good
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
