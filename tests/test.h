@@ -22,44 +22,43 @@
 
 static int test_failures;
 
-#define CHECK(condition)                                                                                      \
-    do {                                                                                                      \
-        if (!(condition)) {                                                                                   \
-            test_failures++;                                                                                  \
-            fprintf(stderr, "%s:%d: check failed: %s [%s]\n", __FILE__, __LINE__, #condition,                 \
-                    wn_error_message());                                                                      \
-        }                                                                                                     \
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            test_failures++;                                                                                           \
+            fprintf(stderr, "%s:%d: check failed: %s [%s]\n", __FILE__, __LINE__, #condition, wn_error_message());     \
+        }                                                                                                              \
     } while (0)
 
 #define CHECK_OK(call) CHECK((call) == WN_OK)
 
-#define CHECK_NEAR(a, b, tolerance)                                                                           \
-    do {                                                                                                      \
-        double check_a_ = (a), check_b_ = (b), check_t_ = (tolerance);                                        \
-        if (!(fabs(check_a_ - check_b_) <= check_t_)) {                                                       \
-            test_failures++;                                                                                  \
-            fprintf(stderr, "%s:%d: %s = %.9g, expected %.9g within %.3g\n", __FILE__, __LINE__, #a, check_a_, \
-                    check_b_, check_t_);                                                                      \
-        }                                                                                                     \
+#define CHECK_NEAR(a, b, tolerance)                                                                                    \
+    do {                                                                                                               \
+        double check_a_ = (a), check_b_ = (b), check_t_ = (tolerance);                                                 \
+        if (!(fabs(check_a_ - check_b_) <= check_t_)) {                                                                \
+            test_failures++;                                                                                           \
+            fprintf(stderr, "%s:%d: %s = %.9g, expected %.9g within %.3g\n", __FILE__, __LINE__, #a, check_a_,         \
+                    check_b_, check_t_);                                                                               \
+        }                                                                                                              \
     } while (0)
 
-#define CHECK_TEXT(a, b)                                                                                      \
-    do {                                                                                                      \
-        const char *check_a_ = (a), *check_b_ = (b);                                                          \
-        if (!check_a_ || !check_b_ || strcmp(check_a_, check_b_)) {                                           \
-            test_failures++;                                                                                  \
-            fprintf(stderr, "%s:%d: %s = \"%s\", expected \"%s\"\n", __FILE__, __LINE__, #a,                  \
-                    check_a_ ? check_a_ : "(null)", check_b_ ? check_b_ : "(null)");                          \
-        }                                                                                                     \
+#define CHECK_TEXT(a, b)                                                                                               \
+    do {                                                                                                               \
+        const char *check_a_ = (a), *check_b_ = (b);                                                                   \
+        if (!check_a_ || !check_b_ || strcmp(check_a_, check_b_)) {                                                    \
+            test_failures++;                                                                                           \
+            fprintf(stderr, "%s:%d: %s = \"%s\", expected \"%s\"\n", __FILE__, __LINE__, #a,                           \
+                    check_a_ ? check_a_ : "(null)", check_b_ ? check_b_ : "(null)");                                   \
+        }                                                                                                              \
     } while (0)
 
 /* The last error line must contain `part`. */
-#define CHECK_MESSAGE(part)                                                                                   \
-    do {                                                                                                      \
-        if (!strstr(wn_error_message(), part)) {                                                              \
-            test_failures++;                                                                                  \
-            fprintf(stderr, "%s:%d: message \"%s\" lacks \"%s\"\n", __FILE__, __LINE__, wn_error_message(), part); \
-        }                                                                                                     \
+#define CHECK_MESSAGE(part)                                                                                            \
+    do {                                                                                                               \
+        if (!strstr(wn_error_message(), part)) {                                                                       \
+            test_failures++;                                                                                           \
+            fprintf(stderr, "%s:%d: message \"%s\" lacks \"%s\"\n", __FILE__, __LINE__, wn_error_message(), part);     \
+        }                                                                                                              \
     } while (0)
 
 static inline char *test_path(const char *name)
