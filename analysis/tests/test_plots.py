@@ -78,7 +78,7 @@ def test_a_sweep_that_has_only_started(path, tmp_path):
         figure.canvas.draw()
     with h5py.File(copy, "r+") as file:
         file["points/status"][:] = 0
-    assert np.isnan(results.chance("facts")) and np.isnan(results.dense["facts/acc"])
+    assert results.chance("facts") == 0.25 and np.isnan(results.dense["facts/acc"])
     for figure in (plots.over_sparsity(results), plots.against(results)):
         figure.canvas.draw()
     assert "undefined, n = 0" in figure.axes[0].get_title()

@@ -73,9 +73,51 @@ def test_long_scores_have_errors_and_units(results):
     table = results.scores_long.set_index(["evaluation", "measure", "point"]).sort_index()
     row = table.loc[("world", "js_mean", 1)]
     assert row["unit"] == "nat"
-    assert row["stderr"] == results.scores.loc[1, "world/js_stderr"]
+    assert row["stderr"] == results.scores.loc[1, "world/js_mean_stderr"]
     assert "perplexity_stderr" not in table.index.get_level_values("measure")
     assert table.loc[("world", "js_median")]["stderr"].isna().all()
+
+
+def test_every_mean_has_its_error(results):
+    columns = results.columns.index[results.columns["score"]]
+    scores = [c for c in columns if not c.endswith(("_stderr", "_median", "_p90", "_p99", "_max"))]
+    assert {"world/nll", "world/kl_mean", "world/top1_agreement", "facts/acc"} <= set(scores)
+    assert [c for c in scores if f"{c}_stderr" not in columns] == []
+    assert "90th percentile" in results.columns.loc["world/js_p90", "description"]
+
+
+def test_constants_are_coordinates(results, path):
+    tokens = results.tokens("world")
+    assert {"token_id", "sequence", "position"} <= set(tokens.coords)
+    assert tokens["token_id"].dims == ("token",) and tokens["token_id"].dtype.kind == "i"
+    assert tokens["token_id"].attrs["units"] == "1"
+    np.testing.assert_array_equal(tokens["position"], np.arange(tokens.sizes["token"]) % 63)
+    windows = tokens["loss"].groupby("sequence").mean()
+    stored = results.dataset("scores/world")["window_loss"]
+    np.testing.assert_allclose(windows.transpose("point", "sequence"), stored, rtol=1e-5)
+    logits = results.logits("world")
+    np.testing.assert_array_equal(logits["token_id"], tokens["token_id"][:32])
+    task = results.task("facts")
+    assert (task["choices"] == 4).all() and (task["choice_tokens"] >= 1).all()
+    right = (task["prediction"] == task["gold"]).mean("item")
+    np.testing.assert_allclose(right, results.scores["facts/acc"])
+    with h5py.File(path, "r") as file:
+        assert file["tasks/facts/gold"].shape == (40,) and file["tokens/world/token_id"].ndim == 1
+
+
+def test_integers_stay_integers(results, unfinished, two_models_path):
+    for source in (results, unfinished):
+        ids, task = source.logits("world")["ids"], source.task("facts")
+        assert ids.dtype == np.int32 and (ids >= 0).all() and "_FillValue" not in ids.attrs
+        assert task["correct"].dtype == np.uint8 and task["prediction"].dtype == np.int32
+        largest = source.logits("world")
+        hit = ids.isel(top=0) == largest["token_id"]
+        close = np.isclose(largest["target_logit"], largest["values"].isel(top=0))
+        np.testing.assert_array_equal(hit, close)
+    everything = unfinished.logits("world", all_points=True)["ids"]
+    assert everything.dtype.kind == "f" and everything.sizes["point"] == ids.sizes["point"] + 2
+    two = winnow.open(two_models_path).tokens("world")
+    assert two["top1"].dtype.kind == "f" and two["token_id"].dtype.kind == "i"  # the same in both
 
 
 def test_dense_and_chance(results):
@@ -98,6 +140,7 @@ def test_open_and_failed_points(unfinished):
     assert OPEN not in unfinished.dataset("weights")["point"]
     everything = unfinished.dataset("weights", all_points=True)
     assert everything["status"].sel(point=OPEN) == "open"
+    assert unfinished.chance("facts") == pytest.approx(0.25)
     assert "1 open" in repr(unfinished) and "1 failed" in repr(unfinished)
 
 
@@ -190,7 +233,8 @@ def test_short_names(results):
 def test_two_models(two_models_path):
     results = winnow.open(two_models_path)
     first, second = results.models
-    assert first != second and results.tasks == []
+    assert (first, second) == ("first", "second") and results.tasks == []
+    assert results.points["model_path"].str.endswith(f"/{second}").sum() == 4
     with pytest.raises(ValueError, match="several models"):
         _ = results.dense
     assert results.dense_of(second)["model"] == second

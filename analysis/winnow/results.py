@@ -25,7 +25,6 @@ SCHEMA_VERSION = 1
 
 # Columns that count or number something: integers, with <NA> where nothing is known yet.
 _INTEGERS = ("attempt", "rank", "threads", "tokens", "calibration_tokens", "peak_bytes")
-_BOOLEANS = ("symmetric",)
 # Columns filled in before the first point runs or by its commit; the others are results of a run.
 _STATE = ("status", "attempt", "checksum", "reason")
 
@@ -160,7 +159,11 @@ class Results:
 
     @property
     def models(self) -> list[str]:
-        """The checkpoint directories, as the ``model`` column has them."""
+        """The names of the models, as the ``model`` column has them.
+
+        A name is the last part of the checkpoint directory, which ``model_path`` has in full; the
+        whole directory where two models share it.
+        """
         return list(dict.fromkeys(self.points["model"]))
 
     @property
@@ -182,8 +185,10 @@ class Results:
 
         Axes carry their labels, variables ``units`` and ``long_name``; what a point is (``method``,
         ``sparsity``, ...) lies along the axis ``point``, which numbers points as the tables do.
-        Without ``all_points`` there are only points that are done. The file stays open until the
-        dataset is closed or forgotten.
+        What is the same for all points (token ids, right answers) is a coordinate, too.
+        Without ``all_points`` there are only points that are done, and integers are integers;
+        with it, or in a file of several models, they are floats with NaN for what is missing.
+        The file stays open until the dataset is closed or forgotten.
         """
         with self._h5() as file:
             if not isinstance(file.get(group), h5py.Group):
@@ -191,7 +196,12 @@ class Results:
                 raise KeyError(f"{self.path}: no group {group!r}; known: {known}")
             points = self._points(file)  # status before data
         netcdf = self._try_locks(lambda **lock: h5netcdf.File(self.path, "r", **lock))
-        data = xr.open_dataset(H5NetCDFStore(netcdf, group=group))
+        done = np.flatnonzero(points["status"] == "done")
+        everything = all_points and len(done) < len(points)
+        store = H5NetCDFStore(netcdf, group=group)
+        data = xr.open_dataset(store)
+        if not everything and len(set(points["model"])) == 1:  # else axes may be padded
+            data = _keep_integers(data, xr.open_dataset(store, mask_and_scale=False))
         for variable in data.variables.values():
             variable.attrs.pop("DIMENSION_LABELS", None)
         with self._h5() as file:
@@ -204,34 +214,41 @@ class Results:
             return data
         about = {name: ("point", _plain(points[name])) for name in axes if name not in data}
         data = data.assign_coords(point=("point", points.index.to_numpy()), **about)
-        done = np.flatnonzero(points["status"] == "done")
-        if not all_points and len(done) < len(points):
+        data = data.set_coords([n for n, v in data.data_vars.items() if "point" not in v.dims])
+        if not everything and len(done) < len(points):
             data = data.isel(point=done)
         data.set_close(netcdf.close)
         return data
 
     def tokens(self, text: str, *, all_points: bool = False) -> xr.Dataset:
-        """Loss and divergences of every scored token of a text: [point, token]."""
+        """Loss and divergences of every scored token of a text: [point, token].
+
+        The coordinates ``token_id``, ``sequence`` and ``position`` say which token it is: its id,
+        and behind which row of which sequence (window) it comes.
+        """
         return self._short_axes("tokens", text, all_points)
 
     def logits(self, text: str, *, all_points: bool = False) -> xr.Dataset:
-        """The largest logits of the first scored tokens of a text: [point, token, top]."""
+        """The largest logits of the first scored tokens of a text: [point, token, top].
+
+        The coordinate ``token_id`` has the tokens that came next.
+        """
         return self._short_axes("logits", text, all_points)
 
     def task(self, name: str, *, all_points: bool = False) -> xr.Dataset:
-        """Every item of a task: [point, item], and [point, item, choice] log-likelihoods."""
+        """Every item of a task: [point, item], and [point, item, choice] log-likelihoods.
+
+        The coordinates ``gold``, ``choices`` and ``choice_tokens`` belong to the items: index of
+        the right choice, number of choices, and how many tokens each of them has.
+        """
         return self._short_axes("tasks", name, all_points)
 
     def chance(self, task: str) -> float:
         """Expected accuracy of guessing: the mean of 1 / choices over the items."""
+        if task not in self.tasks:
+            raise KeyError(f"{self.path}: no task {task!r}; known: {', '.join(self.tasks)}")
         with self._h5() as file:
-            done = np.flatnonzero(file["points/status"][...] == 1)
-            if task not in self.tasks:
-                raise KeyError(f"{self.path}: no task {task!r}; known: {', '.join(self.tasks)}")
-            if done.size == 0:
-                return float("nan")
-            choices = (file[f"tasks/{task}/choice_tokens"][int(done[0])] >= 0).sum(axis=-1)
-        return float(np.mean(1.0 / choices[choices > 0]))
+            return float(np.mean(1.0 / file[f"tasks/{task}/choices"][...]))
 
     # ---- documents ----
 
@@ -374,10 +391,7 @@ def resolve(name: str, columns: Any) -> str:
 
 def stderr_column(name: str, columns: Any) -> str | None:
     """The column with the standard error of a score, None where there is none."""
-    for base in (name, name.removesuffix("_mean"), name.removesuffix("_agreement")):
-        if f"{base}_stderr" in columns:
-            return f"{base}_stderr"
-    return None
+    return f"{name}_stderr" if f"{name}_stderr" in columns else None
 
 
 # ---- HDF5 to Python ----
@@ -417,9 +431,20 @@ def _column(name: str, dataset: h5py.Dataset) -> Any:
         return pd.Series(values, dtype=object if free else "category")
     if name in _INTEGERS:
         return pd.Series(values).astype("Int64")
-    if name in _BOOLEANS:
+    if _decode(dataset.attrs.get("flag_meanings", "")) == "false true":
         return pd.Series(values).astype("boolean")
     return pd.Series(values)
+
+
+def _keep_integers(data: xr.Dataset, stored: xr.Dataset) -> xr.Dataset:
+    """Fields of integers as they are stored: points that are done have all their values.
+
+    Constants keep their NaN: they have a missing value only where one is missing.
+    """
+    names = [n for n, v in stored.variables.items() if v.dtype.kind in "iu" and "point" in v.dims]
+    for name in names:
+        stored[name].attrs.pop("_FillValue", None)
+    return data.assign({name: stored[name] for name in names})
 
 
 def _plain(column: pd.Series) -> np.ndarray:

@@ -21,27 +21,31 @@
 struct cJSON;
 struct wn_eval;
 
-/* Summaries over the targets of a set with divergence: fields /scores/<set>/kl_mean ... in this order. Standard errors
- * are clustered by sequence (window): sqrt(G/(G-1) sum_g r_g^2) / n, r_g the sum of (value - mean) in sequence g.
- * Percentiles interpolate linearly at q (n-1) of the sorted values. */
+/* Summaries over the targets of a set with divergence, X(name, unit, description): fields /scores/<set>/kl_mean ... in
+ * this order. Standard errors, named like their score with _stderr, are clustered by sequence (window): sqrt(G/(G-1)
+ * sum_g r_g^2) / n, r_g the sum of (value - mean) in sequence g. Percentiles interpolate linearly at q (n-1) of the
+ * sorted values; they and maxima have no standard error. */
 #define WN_SUMMARY_LIST(X)                                                                                             \
-    X(kl_mean)                                                                                                         \
-    X(kl_stderr)                                                                                                       \
-    X(kl_median)                                                                                                       \
-    X(kl_p90)                                                                                                          \
-    X(kl_p99)                                                                                                          \
-    X(kl_max)                                                                                                          \
-    X(js_mean)                                                                                                         \
-    X(js_stderr)                                                                                                       \
-    X(js_median)                                                                                                       \
-    X(js_p90)                                                                                                          \
-    X(js_p99)                                                                                                          \
-    X(js_max)                                                                                                          \
-    X(top1_agreement)                                                                                                  \
-    X(top1_stderr)
+    X(kl_mean, "nat", "KL(dense||compressed): mean over targets")                                                      \
+    X(kl_mean_stderr, "nat",                                                                                           \
+      "standard error of kl_mean, clustered by sequence: sqrt(G/(G-1) sum_g (sum_i (x_i-mean))^2)/n")                  \
+    X(kl_median, "nat", "KL(dense||compressed): 50th percentile over targets, linear interpolation")                   \
+    X(kl_p90, "nat", "KL(dense||compressed): 90th percentile over targets, linear interpolation")                      \
+    X(kl_p99, "nat", "KL(dense||compressed): 99th percentile over targets, linear interpolation")                      \
+    X(kl_max, "nat", "KL(dense||compressed): maximum over targets")                                                    \
+    X(js_mean, "nat", "Jensen-Shannon divergence: mean over targets")                                                  \
+    X(js_mean_stderr, "nat",                                                                                           \
+      "standard error of js_mean, clustered by sequence: sqrt(G/(G-1) sum_g (sum_i (x_i-mean))^2)/n")                  \
+    X(js_median, "nat", "Jensen-Shannon divergence: 50th percentile over targets, linear interpolation")               \
+    X(js_p90, "nat", "Jensen-Shannon divergence: 90th percentile over targets, linear interpolation")                  \
+    X(js_p99, "nat", "Jensen-Shannon divergence: 99th percentile over targets, linear interpolation")                  \
+    X(js_max, "nat", "Jensen-Shannon divergence: maximum over targets")                                                \
+    X(top1_agreement, "1", "share of targets where both models have the same argmax (lowest id of equals)")            \
+    X(top1_agreement_stderr, "1",                                                                                      \
+      "standard error of top1_agreement, clustered by sequence: sqrt(G/(G-1) sum_g (sum_i (x_i-mean))^2)/n")
 
 enum wn_summary {
-#define X(name) WN_SUMMARY_##name,
+#define X(name, unit, description) WN_SUMMARY_##name,
     WN_SUMMARY_LIST(X)
 #undef X
         WN_SUMMARIES
@@ -92,7 +96,7 @@ struct wn_eval {
      * releases it. divergence, top and logit_targets are set afterwards by the caller. */
     wn_status (*prepare)(const char *directory, const char *name, const struct cJSON *json,
                          const struct wn_model *model, struct wn_eval_set *set);
-    /* Registers the fields of the set; ids kept in state. */
+    /* Registers the fields and constants of the set; ids kept in state. Every score X has its X_stderr. */
     void (*fields)(struct wn_eval_set *set, struct wn_schema *schema);
     /* Turns per-target numbers into the record. */
     void (*score)(const struct wn_eval_set *set, const struct wn_target_scores *scores, struct wn_record *record);
@@ -110,7 +114,8 @@ bool wn_eval_task_name(const struct cJSON *json, char name[64]);
 void wn_eval_set_init(struct wn_eval_set *set);
 void wn_eval_set_release(struct wn_eval_set *set);
 
-/* Registers the fields of the core (tokens, divergence summaries, logits) and then those of the kind. */
+/* Registers the fields of the core (tokens, divergence summaries, logits) and then those of the kind. What the set
+ * itself decides becomes constants: /tokens/<set>/token_id, sequence and position, /logits/<set>/token_id. */
 void wn_eval_fields(struct wn_eval_set *set, struct wn_schema *schema);
 
 void wn_target_scores_init(struct wn_target_scores *scores, const struct wn_eval_set *set);

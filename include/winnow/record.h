@@ -3,7 +3,8 @@
  *
  * The schema is built before the first point from the tables of statistics, metrics and tasks; the results file is laid
  * out from it, `winnow show` and the notebooks read it back. Every field has the point as its first axis, which is not
- * listed. Depends on base.h. Not collective: all ranks build the same schema from the same input.
+ * listed; a constant has not, since it is the same for all points, and the schema holds its values. Depends on base.h.
+ * Not collective: all ranks build the same schema from the same input.
  */
 #ifndef WINNOW_RECORD_H
 #define WINNOW_RECORD_H
@@ -34,10 +35,17 @@ struct wn_field {
     int64_t bytes;               /* per point */
 };
 
+/* Written once, when the file is laid out: token ids, right answers. `about.result` is true, never a text. */
+struct wn_constant {
+    struct wn_field about;
+    uint8_t *data; /* about.bytes, row-major; owned */
+};
+
 struct wn_schema {
-    int n_dims, n_fields;
-    struct wn_dim *dims;     /* owned */
-    struct wn_field *fields; /* owned */
+    int n_dims, n_fields, n_constants;
+    struct wn_dim *dims;           /* owned */
+    struct wn_field *fields;       /* owned */
+    struct wn_constant *constants; /* owned */
 };
 
 void wn_schema_init(struct wn_schema *schema);
@@ -51,9 +59,20 @@ int wn_schema_field(struct wn_schema *schema, const char *path, enum wn_field_ty
                     const char *unit, const char *description, bool result);
 /* A text field of fixed length. */
 int wn_schema_text(struct wn_schema *schema, const char *path, int64_t bytes, const char *description, bool result);
-int wn_schema_find(const struct wn_schema *schema, const char *path); /* -1 when absent */
+/* Adds a constant of 1 to WN_MAX_FIELD_DIMS axes and returns its index; `data` has its values, row-major, and is copied
+ * (NULL: all missing, as in a record). A path used twice, also by a field, is a WN_BUG. */
+int wn_schema_constant(struct wn_schema *schema, const char *path, enum wn_field_type type, int n_dims, const int *dims,
+                       const char *unit, const char *description, const void *data);
+int wn_schema_find(const struct wn_schema *schema, const char *path);          /* -1 when absent */
+int wn_schema_find_constant(const struct wn_schema *schema, const char *path); /* -1 when absent */
 /* Bytes of all fields for one point. */
 int64_t wn_schema_bytes(const struct wn_schema *schema);
+/* Sets all elements of `data` to the missing value of the field's type. */
+void wn_field_clear(const struct wn_field *field, uint8_t *data);
+/* Copies the elements of a field of schema `from` into the same field of schema `to`, where each axis has the same size
+ * or is longer; elements of `out` beyond stay as they are. */
+void wn_field_widen(const struct wn_schema *from, const struct wn_field *source, const uint8_t *data,
+                    const struct wn_schema *to, const struct wn_field *target, uint8_t *out);
 
 /* Values of one point, missing until set: NaN, -1 (integers), 255 (U8), empty text. */
 struct wn_record {

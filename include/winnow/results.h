@@ -10,16 +10,20 @@
  *
  *   /                 attributes: schema_version, winnow_version, title, Conventions; texts: sweep, identity, fields
  *                     (one line per dataset along the point axis: path, kind, type, sizes, in the order of
- *                     definition); the scales of all axes: point (the keys), cell, block, linear ...
+ *                     definition; one per constant with the SHA-256 of its values); the scales of all axes: point
+ *                     (the keys), cell, block, linear ...
  *   /provenance       one text attribute per fact (code, compiler, libraries, hosts, inputs and hashes)
  *   /points           one row per point: columns known before the run, run-time columns of the schema (seconds, reason
  *                     ...) and three kept by this module: status, checksum, attempt
  *   /cells            one row per requested grid cell: its axis values and the index of the point that answers it
- *   other groups      as the schema says; every dataset [point, ...], scales attached on every axis
+ *   other groups      as the schema says: fields [point, ...], and constants without the point axis, which hold what is
+ *                     the same for all points (/tokens/SET/token_id, /tasks/TASK/gold ...) and are written when the
+ *                     file is laid out; scales attached on every axis
  *
- * Datasets carry units, long_name and _FillValue (NaN, -1, 255: not written or not applicable). Labels and text columns
- * are variable-length UTF-8; text fields, which are written during the run, are netCDF characters [point, text_N] with
- * _Encoding, because libnetcdf cannot read longer fixed-length strings: xarray joins them by itself, in C
+ * Datasets carry units, long_name and _FillValue (NaN, -1, 255: not written or not applicable; constants only where a
+ * value is missing). Columns of truth values have flag_values 0, 1 and flag_meanings "false true". Labels and text
+ * columns are variable-length UTF-8; text fields, which are written during the run, are netCDF characters [point,
+ * text_N] with _Encoding, because libnetcdf cannot read longer fixed-length strings: xarray joins them by itself, in C
  * wn_results_read_texts does, with h5py: dataset[:].view("S%d" % dataset.shape[1])[:, 0]. Axis names become names at
  * the root of the file: none may be called sweep, identity, fields, provenance, points, cells or like a group.
  */
@@ -39,6 +43,7 @@ enum wn_point_status { WN_POINT_OPEN = 0, WN_POINT_DONE = 1, WN_POINT_FAILED = 2
 struct wn_column {
     char name[64];
     char unit[32], description[160];
+    bool boolean;    /* numbers are 0 and 1, to be read as false and true; set by the caller */
     double *numbers; /* [rows], owned; NULL for texts */
     char **texts;    /* [rows], owned; NULL for numbers */
 };
@@ -75,7 +80,7 @@ struct wn_results_plan {
     const struct wn_table *points; /* row labels of the point axis are the column "key" */
     const struct wn_table *cells;
     const char *sweep;    /* text of the sweep file */
-    const char *identity; /* one line per thing that decides results; equal identity = same sweep */
+    const char *identity; /* one line per thing that decides results; with equal constants: same sweep */
     const struct wn_facts *provenance;
 };
 
@@ -86,11 +91,12 @@ struct wn_results; /* opaque */
 
 /*
  * Collective. Creates the file, or continues an existing one whose identity is equal; another identity is
- * WN_ERR_INPUT with the first differing line of both. Errors (path not writable, disk full, locked by a running sweep,
- * not a results file) are one line and leave nothing half-written. With `fresh`, an existing file is refused. Waits up
- * to 3 s for the lock, since ranks outlive a killed mpirun. Written points of an existing file are checked against
- * their checksums, by all ranks together; one that does not match is open again, with a warning. All calls of this
- * module must come from one thread. With wn_par_start_serial the serial driver is used.
+ * WN_ERR_INPUT with the first differing line of both, and so is another list of fields or constant. Errors (path not
+ * writable, disk full, locked by a running sweep, not a results file) are one line and leave nothing half-written. With
+ * `fresh`, an existing file is refused. Waits up to 3 s for the lock, since ranks outlive a killed mpirun. Written
+ * points of an existing file are checked against their checksums, by all ranks together; one that does not match is
+ * open again, with a warning. All calls of this module must come from one thread. With wn_par_start_serial the serial
+ * driver is used.
  */
 wn_status wn_results_open(struct wn_par *par, const char *path, const struct wn_results_plan *plan, bool fresh,
                           struct wn_results **results);
@@ -137,9 +143,10 @@ wn_status wn_results_read_fact(struct wn_results_reader *reader, const char *nam
 
 /*
  * Checks the checksum of every written point (bad ones as lines in `problems`) and computes the digest: SHA-256 over
- * path, type and shape of all result fields in the order of definition, then for every point its key, its status and,
- * unless it is open, what it has in those fields; times, hosts and memory are left out. `digest` gets 64 hexadecimal
- * digits. `done`, `failed`, `open` get counts. All but `path` may be NULL. Not collective; needs no MPI.
+ * path, type and shape of all result fields in the order of definition, the same of all constants with their values
+ * (which must match their hashes, too), then for every point its key, its status and, unless it is open, what it has in
+ * those fields; times, hosts and memory are left out. `digest` gets 64 hexadecimal digits. `done`, `failed`, `open` get
+ * counts. All but `path` may be NULL. Not collective; needs no MPI.
  */
 wn_status wn_results_verify(const char *path, struct wn_problems *problems, char digest[65], int64_t *done,
                             int64_t *failed, int64_t *open);

@@ -132,7 +132,7 @@ static wn_status read_llama3(const char *path, const cJSON *json, struct wn_rope
 static wn_status read_rope_object(const char *path, const cJSON *json, struct wn_config *config)
 {
     struct wn_rope *rope = &config->rope;
-    double part;
+    double part = 1;
     if (!cJSON_IsObject(json))
         return wn_fail(WN_ERR_INPUT, "%s: expected an object", path);
     WN_TRY(rope_kind(path, json, &rope->kind));

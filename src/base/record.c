@@ -52,8 +52,11 @@ void wn_schema_release(struct wn_schema *schema)
             wn_free(dim->labels[i]);
         wn_free(dim->labels);
     }
+    for (int c = 0; c < schema->n_constants; c++)
+        wn_free(schema->constants[c].data);
     wn_free(schema->dims);
     wn_free(schema->fields);
+    wn_free(schema->constants);
     wn_schema_init(schema);
 }
 
@@ -96,49 +99,82 @@ int wn_schema_dim(struct wn_schema *schema, const char *name, int64_t size, cons
     return schema->n_dims++;
 }
 
-static struct wn_field *add_field(struct wn_schema *schema, const char *path, const char *unit, const char *description)
+static void describe(const struct wn_schema *schema, struct wn_field *field, const char *path, const char *unit,
+                     const char *description)
 {
-    if (wn_schema_find(schema, path) >= 0)
+    if (wn_schema_find(schema, path) >= 0 || wn_schema_find_constant(schema, path) >= 0)
         WN_BUG("field \"%s\" is there already", path);
-    schema->fields = room_for_one(schema->fields, schema->n_fields, sizeof *schema->fields);
-    struct wn_field *field = &schema->fields[schema->n_fields++];
     *field = (struct wn_field){.elements = 1};
     copy_text(field->path, sizeof field->path, path, "the field path");
     copy_text(field->unit, sizeof field->unit, unit, "the unit");
     copy_text(field->description, sizeof field->description, description, "the description");
-    return field;
+}
+
+static struct wn_field *add_field(struct wn_schema *schema, const struct wn_field *field)
+{
+    schema->fields = room_for_one(schema->fields, schema->n_fields, sizeof *schema->fields);
+    schema->fields[schema->n_fields] = *field;
+    return &schema->fields[schema->n_fields++];
+}
+
+static void set_axes(const struct wn_schema *schema, struct wn_field *field, enum wn_field_type type, int n_dims,
+                     const int *dims)
+{
+    if (n_dims < 0 || n_dims > WN_MAX_FIELD_DIMS)
+        WN_BUG("field \"%s\" has %d axes, at most %d are possible", field->path, n_dims, WN_MAX_FIELD_DIMS);
+    field->type = type;
+    field->n_dims = n_dims;
+    for (int d = 0; d < n_dims; d++) {
+        if (dims[d] < 0 || dims[d] >= schema->n_dims)
+            WN_BUG("field \"%s\" has the unknown axis %d", field->path, dims[d]);
+        field->dims[d] = dims[d];
+        field->elements *= schema->dims[dims[d]].size;
+    }
+    field->bytes = field->elements * type_bytes(type);
 }
 
 int wn_schema_field(struct wn_schema *schema, const char *path, enum wn_field_type type, int n_dims, const int *dims,
                     const char *unit, const char *description, bool result)
 {
-    int64_t bytes = type_bytes(type);
-    struct wn_field *field = add_field(schema, path, unit, description);
+    struct wn_field field;
 
-    if (n_dims < 0 || n_dims > WN_MAX_FIELD_DIMS)
-        WN_BUG("field \"%s\" has %d axes, at most %d are possible", path, n_dims, WN_MAX_FIELD_DIMS);
-    field->type = type;
-    field->result = result;
-    field->n_dims = n_dims;
-    for (int d = 0; d < n_dims; d++) {
-        if (dims[d] < 0 || dims[d] >= schema->n_dims)
-            WN_BUG("field \"%s\" has the unknown axis %d", path, dims[d]);
-        field->dims[d] = dims[d];
-        field->elements *= schema->dims[dims[d]].size;
-    }
-    field->bytes = field->elements * bytes;
+    describe(schema, &field, path, unit, description);
+    set_axes(schema, &field, type, n_dims, dims);
+    field.result = result;
+    add_field(schema, &field);
     return schema->n_fields - 1;
+}
+
+int wn_schema_constant(struct wn_schema *schema, const char *path, enum wn_field_type type, int n_dims, const int *dims,
+                       const char *unit, const char *description, const void *data)
+{
+    struct wn_constant constant;
+
+    if (n_dims < 1)
+        WN_BUG("the constant \"%s\" has no axis", path);
+    describe(schema, &constant.about, path, unit, description);
+    set_axes(schema, &constant.about, type, n_dims, dims);
+    constant.about.result = true;
+    constant.data = wn_alloc(constant.about.bytes, 1);
+    wn_field_clear(&constant.about, constant.data);
+    if (data && constant.about.bytes > 0)
+        memcpy(constant.data, data, (size_t)constant.about.bytes);
+    schema->constants = room_for_one(schema->constants, schema->n_constants, sizeof *schema->constants);
+    schema->constants[schema->n_constants] = constant;
+    return schema->n_constants++;
 }
 
 int wn_schema_text(struct wn_schema *schema, const char *path, int64_t bytes, const char *description, bool result)
 {
-    struct wn_field *field = add_field(schema, path, "", description);
+    struct wn_field field;
 
+    describe(schema, &field, path, "", description);
     if (bytes < 1)
         WN_BUG("text field \"%s\" has %lld bytes", path, (long long)bytes);
-    field->type = WN_FIELD_TEXT;
-    field->result = result;
-    field->text_bytes = field->bytes = bytes;
+    field.type = WN_FIELD_TEXT;
+    field.result = result;
+    field.text_bytes = field.bytes = bytes;
+    add_field(schema, &field);
     return schema->n_fields - 1;
 }
 
@@ -150,6 +186,14 @@ int wn_schema_find(const struct wn_schema *schema, const char *path)
     return -1;
 }
 
+int wn_schema_find_constant(const struct wn_schema *schema, const char *path)
+{
+    for (int c = 0; c < schema->n_constants; c++)
+        if (!strcmp(schema->constants[c].about.path, path))
+            return c;
+    return -1;
+}
+
 int64_t wn_schema_bytes(const struct wn_schema *schema)
 {
     int64_t bytes = 0;
@@ -157,6 +201,36 @@ int64_t wn_schema_bytes(const struct wn_schema *schema)
     for (int f = 0; f < schema->n_fields; f++)
         bytes += schema->fields[f].bytes;
     return bytes;
+}
+
+/* ---- values of a field ---- */
+
+/* -1 of either width and 255 are all bits set; texts are filled with NUL. */
+void wn_field_clear(const struct wn_field *field, uint8_t *data)
+{
+    if (field->type == WN_FIELD_F64)
+        for (int64_t i = 0; i < field->elements; i++)
+            ((double *)(void *)data)[i] = (double)NAN;
+    else if (field->type == WN_FIELD_F32)
+        for (int64_t i = 0; i < field->elements; i++)
+            ((float *)(void *)data)[i] = NAN;
+    else
+        memset(data, field->type == WN_FIELD_TEXT ? 0 : 0xff, (size_t)field->bytes);
+}
+
+void wn_field_widen(const struct wn_schema *from, const struct wn_field *source, const uint8_t *data,
+                    const struct wn_schema *to, const struct wn_field *target, uint8_t *out)
+{
+    int64_t size = source->elements ? source->bytes / source->elements : 0, index[WN_MAX_FIELD_DIMS] = {0};
+
+    for (int64_t i = 0; i < source->elements; i++) {
+        int64_t place = 0;
+        for (int d = 0; d < source->n_dims; d++)
+            place = place * to->dims[target->dims[d]].size + index[d];
+        memcpy(out + place * size, data + i * size, (size_t)size);
+        for (int d = source->n_dims - 1; d >= 0 && ++index[d] == from->dims[source->dims[d]].size; d--)
+            index[d] = 0;
+    }
 }
 
 /* ---- record ---- */
@@ -170,23 +244,10 @@ void wn_record_init(struct wn_record *record, const struct wn_schema *schema)
     wn_record_clear(record);
 }
 
-/* -1 of either width and 255 are all bits set; texts are filled with NUL. */
-static void clear_field(const struct wn_field *field, uint8_t *data)
-{
-    if (field->type == WN_FIELD_F64)
-        for (int64_t i = 0; i < field->elements; i++)
-            ((double *)(void *)data)[i] = (double)NAN;
-    else if (field->type == WN_FIELD_F32)
-        for (int64_t i = 0; i < field->elements; i++)
-            ((float *)(void *)data)[i] = NAN;
-    else
-        memset(data, field->type == WN_FIELD_TEXT ? 0 : 0xff, (size_t)field->bytes);
-}
-
 void wn_record_clear(struct wn_record *record)
 {
     for (int f = 0; f < record->schema->n_fields; f++)
-        clear_field(&record->schema->fields[f], record->data[f]);
+        wn_field_clear(&record->schema->fields[f], record->data[f]);
 }
 
 void wn_record_release(struct wn_record *record)

@@ -143,6 +143,14 @@ static void print_table(const struct show *show)
     wn_grid_table_release(&table);
 }
 
+/* All 17 digits, so that a program reads back the bits of the file; null for what is missing. */
+static void add_number(cJSON *row, const char *path, double value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.17g", value);
+    cJSON_AddRawToObject(row, path, isfinite(value) ? text : "null");
+}
+
 static void print_json(const struct show *show)
 {
     cJSON *json = cJSON_CreateArray();
@@ -153,10 +161,8 @@ static void print_json(const struct show *show)
             const struct column *column = &show->columns[c];
             if (column->text)
                 cJSON_AddStringToObject(row, column->path, column->texts[i]);
-            else if (isfinite(column->numbers[i]))
-                cJSON_AddNumberToObject(row, column->path, column->numbers[i]);
             else
-                cJSON_AddNullToObject(row, column->path);
+                add_number(row, column->path, column->numbers[i]);
         }
         cJSON_AddItemToArray(json, row);
     }

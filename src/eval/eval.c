@@ -94,32 +94,39 @@ static int64_t logit_targets(const struct wn_eval_set *set)
 
 static void summary_fields(struct wn_eval_set *set, struct wn_schema *schema)
 {
-    static const char *const names[] = {
-#define X(name) #name,
+    static const struct {
+        const char *name, *unit, *description;
+    } rows[] = {
+#define X(name, unit, description) {#name, unit, description},
         WN_SUMMARY_LIST(X)
 #undef X
     };
 
-    for (int i = 0; i < WN_SUMMARIES; i++) {
-        const char *what = names[i], *kind = strchr(what, '_') + 1, *about = "percentile, linear interpolation";
-        bool top1 = i >= WN_SUMMARY_top1_agreement;
-        if (strcmp(kind, "mean") == 0)
-            about = "mean over targets";
-        else if (strcmp(kind, "stderr") == 0)
-            about = "standard error clustered by sequence: sqrt(G/(G-1) sum_g (sum_i (x_i-mean))^2)/n";
-        else if (strcmp(kind, "max") == 0)
-            about = "maximum";
-        else if (top1)
-            about = "share of targets where both models have the same argmax (lowest id of equals)";
-        char *description = wn_format("%s%s",
-                                      i < WN_SUMMARY_js_mean ? "KL(dense||compressed): "
-                                      : top1                 ? ""
-                                                             : "Jensen-Shannon: ",
-                                      about);
+    for (int i = 0; i < WN_SUMMARIES; i++)
         set->field_summary[i] =
-            wn_add_field(schema, set, "scores", what, WN_FIELD_F64, 0, NULL, top1 ? "1" : "nat", description);
-        wn_free(description);
+            wn_add_field(schema, set, "scores", rows[i].name, WN_FIELD_F64, 0, NULL, rows[i].unit, rows[i].description);
+}
+
+/* Which text each target is: known before the first point. */
+static void token_constants(const struct wn_eval_set *set, struct wn_schema *schema, int axis)
+{
+    int64_t n = set->n_targets, *sequence = wn_target_sequences(set);
+    int32_t *numbers = wn_alloc(n, sizeof *numbers), *positions = wn_alloc(n, sizeof *positions);
+
+    for (int64_t t = 0; t < n; t++) {
+        numbers[t] = (int32_t)sequence[t];
+        positions[t] = (int32_t)(set->target_row[t] - set->sequences.offset[sequence[t]]);
     }
+    wn_add_constant(schema, set, "tokens", "token_id", 1, &axis, "id of the token that came next", set->target_id);
+    wn_add_constant(schema, set, "tokens", "sequence", 1, &axis,
+                    "sequence of the token, from 0: standard errors of kl, js and top1 are clustered by it", numbers);
+    wn_add_constant(
+        schema, set, "tokens", "position", 1, &axis,
+        "row of its sequence behind which the token comes, from 0: it is predicted from position + 1 tokens",
+        positions);
+    wn_free(sequence);
+    wn_free(numbers);
+    wn_free(positions);
 }
 
 static void token_fields(struct wn_eval_set *set, struct wn_schema *schema)
@@ -135,6 +142,7 @@ static void token_fields(struct wn_eval_set *set, struct wn_schema *schema)
                                  "Jensen-Shannon divergence of the next-token distributions, at most ln 2");
     set->field_top1 = wn_add_field(schema, set, "tokens", "top1", WN_FIELD_U8, 1, &axis, "1",
                                    "1 where both models have the same argmax");
+    token_constants(set, schema, axis);
     wn_free(name);
 }
 
@@ -151,6 +159,7 @@ static void logit_fields(struct wn_eval_set *set, struct wn_schema *schema)
                                           "ln of the sum of exp over all logits: ln p = logit - log_sum_exp");
     set->field_target_logit = wn_add_field(schema, set, "logits", "target_logit", WN_FIELD_F32, 1, dims, "nat",
                                            "logit of the token that came next");
+    wn_add_constant(schema, set, "logits", "token_id", 1, dims, "id of the token that came next", set->target_id);
     wn_free(token);
     wn_free(top);
 }
@@ -449,7 +458,7 @@ static void finish_divergence(const struct wn_eval_set *set, const struct wn_tar
     summarize(scores->js, sequence, n, set->field_summary + WN_SUMMARY_js_mean, record);
     wn_clustered_mean(agreement, sequence, n, &mean, &standard_error);
     set_field(record, set->field_summary[WN_SUMMARY_top1_agreement], mean);
-    set_field(record, set->field_summary[WN_SUMMARY_top1_stderr], standard_error);
+    set_field(record, set->field_summary[WN_SUMMARY_top1_agreement_stderr], standard_error);
     wn_free(agreement);
     wn_free(sequence);
 }

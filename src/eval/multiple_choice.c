@@ -37,7 +37,7 @@ struct task {
     int64_t n_items, n_choices, most_choices; /* most of one item */
     struct item *items;
     struct choice *choices;
-    int field_likelihood, field_tokens, field_gold, field_prediction, field_correct;
+    int field_likelihood, field_prediction, field_correct;
     int field_metrics[6];
 };
 
@@ -368,7 +368,7 @@ static wn_status add_items(struct encoder *e, int64_t count)
     wn_status status = WN_OK;
 
     for (e->index = 0; e->index < count && status == WN_OK; e->index++) {
-        struct line line;
+        struct line line = {0};
         cJSON *object = NULL;
         status = wn_documents_parse(e->documents, e->index, &object);
         if (status == WN_OK)
@@ -442,15 +442,34 @@ static void item_fields(struct wn_eval_set *set, struct wn_schema *schema, const
 
     task->field_likelihood = wn_add_field(schema, set, "tasks", "choice_log_likelihood", WN_FIELD_F64, 2, dims, "nat",
                                           "ln p(delimiter + choice | context); NaN beyond the choices of an item");
-    task->field_tokens = wn_add_field(schema, set, "tasks", "choice_tokens", WN_FIELD_I32, 2, dims, "1",
-                                      "scored tokens of a choice; -1 beyond the choices of an item");
-    task->field_gold =
-        wn_add_field(schema, set, "tasks", "gold", WN_FIELD_I32, 1, dims, "1", "index of the right choice");
     task->field_prediction =
         wn_add_field(schema, set, "tasks", "prediction", WN_FIELD_I32, 1, dims, "1",
                      "choice with the largest log-likelihood, the lowest of equals; -1: not finite");
     task->field_correct = wn_add_field(schema, set, "tasks", "correct", WN_FIELD_U8, 1, dims, "1",
                                        "1 where the prediction is the right choice");
+}
+
+static void item_constants(const struct wn_eval_set *set, struct wn_schema *schema, const int dims[2])
+{
+    const struct task *task = set->state;
+    int64_t most = task->most_choices;
+    int32_t *gold = wn_alloc(task->n_items, sizeof *gold), *choices = wn_alloc(task->n_items, sizeof *choices);
+    int32_t *tokens = wn_alloc(task->n_items * most, sizeof *tokens);
+
+    for (int64_t i = 0; i < task->n_items; i++) {
+        const struct item *item = &task->items[i];
+        gold[i] = (int32_t)item->gold;
+        choices[i] = (int32_t)item->n_choices;
+        for (int64_t c = 0; c < most; c++)
+            tokens[i * most + c] = c < item->n_choices ? (int32_t)task->choices[item->first_choice + c].n_targets : -1;
+    }
+    wn_add_constant(schema, set, "tasks", "gold", 1, dims, "index of the right choice", gold);
+    wn_add_constant(schema, set, "tasks", "choices", 1, dims, "number of choices of the item", choices);
+    wn_add_constant(schema, set, "tasks", "choice_tokens", 2, dims,
+                    "scored tokens of a choice; -1 beyond the choices of an item", tokens);
+    wn_free(gold);
+    wn_free(choices);
+    wn_free(tokens);
 }
 
 static void metric_fields(struct wn_eval_set *set, struct wn_schema *schema)
@@ -481,6 +500,7 @@ static void fields(struct wn_eval_set *set, struct wn_schema *schema)
     int dims[2] = {wn_schema_dim(schema, item, task->n_items, labels),
                    wn_schema_dim(schema, choice, task->most_choices, NULL)};
     item_fields(set, schema, dims);
+    item_constants(set, schema, dims);
     metric_fields(set, schema);
     wn_free(labels);
     wn_free(item);
@@ -501,9 +521,9 @@ static int64_t best_choice(const double *likelihood, const double *lengths, int6
     return best;
 }
 
-/* Adds the tokens of each choice; returns which metric (plain, per character, per byte) is right about the item. */
+/* Adds up the losses of each choice; returns which metric (plain, per character, per byte) is right about the item. */
 static int64_t score_item(const struct task *task, const struct item *item, const double *loss, double *likelihood,
-                          int32_t *tokens, double right[3])
+                          double right[3])
 {
     double *lengths = wn_alloc(2 * item->n_choices, sizeof *lengths), *bytes = lengths + item->n_choices;
     int64_t best[3];
@@ -514,7 +534,6 @@ static int64_t score_item(const struct task *task, const struct item *item, cons
         for (int64_t t = 0; t < choice->n_targets; t++)
             sum -= loss[choice->first_target + t];
         likelihood[c] = sum;
-        tokens[c] = (int32_t)choice->n_targets;
         lengths[c] = (double)choice->characters;
         bytes[c] = (double)choice->bytes;
     }
@@ -549,12 +568,10 @@ static void score(const struct wn_eval_set *set, const struct wn_target_scores *
     for (int64_t i = 0; i < n; i++) {
         const struct item *item = &task->items[i];
         double metrics[3];
-        int64_t best =
-            score_item(task, item, scores->loss, wn_record_f64(record, task->field_likelihood) + i * task->most_choices,
-                       wn_record_i32(record, task->field_tokens) + i * task->most_choices, metrics);
+        int64_t best = score_item(task, item, scores->loss,
+                                  wn_record_f64(record, task->field_likelihood) + i * task->most_choices, metrics);
         for (int m = 0; m < 3; m++)
             right[m * n + i] = metrics[m];
-        wn_record_i32(record, task->field_gold)[i] = (int32_t)item->gold;
         wn_record_i32(record, task->field_prediction)[i] = (int32_t)best;
         wn_record_u8(record, task->field_correct)[i] = best == item->gold;
     }

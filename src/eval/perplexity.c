@@ -41,13 +41,16 @@ static const struct wn_parameter parameters[] = {
 
 enum { N_PARAMETERS = sizeof parameters / sizeof parameters[0] };
 
+/* All are functions of the mean loss per token. */
+enum score { PERPLEXITY, NLL, WORD_PERPLEXITY, BYTE_PERPLEXITY, BITS_PER_BYTE, SCORES };
+
 struct perplexity {
     bool rolling;
     int64_t words, bytes; /* of the original documents; rolling */
     int64_t *cluster;     /* [sequences] window (gptq) or document (rolling) of a sequence */
     int64_t n_sequences;
-    int field_perplexity, field_stderr, field_nll, field_window_loss, field_window_targets;
-    int field_word, field_byte, field_bits;
+    int field_window_loss, field_window_targets;
+    int field_score[SCORES], field_stderr[SCORES]; /* -1 when absent */
 };
 
 struct settings {
@@ -318,22 +321,34 @@ static void release(void *state)
 
 /* ---- fields and scores ---- */
 
-static int score_field(struct wn_schema *schema, const struct wn_eval_set *set, const char *what, const char *unit,
-                       const char *description)
+/* Standard errors by the delta method: |derivative by the mean loss| times the standard error of the mean loss. */
+static void score_fields(struct wn_eval_set *set, struct wn_schema *schema)
 {
-    return wn_add_field(schema, set, "scores", what, WN_FIELD_F64, 0, NULL, unit, description);
-}
-
-static void rolling_fields(struct wn_eval_set *set, struct wn_schema *schema)
-{
+    static const struct {
+        const char *name, *unit, *description;
+    } rows[SCORES] = {
+        [PERPLEXITY] = {"perplexity", "1", "exp(mean loss per scored token)"},
+        [NLL] = {"nll", "nat", "mean of -ln p over scored tokens"},
+        [WORD_PERPLEXITY] = {"word_perplexity", "1",
+                             "exp(total loss / words of the original documents, split at white space)"},
+        [BYTE_PERPLEXITY] = {"byte_perplexity", "1", "exp(total loss / UTF-8 bytes of the original documents)"},
+        [BITS_PER_BYTE] = {"bits_per_byte", "bit", "total loss / (UTF-8 bytes of the original documents * ln 2)"},
+    };
     struct perplexity *s = set->state;
 
-    s->field_word = score_field(schema, set, "word_perplexity", "1",
-                                "exp(total loss / words of the original documents, split at white space)");
-    s->field_byte =
-        score_field(schema, set, "byte_perplexity", "1", "exp(total loss / UTF-8 bytes of the original documents)");
-    s->field_bits =
-        score_field(schema, set, "bits_per_byte", "bit", "total loss / (UTF-8 bytes of the original documents * ln 2)");
+    for (int i = 0; i < SCORES; i++) {
+        s->field_score[i] = s->field_stderr[i] = -1;
+        if (i >= WORD_PERPLEXITY && !s->rolling)
+            continue;
+        char *name = wn_format("%s_stderr", rows[i].name);
+        char *error = wn_format("standard error of %s, clustered by %s%s", rows[i].name,
+                                s->rolling ? "document" : "window", i == NLL ? "" : " (delta method)");
+        s->field_score[i] =
+            wn_add_field(schema, set, "scores", rows[i].name, WN_FIELD_F64, 0, NULL, rows[i].unit, rows[i].description);
+        s->field_stderr[i] = wn_add_field(schema, set, "scores", name, WN_FIELD_F64, 0, NULL, rows[i].unit, error);
+        wn_free(name);
+        wn_free(error);
+    }
 }
 
 static void fields(struct wn_eval_set *set, struct wn_schema *schema)
@@ -342,24 +357,12 @@ static void fields(struct wn_eval_set *set, struct wn_schema *schema)
     char *window = wn_format("window_%s", set->name);
     int axis = wn_schema_dim(schema, window, s->n_sequences, NULL);
 
-    s->field_perplexity = score_field(schema, set, "perplexity", "1", "exp(mean loss per scored token)");
-    s->field_stderr =
-        score_field(schema, set, "perplexity_stderr", "1",
-                    s->rolling ? "perplexity * standard error of the mean loss, clustered by document (delta method)"
-                               : "perplexity * s/sqrt(windows) of the window means (delta method)");
-    s->field_nll = score_field(schema, set, "nll", "nat", "mean of -ln p over scored tokens");
+    score_fields(set, schema);
     s->field_window_loss = wn_add_field(schema, set, "scores", "window_loss", WN_FIELD_F64, 1, &axis, "nat",
                                         "mean of -ln p over the scored tokens of a window");
     s->field_window_targets =
         wn_add_field(schema, set, "scores", "window_targets", WN_FIELD_I32, 1, &axis, "1", "scored tokens of a window");
-    if (s->rolling)
-        rolling_fields(set, schema);
     wn_free(window);
-}
-
-static void set_field(struct wn_record *record, int field, double value)
-{
-    *wn_record_f64(record, field) = value;
 }
 
 /* Losses of a window are added in token order, windows in window order: the same for any number of threads. */
@@ -383,23 +386,39 @@ static double score_windows(const struct wn_eval_set *set, const int64_t *sequen
     return total;
 }
 
+static void set_score(const struct perplexity *s, enum score score, double value, double standard_error,
+                      struct wn_record *record)
+{
+    *wn_record_f64(record, s->field_score[score]) = value;
+    *wn_record_f64(record, s->field_stderr[score]) = standard_error;
+}
+
+/* exp of the loss per unit (token, word, byte): `error` is that of the mean loss per token, `tokens` are tokens per
+ * unit.
+ */
+static void set_exponential(const struct perplexity *s, enum score score, double nats, double error, double tokens,
+                            struct wn_record *record)
+{
+    set_score(s, score, exp(nats), exp(nats) * error * tokens, record);
+}
+
 static void score(const struct wn_eval_set *set, const struct wn_target_scores *scores, struct wn_record *record)
 {
     const struct perplexity *s = set->state;
     int64_t *sequence = wn_target_sequences(set);
-    double total = score_windows(set, sequence, scores->loss, record), nll = total / (double)set->n_targets;
-    double mean, standard_error;
+    double total = score_windows(set, sequence, scores->loss, record), n = (double)set->n_targets;
+    double mean, error;
 
     for (int64_t t = 0; t < set->n_targets; t++)
         sequence[t] = s->cluster[sequence[t]];
-    wn_clustered_mean(scores->loss, sequence, set->n_targets, &mean, &standard_error);
-    set_field(record, s->field_nll, nll);
-    set_field(record, s->field_perplexity, exp(nll));
-    set_field(record, s->field_stderr, exp(nll) * standard_error);
+    wn_clustered_mean(scores->loss, sequence, set->n_targets, &mean, &error);
+    set_score(s, NLL, total / n, error, record);
+    set_exponential(s, PERPLEXITY, total / n, error, 1, record);
     if (s->rolling) {
-        set_field(record, s->field_word, exp(total / (double)s->words));
-        set_field(record, s->field_byte, exp(total / (double)s->bytes));
-        set_field(record, s->field_bits, total / ((double)s->bytes * log(2)));
+        double words = (double)s->words, bytes = (double)s->bytes;
+        set_exponential(s, WORD_PERPLEXITY, total / words, error, n / words, record);
+        set_exponential(s, BYTE_PERPLEXITY, total / bytes, error, n / bytes, record);
+        set_score(s, BITS_PER_BYTE, total / (bytes * log(2)), error * n / (bytes * log(2)), record);
     }
     wn_free(sequence);
 }

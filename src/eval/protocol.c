@@ -166,3 +166,13 @@ int wn_add_field(struct wn_schema *schema, const struct wn_eval_set *set, const 
     wn_free(path);
     return field;
 }
+
+int wn_add_constant(struct wn_schema *schema, const struct wn_eval_set *set, const char *group, const char *what,
+                    int n_dims, const int *dims, const char *description, const int32_t *values)
+{
+    char *path = wn_format("/%s/%s/%s", group, set->name, what);
+    int constant = wn_schema_constant(schema, path, WN_FIELD_I32, n_dims, dims, "1", description, values);
+
+    wn_free(path);
+    return constant;
+}

@@ -41,5 +41,8 @@ int64_t *wn_target_sequences(const struct wn_eval_set *set);
 /* The path of a field: "/scores/NAME/what". */
 int wn_add_field(struct wn_schema *schema, const struct wn_eval_set *set, const char *group, const char *what,
                  enum wn_field_type type, int n_dims, const int *dims, const char *unit, const char *description);
+/* A constant "/GROUP/NAME/what" of plain numbers. */
+int wn_add_constant(struct wn_schema *schema, const struct wn_eval_set *set, const char *group, const char *what,
+                    int n_dims, const int *dims, const char *description, const int32_t *values);
 
 #endif

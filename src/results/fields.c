@@ -39,6 +39,16 @@ hid_t wn_field_type_(enum wn_field_type type)
 
 /* ---- the document ---- */
 
+void wn_hash_hex_of_(const void *data, int64_t bytes, char hex[WN_HASH_HEX])
+{
+    uint8_t digest[32];
+    struct wn_hash *hash = wn_hash_create();
+
+    wn_hash_update(hash, data, (size_t)bytes);
+    wn_hash_finish(hash, digest);
+    wn_hash_hex(digest, hex);
+}
+
 static void put_points(struct wn_text *text, const struct wn_table *points)
 {
     char hex[WN_HASH_HEX];
@@ -53,14 +63,23 @@ static void put_points(struct wn_text *text, const struct wn_table *points)
     wn_text_printf(text, "points\t%lld\t%s\n", (long long)points->rows, hex);
 }
 
-static void put_field(struct wn_text *text, const struct wn_schema *schema, const struct wn_field *field)
+static void put_field(struct wn_text *text, const struct wn_schema *schema, const struct wn_field *field,
+                      const char *kind)
 {
-    wn_text_printf(text, "%s\t%s\t%s\t", field->path, field->result ? "result" : "run", types[field->type].name);
+    wn_text_printf(text, "%s\t%s\t%s\t", field->path, kind, types[field->type].name);
     for (int d = 0; d < field->n_dims; d++)
         wn_text_printf(text, "%s%lld", d ? "x" : "", (long long)schema->dims[field->dims[d]].size);
     if (field->type == WN_FIELD_TEXT)
         wn_text_printf(text, "%lld", (long long)field->text_bytes);
-    wn_text_append(text, "\n", 1);
+}
+
+static void put_constant(struct wn_text *text, const struct wn_schema *schema, const struct wn_constant *constant)
+{
+    char hex[WN_HASH_HEX];
+
+    wn_hash_hex_of_(constant->data, constant->about.bytes, hex);
+    put_field(text, schema, &constant->about, "constant");
+    wn_text_printf(text, "\t%s\n", hex);
 }
 
 /* Texts of columns are variable-length strings, unlike text fields: kind `column` tells. */
@@ -74,8 +93,12 @@ char *wn_fields_document_(const struct wn_results_plan *plan)
         wn_text_printf(&text, "%s/%s\tcolumn\t%s\t\n", points->group, points->columns[c].name,
                        points->columns[c].numbers ? "f64" : "text");
     wn_text_printf(&text, "%s\tstate\tu8\t\n%s\tstate\ti32\t\n", WN_STATUS_PATH, WN_ATTEMPT_PATH);
-    for (int f = 0; f < plan->schema->n_fields; f++)
-        put_field(&text, plan->schema, &plan->schema->fields[f]);
+    for (int f = 0; f < plan->schema->n_fields; f++) {
+        put_field(&text, plan->schema, &plan->schema->fields[f], plan->schema->fields[f].result ? "result" : "run");
+        wn_text_append(&text, "\n", 1);
+    }
+    for (int c = 0; c < plan->schema->n_constants; c++)
+        put_constant(&text, plan->schema, &plan->schema->constants[c]);
     return text.data;
 }
 
@@ -100,13 +123,17 @@ bool wn_field_line_next_(const char **text, struct wn_field_line *line)
     const char *at = *text + length, *end = strchr(at, '\n');
     if (!end || *at != '\t' || !parse_type(type, &line->type))
         return false;
-    snprintf(line->sizes, sizeof line->sizes, "%.*s", (int)(end - at - 1), at + 1);
-    for (at++; at < end; at += *at == 'x') {
+    at++;
+    const char *tab = memchr(at, '\t', (size_t)(end - at)), *stop = tab ? tab : end;
+    snprintf(line->sizes, sizeof line->sizes, "%.*s", (int)(stop - at), at);
+    if (tab)
+        snprintf(line->hash, sizeof line->hash, "%.*s", (int)(end - tab - 1), tab + 1);
+    while (at < stop) {
         char *rest;
         line->elements *= strtoll(at, &rest, 10);
         if (rest == at)
             return false;
-        at = rest;
+        at = rest + (*rest == 'x');
     }
     line->bytes = line->elements * types[line->type].bytes;
     *text = end + 1;

@@ -164,6 +164,7 @@ static void create_axes(struct wn_h5 *h5, struct wn_scales *scales, const struct
 static void create_table(struct wn_h5 *h5, struct wn_scales *scales, const struct wn_table *table)
 {
     hid_t text = wn_h5_text_type_();
+    static const double truth[] = {0, 1};
     double nan = NAN;
 
     for (int c = 0; c < table->n_columns; c++) {
@@ -178,6 +179,10 @@ static void create_table(struct wn_h5 *h5, struct wn_scales *scales, const struc
         describe(h5, dataset, column->numbers ? column->unit : "", column->description);
         if (column->numbers && dataset >= 0)
             put_value(h5, dataset, "_FillValue", type, 1, &nan);
+        if (column->boolean && dataset >= 0) {
+            put_value(h5, dataset, "flag_values", type, 2, truth);
+            wn_h5_put_text_(h5, dataset, "flag_meanings", "false true");
+        }
         close_dataset(h5, dataset);
     }
     H5Tclose(text);
@@ -235,6 +240,41 @@ static void create_field(struct wn_h5 *h5, struct wn_scales *scales, const struc
         put_value(h5, dataset, "_FillValue", type, 1, fill);
     if (dataset >= 0 && field->type == WN_FIELD_TEXT)
         wn_h5_put_text_(h5, dataset, "_Encoding", "utf-8");
+    close_dataset(h5, dataset);
+    H5Tclose(type);
+}
+
+/* Only where something is missing: integers without _FillValue stay integers in xarray. */
+static bool has_missing(const struct wn_constant *constant)
+{
+    const uint8_t *data = constant->data;
+    int64_t size = constant->about.elements ? constant->about.bytes / constant->about.elements : 0;
+    uint8_t *fill = wn_alloc(constant->about.bytes, 1);
+    bool found = false;
+
+    wn_field_clear(&constant->about, fill);
+    for (int64_t i = 0; i < constant->about.elements && !found; i++)
+        found = memcmp(data + i * size, fill, (size_t)size) == 0;
+    wn_free(fill);
+    return found;
+}
+
+static void create_constant(struct wn_h5 *h5, struct wn_scales *scales, const struct wn_schema *schema,
+                            const struct wn_constant *constant)
+{
+    const struct wn_field *about = &constant->about;
+    hid_t type = wn_field_type_(about->type);
+    struct shape shape = {.path = about->path, .type = type, .n_axes = about->n_dims};
+
+    for (int d = 0; d < about->n_dims; d++) {
+        shape.axes[d] = schema->dims[about->dims[d]].name;
+        shape.sizes[d] = (hsize_t)schema->dims[about->dims[d]].size;
+    }
+    hid_t dataset = create_variable(h5, scales, &shape);
+    write_all(h5, dataset, type, about->elements, constant->data);
+    describe(h5, dataset, about->unit, about->description);
+    if (dataset >= 0 && has_missing(constant))
+        put_value(h5, dataset, "_FillValue", type, 1, missing(about->type));
     close_dataset(h5, dataset);
     H5Tclose(type);
 }
@@ -312,6 +352,8 @@ void wn_layout_(struct wn_h5 *h5, const struct wn_results_plan *plan)
     create_states(h5, &scales, plan->points);
     for (int f = 0; f < plan->schema->n_fields && wn_h5_ok_(h5); f++)
         create_field(h5, &scales, plan, &plan->schema->fields[f]);
+    for (int c = 0; c < plan->schema->n_constants && wn_h5_ok_(h5); c++)
+        create_constant(h5, &scales, plan->schema, &plan->schema->constants[c]);
     wn_scales_finish_(h5, &scales);
     wn_free(fields);
 }
@@ -351,6 +393,8 @@ int64_t wn_results_predict_bytes(const struct wn_results_plan *plan)
     bytes += (int64_t)strlen(plan->sweep) + (int64_t)strlen(plan->identity);
     bytes += table_bytes(plan->points) + table_bytes(plan->cells) + 8 * plan->cells->rows;
     bytes += rows * (wn_schema_bytes(schema) + 13) + (int64_t)(schema->n_fields + 4) * DATASET_BYTES;
+    for (int c = 0; c < schema->n_constants; c++)
+        bytes += DATASET_BYTES + schema->constants[c].about.bytes;
     for (int d = 0; d < schema->n_dims; d++) {
         const struct wn_dim *dim = &schema->dims[d];
         bytes += DATASET_BYTES + (dim->labels ? texts_bytes(dim->size, dim->labels) : 8 * dim->size);

@@ -128,7 +128,7 @@ static herr_t read_variable(const struct column *column, char **texts)
 
 wn_status wn_results_read_texts(struct wn_results_reader *reader, const char *path, char ***values, int64_t *rows)
 {
-    struct column column;
+    struct column column = {0};
     herr_t result = -1;
 
     *values = NULL;
@@ -167,7 +167,7 @@ static void mark_missing(const struct column *column, double *values, int64_t ro
 
 wn_status wn_results_read_numbers(struct wn_results_reader *reader, const char *path, double **values, int64_t *rows)
 {
-    struct column column;
+    struct column column = {0};
 
     *values = NULL;
     *rows = 0;
@@ -211,7 +211,7 @@ wn_status wn_results_read_list(struct wn_results_reader *reader, const char *gro
     char unit[64], description[256];
 
     while (wn_field_line_next_(&at, &line)) {
-        bool text = line.type == WN_FIELD_TEXT, long_row = !text && *line.sizes;
+        bool text = line.type == WN_FIELD_TEXT, long_row = !text && *line.sizes; /* so is every constant */
         if (long_row || !below(line.path, group))
             continue;
         hid_t dataset = H5Dopen2(reader->h5.file, line.path, H5P_DEFAULT);

@@ -49,15 +49,17 @@ hid_t wn_field_type_(enum wn_field_type type);
 /*
  * The document "fields": what every dataset along the point axis is, in the order of its definition, one line each:
  *   path TAB kind TAB type TAB sizes of the further axes joined by "x" ("" for none)
- * with kind `column` (known before the run), `result`, `run` (times, hosts, memory) or `state` (kept by this module).
+ * with kind `column` (known before the run), `result`, `run` (times, hosts, memory) or `state` (kept by this module);
+ * then the constants of the schema with kind `constant`, all their sizes, and behind these TAB SHA-256 of the values.
  * The first line is "points TAB number TAB SHA-256 of the keys". Owned by the caller.
  */
 char *wn_fields_document_(const struct wn_results_plan *plan);
 
 struct wn_field_line {
     char path[192], kind[16], sizes[96];
+    char hash[65]; /* of a constant, else empty */
     enum wn_field_type type;
-    int64_t elements, bytes; /* per point */
+    int64_t elements, bytes; /* per point, or all of a constant */
 };
 
 /* Parses the line at *text and moves on to the next; false at the end or when it cannot be parsed. */
@@ -75,6 +77,8 @@ void wn_hasher_close_(struct wn_point_hasher *hasher);
 /* `also` (may be NULL) gets every slab too. */
 struct wn_hash;
 herr_t wn_hasher_point_(struct wn_point_hasher *hasher, int64_t point, uint64_t *checksum, struct wn_hash *also);
+/* SHA-256 of some bytes as 64 hexadecimal digits. */
+void wn_hash_hex_of_(const void *data, int64_t bytes, char hex[65]);
 /* The first 8 bytes of a SHA-256. */
 uint64_t wn_hash_u64_(struct wn_hash *hash);
 

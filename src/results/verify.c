@@ -39,7 +39,7 @@ static wn_status read_columns(struct check *check, struct wn_results_reader *rea
     return WN_OK;
 }
 
-/* Path, type and shape of every result field open the digest. */
+/* Path, type and shape of every result field open the digest, then come the constants with their values. */
 static void digest_fields(struct check *check)
 {
     for (int f = 0; f < check->hasher.n_fields; f++) {
@@ -48,6 +48,45 @@ static void digest_fields(struct check *check)
         int length = snprintf(text, sizeof text, "%s %d %s\n", field->path, (int)field->type, field->sizes);
         wn_hash_update(check->digest, text, (size_t)length);
     }
+}
+
+/* Reads a constant into the digest and compares it with the hash that the list of fields has. */
+static void check_constant(struct check *check, const struct wn_field_line *line)
+{
+    uint8_t *data = wn_alloc(line->bytes, 1);
+    hid_t type = wn_field_type_(line->type), dataset = H5Dopen2(check->h5.file, line->path, H5P_DEFAULT);
+    char text[320], hex[WN_HASH_HEX];
+    hssize_t elements = -1;
+
+    if (dataset >= 0) {
+        hid_t space = H5Dget_space(dataset);
+        elements = H5Sget_simple_extent_npoints(space);
+        H5Sclose(space);
+    }
+    if (elements != line->elements || H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0) {
+        wn_problems_add(check->problems, "%s: the constant %s cannot be read", check->path, line->path);
+    } else {
+        int length = snprintf(text, sizeof text, "%s %d %s\n", line->path, (int)line->type, line->sizes);
+        wn_hash_update(check->digest, text, (size_t)length);
+        wn_hash_update(check->digest, data, (size_t)line->bytes);
+        wn_hash_hex_of_(data, line->bytes, hex);
+        if (strcmp(hex, line->hash))
+            wn_problems_add(check->problems, "%s: the constant %s does not match its hash", check->path, line->path);
+    }
+    if (dataset >= 0)
+        H5Dclose(dataset);
+    H5Tclose(type);
+    wn_free(data);
+}
+
+static void check_constants(struct check *check, const char *document)
+{
+    const char *at = strchr(document, '\n');
+    struct wn_field_line line;
+
+    for (at = at ? at + 1 : ""; wn_field_line_next_(&at, &line);)
+        if (!strcmp(line.kind, "constant"))
+            check_constant(check, &line);
 }
 
 /* Then point by point: key, state and, when it was written, its result fields. */
@@ -81,10 +120,13 @@ static wn_status check_file(struct check *check, struct wn_results_reader *reade
     WN_TRY(read_columns(check, reader));
     WN_TRY(wn_results_read_document(reader, "fields", &document));
     wn_hasher_open_(&check->h5, document, &check->hasher);
+    if (wn_h5_ok_(&check->h5)) {
+        digest_fields(check);
+        check_constants(check, document);
+    }
     wn_free(document);
     if (!wn_h5_ok_(&check->h5))
         return wn_fail(WN_ERR_IO, "%s: cannot be read: %s", check->path, check->h5.reason);
-    digest_fields(check);
     for (int64_t p = 0; p < check->points; p++)
         check_point(check, p);
     return WN_OK;

@@ -91,21 +91,6 @@ static void order_points(const struct wn_run *run, const bool *wanted, int64_t *
 
 /* ---- records of several models in one file ---- */
 
-/* Copies the elements of a field into a field of the same path whose axes may be longer. */
-static void widen_field(const struct wn_schema *from, const struct wn_field *source, const uint8_t *data,
-                        const struct wn_schema *to, const struct wn_field *target, uint8_t *out)
-{
-    int64_t size = source->elements ? source->bytes / source->elements : 0, index[WN_MAX_FIELD_DIMS] = {0};
-    for (int64_t i = 0; i < source->elements; i++) {
-        int64_t place = 0;
-        for (int d = 0; d < source->n_dims; d++)
-            place = place * to->dims[target->dims[d]].size + index[d];
-        memcpy(out + place * size, data + i * size, (size_t)size);
-        for (int d = source->n_dims - 1; d >= 0 && ++index[d] == from->dims[source->dims[d]].size; d--)
-            index[d] = 0;
-    }
-}
-
 static void widen_record(const struct wn_record *record, struct wn_record *wide)
 {
     wn_record_clear(wide);
@@ -115,8 +100,8 @@ static void widen_record(const struct wn_record *record, struct wn_record *wide)
         if (source->n_dims == 0)
             memcpy(wide->data[target], record->data[f], (size_t)source->bytes);
         else
-            widen_field(record->schema, source, record->data[f], wide->schema, &wide->schema->fields[target],
-                        wide->data[target]);
+            wn_field_widen(record->schema, source, record->data[f], wide->schema, &wide->schema->fields[target],
+                           wide->data[target]);
     }
 }
 

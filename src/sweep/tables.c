@@ -60,11 +60,13 @@ static void set_recipe(struct wn_table *table, int64_t row, const struct wn_reci
             const struct wn_parameter *parameter = value->parameter;
             if (!value->set)
                 continue;
-            if (is_numeric(parameter))
+            if (is_numeric(parameter)) {
                 set_number(table, parameter->name, parameter->unit ? parameter->unit : "1", parameter->help, row,
                            value->number);
-            else
+                find_column(table, parameter->name)->boolean = parameter->type == WN_BOOL;
+            } else {
                 set_text(table, parameter->name, parameter->help, row, value->text);
+            }
         }
     }
 }

@@ -42,6 +42,40 @@ static void check_schema(void)
     wn_schema_release(&schema);
 }
 
+static void check_constants(void)
+{
+    static const int32_t gold[] = {2, 0, -1};
+    struct wn_schema schema, longer;
+
+    wn_schema_init(&schema);
+    wn_schema_init(&longer);
+    int dims[] = {wn_schema_dim(&schema, "item", 3, NULL), wn_schema_dim(&schema, "choice", 2, NULL)};
+    wn_schema_field(&schema, "/score", WN_FIELD_F64, 0, NULL, "1", "", true);
+    for (int i = 0; i < 5; i++) { /* the array grows */
+        char *path = wn_format("/gold%d", i);
+        CHECK(wn_schema_constant(&schema, path, WN_FIELD_I32, 1, dims, "1", "right choice", gold) == i);
+        wn_free(path);
+    }
+    int missing = wn_schema_constant(&schema, "/lengths", WN_FIELD_F64, 2, dims, "nat", "", NULL);
+    CHECK(wn_schema_find_constant(&schema, "/gold4") == 4 && wn_schema_find_constant(&schema, "/score") == -1);
+    CHECK(wn_schema_find(&schema, "/gold4") == -1 && schema.n_fields == 1);
+    CHECK(schema.constants[0].about.bytes == 12 && memcmp(schema.constants[0].data, gold, sizeof gold) == 0);
+    CHECK(schema.constants[0].data != (const uint8_t *)gold && schema.constants[0].about.result);
+    CHECK(wn_schema_bytes(&schema) == 8); /* constants are no part of a point */
+    for (int i = 0; i < 6; i++)
+        CHECK(isnan(((const double *)(const void *)schema.constants[missing].data)[i]));
+    int wide[] = {wn_schema_dim(&longer, "item", 4, NULL), wn_schema_dim(&longer, "choice", 3, NULL)};
+    const double values[] = {1, 2, 3, 4, 5, 6};
+    int target = wn_schema_constant(&longer, "/lengths", WN_FIELD_F64, 2, wide, "nat", "", NULL);
+    wn_field_widen(&schema, &schema.constants[missing].about, (const uint8_t *)values, &longer,
+                   &longer.constants[target].about, longer.constants[target].data);
+    const double *out = (const double *)(const void *)longer.constants[target].data;
+    CHECK(out[0] == 1 && out[1] == 2 && out[3] == 3 && out[4] == 4 && out[6] == 5 && out[7] == 6);
+    CHECK(isnan(out[2]) && isnan(out[5]) && isnan(out[8]) && isnan(out[9]) && isnan(out[11]));
+    wn_schema_release(&schema);
+    wn_schema_release(&longer);
+}
+
 static void check_missing(struct wn_record *record)
 {
     for (int i = 0; i < 3; i++) {
@@ -105,6 +139,18 @@ static void repeat_path(struct wn_schema *schema)
     wn_schema_field(schema, "/a", WN_FIELD_F64, 0, NULL, "1", "", true);
 }
 
+static void repeat_path_as_constant(struct wn_schema *schema)
+{
+    int axis = 0;
+
+    wn_schema_constant(schema, "/a", WN_FIELD_F64, 1, &axis, "1", "", NULL);
+}
+
+static void add_constant_without_axis(struct wn_schema *schema)
+{
+    wn_schema_constant(schema, "/c", WN_FIELD_F64, 0, NULL, "1", "", NULL);
+}
+
 static void change_axis(struct wn_schema *schema)
 {
     wn_schema_dim(schema, "linear", 2, linears);
@@ -156,8 +202,11 @@ static void check_bug(void (*mistake)(struct wn_schema *))
 int main(void)
 {
     check_schema();
+    check_constants();
     check_record();
     check_bug(repeat_path);
+    check_bug(repeat_path_as_constant);
+    check_bug(add_constant_without_axis);
     check_bug(change_axis);
     check_bug(change_labels);
     check_bug(use_unknown_axis);

@@ -177,7 +177,7 @@ python3 - "$folder/out" <<'END' || fail "a NaN in one model: wrong table"
 import json, sys
 
 for row in json.load(open(sys.argv[1])):
-    broken = row["/points/model"].endswith("/nan")
+    broken = row["/points/model"] == "nan"
     complete = row["/scores/windows/perplexity"] is not None
     if (row["status"] == "failed") != broken or bool(row["/points/reason"]) != broken or complete == broken:
         sys.exit(f"{row['status']}: {row['/points/key']}: {row['/points/reason']}")

@@ -46,6 +46,15 @@ static inline void forward_scores(const struct wn_model *model, const struct wn_
     }
 }
 
+/* The values of a constant of 32-bit integers. */
+static inline const int32_t *constant_values(const struct wn_schema *schema, const char *path)
+{
+    int constant = wn_schema_find_constant(schema, path);
+
+    CHECK(constant >= 0 && schema->constants[constant].about.type == WN_FIELD_I32);
+    return constant >= 0 ? (const int32_t *)(const void *)schema->constants[constant].data : NULL;
+}
+
 /* The value of a field without axes. */
 static inline double field_value(struct wn_record *record, const char *path)
 {

@@ -88,6 +88,45 @@ static double value(struct results *results, const char *path)
     return field >= 0 ? *wn_record_f64(&results->record, field) : (double)NAN;
 }
 
+static const int32_t *constant(const struct results *results, const char *path)
+{
+    int found = wn_schema_find_constant(&results->schema, path);
+
+    CHECK(found >= 0);
+    if (found < 0)
+        exit(test_finish());
+    return (const int32_t *)(const void *)results->schema.constants[found].data;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), tail = strlen(end);
+
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+/* Every score X has X_stderr, but percentiles and maxima; every X_stderr has its X. */
+static void check_stderr_names(const struct wn_schema *schema)
+{
+    static const char *const without[] = {"_median", "_p90", "_p99", "_max"};
+
+    for (int f = 0; f < schema->n_fields; f++) {
+        const struct wn_field *field = &schema->fields[f];
+        bool error = ends_with(field->path, "_stderr"), none = false;
+        for (int i = 0; i < 4; i++)
+            none |= ends_with(field->path, without[i]);
+        if (strncmp(field->path, "/scores/", 8) || field->n_dims > 0 || none)
+            continue;
+        char *other = error ? wn_strndup(field->path, strlen(field->path) - strlen("_stderr"))
+                            : wn_format("%s_stderr", field->path);
+        int found = wn_schema_find(schema, other);
+        CHECK(found >= 0);
+        if (found >= 0)
+            CHECK_TEXT(schema->fields[found].unit, field->unit);
+        wn_free(other);
+    }
+}
+
 /* ---- 1: uniform logits ---- */
 
 static void check_uniform(void)
@@ -110,6 +149,13 @@ static void check_uniform(void)
     CHECK_NEAR(value(&results, "/scores/set/perplexity_stderr"), 0, 1e-12);
     CHECK(value(&results, "/scores/set/kl_max") == 0 && value(&results, "/scores/set/js_max") == 0);
     CHECK(value(&results, "/scores/set/top1_agreement") == 1);
+    CHECK(value(&results, "/scores/set/kl_mean_stderr") == 0 && value(&results, "/scores/set/js_mean_stderr") == 0);
+    CHECK(value(&results, "/scores/set/top1_agreement_stderr") == 0);
+    static const int32_t sequences[] = {0, 0, 0, 1, 1, 1, 2, 2, 2}, positions[] = {0, 1, 2, 0, 1, 2, 0, 1, 2};
+    CHECK(memcmp(constant(&results, "/tokens/set/token_id"), set.target_id, 9 * sizeof(int32_t)) == 0);
+    CHECK(memcmp(constant(&results, "/tokens/set/sequence"), sequences, sizeof sequences) == 0);
+    CHECK(memcmp(constant(&results, "/tokens/set/position"), positions, sizeof positions) == 0);
+    check_stderr_names(&results.schema);
     CHECK(wn_target_scores_bytes(&set) == 9 * (8 + 1 + 8 + 8 + 1));
     results_release(&results);
     wn_target_scores_release(&scores);
@@ -142,6 +188,9 @@ static void check_gptq_numbers(void)
     CHECK_NEAR(value(&results, "/scores/set/perplexity"), exp(4), 1e-12 * exp(4));
     /* window means 2 and 6: s = sqrt(8), s/sqrt(2) = 2 */
     CHECK_NEAR(value(&results, "/scores/set/perplexity_stderr"), 2 * exp(4), 1e-12 * exp(4));
+    CHECK(value(&results, "/scores/set/nll") == 4);
+    CHECK_NEAR(value(&results, "/scores/set/nll_stderr"), 2, 1e-14);
+    CHECK(wn_schema_find(&results.schema, "/scores/set/word_perplexity") == -1);
     results_release(&results);
     wn_target_scores_release(&scores);
     wn_eval_set_release(&set);
@@ -177,6 +226,25 @@ static void check_rolling_numbers(void)
     CHECK_NEAR(value(&results, "/scores/set/byte_perplexity"), exp(1.2), 1e-12 * exp(1.2));
     CHECK_NEAR(value(&results, "/scores/set/bits_per_byte"), 1.2 / log(2), 1e-12);
     CHECK(isnan(value(&results, "/scores/set/perplexity_stderr"))); /* one document */
+    results_release(&results);
+    wn_target_scores_release(&scores);
+    wn_eval_set_release(&set);
+
+    write_file("pages.jsonl", "{\"page\": \"abcd\"}\n{\"page\": \"ef\"}\n");
+    prepare("perplexity", "{\"text\": \"pages.jsonl\", \"protocol\": \"rolling\"}", &set);
+    CHECK(set.n_targets == 6);
+    wn_target_scores_init(&scores, &set);
+    for (int64_t t = 0; t < 6; t++)
+        scores.loss[t] = t < 4 ? 1 : 4;
+    finish(&set, &scores, &results);
+    const double error = 8.0 / 6; /* of the mean, 2: residual sums -4 and 4, sqrt(2 (16 + 16)) / 6 */
+    CHECK_NEAR(value(&results, "/scores/set/nll_stderr"), error, 1e-14);
+    CHECK_NEAR(value(&results, "/scores/set/perplexity_stderr"), exp(2) * error, 1e-12);
+    CHECK_NEAR(value(&results, "/scores/set/word_perplexity"), exp(6), 1e-10); /* 2 words, 6 bytes */
+    CHECK_NEAR(value(&results, "/scores/set/word_perplexity_stderr"), exp(6) * error * 3, 1e-10);
+    CHECK_NEAR(value(&results, "/scores/set/byte_perplexity_stderr"), exp(2) * error, 1e-12);
+    CHECK_NEAR(value(&results, "/scores/set/bits_per_byte_stderr"), error / log(2), 1e-14);
+    check_stderr_names(&results.schema);
     results_release(&results);
     wn_target_scores_release(&scores);
     wn_eval_set_release(&set);
@@ -296,6 +364,10 @@ static void check_choices(void)
     CHECK(value(&results, "/scores/set/acc_norm") == 1);
     CHECK(value(&results, "/scores/set/acc_bytes") == 0);
     CHECK(isnan(value(&results, "/scores/set/acc_stderr"))); /* one item */
+    check_stderr_names(&results.schema);
+    const int32_t *tokens = constant(&results, "/tasks/set/choice_tokens");
+    CHECK(*constant(&results, "/tasks/set/gold") == 1 && *constant(&results, "/tasks/set/choices") == 2);
+    CHECK(tokens[0] == 2 && tokens[1] == 3);
     results_release(&results);
     wn_target_scores_release(&scores);
     wn_eval_set_release(&set);

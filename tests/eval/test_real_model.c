@@ -93,7 +93,7 @@ static void check_self(struct run *run)
     CHECK(field_value(&run->record, "/scores/set/kl_mean") == 0);
     CHECK(field_value(&run->record, "/scores/set/js_max") == 0);
     CHECK(field_value(&run->record, "/scores/set/top1_agreement") == 1);
-    CHECK(field_value(&run->record, "/scores/set/top1_stderr") == 0);
+    CHECK(field_value(&run->record, "/scores/set/top1_agreement_stderr") == 0);
 }
 
 /* The stored logits give the losses again. */
@@ -227,7 +227,8 @@ static void check_items(struct run *run)
     const cJSON *items = cJSON_GetObjectItem(cJSON_GetObjectItem(golden_root, "multiple_choice"), "items"), *item;
     const double *likelihood =
         wn_record_f64(&run->record, wn_schema_find(&run->schema, "/tasks/set/choice_log_likelihood"));
-    const int32_t *tokens = wn_record_i32(&run->record, wn_schema_find(&run->schema, "/tasks/set/choice_tokens"));
+    const int32_t *tokens = constant_values(&run->schema, "/tasks/set/choice_tokens");
+    const int32_t *choices = constant_values(&run->schema, "/tasks/set/choices");
     const int32_t *prediction = wn_record_i32(&run->record, wn_schema_find(&run->schema, "/tasks/set/prediction"));
     int64_t i = 0;
 
@@ -240,6 +241,7 @@ static void check_items(struct run *run)
         }
         for (int c = n; c < 4; c++)
             CHECK(isnan(likelihood[4 * i + c]) && tokens[4 * i + c] == -1);
+        CHECK(choices[i] == n);
         CHECK(prediction[i] == (int32_t)cJSON_GetObjectItem(item, "prediction")->valuedouble);
         i++;
     }
@@ -264,7 +266,7 @@ static void check_multiple_choice(const struct wn_model *model, const char *data
         wn_free(field);
     }
     const struct wn_dim *items =
-        &run.schema.dims[run.schema.fields[wn_schema_find(&run.schema, "/tasks/set/gold")].dims[0]];
+        &run.schema.dims[run.schema.fields[wn_schema_find(&run.schema, "/tasks/set/correct")].dims[0]];
     CHECK_TEXT(items->labels[3], "3");
     CHECK_TEXT(items->labels[40], "trailing");
     CHECK_TEXT(items->labels[47], "1008");

@@ -13,10 +13,10 @@ import sys
 import tempfile
 
 try:
+    import h5netcdf  # noqa: F401
     import h5py
     import numpy
     import xarray
-    import h5netcdf  # noqa: F401
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
@@ -43,10 +43,11 @@ def check_axes(file):
         assert item.attrs["long_name"], name
         if item.dtype.kind in "fiu":
             assert item.attrs["units"], name
-            assert "_FillValue" in item.attrs or name.startswith("points/"), name
+            complete = name.startswith("points/") or name.startswith("tokens/wikitext2/token_id")
+            assert "_FillValue" in item.attrs or complete or item.size == 0, name
 
     file.visititems(visit)
-    assert count == 16, count
+    assert count == 20, count
 
 
 def check_h5py(path):
@@ -61,6 +62,11 @@ def check_h5py(path):
         assert file["weights/zeros"][WRITTEN:].max() == -1
         assert numpy.isnan(file["weights/output_error"].attrs["_FillValue"][0])
         assert file["tokens/wikitext2/top1"][WRITTEN].min() == 255
+        assert file["points/symmetric"].attrs["flag_meanings"] == "false true"
+        assert list(file["points/symmetric"].attrs["flag_values"]) == [0, 1]
+        assert file["tokens/wikitext2/token_id"].shape == (TOKENS,)
+        assert "_FillValue" not in file["tokens/wikitext2/token_id"].attrs  # nothing is missing
+        assert file["weights/rank"].attrs["_FillValue"][0] == -1
         check_axes(file)
 
 
@@ -69,6 +75,10 @@ def check_values(weights, tokens, points, scores):
     assert weights.zeros.attrs["units"] == "1"
     assert weights.zeros.values[5, 0, 0] == 1000500 and numpy.isnan(weights.zeros.values[WRITTEN, 0, 0])
     assert tokens.loss.dims == ("point", "token_wikitext2") and tokens.loss.attrs["units"] == "nat"
+    assert weights["rank"].dims == ("block", "linear") and weights["rank"].values[2, 0] == 1
+    assert numpy.isnan(weights["rank"].values[1, 0])
+    assert tokens.token_id.dims == ("token_wikitext2",) and tokens.token_id.dtype.kind == "i"
+    assert tokens.token_id.values[17] == 1000003 + 7 * 17
     assert tokens.loss.values[2, 3] == (2 * TOKENS + 3) / 4 + 1
     assert points.sizes["point"] == POINTS
     assert str(points.key.values[7]) == "wanda-é-07"

@@ -11,6 +11,8 @@
 
 enum { POINTS = 40, CELLS = 50, BLOCKS = 3, LINEARS = 2, TOKENS = 300 };
 
+#define EXAMPLE_TOKEN(t) (1000003 + 7 * (t))
+
 struct example {
     struct wn_schema schema;
     struct wn_table points, cells;
@@ -31,6 +33,9 @@ static inline void example_tables(struct example *e)
     for (int p = 1; p < POINTS; p++)
         sparsity->numbers[p] = p / 100.0;
     wn_table_add(&e->points, "bits", true, "bit", "bits per weight");
+    struct wn_column *symmetric = wn_table_add(&e->points, "symmetric", true, "1", "a truth value");
+    symmetric->boolean = true;
+    symmetric->numbers[5] = 1;
     wn_table_init(&e->cells, "/cells", "cell", CELLS);
     struct wn_column *point = wn_table_add(&e->cells, "point", true, "1", "index of the point that answers the cell");
     for (int c = 0; c < CELLS; c++)
@@ -54,6 +59,13 @@ static inline void example_schema(struct example *e)
     e->length = wn_schema_field(s, "/scores/length", WN_FIELD_I32, 0, NULL, "1", "a number per point", true);
     e->reason = wn_schema_text(s, "/points/reason", 64, "why the point failed", false);
     wn_schema_text(s, "/points/host", 32, "where it ran", false);
+    static const int64_t ranks[BLOCKS * LINEARS] = {5, 4, -1, 2, 1, 0};
+    int32_t token_ids[TOKENS];
+    for (int t = 0; t < TOKENS; t++)
+        token_ids[t] = EXAMPLE_TOKEN(t);
+    wn_schema_constant(s, "/tokens/wikitext2/token_id", WN_FIELD_I32, 1, by_token, "1", "token id", token_ids);
+    wn_schema_constant(s, "/weights/rank", WN_FIELD_I64, 2, by_linear, "1", "rank of a linear, one is missing", ranks);
+    wn_schema_constant(s, "/tokens/wikitext2/nothing", WN_FIELD_F32, 2, by_token, "1", "empty", NULL);
     e->seconds = wn_schema_field(s, "/points/seconds", WN_FIELD_F64, 0, NULL, "s", "wall time", false);
 }
 

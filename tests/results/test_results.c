@@ -147,10 +147,15 @@ static void check_reading(const char *path)
     check_text(reader, "/points/reason", 9, "point 9: naïve");
     check_text(reader, "/points/reason", 35, "");
     check_list(reader, "/points",
-               "/points/key()T /points/sparsity(1)N /points/bits(bit)N /points/status(1)N /points/attempt(1)N "
+               "/points/key()T /points/sparsity(1)N /points/bits(bit)N /points/symmetric(1)N /points/status(1)N "
+               "/points/attempt(1)N "
                "/points/reason()T /points/host()T /points/seconds(s)N ");
     check_list(reader, "/scores", "/scores/length(1)N ");
     check_list(reader, "/score", "");
+    check_list(reader, "/tokens", ""); /* a constant is no column of points */
+    CHECK_OK(wn_results_read_numbers(reader, "/tokens/wikitext2/token_id", &numbers, &rows));
+    CHECK(rows == TOKENS && numbers[17] == EXAMPLE_TOKEN(17));
+    wn_free(numbers);
     CHECK_OK(wn_results_read_document(reader, "identity", &text));
     CHECK_TEXT(text, "model demo\nseed 0\n");
     wn_free(text);
@@ -164,8 +169,8 @@ static void check_reading(const char *path)
     wn_results_read_close(&reader);
 }
 
-/* Flips one bit of the first place in the file that holds the bytes of `value`; true when there was one. */
-static bool flip(const char *path, float value)
+/* Flips one bit of the first place in the file that holds the four bytes of `value`; true when there was one. */
+static bool flip(const char *path, const void *value)
 {
     int file = open(path, O_RDWR);
     off_t size = lseek(file, 0, SEEK_END);
@@ -174,7 +179,7 @@ static bool flip(const char *path, float value)
 
     CHECK(pread(file, bytes, (size_t)size, 0) == size);
     for (off_t i = 0; i + 4 <= size && !found; i += 4)
-        if (!memcmp(bytes + i, &value, 4)) {
+        if (!memcmp(bytes + i, value, 4)) {
             char wrong = (char)(bytes[i + 1] ^ 1);
             CHECK(pwrite(file, &wrong, 1, i + 1) == 1);
             found = true;
@@ -212,7 +217,15 @@ static void check_round_trip(void)
         check_verify(path, 0, NULL, first);
         check_verify(other, 0, NULL, second);
         CHECK_TEXT(first, second);
-        CHECK(flip(other, (float)(4 * TOKENS + 17) / 4 + 1));
+        const int32_t token = EXAMPLE_TOKEN(17), wrong_token = token ^ 1 << 8;
+        CHECK(flip(other, &token));
+        check_verify(other, 1, "the constant /tokens/wikitext2/token_id does not match its hash", second);
+        CHECK(strcmp(first, second) != 0);
+        CHECK(flip(other, &wrong_token)); /* back */
+        check_verify(other, 0, NULL, second);
+        CHECK_TEXT(first, second);
+        const float loss = (float)(4 * TOKENS + 17) / 4 + 1;
+        CHECK(flip(other, &loss));
         check_verify(other, 1, "point 4 (wanda-é-04) does not match its checksum", second);
         CHECK(strcmp(first, second) != 0);
         CHECK(entries(folder) == 2); /* neither lock nor temporary file is left */
@@ -341,6 +354,10 @@ static void check_other_schema(void)
     e.schema.fields[e.length].type = WN_FIELD_U8; /* as if this winnow stored something else */
     CHECK(wn_results_open(par, path, &e.plan, false, &results) == WN_ERR_INPUT);
     CHECK_MESSAGE("list of fields is \"/scores/length");
+    e.schema.fields[e.length].type = WN_FIELD_I32;
+    e.schema.constants[0].data[3] ^= 1; /* another token */
+    CHECK(wn_results_open(par, path, &e.plan, false, &results) == WN_ERR_INPUT);
+    CHECK_MESSAGE("list of fields is \"/tokens/wikitext2/token_id");
     example_release(&e);
     wn_free(path);
 }
