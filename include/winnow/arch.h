@@ -8,8 +8,9 @@
  *   2. describe: the tensors of one block (linears with their input, vectors, what makes each input) and the outer
  * ones, with shapes;
  *   3. run_block: one decoder block on packed rows, calls into nn.h and wn_block_linear, with taps at the inputs of
- * the linears; run_part: the pieces of it that begin at each input; and a checkpoint recipe in
- * tests/model/make_reference.py, which the parity test picks up by itself.
+ * the linears and at what is added to the hidden state, without the branches to skip; run_part: the pieces of it that
+ * begin at each input; and a checkpoint recipe in tests/model/make_reference.py, which the parity test picks up by
+ * itself.
  */
 #ifndef WINNOW_ARCH_H
 #define WINNOW_ARCH_H
@@ -49,6 +50,9 @@ struct wn_vector_info {
     int64_t size;
 };
 
+/* What a block adds to the hidden state, in this order. */
+enum wn_branch { WN_BRANCH_ATTENTION, WN_BRANCH_MLP, WN_BRANCHES };
+
 /* All that is needed to load a model of this architecture. */
 struct wn_layout {
     int n_linears, n_vectors, n_inputs;
@@ -56,6 +60,7 @@ struct wn_layout {
     struct wn_vector_info vectors[WN_MAX_VECTORS];
     char input_names[WN_MAX_INPUTS][32]; /* "attention", "attention_output", "mlp", "mlp_down" */
     int64_t input_widths[WN_MAX_INPUTS];
+    enum wn_branch input_branches[WN_MAX_INPUTS]; /* to which branch the linears of this input belong */
     /* The vector whose entry j is a factor of input j and of nothing else, so that the vector divided by s and the
      * columns of the linears of this input multiplied by s leave the block as it is (a norm weight); -1: none. */
     int producer_vector[WN_MAX_INPUTS];
@@ -73,6 +78,7 @@ struct wn_block {
     float *vectors[WN_MAX_VECTORS];
     /* How a linear is computed on quantized inputs (nn.h); NULL: by wn_linear. Borrowed. */
     const struct wn_activation *activations[WN_MAX_LINEARS];
+    bool skip[WN_BRANCHES]; /* a branch that is not computed and adds nothing */
 };
 
 /* Packed sequences: rows offset[s] .. offset[s+1]-1 are sequence s; offset[0] = 0. */
@@ -85,10 +91,16 @@ struct wn_chunk {
 void wn_block_linear(const struct wn_block *block, int linear, const struct wn_chunk *chunk, const float *x, int64_t in,
                      int64_t out, float *y);
 
-/* Gets the input matrix x [rows, width] of the linears with that input index, as the block computes it. */
+/*
+ * take: gets the input matrix x [rows, width] of the linears with that input index, as the block computes it.
+ * add: gets the hidden state and what a branch is about to add to it, both [rows, width]; NULL: not wanted. A branch
+ * that is skipped is not told of.
+ */
 struct wn_tap {
     void (*take)(void *context, int input, const float *x, int64_t rows, int64_t width);
     void *context;
+    void (*add)(void *context, enum wn_branch branch, const float *hidden, const float *added, int64_t rows,
+                int64_t width);
 };
 
 struct wn_arch {

@@ -17,7 +17,7 @@
 #include <winnow/params.h>
 #include <winnow/record.h>
 
-enum wn_method_kind { WN_IDENTITY, WN_PRUNER, WN_QUANTIZER };
+enum wn_method_kind { WN_IDENTITY, WN_PRUNER, WN_QUANTIZER, WN_DROPPER };
 
 /* What a method wants to know of the inputs of a linear: flags. */
 enum wn_need {
@@ -25,7 +25,8 @@ enum wn_need {
     WN_NEED_INPUT_SQUARES = 1,
     WN_NEED_SECOND_MOMENTS = 2,
     WN_NEED_ABSOLUTE_MAXIMA = 4,
-    WN_NEED_ABSOLUTE_SUMS = 8
+    WN_NEED_ABSOLUTE_SUMS = 8,
+    WN_NEED_DROP_SCORES = 64 /* of hidden states, not of inputs: wn_drop_scores_add */
 };
 
 /* Statistics of the inputs of a linear over a calibration set. */
@@ -204,6 +205,35 @@ wn_status wn_recipe_trial_scale(const struct wn_recipe *recipe, const struct wn_
 void wn_recipe_activation_bytes(const struct wn_recipe *recipe, int64_t rows, int64_t columns, int64_t tokens,
                                 int threads, int64_t *bytes, int64_t *scratch);
 
+/* ---- one sparsity per block ---- */
+
+/*
+ * Outlier-weighed layerwise sparsity (Yin et al., arXiv:2310.05175, section 3.2): a pruner with "allocation": "owl"
+ * gives block i of n the sparsity s - d_i + mean(d) with d_i = 2 lambda (D_i - min D) / (max D - min D), where D_i is
+ * the share of outliers among the Wanda scores of all linears of the dense block.
+ */
+
+/* A linear of a block, with the squares of its inputs on dense activations (struct wn_input_stats). */
+struct wn_scored_linear {
+    int64_t rows, columns;
+    const float *weight;   /* [rows, columns] */
+    const double *squares; /* [columns] */
+};
+/* Share of the scores |W_ij| sqrt(squares_j) of all the linears together that are above `multiple` times their mean;
+ * NaN when the mean is not finite. Squares times any constant give the same share. */
+double wn_outlier_share(const struct wn_scored_linear *linears, int count, double multiple);
+/* owl_m of the pruner of the recipe; 0 when all blocks have the same sparsity. */
+double wn_recipe_outlier_multiple(const struct wn_recipe *recipe);
+/*
+ * Fills sparsity [n_blocks] from shares [n_blocks]. Equal shares: the sparsity of the recipe, exactly, and so it is
+ * with lambda 0. The mean is that of the recipe unless a value had to be moved to 0.01 (from 0 and below, as in the
+ * published code) or 0.99 (from 1 and above, where that code fails). Blocks weigh the same whatever their size. A share
+ * that is not finite is WN_ERR_NUMERIC naming the block.
+ */
+wn_status wn_recipe_allocate(const struct wn_recipe *recipe, const double *shares, int64_t n_blocks, double *sparsity);
+/* Makes the recipe that of one block. */
+void wn_recipe_set_sparsity(struct wn_recipe *recipe, double sparsity);
+
 /*
  * Stored bits per weight: without a quantizer 16 per kept weight, plus a mask of 1 bit per weight
  * when pruned unstructured (N:M: log2(binomial(M, kept)) / M per weight); quantized: `bits` per kept weight + (16 +
@@ -211,6 +241,27 @@ void wn_recipe_activation_bytes(const struct wn_recipe *recipe, int64_t rows, in
  * outlier costs 32 more. `pattern_m` 0 for unstructured, else N zeros of M.
  */
 double wn_bits_per_weight(const struct wn_compressed *compressed, int64_t pattern_n, int64_t pattern_m);
+
+/* ---- depth pruning (drop.c) ---- */
+
+/* A recipe with a method of kind WN_DROPPER has this one stage. Which units go is chosen for the model as a whole;
+ * compress_linear is called for their linears only. */
+enum wn_drop_unit { WN_UNIT_ATTENTION, WN_UNIT_MLP, WN_UNIT_BLOCK, WN_DROP_UNITS };
+enum wn_drop_score { WN_SCORE_BLOCK_INFLUENCE, WN_SCORE_ANGULAR, WN_SCORE_SUBCLONING, WN_DROP_SCORES };
+
+/*
+ * Adds the scores of each token to sums [WN_DROP_SCORES]: `before` the unit and hidden + added after it, [rows, width].
+ * All but the subcloning ratio depend on directions alone. A score is the sum over the tokens of a calibration set
+ * divided by their number.
+ */
+void wn_drop_scores_add(const float *before, const float *hidden, const float *added, int64_t rows, int64_t width,
+                        double *sums);
+/* The parameters of the stage that drops; NULL when the recipe has none. */
+const struct wn_params *wn_recipe_drop(const struct wn_recipe *recipe);
+enum wn_drop_unit wn_drop_unit_of(const struct wn_params *params);
+enum wn_drop_score wn_drop_score_of(const struct wn_params *params);
+/* dropped [n_blocks]: the int(sparsity * n_blocks) units of lowest scores [n_blocks], ties by lowest block. */
+void wn_drop_choose(const struct wn_params *params, const double *scores, int64_t n_blocks, bool *dropped);
 
 /* ---- the shared quantizer grid ---- */
 

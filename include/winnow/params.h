@@ -25,6 +25,8 @@ struct wn_parameter {
     /* WN_STRING: allowed words "a|b|c", NULL: any; numbers: words accepted besides numbers. */
     const char *words;
     const char *unit, *help;
+    /* Left out of the canonical text while it has its default. */
+    bool quiet;
 };
 
 /* The value of one parameter: numbers and booleans in `number`, strings (and words of numbers) in `text`. */
@@ -59,7 +61,8 @@ int64_t wn_params_integer(const struct wn_params *params, const char *name);
 bool wn_params_flag(const struct wn_params *params, const char *name);
 const char *wn_params_text(const struct wn_params *params, const char *name);
 
-/* Appends "name=value" of every set parameter, separated by single spaces, in table order: a canonical text. */
+/* Appends "name=value" of every set parameter but quiet defaults, separated by single spaces, in table order: a
+ * canonical text. */
 void wn_params_describe(const struct wn_params *params, struct wn_text *text);
 
 /* The table as aligned help lines. */

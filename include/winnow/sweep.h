@@ -76,6 +76,7 @@ struct wn_point {
     int64_t model;
     struct wn_recipe recipe;
     int64_t calibration; /* -1: the recipe needs none */
+    /* Dense also when calibration data decides no more than the sparsity of each block. */
     enum wn_propagation propagation;
 };
 
@@ -107,6 +108,8 @@ struct wn_prepared_model {
     struct wn_schema schema;             /* fields of this model's records */
     int64_t *weight_fields;              /* schema indices of the weight statistics, in table order */
     int64_t *solver_fields;              /* the same of the solver's, NULL when no point uses second moments */
+    int sparsity_field, outlier_field;   /* of blocks; -1 when every point has the same sparsity in all blocks */
+    int drop_fields[3];                  /* of blocks: attention and MLP left out, score; -1 when no point drops */
     char *hash;                          /* lines "sha256 file" of config, weights and tokenizer */
 };
 
@@ -167,9 +170,15 @@ struct wn_reference {
     /* [models][sets]: final-normed states [n_targets, hidden] of the dense model; NULL data without divergence */
     struct wn_shared **states;
     /* [models][calibrations]: statistics of every block's inputs on dense activations, wn_statistics_bytes each; NULL
-     * data unless a point with dense propagation needs them. needs: what they hold. */
+     * data unless a point with dense propagation or a sparsity per block needs them. needs: what they hold. */
     struct wn_shared **statistics;
     unsigned **needs;
+    /* [models][calibrations]: for each of `count` multiples the share of outliers in every dense block
+     * (wn_outlier_share), [count, n_blocks] */
+    struct wn_outlier_shares {
+        int64_t count;
+        double *multiples, *shares; /* owned */
+    } * *outliers;
     int64_t n_models, n_sets, n_calibrations;
 };
 /* Collective: chunks are split over the ranks, results shared inside a node and exchanged between nodes. `wanted`
@@ -199,7 +208,8 @@ struct wn_point_sink {
 };
 /*
  * The walk of wn_point_compute without evaluation: the same linears, bit for bit, go to `sink`, and `record` gets
- * everything but scores. `reference` may be NULL unless the point has dense propagation. Not collective.
+ * everything but scores. `reference` may be NULL unless the point has dense propagation or a sparsity per block. Not
+ * collective.
  */
 wn_status wn_point_compress(const struct wn_run *run, const struct wn_reference *reference, int64_t point,
                             const struct wn_point_sink *sink, struct wn_record *record);

@@ -49,6 +49,7 @@ static void describe(const struct wn_config *config, struct wn_layout *layout)
                     [MLP_NORM] = {"post_attention_layernorm.weight", hidden}},
         .input_names = {"attention", "attention_output", "mlp", "mlp_down"},
         .input_widths = {hidden, q, hidden, inner},
+        .input_branches = {WN_BRANCH_ATTENTION, WN_BRANCH_ATTENTION, WN_BRANCH_MLP, WN_BRANCH_MLP},
         .producer_vector = {INPUT_NORM, -1, MLP_NORM, -1},
         .producer_linear = {-1, kv == q && q == hidden ? V : -1, -1, UP},
         .block_prefix = "model.layers.%d.",
@@ -145,17 +146,30 @@ static void mlp(const struct wn_config *config, const struct wn_block *block, co
     wn_block_linear(block, DOWN, chunk, s->gate, inner, width, y);
 }
 
+/* hidden += what a branch gives. */
+static void add(const struct wn_tap *tap, enum wn_branch branch, float *hidden, const float *added, int64_t rows,
+                int64_t width)
+{
+    if (tap && tap->add)
+        tap->add(tap->context, branch, hidden, added, rows, width);
+    wn_add(hidden, added, rows * width);
+}
+
 static void run_block(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,
                       float *hidden, float *scratch, const struct wn_tap *tap)
 {
     int64_t rows = chunk->offset[chunk->n_sequences], width = config->hidden_size;
     struct scratch s = lay_out(config, rows, scratch);
-    wn_rms_norm(hidden, rows, width, block->vectors[INPUT_NORM], config->norm_eps, s.normed);
-    attend(config, block, chunk, s.normed, &s, tap, s.normed);
-    wn_add(hidden, s.normed, rows * width);
-    wn_rms_norm(hidden, rows, width, block->vectors[MLP_NORM], config->norm_eps, s.normed);
-    mlp(config, block, chunk, s.normed, &s, tap, s.normed);
-    wn_add(hidden, s.normed, rows * width);
+    if (!block->skip[WN_BRANCH_ATTENTION]) {
+        wn_rms_norm(hidden, rows, width, block->vectors[INPUT_NORM], config->norm_eps, s.normed);
+        attend(config, block, chunk, s.normed, &s, tap, s.normed);
+        add(tap, WN_BRANCH_ATTENTION, hidden, s.normed, rows, width);
+    }
+    if (!block->skip[WN_BRANCH_MLP]) {
+        wn_rms_norm(hidden, rows, width, block->vectors[MLP_NORM], config->norm_eps, s.normed);
+        mlp(config, block, chunk, s.normed, &s, tap, s.normed);
+        add(tap, WN_BRANCH_MLP, hidden, s.normed, rows, width);
+    }
 }
 
 static void run_part(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,

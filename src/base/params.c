@@ -270,13 +270,24 @@ const char *wn_params_text(const struct wn_params *params, const char *name)
     return value_of(params, name, true)->text;
 }
 
+/* True when the value is the text of the default. */
+static bool is_standard(const struct wn_value *value)
+{
+    struct wn_value standard = {.parameter = value->parameter};
+
+    if (!value->parameter->standard)
+        return false;
+    put_standard(&standard);
+    return !strcmp(standard.text, value->text);
+}
+
 void wn_params_describe(const struct wn_params *params, struct wn_text *text)
 {
     const char *gap = "";
 
     for (int i = 0; i < params->count; i++) {
         const struct wn_value *value = &params->values[i];
-        if (!value->set)
+        if (!value->set || (value->parameter->quiet && is_standard(value)))
             continue;
         wn_text_printf(text, "%s%s=%s", gap, value->parameter->name, value->text);
         gap = " ";

@@ -8,7 +8,7 @@
 
 static void print_methods(void)
 {
-    static const char *const kinds[] = {"identity", "pruning", "quantization"};
+    static const char *const kinds[] = {"identity", "pruning", "quantization", "depth pruning"};
     int64_t count;
     const struct wn_method *const *table = wn_method_table(&count);
     for (int64_t i = 0; i < count; i++) {

@@ -144,6 +144,14 @@ wn_status wn_recipe_scale_inputs(const struct wn_recipe *recipe, const struct wn
     return WN_OK;
 }
 
+const struct wn_params *wn_recipe_drop(const struct wn_recipe *recipe)
+{
+    for (int s = 0; s < recipe->n_stages; s++)
+        if (recipe->stages[s].method->kind == WN_DROPPER)
+            return &recipe->stages[s].params;
+    return NULL;
+}
+
 static const struct wn_stage *searching_stage(const struct wn_recipe *recipe)
 {
     for (int s = 0; s < recipe->n_stages; s++)

@@ -45,6 +45,28 @@ struct wn_pattern wn_pattern_of(const struct wn_params *params)
     return pattern;
 }
 
+/* What owl has on top, which without it would be read by nobody. */
+static wn_status check_allocation(struct wn_params *params, const struct wn_pattern *pattern)
+{
+    static const struct {
+        const char *name;
+        double standard;
+    } owl_only[] = {{"owl_lambda", 0.08}, {"owl_m", 5}};
+    const bool owl = !strcmp(wn_params_text(params, "allocation"), "owl");
+
+    if (owl && pattern->m)
+        return wn_fail(WN_ERR_INPUT, "key \"allocation\": owl needs the pattern \"unstructured\", got \"%s\"",
+                       wn_params_text(params, "pattern"));
+    for (size_t i = 0; i < sizeof owl_only / sizeof *owl_only; i++) {
+        const struct wn_value *value = wn_params_find(params, owl_only[i].name);
+        if (value->given && !owl)
+            return wn_fail(WN_ERR_INPUT, "key \"%s\" has no meaning without \"allocation\": \"owl\"", owl_only[i].name);
+        if (owl && !value->set)
+            wn_params_derive(params, owl_only[i].name, owl_only[i].standard);
+    }
+    return WN_OK;
+}
+
 /* An N:M pattern fixes the sparsity; one that is given too must agree (0.333 for 1:3 does). */
 wn_status wn_pruner_check(struct wn_params *params)
 {
@@ -52,6 +74,7 @@ wn_status wn_pruner_check(struct wn_params *params)
     struct wn_pattern pattern;
 
     WN_TRY(wn_pattern_parse(wn_params_text(params, "pattern"), &pattern));
+    WN_TRY(check_allocation(params, &pattern));
     if (!pattern.m && !sparsity->set)
         return wn_fail(WN_ERR_INPUT, "key \"sparsity\" is missing: expected a number in [0, 1), or an N:M \"pattern\"");
     if (!pattern.m)

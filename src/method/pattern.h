@@ -11,7 +11,8 @@ struct wn_pattern {
     int n, m;
 };
 
-/* The rows every pruner's parameter table starts with. */
+/* The rows every pruner's parameter table starts with. wn_pruner_check gives the defaults of owl_lambda and owl_m: they
+ * have none without owl. */
 #define WN_PRUNER_PARAMETERS                                                                                           \
     {.name = "sparsity",                                                                                               \
      .type = WN_NUMBER,                                                                                                \
@@ -20,9 +21,27 @@ struct wn_pattern {
      .open_end = true,                                                                                                 \
      .unit = "1",                                                                                                      \
      .help = "share of zeros; follows from an N:M pattern"},                                                           \
+        {.name = "pattern",                                                                                            \
+         .type = WN_STRING,                                                                                            \
+         .standard = "\"unstructured\"",                                                                               \
+         .help = "\"unstructured\", or \"N:M\": N zeros in every run of M columns"},                                   \
+        {.name = "allocation",                                                                                         \
+         .type = WN_STRING,                                                                                            \
+         .standard = "\"uniform\"",                                                                                    \
+         .words = "uniform|owl",                                                                                       \
+         .quiet = true,                                                                                                \
+         .help = "uniform: the same sparsity in every block; owl: less in blocks with more outliers among the Wanda "  \
+                 "scores of the dense model (arXiv:2310.05175; unstructured; needs calibration data)"},                \
+        {.name = "owl_lambda",                                                                                         \
+         .type = WN_NUMBER,                                                                                            \
+         .low = 0,                                                                                                     \
+         .high = 0.5,                                                                                                  \
+         .unit = "1",                                                                                                  \
+         .help = "with owl: half of the difference between the largest and the smallest sparsity (default 0.08)"},     \
     {                                                                                                                  \
-        .name = "pattern", .type = WN_STRING, .standard = "\"unstructured\"",                                          \
-        .help = "\"unstructured\", or \"N:M\": N zeros in every run of M columns"                                      \
+        .name = "owl_m", .type = WN_NUMBER, .low = 1, .high = 1000, .unit = "1",                                       \
+        .help = "with owl: an outlier is a score above this many times the mean of its block (default 5, the paper's " \
+                "examples at sparsity 0.7; the default of its code is 3)"                                              \
     }
 
 /* "unstructured" or "N:M" with 1 <= N < M <= 64; an error names the key "pattern". */

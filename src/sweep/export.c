@@ -333,6 +333,17 @@ static wn_status choose_dtype(struct export *export)
     return wn_fail(WN_ERR_INPUT, "dtype \"%s\": expected f32, bf16, f16 or source", wanted);
 }
 
+/* What is left out has weights of zeros in a checkpoint; a bias would still be added. */
+static wn_status check_dropped(const struct export *export)
+{
+    const struct wn_layout *layout = &export->model->layout;
+    for (int l = 0; wn_recipe_drop(&export->point->recipe) && l < layout->n_linears; l++)
+        if (layout->linears[l].bias[0])
+            return wn_fail(WN_ERR_INPUT, "%s: point \"%s\" leaves out linears with a bias: a checkpoint cannot say so",
+                           export->options->results, export->point->key);
+    return WN_OK;
+}
+
 /* ---- computing ---- */
 
 static wn_status take_linear(void *context, int64_t block, int linear, const struct wn_compressed *compressed)
@@ -363,7 +374,7 @@ static void compare_totals(struct export *export)
 static wn_status compute(struct export *export)
 {
     struct wn_reference reference = {0};
-    bool dense = export->point->propagation == WN_PROPAGATION_DENSE, *wanted;
+    bool dense = wn_point_reads_dense(export->point), *wanted;
     struct wn_point_sink sink = {take_linear, export};
     wn_status status = WN_OK;
     wn_record_init(&export->record, &export->run->models[export->point->model].schema);
@@ -500,6 +511,7 @@ static wn_status run_export(struct export *export, struct wn_problems *problems)
     WN_TRY(open_stored(export));
     WN_TRY(make_folder(export));
     WN_TRY(prepare(export, problems));
+    WN_TRY(check_dropped(export));
     WN_TRY(choose_dtype(export));
     WN_TRY(wn_export_files_create(export->model, export->temporary, export->dtype, shard ? shard : SHARD_BYTES,
                                   &export->files));

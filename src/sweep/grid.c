@@ -177,10 +177,15 @@ static bool read_parameters(struct builder *builder, const struct wn_grid_axis *
     return good;
 }
 
+static bool uses_calibration(const struct wn_recipe *recipe)
+{
+    return wn_recipe_needs(recipe) != WN_NEED_NOTHING || wn_recipe_outlier_multiple(recipe) > 0;
+}
+
 static bool read_calibration(struct builder *builder, const cJSON *value, struct wn_cell *cell)
 {
     const struct wn_sweep *sweep = builder->sweep;
-    bool needed = wn_recipe_needs(&cell->recipe) != WN_NEED_NOTHING;
+    bool needed = uses_calibration(&cell->recipe);
     cell->calibration = -1;
     if (!value && needed && sweep->n_calibrations == 1)
         cell->calibration = 0;
@@ -200,7 +205,7 @@ static bool read_calibration(struct builder *builder, const cJSON *value, struct
 
 static bool read_propagation(struct builder *builder, const cJSON *value, struct wn_cell *cell)
 {
-    cell->propagation = WN_PROPAGATION_SEQUENTIAL;
+    cell->propagation = wn_recipe_drop(&cell->recipe) ? WN_PROPAGATION_DENSE : WN_PROPAGATION_SEQUENTIAL;
     if (!value)
         return true;
     for (int p = WN_PROPAGATION_SEQUENTIAL; p <= WN_PROPAGATION_DENSE; p++) {
@@ -302,9 +307,10 @@ static int64_t add_point(struct builder *builder, int64_t model, const struct wn
 {
     struct wn_grid_points *grid = builder->grid;
     struct wn_point point = {.model = model, .recipe = effective(recipe), .calibration = -1};
-    if (wn_recipe_needs(&point.recipe) != WN_NEED_NOTHING) {
+    if (uses_calibration(&point.recipe)) {
+        bool compresses = wn_recipe_needs(&point.recipe) != WN_NEED_NOTHING;
         point.calibration = calibration;
-        point.propagation = propagation;
+        point.propagation = compresses && !wn_recipe_drop(&point.recipe) ? propagation : WN_PROPAGATION_DENSE;
     }
     point.key = key_of(builder->sweep, &point);
     for (int64_t i = 0; i < grid->n_points; i++) {

@@ -24,6 +24,9 @@ struct walk {
     const struct wn_prepared_model *prepared;
     const struct wn_model *model;
     const struct wn_point *point;
+    struct wn_recipe recipe;    /* of the point, with the sparsity of the current block */
+    double *sparsity;           /* [n_blocks]; NULL: the same in all blocks */
+    bool *dropped[WN_BRANCHES]; /* [n_blocks]; NULL: the method drops nothing */
     const struct wn_reference *reference;
     struct wn_record *record;
     const struct wn_point_sink *sink; /* NULL: none */
@@ -265,6 +268,9 @@ static void close_blocks(struct walk *walk)
 static void close_walk(struct walk *walk)
 {
     close_blocks(walk);
+    for (int branch = 0; branch < WN_BRANCHES; branch++)
+        wn_free(walk->dropped[branch]);
+    wn_free(walk->sparsity);
     wn_free(walk->hidden_calibration);
     for (int64_t e = 0; e < walk->n_sets; e++)
         wn_free(walk->hidden_sets[e]);
@@ -297,8 +303,8 @@ static void collect_statistics(struct walk *walk)
 {
     const struct wn_layout *layout = &walk->model->layout;
     size_t bytes = (size_t)wn_statistics_bytes(layout, walk->needs);
-    struct wn_statistics_tap context = {layout, walk->needs, walk->group_statistics};
-    struct wn_tap tap = {wn_statistics_take, &context};
+    struct wn_statistics_tap context = {.layout = layout, .needs = walk->needs, .statistics = walk->group_statistics};
+    struct wn_tap tap = {.take = wn_statistics_take, .context = &context};
     memset(walk->statistics, 0, bytes);
     for (int64_t g = 0; g < wn_statistics_groups(walk->calibration); g++) {
         memset(walk->group_statistics, 0, bytes);
@@ -322,7 +328,7 @@ static void take_sample(void *context, int input, const float *x, int64_t rows, 
 static void push_sample(struct walk *walk)
 {
     struct wn_chunk chunk;
-    struct wn_tap tap = {take_sample, walk};
+    struct wn_tap tap = {.take = take_sample, .context = walk};
     if (walk->prepared->sample.n_chunks == 0)
         return;
     wn_sequences_chunk(&walk->prepared->sample, 0, walk->offset, &chunk);
@@ -458,7 +464,7 @@ static wn_status scale_input(struct walk *walk, int input)
             rows[task.n_linears++] = layout->linears[l].rows;
         }
     walk->scales[input] = wn_alloc(width, sizeof(float));
-    WN_TRY(wn_recipe_scale_inputs(&walk->point->recipe, &task, walk->scales[input], &scaled));
+    WN_TRY(wn_recipe_scale_inputs(&walk->recipe, &task, walk->scales[input], &scaled));
     walk->folded = walk->folded || scaled;
     for (int64_t j = 0; scaled && j < width; j++)
         walk->compressed->vectors[vector][j] = walk->dense->vectors[vector][j] / walk->scales[input][j];
@@ -475,7 +481,7 @@ static wn_status search_scales(struct walk *walk)
     for (int i = 0; i < walk->model->layout.n_inputs; i++)
         stats[i] = input_stats(walk, i);
     const struct wn_scale_search search = {.model = walk->model,
-                                           .recipe = &walk->point->recipe,
+                                           .recipe = &walk->recipe,
                                            .block_index = walk->block_index,
                                            .dense = walk->dense,
                                            .trial = walk->compressed,
@@ -509,7 +515,7 @@ static wn_status compress_linear(struct walk *walk, int index)
     char name[128];
     snprintf(name, sizeof name, "block %lld %s", (long long)walk->block_index, linear->name);
     wn_compressed_init(&out, linear->rows, linear->columns, walk->compressed->linears[index], walk->keep);
-    wn_status status = wn_recipe_compress(&walk->point->recipe, name, walk->dense->linears[index],
+    wn_status status = wn_recipe_compress(&walk->recipe, name, walk->dense->linears[index],
                                           calibration_of(walk) ? &stats : NULL, &out);
     if (status == WN_OK) {
         walk->activations[index] = out.activation;
@@ -539,12 +545,43 @@ static wn_status keep_linear(struct walk *walk, int index)
     return hand_over(walk, index, &none);
 }
 
+/* A linear of a branch that is left out: all of it is gone, and nothing is stored. */
+static wn_status drop_linear(struct walk *walk, int index)
+{
+    const struct wn_linear_info *linear = &walk->model->layout.linears[index];
+    const float *dense = walk->dense->linears[index];
+    struct wn_compressed out;
+    char name[128];
+    snprintf(name, sizeof name, "block %lld %s", (long long)walk->block_index, linear->name);
+    wn_compressed_init(&out, linear->rows, linear->columns, walk->compressed->linears[index], walk->keep);
+    WN_TRY(wn_recipe_compress(&walk->point->recipe, name, dense, NULL, &out));
+    record_linear(walk, index, dense, out.weight, 0);
+    return hand_over(walk, index, &out);
+}
+
+static bool is_dropped(const struct walk *walk, enum wn_branch branch)
+{
+    return walk->dropped[branch] && walk->dropped[branch][walk->block_index];
+}
+
+static wn_status make_linear(struct walk *walk, int index)
+{
+    const struct wn_layout *layout = &walk->model->layout;
+    if (is_dropped(walk, layout->input_branches[layout->linears[index].input]))
+        return drop_linear(walk, index);
+    return walk->compressed && !wn_recipe_drop(&walk->point->recipe) ? compress_linear(walk, index)
+                                                                     : keep_linear(walk, index);
+}
+
 /* The block that evaluation goes through: compressed linears and their rules, with the dense vectors and biases but
  * for vectors that were divided. */
 static const struct wn_block *compressed_view(struct walk *walk, struct wn_block *view)
 {
     *view = *walk->dense;
-    for (int l = 0; walk->compressed && l < walk->model->layout.n_linears; l++)
+    for (int branch = 0; branch < WN_BRANCHES; branch++)
+        view->skip[branch] = is_dropped(walk, (enum wn_branch)branch);
+    bool compressed = walk->compressed && !wn_recipe_drop(&walk->point->recipe);
+    for (int l = 0; compressed && l < walk->model->layout.n_linears; l++)
         view->linears[l] = walk->compressed->linears[l];
     for (int l = 0; l < walk->model->layout.n_linears; l++)
         view->activations[l] = walk->activations[l];
@@ -570,18 +607,67 @@ static void gather_statistics(struct walk *walk)
             walk->block_index * wn_statistics_bytes(&walk->model->layout, reference->needs[model][calibration]);
 }
 
+/* The sparsity of every block, from the outliers of the dense pass. */
+static wn_status allocate_sparsity(struct walk *walk)
+{
+    int64_t n_blocks = walk->model->config.n_blocks, i = 0;
+    double multiple = wn_recipe_outlier_multiple(&walk->point->recipe);
+    if (multiple == 0)
+        return WN_OK;
+    const struct wn_outlier_shares *outliers = &walk->reference->outliers[walk->point->model][walk->point->calibration];
+    while (outliers->multiples[i] != multiple)
+        i++;
+    const double *shares = outliers->shares + i * n_blocks;
+    walk->sparsity = wn_alloc(n_blocks, sizeof(double));
+    WN_TRY(wn_recipe_allocate(&walk->point->recipe, shares, n_blocks, walk->sparsity));
+    memcpy(wn_record_f64(walk->record, walk->prepared->sparsity_field), walk->sparsity,
+           (size_t)n_blocks * sizeof(double));
+    memcpy(wn_record_f64(walk->record, walk->prepared->outlier_field), shares, (size_t)n_blocks * sizeof(double));
+    return WN_OK;
+}
+
+/* Chooses the units to leave out by their scores in the dense pass. */
+static void choose_dropped(struct walk *walk)
+{
+    const struct wn_params *params = wn_recipe_drop(&walk->point->recipe);
+    const struct wn_reference *reference = walk->reference;
+    const struct wn_layout *layout = &walk->model->layout;
+    int64_t n_blocks = walk->model->config.n_blocks, model = walk->point->model, set = walk->point->calibration;
+    if (!params)
+        return;
+    enum wn_drop_unit unit = wn_drop_unit_of(params);
+    double *scores = wn_record_f64(walk->record, walk->prepared->drop_fields[WN_BRANCHES]);
+    for (int64_t b = 0; b < n_blocks; b++) {
+        void *statistics = (char *)reference->statistics[model][set].data +
+                           b * wn_statistics_bytes(layout, reference->needs[model][set]);
+        scores[b] = wn_statistics_drop_scores(layout, reference->needs[model][set], statistics,
+                                              unit)[wn_drop_score_of(params)] /
+                    (double)wn_sequences_tokens(&calibration_of(walk)->sequences);
+    }
+    for (int branch = 0; branch < WN_BRANCHES; branch++) {
+        walk->dropped[branch] = wn_alloc_zero(n_blocks, sizeof(bool));
+        if (unit == WN_UNIT_BLOCK || (int)unit == branch)
+            wn_drop_choose(params, scores, n_blocks, walk->dropped[branch]);
+        double *recorded = wn_record_f64(walk->record, walk->prepared->drop_fields[branch]);
+        for (int64_t b = 0; b < n_blocks; b++)
+            recorded[b] = walk->dropped[branch][b];
+    }
+}
+
 static wn_status walk_block(struct walk *walk)
 {
     struct wn_block view;
     const struct wn_layout *layout = &walk->model->layout;
     WN_TRY(wn_model_load_block(walk->model, walk->block_index, walk->dense));
     clock_stage(walk, STAGE_LOAD);
+    if (walk->sparsity)
+        wn_recipe_set_sparsity(&walk->recipe, walk->sparsity[walk->block_index]);
     gather_statistics(walk);
     push_sample(walk);
     clock_stage(walk, STAGE_STATISTICS);
     WN_TRY(scale_inputs(walk));
     for (int l = 0; l < layout->n_linears; l++)
-        WN_TRY(walk->compressed ? compress_linear(walk, l) : keep_linear(walk, l));
+        WN_TRY(make_linear(walk, l));
     clock_stage(walk, STAGE_COMPRESS);
     compressed_view(walk, &view);
     if (walk->calibration && walk->block_index + 1 < walk->model->config.n_blocks) {
@@ -643,6 +729,8 @@ static wn_status walk_model(struct walk *walk)
 {
     wn_status status = WN_OK;
     WN_TRY(check_outer_tensors(walk));
+    choose_dropped(walk);
+    WN_TRY(allocate_sparsity(walk));
     for (walk->block_index = 0; walk->block_index < walk->model->config.n_blocks; walk->block_index++)
         WN_TRY(walk_block(walk));
     close_blocks(walk);
@@ -687,6 +775,7 @@ static wn_status compute(const struct wn_run *run, const struct wn_reference *re
                         .prepared = &run->models[point->model],
                         .model = run->models[point->model].model,
                         .point = point,
+                        .recipe = point->recipe,
                         .reference = reference,
                         .record = record,
                         .sink = sink,

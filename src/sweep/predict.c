@@ -2,6 +2,7 @@
  * predict.c: how long, how much memory, how large a file, before the work starts. Operations follow from shapes; the
  * rate is measured on the spot by short runs of the canonical tile, so the seconds are those of the machine that plans.
  */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -53,6 +54,24 @@ static double solver_flops(const struct wn_model *model)
     return flops;
 }
 
+/* The share of the weights of the blocks that evaluation goes through. */
+static double kept_share(const struct wn_model *model, const struct wn_recipe *recipe)
+{
+    const struct wn_params *params = wn_recipe_drop(recipe);
+    double dropped = 0, all = 0, blocks = (double)model->config.n_blocks;
+    if (!params)
+        return 1;
+    for (int l = 0; l < model->layout.n_linears; l++) {
+        const struct wn_linear_info *linear = &model->layout.linears[l];
+        enum wn_drop_unit unit = wn_drop_unit_of(params);
+        double weights = (double)linear->rows * (double)linear->columns;
+        all += weights;
+        if (unit == WN_UNIT_BLOCK || (int)unit == (int)model->layout.input_branches[linear->input])
+            dropped += weights;
+    }
+    return 1 - dropped / all * floor(wn_params_number(params, "sparsity") * blocks) / blocks;
+}
+
 double wn_point_flops(const struct wn_run *run, int64_t index)
 {
     const struct wn_point *point = &run->grid.points[index];
@@ -63,7 +82,7 @@ double wn_point_flops(const struct wn_run *run, int64_t index)
     if (point->recipe.n_stages) /* output errors twice over the sample; a pass of the method over the weights */
         blocks += 4 * weights * (double)wn_sequences_tokens(&prepared->sample) + 200 * weights;
     for (int64_t e = 0; e < run->sweep->n_evals; e++) {
-        blocks += block_flops(model, &prepared->sets[e].sequences);
+        blocks += kept_share(model, &point->recipe) * block_flops(model, &prepared->sets[e].sequences);
         heads += head_flops(model, &prepared->sets[e]);
     }
     if (wn_point_walks_calibration(point)) /* every linear, once for each trial, at most twice: alone and in its part */
@@ -98,7 +117,8 @@ static double measure_rate(void)
     return best;
 }
 
-/* The dense pass over calibration sets of points with dense propagation, and what it leaves behind. */
+/* The dense pass over calibration sets of points that read it, and what it leaves behind. Shares of outliers are two
+ * looks at the weights: nothing beside it. */
 static void predict_statistics(const struct wn_run *run, int64_t m, struct wn_prediction *prediction)
 {
     const struct wn_prepared_model *prepared = &run->models[m];
@@ -108,8 +128,8 @@ static void predict_statistics(const struct wn_run *run, int64_t m, struct wn_pr
         bool used = false;
         for (int64_t i = 0; i < run->grid.n_points; i++) {
             const struct wn_point *point = &run->grid.points[i];
-            if (point->model == m && point->calibration == c && point->propagation == WN_PROPAGATION_DENSE) {
-                needs |= wn_recipe_needs(&point->recipe);
+            if (point->model == m && point->calibration == c && wn_point_reads_dense(point)) {
+                needs |= wn_point_dense_needs(point);
                 used = true;
             }
         }

@@ -242,11 +242,53 @@ static void add_weight_fields(const struct wn_run *run, struct wn_prepared_model
         prepared->solver_fields = add_linear_fields(prepared, solver, sizeof solver / sizeof solver[0]);
 }
 
+/* Fields /weights/NAME [block], when any point allocates. */
+static void add_block_fields(const struct wn_run *run, struct wn_prepared_model *prepared)
+{
+    bool any = false;
+    for (int64_t i = 0; i < run->grid.n_points; i++)
+        any = any || wn_recipe_outlier_multiple(&run->grid.points[i].recipe) > 0;
+    prepared->sparsity_field = prepared->outlier_field = -1;
+    if (!any)
+        return;
+    int dims[1] = {wn_schema_dim(&prepared->schema, "block", prepared->model->config.n_blocks, NULL)};
+    prepared->sparsity_field = wn_schema_field(&prepared->schema, "/weights/allocated_sparsity", WN_FIELD_F64, 1, dims,
+                                               "1", "sparsity asked for in the block, with owl", true);
+    prepared->outlier_field =
+        wn_schema_field(&prepared->schema, "/weights/score_outliers", WN_FIELD_F64, 1, dims, "1",
+                        "share of Wanda scores above owl_m times their mean in the dense block, with owl", true);
+}
+
+/* Fields /weights/NAME [block], when any point leaves blocks or branches out. */
+static void add_drop_fields(const struct wn_run *run, struct wn_prepared_model *prepared)
+{
+    static const struct statistic_row rows[] = {
+        {"dropped_attention", "1", "1 where the attention of the block is left out, with drop"},
+        {"dropped_mlp", "1", "1 where the MLP of the block is left out, with drop"},
+        {"drop_score", "1",
+         "score of the unit in this block on dense activations, with drop: the lowest are left out"}};
+    bool any = false;
+    for (int64_t i = 0; i < run->grid.n_points; i++)
+        any = any || wn_recipe_drop(&run->grid.points[i].recipe);
+    for (int f = 0; f < 3; f++) {
+        char path[96];
+        prepared->drop_fields[f] = -1;
+        if (!any)
+            continue;
+        int dims[1] = {wn_schema_dim(&prepared->schema, "block", prepared->model->config.n_blocks, NULL)};
+        snprintf(path, sizeof path, "/weights/%s", rows[f].name);
+        prepared->drop_fields[f] =
+            wn_schema_field(&prepared->schema, path, WN_FIELD_F64, 1, dims, rows[f].unit, rows[f].help, true);
+    }
+}
+
 static void build_schema(struct wn_run *run, struct wn_prepared_model *prepared)
 {
     wn_schema_init(&prepared->schema);
     add_point_fields(&prepared->schema, &run->fields);
     add_weight_fields(run, prepared);
+    add_drop_fields(run, prepared);
+    add_block_fields(run, prepared);
     for (int64_t e = 0; e < run->sweep->n_evals; e++)
         wn_eval_fields(&prepared->sets[e], &prepared->schema);
 }

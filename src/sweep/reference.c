@@ -1,6 +1,6 @@
 /*
  * reference.c: the dense pass that all points share: states of the dense model at the targets of divergence sets, and
- * statistics on dense activations for points with dense propagation.
+ * statistics on dense activations for points with dense propagation, with the outliers from which owl allocates.
  *
  * The chunks of evaluation sets and the chunk groups of calibration sets are units; unit u is computed by rank u modulo
  * size. Every rank walks the blocks once with the hidden states of its own units. A unit's numbers do not depend on who
@@ -27,9 +27,10 @@ struct pass {
     int64_t count;
     struct unit *units;
     struct wn_shared *states, *statistics;
-    unsigned *needs;          /* [calibrations] */
-    struct wn_shared partial; /* statistics of the current block, one per calibration unit */
-    float *scratch;
+    unsigned *needs;                    /* [calibrations] */
+    struct wn_outlier_shares *outliers; /* [calibrations] */
+    struct wn_shared partial;           /* statistics of the current block, one per calibration unit */
+    float *scratch, *before;            /* `before` only when drop scores are needed: see struct wn_statistics_tap */
     int64_t *offset;
 };
 
@@ -45,7 +46,7 @@ static bool wants_states(const struct wn_run *run, int64_t model, int64_t set, c
     return false;
 }
 
-/* What the points with dense propagation need of a calibration set; has_points tells whether there are any. */
+/* What the points that read the dense pass need of a calibration set; has_points tells whether there are any. */
 static unsigned wanted_needs(const struct wn_run *run, int64_t model, int64_t calibration, const bool *wanted,
                              bool *has_points)
 {
@@ -53,13 +54,34 @@ static unsigned wanted_needs(const struct wn_run *run, int64_t model, int64_t ca
     *has_points = false;
     for (int64_t p = 0; p < run->grid.n_points; p++) {
         const struct wn_point *point = &run->grid.points[p];
-        if (!wanted[p] || point->model != model || point->calibration != calibration ||
-            point->propagation != WN_PROPAGATION_DENSE)
+        if (!wanted[p] || point->model != model || point->calibration != calibration || !wn_point_reads_dense(point))
             continue;
-        needs |= wn_recipe_needs(&point->recipe);
+        needs |= wn_point_dense_needs(point);
         *has_points = true;
     }
     return needs;
+}
+
+static void add_multiple(struct wn_outlier_shares *outliers, double multiple)
+{
+    for (int64_t i = 0; i < outliers->count; i++)
+        if (outliers->multiples[i] == multiple)
+            return;
+    outliers->multiples = wn_resize(outliers->multiples, outliers->count + 1, sizeof(double));
+    outliers->multiples[outliers->count++] = multiple;
+}
+
+/* The multiples of the mean that points count outliers with. */
+static void open_outliers(struct pass *pass, int64_t calibration, const bool *wanted)
+{
+    struct wn_outlier_shares *outliers = &pass->outliers[calibration];
+    for (int64_t p = 0; p < pass->run->grid.n_points; p++) {
+        const struct wn_point *point = &pass->run->grid.points[p];
+        double multiple = wn_recipe_outlier_multiple(&point->recipe);
+        if (wanted[p] && point->model == pass->model_index && point->calibration == calibration && multiple > 0)
+            add_multiple(outliers, multiple);
+    }
+    outliers->shares = wn_alloc_zero(outliers->count * pass->prepared->model->config.n_blocks, sizeof(double));
 }
 
 /* A unit of `chunks` chunks from `chunk`. */
@@ -99,6 +121,7 @@ static wn_status open_calibrations(struct pass *pass, const bool *wanted)
         pass->needs[c] = wanted_needs(pass->run, pass->model_index, c, wanted, &has_points);
         if (!has_points)
             continue;
+        open_outliers(pass, c, wanted);
         for (int64_t g = 0; g < wn_statistics_groups(sequences); g++) {
             int64_t first = wn_statistics_group(sequences, g);
             add_unit(pass, sequences, -1, c, first, wn_statistics_group(sequences, g + 1) - first);
@@ -178,6 +201,23 @@ static void reduce_statistics(struct pass *pass, int64_t block)
     wn_par_barrier(pass->par);
 }
 
+/* On every rank: all have the block, and its statistics are those of the node. */
+static void count_outliers(struct pass *pass, const struct wn_block *block, int64_t block_index, int64_t calibration)
+{
+    const struct wn_model *model = pass->prepared->model;
+    const struct wn_layout *layout = &model->layout;
+    const struct wn_outlier_shares *outliers = &pass->outliers[calibration];
+    struct wn_scored_linear linears[WN_MAX_LINEARS];
+    char *statistics = (char *)pass->statistics[calibration].data +
+                       block_index * wn_statistics_bytes(layout, pass->needs[calibration]);
+    for (int l = 0; l < layout->n_linears; l++)
+        linears[l] = (struct wn_scored_linear){layout->linears[l].rows, layout->linears[l].columns, block->linears[l],
+                                               wn_statistics_squares(layout, statistics, layout->linears[l].input)};
+    for (int64_t i = 0; i < outliers->count; i++)
+        outliers->shares[i * model->config.n_blocks + block_index] =
+            wn_outlier_share(linears, layout->n_linears, outliers->multiples[i]);
+}
+
 /* Runs a block over the chunks of a unit. */
 static void run_unit(struct pass *pass, const struct wn_block *block, struct unit *unit, const struct wn_tap *tap)
 {
@@ -198,8 +238,9 @@ static void run_units(struct pass *pass, const struct wn_block *block)
         bool counts = unit->calibration >= 0;
         unsigned needs = counts ? pass->needs[unit->calibration] : 0;
         int64_t bytes = counts ? wn_statistics_bytes(layout, needs) : 0;
-        struct wn_statistics_tap context = {layout, needs, partial};
-        struct wn_tap tap = {wn_statistics_take, &context};
+        struct wn_statistics_tap context = {layout, needs, partial, pass->before};
+        struct wn_tap tap = {wn_statistics_take, &context,
+                             needs & WN_NEED_DROP_SCORES ? wn_statistics_add_branch : NULL};
         if (is_mine(pass, unit)) {
             if (counts)
                 memset(partial, 0, (size_t)bytes);
@@ -222,6 +263,9 @@ static wn_status walk_blocks(struct pass *pass)
         run_units(pass, block);
         if (pass->partial.data)
             reduce_statistics(pass, b);
+        for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++)
+            if (pass->outliers[c].count)
+                count_outliers(pass, block, b, c);
     }
     wn_block_destroy(&block, model);
     return status;
@@ -271,9 +315,21 @@ static void close_pass(struct pass *pass)
         wn_free(pass->units[u].hidden);
     wn_free(pass->units);
     wn_free(pass->scratch);
+    wn_free(pass->before);
     wn_free(pass->offset);
     if (pass->partial.data)
         wn_par_shared_release(&pass->partial);
+}
+
+static void open_before(struct pass *pass)
+{
+    unsigned needs = 0;
+    for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++)
+        needs |= pass->needs[c];
+    if (needs & WN_NEED_DROP_SCORES)
+        pass->before = wn_alloc(wn_prepared_longest_chunk(pass->run, pass->model_index) *
+                                    pass->prepared->model->config.hidden_size,
+                                sizeof(float));
 }
 
 static wn_status reference_model(struct pass *pass, const bool *wanted)
@@ -284,6 +340,7 @@ static wn_status reference_model(struct pass *pass, const bool *wanted)
         pass->scratch =
             wn_alloc(wn_model_scratch(model, wn_prepared_longest_chunk(pass->run, pass->model_index)), sizeof(float));
         pass->offset = wn_alloc(wn_prepared_offsets(pass->run, pass->model_index), sizeof(int64_t));
+        open_before(pass);
         embed_units(pass);
         status = walk_blocks(pass);
         for (int64_t e = 0; status == WN_OK && e < pass->run->sweep->n_evals; e++)
@@ -303,10 +360,12 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
     reference->states = wn_alloc_zero(run->n_models, sizeof *reference->states);
     reference->statistics = wn_alloc_zero(run->n_models, sizeof *reference->statistics);
     reference->needs = wn_alloc_zero(run->n_models, sizeof *reference->needs);
+    reference->outliers = wn_alloc_zero(run->n_models, sizeof *reference->outliers);
     for (int64_t m = 0; m < run->n_models; m++) {
         reference->states[m] = wn_alloc_zero(reference->n_sets, sizeof(struct wn_shared));
         reference->statistics[m] = wn_alloc_zero(reference->n_calibrations, sizeof(struct wn_shared));
         reference->needs[m] = wn_alloc_zero(reference->n_calibrations, sizeof(unsigned));
+        reference->outliers[m] = wn_alloc_zero(reference->n_calibrations, sizeof **reference->outliers);
     }
     for (int64_t m = 0; m < run->n_models && status == WN_OK; m++) {
         struct pass pass = {.par = par,
@@ -315,7 +374,8 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
                             .model_index = m,
                             .states = reference->states[m],
                             .statistics = reference->statistics[m],
-                            .needs = reference->needs[m]};
+                            .needs = reference->needs[m],
+                            .outliers = reference->outliers[m]};
         status = reference_model(&pass, wanted);
         if (status == WN_ERR_NUMERIC)
             status = WN_OK; /* its points meet the same value and give the reason in their rows */
@@ -329,15 +389,20 @@ void wn_reference_release(struct wn_reference *reference)
         for (int64_t e = 0; e < reference->n_sets; e++)
             if (reference->states[m][e].data)
                 wn_par_shared_release(&reference->states[m][e]);
-        for (int64_t c = 0; c < reference->n_calibrations; c++)
+        for (int64_t c = 0; c < reference->n_calibrations; c++) {
             if (reference->statistics[m][c].data)
                 wn_par_shared_release(&reference->statistics[m][c]);
+            wn_free(reference->outliers[m][c].multiples);
+            wn_free(reference->outliers[m][c].shares);
+        }
         wn_free(reference->states[m]);
         wn_free(reference->statistics[m]);
         wn_free(reference->needs[m]);
+        wn_free(reference->outliers[m]);
     }
     wn_free(reference->states);
     wn_free(reference->statistics);
     wn_free(reference->needs);
+    wn_free(reference->outliers);
     *reference = (struct wn_reference){0};
 }

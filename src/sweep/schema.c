@@ -20,6 +20,8 @@ static const char *const example =
     "    {\"method\": [\"magnitude\", \"wanda\"], \"sparsity\": [0.1, 0.3, 0.5, 0.7], \"calibration\": [\"general\", "
     "\"task\"]},\n"
     "    {\"method\": \"wanda\", \"pattern\": [\"2:4\", \"4:8\"], \"calibration\": \"general\"},\n"
+    "    {\"method\": \"wanda\", \"sparsity\": 0.7, \"allocation\": [\"uniform\", \"owl\"], \"calibration\": "
+    "\"general\"},\n"
     "    {\"method\": \"rtn\", \"bits\": [8, 4, 3, 2], \"group\": 128},\n"
     "    {\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"rtn\", \"bits\": 4, \"calibration\": \"general\"}\n"
     "  ],\n"

@@ -145,7 +145,7 @@ static wn_status try_scales(struct work *work, const struct wn_chunk *chunk, int
 static wn_status try_chunk(struct work *work, int64_t index)
 {
     const struct wn_scale_search *search = work->search;
-    struct wn_tap tap = {take_inputs, work};
+    struct wn_tap tap = {.take = take_inputs, .context = work};
     struct wn_chunk chunk;
     int64_t row = wn_sequences_chunk(search->calibration, index, search->offset, &chunk);
     int64_t hidden = search->model->config.hidden_size, rows = chunk.offset[chunk.n_sequences];

@@ -48,6 +48,9 @@ double *wn_statistics_squares(const struct wn_layout *layout, void *statistics, 
 double *wn_statistics_magnitudes(const struct wn_layout *layout, void *statistics, int input);
 float *wn_statistics_maxima(const struct wn_layout *layout, void *statistics, int input);
 float *wn_statistics_moments(const struct wn_layout *layout, void *statistics, int input);
+/* Sums of drop scores [WN_DROP_SCORES] of a unit; only with WN_NEED_DROP_SCORES. */
+double *wn_statistics_drop_scores(const struct wn_layout *layout, unsigned needs, void *statistics,
+                                  enum wn_drop_unit unit);
 /* into += from, of maxima the larger. Both triangles of second moments are added; below the diagonal they mean nothing
  * until symmetrized. */
 void wn_statistics_add(const struct wn_layout *layout, unsigned needs, void *into, const void *from);
@@ -67,8 +70,12 @@ struct wn_statistics_tap {
     const struct wn_layout *layout;
     unsigned needs;
     void *statistics;
+    float *before; /* [rows of the longest chunk, hidden] room for the hidden state; with WN_NEED_DROP_SCORES */
 };
 void wn_statistics_take(void *context, int input, const float *x, int64_t rows, int64_t width);
+/* The same for branches: drop scores of both and of the block. */
+void wn_statistics_add_branch(void *context, enum wn_branch branch, const float *hidden, const float *added,
+                              int64_t rows, int64_t width);
 
 /* Runs a block over all chunks of a set, hidden [tokens, hidden_size] in place. */
 void wn_run_block_on(const struct wn_model *model, const struct wn_block *block, const struct wn_sequences *sequences,
@@ -96,6 +103,11 @@ int64_t wn_search_bytes(const struct wn_model *model, const struct wn_recipe *re
 
 /* True when a point pushes calibration sequences itself: under sequential propagation, and for a search. */
 bool wn_point_walks_calibration(const struct wn_point *point);
+/* True when a point reads statistics that the shared dense pass makes: under dense propagation, and for a sparsity per
+ * block. */
+bool wn_point_reads_dense(const struct wn_point *point);
+/* What of them: flags of enum wn_need. Squares are always there. */
+unsigned wn_point_dense_needs(const struct wn_point *point);
 
 /* Tokens of the longest chunk, and most sequences + 1 of any set, that a point of `model` meets. */
 int64_t wn_prepared_longest_chunk(const struct wn_run *run, int64_t model);

@@ -15,6 +15,9 @@ int64_t wn_layout_input_total(const struct wn_layout *layout)
     return total;
 }
 
+/* Sums of every score of every unit, rounded up to whole cache lines; the last part of statistics. */
+enum { DROP_BYTES = (WN_DROP_UNITS * WN_DROP_SCORES * (int)sizeof(double) + 63) / 64 * 64 };
+
 static int64_t round_up(int64_t bytes)
 {
     return (bytes + 63) / 64 * 64;
@@ -40,6 +43,8 @@ int64_t wn_statistics_bytes(const struct wn_layout *layout, unsigned needs)
     int64_t bytes = 2 * squares_bytes(layout) + maxima_bytes(layout);
     for (int i = 0; needs & WN_NEED_SECOND_MOMENTS && i < layout->n_inputs; i++)
         bytes += moments_bytes(layout, i);
+    if (needs & WN_NEED_DROP_SCORES)
+        bytes += DROP_BYTES;
     return bytes;
 }
 
@@ -72,9 +77,26 @@ float *wn_statistics_moments(const struct wn_layout *layout, void *statistics, i
     return (float *)place;
 }
 
+double *wn_statistics_drop_scores(const struct wn_layout *layout, unsigned needs, void *statistics,
+                                  enum wn_drop_unit unit)
+{
+    char *end = (char *)statistics + wn_statistics_bytes(layout, needs);
+    return (double *)(end - DROP_BYTES) + unit * WN_DROP_SCORES;
+}
+
+static void add_drop_scores(const struct wn_layout *layout, unsigned needs, void *into, void *from)
+{
+    double *sums = wn_statistics_drop_scores(layout, needs, into, (enum wn_drop_unit)0);
+    const double *added = wn_statistics_drop_scores(layout, needs, from, (enum wn_drop_unit)0);
+    for (int i = 0; i < WN_DROP_UNITS * WN_DROP_SCORES; i++)
+        sums[i] += added[i];
+}
+
 void wn_statistics_add(const struct wn_layout *layout, unsigned needs, void *into, const void *from)
 {
     void *source = (void *)from;
+    if (needs & WN_NEED_DROP_SCORES)
+        add_drop_scores(layout, needs, into, source);
     for (int i = 0; i < layout->n_inputs; i++) {
         int64_t width = layout->input_widths[i];
         double *squares = wn_statistics_squares(layout, into, i);
@@ -123,6 +145,32 @@ void wn_statistics_take(void *context, int input, const float *x, int64_t rows, 
         wn_take_column_maxima(x, rows, width, wn_statistics_maxima(tap->layout, tap->statistics, input));
     if (tap->needs & WN_NEED_SECOND_MOMENTS)
         wn_add_second_moments(x, rows, width, wn_statistics_moments(tap->layout, tap->statistics, input));
+}
+
+bool wn_point_reads_dense(const struct wn_point *point)
+{
+    return point->calibration >= 0 &&
+           (point->propagation == WN_PROPAGATION_DENSE || wn_recipe_outlier_multiple(&point->recipe) > 0);
+}
+
+unsigned wn_point_dense_needs(const struct wn_point *point)
+{
+    return point->propagation == WN_PROPAGATION_DENSE ? wn_recipe_needs(&point->recipe) : WN_NEED_NOTHING;
+}
+
+/* The first branch sees the hidden state before the block; what the last one makes of it is the state behind it. */
+void wn_statistics_add_branch(void *context, enum wn_branch branch, const float *hidden, const float *added,
+                              int64_t rows, int64_t width)
+{
+    struct wn_statistics_tap *tap = context;
+    enum wn_drop_unit unit = branch == WN_BRANCH_ATTENTION ? WN_UNIT_ATTENTION : WN_UNIT_MLP;
+    wn_drop_scores_add(hidden, hidden, added, rows, width,
+                       wn_statistics_drop_scores(tap->layout, tap->needs, tap->statistics, unit));
+    if (branch == WN_BRANCH_ATTENTION)
+        memcpy(tap->before, hidden, (size_t)(rows * width) * sizeof *hidden);
+    else
+        wn_drop_scores_add(tap->before, hidden, added, rows, width,
+                           wn_statistics_drop_scores(tap->layout, tap->needs, tap->statistics, WN_UNIT_BLOCK));
 }
 
 /* ---- whole sets ---- */

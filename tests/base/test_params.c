@@ -23,6 +23,7 @@ static const struct wn_parameter table[] = {
     {.name = "damping", .type = WN_NUMBER, .standard = "0.01", .low = 0, .high = INFINITY},
     {.name = "symmetric", .type = WN_BOOL, .standard = "false"},
     {.name = "shift", .type = WN_NUMBER},
+    {.name = "spread", .type = WN_STRING, .standard = "\"even\"", .words = "even|odd", .quiet = true},
 };
 enum { COUNT = sizeof table / sizeof *table };
 
@@ -132,6 +133,14 @@ static void check_describe(void)
     CHECK_OK(set(&params, "sparsity", "5e-1"));
     wn_params_describe(&params, &text);
     CHECK_TEXT(text.data, "sparsity=0.5 bits=4 group=channel rule=exact damping=0.01 symmetric=false");
+    wn_text_release(&text);
+    CHECK_OK(set(&params, "spread", "\"even\"")); /* a quiet default, given or not */
+    wn_params_describe(&params, &text);
+    CHECK_TEXT(text.data, "sparsity=0.5 bits=4 group=channel rule=exact damping=0.01 symmetric=false");
+    wn_text_release(&text);
+    CHECK_OK(set(&params, "spread", "\"odd\""));
+    wn_params_describe(&params, &text);
+    CHECK_TEXT(text.data, "sparsity=0.5 bits=4 group=channel rule=exact damping=0.01 symmetric=false spread=odd");
     wn_text_release(&text);
 }
 

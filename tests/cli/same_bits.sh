@@ -8,15 +8,24 @@ every_method() {
   while read -r line; do
     name=${line%% *}
     case $line in
+    llm_int8* | smoothquant*) # these have widths of their own
+      echo '{"method": "'"$name"'", "calibration": "general", "propagation": ["sequential", "dense"]},'
+      ;;
     *"(pruning; needs calibration data)")
       echo '{"method": "'"$name"'", "sparsity": 0.5, "calibration": ["general", "prompts"]},'
       echo '{"method": "'"$name"'", "pattern": ["2:4", "4:8"], "calibration": "general",'
       echo ' "propagation": ["sequential", "dense"]},'
-      prunes=$name
+      echo '{"method": "'"$name"'", "sparsity": 0.6, "allocation": "owl", "owl_m": 3, "calibration": "prompts"},'
+      [ "$name" = sparsegpt ] || prunes=$name # which has bits of its own
       ;;
     *"(pruning)")
       echo '{"method": "'"$name"'", "sparsity": [0.3, 0.5], "calibration": ["general", "prompts"]},'
       echo '{"method": "'"$name"'", "pattern": "2:4"},'
+      echo '{"method": "'"$name"'", "sparsity": 0.6, "allocation": "owl", "calibration": "general"},'
+      ;;
+    *"(depth pruning; needs calibration data)")
+      echo '{"method": "'"$name"'", "sparsity": [0.2, 0.5], "units": ["block", "attention", "mlp"],'
+      echo ' "score": ["block_influence", "angular", "subcloning"], "calibration": "general"},'
       ;;
     *"(quantization; needs calibration data)")
       echo '{"method": "'"$name"'", "bits": [4, 3], "group": 32, "calibration": "general",'
@@ -34,7 +43,7 @@ every_method() {
 }
 make_sweep "$folder/all" "$(every_method)"
 sweep=$folder/all/sweep.json
-for method in $(grep -Eo '^[a-z0-9_]+ \((pruning|quantization)' "$folder/methods" | cut -d' ' -f1); do
+for method in $(grep -Eo '^[a-z0-9_]+ \((pruning|quantization|depth pruning)' "$folder/methods" | cut -d' ' -f1); do
   grep -q "\"$method\"" "$sweep" || fail "method $method is not in the sweep"
 done
 

@@ -131,7 +131,7 @@ static void check_parts(const struct wn_arch *arch, const struct wn_config *conf
     float *outer = wn_alloc(count, sizeof *outer), *y = wn_alloc(count, sizeof *y);
     float *scratch = wn_alloc(arch->scratch(config, rows), sizeof *scratch);
     struct inputs inputs = {{0}};
-    struct wn_tap tap = {take, &inputs};
+    struct wn_tap tap = {.take = take, .context = &inputs};
 
     arch->run_block(config, block, chunk, hidden, scratch, &tap);
     for (int i = 0; i < layout->n_inputs; i++) {

@@ -17,13 +17,15 @@ static const char *const pruner_settings[] = {"{\"sparsity\": 0.1}",    "{\"spar
 static const char *const quantizer_settings[] = {"{\"bits\": 2, \"group\": \"channel\"}", "{\"bits\": 4, \"group\": 8}",
                                                  "{\"bits\": 8, \"group\": \"channel\", \"symmetric\": true}"};
 static const char *const identity_settings[] = {"{}"};
+static const char *const dropper_settings[] = {"{\"sparsity\": 0.5}"};
 
 /* Methods that quantize inputs as well have one width and no groups; the rest of them is in test_activation.c. */
 static int64_t settings_of(const struct wn_method *method, const char *const **settings)
 {
-    static const char *const *const lists[] = {identity_settings, pruner_settings, quantizer_settings};
+    static const char *const *const lists[] = {identity_settings, pruner_settings, quantizer_settings,
+                                               dropper_settings};
     static const int64_t counts[] = {1, sizeof pruner_settings / sizeof *pruner_settings,
-                                     sizeof quantizer_settings / sizeof *quantizer_settings};
+                                     sizeof quantizer_settings / sizeof *quantizer_settings, 1};
 
     *settings = method->activation_bytes ? identity_settings : lists[method->kind];
     return method->activation_bytes ? 1 : counts[method->kind];
@@ -38,6 +40,8 @@ static void check_kind(const struct problem *problem, const struct wn_recipe *re
         CHECK(isfinite(problem->result[i]));
     if (stage->method->kind == WN_IDENTITY)
         CHECK(!memcmp(problem->result, problem->weight, (size_t)count * sizeof(float)));
+    for (int64_t i = 0; stage->method->kind == WN_DROPPER && i < count; i++)
+        CHECK(problem->result[i] == 0);
     if (stage->method->kind == WN_QUANTIZER) {
         CHECK(problem->out.codes && problem->out.scales && problem->out.zeros);
         CHECK(problem->out.bits ==

@@ -210,7 +210,7 @@ static void check_run(const struct wn_model *model, struct wn_block *block)
     float *panel = wn_alloc(wn_model_head_scratch(model), sizeof *panel);
     struct wn_chunk chunk = {2, offset};
     struct taken taken = {.rows = 5, .layout = &model->layout};
-    struct wn_tap tap = {take, &taken};
+    struct wn_tap tap = {.take = take, .context = &taken};
     wn_model_embed(model, ids, 5, hidden);
     CHECK(hidden[4] == element(0, 8) && hidden[11] == element(0, 39));
     memcpy(again, hidden, sizeof hidden);

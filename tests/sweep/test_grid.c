@@ -97,6 +97,12 @@ static void test_collapse(void)
     check_counts("[{\"method\": \"magnitude\", \"sparsity\": 0.5, \"calibration\": [\"general\", \"task\"], "
                  "\"propagation\": [\"sequential\", \"dense\"]}]",
                  2, 4);
+    /* Outliers are those of the dense model; only what else needs data depends on propagation. Defaults of owl. */
+    check_counts("[{\"method\": [\"magnitude\", \"wanda\"], \"sparsity\": 0.5, \"allocation\": [\"uniform\", \"owl\"], "
+                 "\"calibration\": [\"general\", \"task\"], \"propagation\": [\"sequential\", \"dense\"]}, "
+                 "{\"method\": \"magnitude\", \"sparsity\": 0.5, \"allocation\": \"owl\", \"calibration\": \"task\", "
+                 "\"owl_lambda\": 0.08, \"owl_m\": 5}]",
+                 12, 17);
     /* Sparsity 0 and the method none change nothing. */
     check_counts("[{\"method\": [\"magnitude\", \"wanda\"], \"sparsity\": 0, \"calibration\": \"general\"}, "
                  "{\"method\": \"none\"}]",
@@ -124,6 +130,11 @@ static void test_grid_mistakes(void)
     check_grid_mistake("{\"method\": \"wanda\", \"sparsity\": 0.5}", "needs calibration data");
     check_grid_mistake("{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"c4\"}", "\"c4\" is not a set");
     check_grid_mistake("{\"method\": \"magnitude\", \"sparsity\": 0.3, \"pattern\": \"2:4\"}", "sparsity");
+    check_grid_mistake("{\"method\": \"magnitude\", \"sparsity\": 0.5, \"allocation\": \"owl\"}",
+                       "needs calibration data");
+    check_grid_mistake("{\"method\": \"magnitude\", \"pattern\": \"2:4\", \"allocation\": \"owl\"}",
+                       "grid[0]: magnitude: key \"allocation\": owl needs the pattern \"unstructured\"");
+    check_grid_mistake("{\"method\": \"magnitude\", \"sparsity\": 0.5, \"owl_m\": 3}", "key \"owl_m\"");
     check_grid_mistake("{\"prune\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"task\"}", "both");
     check_grid_mistake("{\"prune\": \"rtn\", \"quantize\": \"rtn\", \"bits\": 4}", "not a pruning method");
     check_grid_mistake("{\"sparsity\": 0.5}", "give either \"method\"");

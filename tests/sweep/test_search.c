@@ -115,7 +115,7 @@ static void check_arch(const struct wn_arch *arch)
     const struct wn_chunk chunk = {.n_sequences = 3, .offset = offset};
     const int64_t count = TOKENS * CONFIG.hidden_size;
     struct inputs inputs = {0};
-    struct wn_tap tap = {take, &inputs};
+    struct wn_tap tap = {.take = take, .context = &inputs};
     int chosen = 0, searched = 0;
 
     arch->describe(&CONFIG, &model.layout);
