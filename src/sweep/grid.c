@@ -138,13 +138,19 @@ static void unknown_parameter(struct builder *builder, const struct wn_recipe *r
     wn_free(label);
 }
 
-/* Gives one parameter to the stage that has it. */
+/* In a joint point these are the quantizer's, also where the pruner could round by itself. */
+static bool is_of_quantizer(const char *key)
+{
+    return !strcmp(key, "bits") || !strcmp(key, "group") || !strcmp(key, "symmetric");
+}
+
+/* Gives one parameter to the stages that have it. */
 static bool set_parameter(struct builder *builder, struct wn_recipe *recipe, const char *key, const cJSON *value)
 {
     bool found = false;
     for (int s = 0; s < recipe->n_stages; s++) {
         struct wn_params *params = &recipe->stages[s].params;
-        if (!wn_params_find(params, key))
+        if (!wn_params_find(params, key) || (s + 1 < recipe->n_stages && is_of_quantizer(key)))
             continue;
         found = true;
         if (wn_params_set(params, key, value) != WN_OK) {

@@ -1,4 +1,5 @@
 /* schema.c: what a sweep file may hold, printed from the tables: the help page and the JSON Schema. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,7 +99,8 @@ static cJSON *number_schema(const struct wn_parameter *parameter)
     cJSON_AddStringToObject(schema, "type", parameter->type == WN_INTEGER ? "integer" : "number");
     if (parameter->low < parameter->high) {
         cJSON_AddNumberToObject(schema, "minimum", parameter->low);
-        cJSON_AddNumberToObject(schema, parameter->open_end ? "exclusiveMaximum" : "maximum", parameter->high);
+        if (isfinite(parameter->high))
+            cJSON_AddNumberToObject(schema, parameter->open_end ? "exclusiveMaximum" : "maximum", parameter->high);
     }
     return schema;
 }

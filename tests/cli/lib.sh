@@ -68,7 +68,7 @@ wait_started() {
 # wait_log PATTERN: until a line of the started job matches, at most 30 s.
 wait_log() {
   for _ in $(seq 600); do
-    grep -Eq -- "$1" "$folder/log" && return 0
+    grep -Eq -- "$1" "$folder/log" 2>/dev/null && return 0
     sleep 0.05
   done
   fail "no \"$1\" in the log: $(tail -n 2 "$folder/log" | tr '\n' '|')"

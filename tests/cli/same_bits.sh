@@ -2,6 +2,11 @@
 . "$(dirname "$0")/lib.sh"
 
 # Products for every method that `winnow help methods` names: a new method is covered on the day it appears.
+# axis METHOD PARAMETER VALUES: the axis, when the help of the method names the parameter.
+axis() {
+  awk -v method="$1" -v name="$2" '/^[a-z]/ {inside = $1 == method} inside && $1 == name && /^  / {found = 1}
+    END {exit !found}' "$folder/methods" && echo "\"$2\": $3, "
+}
 every_method() {
   local line name prunes= quantizes=
   "$winnow" help methods >"$folder/methods"
@@ -28,12 +33,12 @@ every_method() {
       echo ' "score": ["block_influence", "angular", "subcloning"], "calibration": "general"},'
       ;;
     *"(quantization; needs calibration data)")
-      echo '{"method": "'"$name"'", "bits": [4, 3], "group": 32, "calibration": "general",'
+      echo '{"method": "'"$name"'", '"$(axis "$name" bits "[4, 3]")$(axis "$name" group 32)"'"calibration": "general",'
       echo ' "propagation": ["sequential", "dense"]},'
       ;;
     *"(quantization)")
-      echo '{"method": "'"$name"'", "bits": [8, 3], "group": ["channel", 32]},'
-      quantizes=$name
+      echo '{'"$(axis "$name" bits "[8, 3]")$(axis "$name" group '["channel", 32]')"'"method": "'"$name"'"},'
+      [ -z "$(axis "$name" bits x)" ] || quantizes=$name
       ;;
     esac
   done < <(grep -E '^[a-z0-9_]+ \(' "$folder/methods")

@@ -91,6 +91,16 @@ static void test_products(void)
                  3, 2);
 }
 
+/* A pruner that could round by itself leaves bits to the quantizer. */
+static void test_joint_parameters(void)
+{
+    check_counts(
+        "[{\"prune\": \"sparsegpt\", \"sparsity\": 0.5, \"quantize\": \"gptq\", \"bits\": [4, 3], \"group\": 32, "
+        "\"percdamp\": 0.05, \"calibration\": \"general\"}]",
+        3, 2);
+    check_counts("[{\"method\": \"sparsegpt\", \"sparsity\": 0.5, \"bits\": 4, \"calibration\": \"general\"}]", 2, 1);
+}
+
 static void test_collapse(void)
 {
     /* Data-free methods are the same under every set and propagation. */
@@ -195,6 +205,7 @@ int main(void)
         wn_free(to);
     }
     test_products();
+    test_joint_parameters();
     test_collapse();
     test_grid_mistakes();
     test_models_of_one_name();
