@@ -1,27 +1,24 @@
 # same_bits.sh: the digest of a sweep over everything there is does not depend on ranks, threads or interruptions.
 . "$(dirname "$0")/lib.sh"
 
-# Products for every method that `winnow help methods` names: a new method is covered on the day it appears.
 # axis METHOD PARAMETER VALUES: the axis, when the help of the method names the parameter.
 axis() {
   awk -v method="$1" -v name="$2" '/^[a-z]/ {inside = $1 == method} inside && $1 == name && /^  / {found = 1}
     END {exit !found}' "$folder/methods" && echo "\"$2\": $3, "
 }
+# Products for every method that `winnow help methods` names: a new method is covered on the day it appears.
 every_method() {
   local line name prunes= quantizes=
   "$winnow" help methods >"$folder/methods"
   while read -r line; do
     name=${line%% *}
     case $line in
-    llm_int8* | smoothquant*) # these have widths of their own
-      echo '{"method": "'"$name"'", "calibration": "general", "propagation": ["sequential", "dense"]},'
-      ;;
     *"(pruning; needs calibration data)")
       echo '{"method": "'"$name"'", "sparsity": 0.5, "calibration": ["general", "prompts"]},'
       echo '{"method": "'"$name"'", "pattern": ["2:4", "4:8"], "calibration": "general",'
       echo ' "propagation": ["sequential", "dense"]},'
       echo '{"method": "'"$name"'", "sparsity": 0.6, "allocation": "owl", "owl_m": 3, "calibration": "prompts"},'
-      [ "$name" = sparsegpt ] || prunes=$name # which has bits of its own
+      prunes=$name
       ;;
     *"(pruning)")
       echo '{"method": "'"$name"'", "sparsity": [0.3, 0.5], "calibration": ["general", "prompts"]},'
