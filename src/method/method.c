@@ -98,7 +98,8 @@ static double second_level_bits(const struct wn_compressed *compressed, const st
 {
     if (!level->bits)
         return 0;
-    return (double)((compressed->rows + level->run - 1) / level->run) * (double)compressed->n_groups * (16 + 16);
+    int64_t runs = (compressed->rows + level->run - 1) / level->run;
+    return (double)(runs * compressed->n_groups * (16 + 16));
 }
 
 double wn_bits_per_weight(const struct wn_compressed *compressed, int64_t pattern_n, int64_t pattern_m)
