@@ -18,22 +18,9 @@ enum { TRIALS = 20 };
 static const double LEAST = 1e-4; /* of a scale, as published */
 
 static const struct wn_parameter parameters[] = {
-    {.name = "bits",
-     .type = WN_INTEGER,
-     .required = true,
-     .low = 2,
-     .high = 8,
-     .unit = "bit",
-     .help = "width of a code"},
-    {.name = "group",
-     .type = WN_INTEGER,
-     .standard = "\"channel\"",
-     .low = 1,
-     .high = 1 << 24,
-     .words = "channel",
-     .unit = "columns",
-     .help = "columns that share a grid (published: 128); channel: a row"},
-    {.name = "symmetric", .type = WN_BOOL, .standard = "false", .help = "grid centred on 0 without stored zero points"},
+    WN_BITS_PARAMETER("width of a code"),
+    WN_GROUP_PARAMETER("\"channel\"", "channel", "columns that share a grid (published: 128); channel: a row"),
+    WN_SYMMETRIC_PARAMETER,
 };
 
 static int64_t group_of(const struct wn_params *params, int64_t columns)

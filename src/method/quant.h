@@ -4,6 +4,26 @@
 
 #include <winnow/method.h>
 
+/* ---- parameters that quantizers share ---- */
+
+#define WN_BITS_PARAMETER(meaning)                                                                                     \
+    {                                                                                                                  \
+        .name = "bits", .type = WN_INTEGER, .required = true, .low = 2, .high = 8, .unit = "bit", .help = meaning      \
+    }
+/* `otherwise`: the default as JSON text; `allowed`: words besides numbers. */
+#define WN_GROUP_PARAMETER(otherwise, allowed, meaning)                                                                \
+    {                                                                                                                  \
+        .name = "group", .type = WN_INTEGER, .standard = otherwise, .low = 1, .high = 1 << 24, .words = allowed,       \
+        .unit = "columns", .help = meaning                                                                             \
+    }
+#define WN_SYMMETRIC_PARAMETER                                                                                         \
+    {                                                                                                                  \
+        .name = "symmetric", .type = WN_BOOL, .standard = "false",                                                     \
+        .help = "grid centred on 0 without stored zero points"                                                         \
+    }
+
+/* ---- grids ---- */
+
 /* Smallest and largest of `count` weights, widened to contain 0. */
 struct wn_range {
     float low, high;
