@@ -57,6 +57,29 @@ static void print_points(const struct wn_run *run, const struct wn_prediction *p
     printf("\n");
 }
 
+/* What the points of a calibration set share, and whether it is large enough for second moments of full rank. */
+static void print_sharing(const struct wn_run *run, int64_t model, int64_t calibration)
+{
+    const struct wn_layout *layout = &run->models[model].model->layout;
+    const struct wn_calibration *set = &run->models[model].calibrations[calibration];
+    int64_t dense = 0, second_order = 0, widest = 0;
+    for (int64_t i = 0; i < run->grid.n_points; i++) {
+        const struct wn_point *point = &run->grid.points[i];
+        if (point->model != model || point->calibration != calibration)
+            continue;
+        dense += point->propagation == WN_PROPAGATION_DENSE;
+        second_order += (wn_recipe_needs(&point->recipe) & WN_NEED_SECOND_MOMENTS) != 0;
+    }
+    for (int i = 0; i < layout->n_inputs; i++)
+        widest = layout->input_widths[i] > widest ? layout->input_widths[i] : widest;
+    if (dense > 1)
+        printf("             one pass over it serves %lld points with dense propagation\n", (long long)dense);
+    if (second_order && set->tokens < widest)
+        printf("             warning: fewer tokens than the %lld columns of the widest linear: second moments are "
+               "singular before damping\n",
+               (long long)widest);
+}
+
 static void print_inputs(const struct wn_run *run)
 {
     for (int64_t m = 0; m < run->n_models; m++) {
@@ -74,6 +97,7 @@ static void print_inputs(const struct wn_run *run)
                        (long long)set->tokens);
             else
                 printf("calibration  %s: not used by any point\n", run->sweep->calibrations[c].name);
+            print_sharing(run, m, c);
         }
         for (int64_t e = 0; e < run->sweep->n_evals; e++) {
             const struct wn_eval_set *set = &prepared->sets[e];
