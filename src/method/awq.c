@@ -30,17 +30,6 @@ static int64_t group_of(const struct wn_params *params, int64_t columns)
     return isnan(group->number) ? columns : (int64_t)group->number;
 }
 
-static wn_status check_linear(const struct wn_params *params, const char *name, int64_t rows, int64_t columns)
-{
-    int64_t group = group_of(params, columns);
-
-    (void)rows;
-    if (columns % group)
-        return wn_fail(WN_ERR_INPUT, "%s: key \"group\": %lld columns are not a multiple of %lld", name,
-                       (long long)columns, (long long)group);
-    return WN_OK;
-}
-
 /* s = max(mean|x|^ratio, 1e-4), then divided by sqrt(max s * min s). */
 static wn_status trial_scale(const struct wn_input_task *task, int trial, float *scale)
 {
@@ -120,7 +109,7 @@ const struct wn_method wn_method_awq = {
     .needs = WN_NEED_ABSOLUTE_SUMS,
     .parameters = parameters,
     .n_parameters = sizeof parameters / sizeof *parameters,
-    .check_linear = check_linear,
+    .check_linear = wn_group_check_linear,
     .n_trials = TRIALS,
     .trial_scale = trial_scale,
     .compress_linear = compress_linear,

@@ -227,17 +227,6 @@ static wn_status check(struct wn_params *params)
     return WN_OK;
 }
 
-static wn_status check_linear(const struct wn_params *params, const char *name, int64_t rows, int64_t columns)
-{
-    const int64_t group = group_of(params);
-
-    (void)rows;
-    if (group && columns % group)
-        return wn_fail(WN_ERR_INPUT, "%s: key \"group\": %lld columns are not a multiple of %lld", name,
-                       (long long)columns, (long long)group);
-    return WN_OK;
-}
-
 const struct wn_method wn_method_gptq = {
     .name = "gptq",
     .help = "round column by column, and let the columns behind make up for the error",
@@ -247,6 +236,6 @@ const struct wn_method wn_method_gptq = {
     .parameters = parameters,
     .n_parameters = sizeof parameters / sizeof *parameters,
     .check = check,
-    .check_linear = check_linear,
+    .check_linear = wn_group_check_linear,
     .compress_linear = compress_linear,
 };

@@ -48,6 +48,17 @@ static inline int32_t code_of(float scale, int32_t zero, int32_t levels, float w
     return code < levels ? code : levels;
 }
 
+wn_status wn_group_check_linear(const struct wn_params *params, const char *name, int64_t rows, int64_t columns)
+{
+    const double group = wn_params_find(params, "group")->number; /* NaN for a word: it fits every width */
+
+    (void)rows;
+    if (isnan(group) || columns % (int64_t)group == 0)
+        return WN_OK;
+    return wn_fail(WN_ERR_INPUT, "%s: key \"group\": %lld columns are not a multiple of %lld", name, (long long)columns,
+                   (long long)group);
+}
+
 /*
  * On bit patterns, whose maximum vectorises without loosening the rules of floats: as signed integers, non-negative
  * floats are in order and above all negative ones; with the sign bit flipped, the negative ones are, largest magnitude

@@ -22,6 +22,9 @@
         .help = "grid centred on 0 without stored zero points"                                                         \
     }
 
+/* check_linear of a method with WN_GROUP_PARAMETER: a group given as a number divides the columns. */
+wn_status wn_group_check_linear(const struct wn_params *params, const char *name, int64_t rows, int64_t columns);
+
 /* ---- grids ---- */
 
 /* Smallest and largest of `count` weights, widened to contain 0. */

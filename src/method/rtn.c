@@ -35,17 +35,6 @@ static int64_t group_of(const struct wn_params *params, int64_t columns)
     return (int64_t)group->number;
 }
 
-static wn_status check_linear(const struct wn_params *params, const char *name, int64_t rows, int64_t columns)
-{
-    int64_t group = group_of(params, columns);
-
-    (void)rows;
-    if (group && columns % group)
-        return wn_fail(WN_ERR_INPUT, "%s: key \"group\": %lld columns are not a multiple of %lld", name,
-                       (long long)columns, (long long)group);
-    return WN_OK;
-}
-
 /* ---- the clip search ---- */
 
 /*
@@ -220,6 +209,6 @@ const struct wn_method wn_method_rtn = {
     .needs = WN_NEED_NOTHING,
     .parameters = parameters,
     .n_parameters = sizeof parameters / sizeof *parameters,
-    .check_linear = check_linear,
+    .check_linear = wn_group_check_linear,
     .compress_linear = compress_linear,
 };

@@ -585,17 +585,6 @@ static wn_status check(struct wn_params *params)
     return WN_OK;
 }
 
-static wn_status check_linear(const struct wn_params *params, const char *name, int64_t rows, int64_t columns)
-{
-    const int64_t group = number_or_zero(params, "group");
-
-    (void)rows;
-    if (group && columns % group)
-        return wn_fail(WN_ERR_INPUT, "%s: key \"group\": %lld columns are not a multiple of %lld", name,
-                       (long long)columns, (long long)group);
-    return WN_OK;
-}
-
 const struct wn_method wn_method_spqr = {
     .name = "spqr",
     .help = "round like gptq in small groups with quantized scales, and keep outliers",
@@ -605,6 +594,6 @@ const struct wn_method wn_method_spqr = {
     .parameters = parameters,
     .n_parameters = sizeof parameters / sizeof *parameters,
     .check = check,
-    .check_linear = check_linear,
+    .check_linear = wn_group_check_linear,
     .compress_linear = compress_linear,
 };
