@@ -531,15 +531,13 @@ static wn_status compress_linear(struct walk *walk, int index)
     return status;
 }
 
-/* A dense point changes nothing, but its weights are looked at like those of any other. */
+/* A dense point changes nothing, but its weights are looked at like those of any other. Loading saw that they are
+ * finite. */
 static wn_status keep_linear(struct walk *walk, int index)
 {
     const struct wn_linear_info *linear = &walk->model->layout.linears[index];
     const float *weight = walk->dense->linears[index];
     struct wn_compressed none;
-    if (!wn_all_finite(weight, linear->rows * linear->columns))
-        return wn_fail(WN_ERR_NUMERIC, "block %lld %s: a weight is not finite", (long long)walk->block_index,
-                       linear->name);
     wn_compressed_init(&none, linear->rows, linear->columns, walk->dense->linears[index], NULL);
     record_linear(walk, index, weight, weight, wn_bits_per_weight(&none, 0, 0));
     return hand_over(walk, index, &none);
