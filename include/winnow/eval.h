@@ -85,11 +85,17 @@ struct wn_target_scores {
     float *target_logit; /* [logit_targets] */
 };
 
+/* What a model gave for one set: what a kind scores. */
+struct wn_outcome {
+    const struct wn_target_scores *scores; /* of the dense model: loss and greedy only */
+};
+
 struct wn_eval {
     const char *name, *help; /* "perplexity", "multiple_choice" */
     const char *section;     /* key below "evaluate" in the sweep file: "perplexity", "tasks" */
     const struct wn_parameter *parameters;
     int n_parameters;
+    bool compares; /* wants the outcome of the dense model, item by item */
     /* Everything that can be checked without a model, lines with file, key or line number into `problems`. */
     void (*check)(const char *directory, const char *name, const struct cJSON *json, struct wn_problems *problems);
     /* Fills name, kind, sequences, targets, hashes, protocol and state of an initialised set; on an error the caller
@@ -98,8 +104,10 @@ struct wn_eval {
                          const struct wn_model *model, struct wn_eval_set *set);
     /* Registers the fields and constants of the set; ids kept in state. Every score X has its X_stderr. */
     void (*fields)(struct wn_eval_set *set, struct wn_schema *schema);
-    /* Turns per-target numbers into the record. */
-    void (*score)(const struct wn_eval_set *set, const struct wn_target_scores *scores, struct wn_record *record);
+    /* Turns the outcome of a point into the record; `dense` is that of the dense model, NULL unless the kind compares.
+     */
+    void (*score)(const struct wn_eval_set *set, const struct wn_outcome *point, const struct wn_outcome *dense,
+                  struct wn_record *record);
     void (*release)(void *state);
 };
 
@@ -140,6 +148,7 @@ int64_t wn_eval_chunk_targets(const struct wn_eval_set *set, int64_t chunk, int6
 int64_t wn_eval_scratch_bytes(const struct wn_model *model, bool divergence);
 
 /* After all chunks: summaries of the core and kind->score. */
-void wn_eval_finish(const struct wn_eval_set *set, const struct wn_target_scores *scores, struct wn_record *record);
+void wn_eval_finish(const struct wn_eval_set *set, const struct wn_outcome *point, const struct wn_outcome *dense,
+                    struct wn_record *record);
 
 #endif

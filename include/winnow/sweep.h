@@ -169,6 +169,8 @@ double wn_point_flops(const struct wn_run *run, int64_t point);
 struct wn_reference {
     /* [models][sets]: final-normed states [n_targets, hidden] of the dense model; NULL data without divergence */
     struct wn_shared **states;
+    /* [models][sets]: loss and greedy [n_targets] of the dense model; NULL data unless the kind compares */
+    struct wn_shared **loss, **greedy;
     /* [models][calibrations]: statistics of every block's inputs on dense activations, wn_statistics_bytes each; NULL
      * data unless a point with dense propagation or a sparsity per block needs them. needs: what they hold. */
     struct wn_shared **statistics;

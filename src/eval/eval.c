@@ -474,11 +474,12 @@ static void finish_logits(const struct wn_eval_set *set, const struct wn_target_
     memcpy(wn_record_f32(record, set->field_target_logit), scores->target_logit, m * sizeof *scores->target_logit);
 }
 
-void wn_eval_finish(const struct wn_eval_set *set, const struct wn_target_scores *scores, struct wn_record *record)
+void wn_eval_finish(const struct wn_eval_set *set, const struct wn_outcome *point, const struct wn_outcome *dense,
+                    struct wn_record *record)
 {
     if (set->field_kl >= 0)
-        finish_divergence(set, scores, record);
+        finish_divergence(set, point->scores, record);
     if (set->field_top_ids >= 0)
-        finish_logits(set, scores, record);
-    set->kind->score(set, scores, record);
+        finish_logits(set, point->scores, record);
+    set->kind->score(set, point, set->kind->compares ? dense : NULL, record);
 }

@@ -559,10 +559,13 @@ static void set_metric(const struct task *task, int metric, const double *right,
     wn_free(each);
 }
 
-static void score(const struct wn_eval_set *set, const struct wn_target_scores *scores, struct wn_record *record)
+static void score(const struct wn_eval_set *set, const struct wn_outcome *point, const struct wn_outcome *dense,
+                  struct wn_record *record)
 {
+    const struct wn_target_scores *scores = point->scores;
     const struct task *task = set->state;
     int64_t n = task->n_items;
+    (void)dense;
     double *right = wn_alloc(3 * n, sizeof *right);
 
     for (int64_t i = 0; i < n; i++) {

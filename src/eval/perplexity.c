@@ -402,13 +402,16 @@ static void set_exponential(const struct perplexity *s, enum score score, double
     set_score(s, score, exp(nats), exp(nats) * error * tokens, record);
 }
 
-static void score(const struct wn_eval_set *set, const struct wn_target_scores *scores, struct wn_record *record)
+static void score(const struct wn_eval_set *set, const struct wn_outcome *point, const struct wn_outcome *dense,
+                  struct wn_record *record)
 {
+    const struct wn_target_scores *scores = point->scores;
     const struct perplexity *s = set->state;
     int64_t *sequence = wn_target_sequences(set);
     double total = score_windows(set, sequence, scores->loss, record), n = (double)set->n_targets;
     double mean, error;
 
+    (void)dense;
     for (int64_t t = 0; t < set->n_targets; t++)
         sequence[t] = s->cluster[sequence[t]];
     wn_clustered_mean(scores->loss, sequence, set->n_targets, &mean, &error);

@@ -689,7 +689,8 @@ static wn_status score_set(struct walk *walk, int64_t index)
     const struct wn_eval_set *set = &walk->prepared->sets[index];
     const float *states = set->divergence ? walk->reference->states[walk->point->model][index].data : NULL;
     int64_t hidden = walk->model->config.hidden_size, not_finite = 0;
-    struct wn_target_scores scores;
+    struct wn_target_scores scores, dense = {0};
+    struct wn_outcome of_point = {&scores}, of_dense = {&dense};
     wn_target_scores_init(&scores, set);
     for (int64_t c = 0; c < set->sequences.n_chunks; c++) {
         int64_t first, row = set->sequences.offset[set->sequences.chunk[c]];
@@ -700,7 +701,11 @@ static wn_status score_set(struct walk *walk, int64_t index)
     }
     for (int64_t t = 0; t < set->n_targets; t++)
         not_finite += !isfinite(scores.loss[t]);
-    wn_eval_finish(set, &scores, walk->record);
+    if (set->kind->compares) {
+        dense.loss = walk->reference->loss[walk->point->model][index].data;
+        dense.greedy = walk->reference->greedy[walk->point->model][index].data;
+    }
+    wn_eval_finish(set, &of_point, &of_dense, walk->record);
     wn_target_scores_release(&scores);
     if (not_finite)
         return wn_fail(WN_ERR_NUMERIC, "%s: %lld of %lld losses are not finite", set->name, (long long)not_finite,

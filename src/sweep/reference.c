@@ -1,6 +1,7 @@
 /*
- * reference.c: the dense pass that all points share: states of the dense model at the targets of divergence sets, and
- * statistics on dense activations for points with dense propagation, with the outliers from which owl allocates.
+ * reference.c: the dense pass that all points share: states of the dense model at the targets of divergence sets, its
+ * losses at the targets of sets that are compared item by item, and statistics on dense activations for points with
+ * dense propagation, with the outliers from which owl allocates.
  *
  * The chunks of evaluation sets and the chunk groups of calibration sets are units; unit u is computed by rank u modulo
  * size. Every rank walks the blocks once with the hidden states of its own units. A unit's numbers do not depend on who
@@ -26,7 +27,7 @@ struct pass {
     int64_t model_index;
     int64_t count;
     struct unit *units;
-    struct wn_shared *states, *statistics;
+    struct wn_shared *states, *loss, *greedy, *statistics;
     unsigned *needs;                    /* [calibrations] */
     struct wn_outlier_shares *outliers; /* [calibrations] */
     struct wn_shared partial;           /* statistics of the current block, one per calibration unit */
@@ -36,9 +37,9 @@ struct pass {
 
 /* ---- what is needed ---- */
 
-static bool wants_states(const struct wn_run *run, int64_t model, int64_t set, const bool *wanted)
+static bool wants_set(const struct wn_run *run, int64_t model, int64_t set, const bool *wanted)
 {
-    if (!run->sweep->evals[set].divergence)
+    if (!run->sweep->evals[set].divergence && !run->sweep->evals[set].kind->compares)
         return false;
     for (int64_t p = 0; p < run->grid.n_points; p++)
         if (run->grid.points[p].model == model && wanted[p])
@@ -134,19 +135,28 @@ static wn_status open_calibrations(struct pass *pass, const bool *wanted)
     return bytes ? wn_par_shared_create(pass->par, NULL, bytes, &pass->partial) : WN_OK;
 }
 
+static wn_status open_set(struct pass *pass, const struct wn_eval_set *set, int64_t e)
+{
+    int64_t state = pass->prepared->model->config.hidden_size * (int64_t)sizeof(float);
+    if (set->divergence)
+        WN_TRY(wn_par_shared_create(pass->par, NULL, set->n_targets * state, &pass->states[e]));
+    if (!set->kind->compares)
+        return WN_OK;
+    WN_TRY(wn_par_shared_create(pass->par, NULL, set->n_targets * (int64_t)sizeof(double), &pass->loss[e]));
+    return wn_par_shared_create(pass->par, NULL, set->n_targets, &pass->greedy[e]);
+}
+
 /* Makes the units and the shared memory of one model. Collective. */
 static wn_status open_pass(struct pass *pass, const bool *wanted)
 {
     const struct wn_run *run = pass->run;
     for (int64_t e = 0; e < run->sweep->n_evals; e++) {
         const struct wn_eval_set *set = &pass->prepared->sets[e];
-        if (!wants_states(run, pass->model_index, e, wanted))
+        if (!wants_set(run, pass->model_index, e, wanted))
             continue;
         for (int64_t c = 0; c < set->sequences.n_chunks; c++)
             add_unit(pass, &set->sequences, e, -1, c, 1);
-        WN_TRY(wn_par_shared_create(pass->par, NULL,
-                                    set->n_targets * pass->prepared->model->config.hidden_size * (int64_t)sizeof(float),
-                                    &pass->states[e]));
+        WN_TRY(open_set(pass, set, e));
     }
     return open_calibrations(pass, wanted);
 }
@@ -285,11 +295,11 @@ static void embed_units(struct pass *pass)
     }
 }
 
-/* States of my units at their targets, then shared with all nodes. Collective. */
-static void share_states(struct pass *pass, int64_t e)
+/* What I computed of a set, `size` bytes for each target, shared with all nodes. Collective. */
+static void share(struct pass *pass, int64_t e, struct wn_shared *shared, int64_t size)
 {
     const struct wn_eval_set *set = &pass->prepared->sets[e];
-    int64_t hidden = pass->prepared->model->config.hidden_size, chunks = set->sequences.n_chunks, first;
+    int64_t chunks = set->sequences.n_chunks, first;
     int64_t *offset = wn_alloc(chunks + 1, sizeof *offset);
     int *owner = wn_alloc(chunks, sizeof *owner);
     for (int64_t u = 0; u < pass->count; u++) {
@@ -298,15 +308,40 @@ static void share_states(struct pass *pass, int64_t e)
             continue;
         int64_t targets = wn_eval_chunk_targets(set, unit->chunk, &first);
         owner[unit->chunk] = unit->owner;
-        offset[unit->chunk] = first * hidden * (int64_t)sizeof(float);
-        offset[unit->chunk + 1] = (first + targets) * hidden * (int64_t)sizeof(float);
-        if (is_mine(pass, unit) && targets)
+        offset[unit->chunk] = first * size;
+        offset[unit->chunk + 1] = (first + targets) * size;
+    }
+    wn_par_shared_exchange(pass->par, shared, chunks, offset, owner);
+    wn_free(offset);
+    wn_free(owner);
+}
+
+/* States of my units of a set at their targets. Collective. */
+static void share_states(struct pass *pass, int64_t e)
+{
+    const struct wn_eval_set *set = &pass->prepared->sets[e];
+    int64_t hidden = pass->prepared->model->config.hidden_size, first;
+    for (int64_t u = 0; u < pass->count; u++) {
+        struct unit *unit = &pass->units[u];
+        if (unit->set == e && is_mine(pass, unit) && wn_eval_chunk_targets(set, unit->chunk, &first))
             wn_eval_dense_states(pass->prepared->model, set, unit->chunk, unit->hidden,
                                  (float *)pass->states[e].data + first * hidden);
     }
-    wn_par_shared_exchange(pass->par, &pass->states[e], chunks, offset, owner);
-    wn_free(offset);
-    wn_free(owner);
+    share(pass, e, &pass->states[e], hidden * (int64_t)sizeof(float));
+}
+
+/* Losses of my units of a set, by the head tiles of every point: the dense point gets the same bits. Collective. */
+static void share_losses(struct pass *pass, int64_t e)
+{
+    const struct wn_eval_set *set = &pass->prepared->sets[e];
+    struct wn_target_scores scores = {.loss = pass->loss[e].data, .greedy = pass->greedy[e].data};
+    for (int64_t u = 0; u < pass->count; u++) {
+        struct unit *unit = &pass->units[u];
+        if (unit->set == e && is_mine(pass, unit))
+            wn_eval_score_chunk(pass->prepared->model, set, unit->chunk, unit->hidden, NULL, &scores);
+    }
+    share(pass, e, &pass->loss[e], (int64_t)sizeof(double));
+    share(pass, e, &pass->greedy[e], 1);
 }
 
 static void close_pass(struct pass *pass)
@@ -343,9 +378,12 @@ static wn_status reference_model(struct pass *pass, const bool *wanted)
         open_before(pass);
         embed_units(pass);
         status = walk_blocks(pass);
-        for (int64_t e = 0; status == WN_OK && e < pass->run->sweep->n_evals; e++)
+        for (int64_t e = 0; status == WN_OK && e < pass->run->sweep->n_evals; e++) {
             if (pass->states[e].data)
                 share_states(pass, e);
+            if (pass->loss[e].data)
+                share_losses(pass, e);
+        }
     }
     close_pass(pass);
     return status;
@@ -358,11 +396,15 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
     *reference = (struct wn_reference){
         .n_models = run->n_models, .n_sets = run->sweep->n_evals, .n_calibrations = run->sweep->n_calibrations};
     reference->states = wn_alloc_zero(run->n_models, sizeof *reference->states);
+    reference->loss = wn_alloc_zero(run->n_models, sizeof *reference->loss);
+    reference->greedy = wn_alloc_zero(run->n_models, sizeof *reference->greedy);
     reference->statistics = wn_alloc_zero(run->n_models, sizeof *reference->statistics);
     reference->needs = wn_alloc_zero(run->n_models, sizeof *reference->needs);
     reference->outliers = wn_alloc_zero(run->n_models, sizeof *reference->outliers);
     for (int64_t m = 0; m < run->n_models; m++) {
         reference->states[m] = wn_alloc_zero(reference->n_sets, sizeof(struct wn_shared));
+        reference->loss[m] = wn_alloc_zero(reference->n_sets, sizeof(struct wn_shared));
+        reference->greedy[m] = wn_alloc_zero(reference->n_sets, sizeof(struct wn_shared));
         reference->statistics[m] = wn_alloc_zero(reference->n_calibrations, sizeof(struct wn_shared));
         reference->needs[m] = wn_alloc_zero(reference->n_calibrations, sizeof(unsigned));
         reference->outliers[m] = wn_alloc_zero(reference->n_calibrations, sizeof **reference->outliers);
@@ -373,6 +415,8 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
                             .prepared = &run->models[m],
                             .model_index = m,
                             .states = reference->states[m],
+                            .loss = reference->loss[m],
+                            .greedy = reference->greedy[m],
                             .statistics = reference->statistics[m],
                             .needs = reference->needs[m],
                             .outliers = reference->outliers[m]};
@@ -383,24 +427,35 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
     return status;
 }
 
+static void release_shared(struct wn_shared *shared)
+{
+    if (shared->data)
+        wn_par_shared_release(shared);
+}
+
 void wn_reference_release(struct wn_reference *reference)
 {
     for (int64_t m = 0; m < reference->n_models; m++) {
-        for (int64_t e = 0; e < reference->n_sets; e++)
-            if (reference->states[m][e].data)
-                wn_par_shared_release(&reference->states[m][e]);
+        for (int64_t e = 0; e < reference->n_sets; e++) {
+            release_shared(&reference->states[m][e]);
+            release_shared(&reference->loss[m][e]);
+            release_shared(&reference->greedy[m][e]);
+        }
         for (int64_t c = 0; c < reference->n_calibrations; c++) {
-            if (reference->statistics[m][c].data)
-                wn_par_shared_release(&reference->statistics[m][c]);
+            release_shared(&reference->statistics[m][c]);
             wn_free(reference->outliers[m][c].multiples);
             wn_free(reference->outliers[m][c].shares);
         }
         wn_free(reference->states[m]);
+        wn_free(reference->loss[m]);
+        wn_free(reference->greedy[m]);
         wn_free(reference->statistics[m]);
         wn_free(reference->needs[m]);
         wn_free(reference->outliers[m]);
     }
     wn_free(reference->states);
+    wn_free(reference->loss);
+    wn_free(reference->greedy);
     wn_free(reference->statistics);
     wn_free(reference->needs);
     wn_free(reference->outliers);
