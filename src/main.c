@@ -6,23 +6,28 @@
 #include "winnow_build.h"
 
 static const struct wn_command commands[] = {
-    {"plan", "plan SWEEP.json [--ranks N] [--threads N] [--points] [--json]",
+    {"plan", "plan SWEEP.json [--model DIR] [--inputs DIR] [--ranks N] [--threads N] [--points] [--json]",
      "check a sweep and every input it names; predict time, memory and file size",
      "Reads the sweep file, the models, tokenizers, texts and request files, and lists every mistake at once.\n"
      "Nothing is computed and nothing is written. Runs without MPI, also on a login node.\n\n"
+     "  -m, --model DIR   checkpoint directory instead of the sweep's \"model\"\n"
+     "  -i, --inputs DIR  folder that the sweep's relative paths refer to (default: that of the sweep file)\n"
      "  -n, --ranks N     MPI ranks to predict for (default 1)\n"
      "  -t, --threads N   OpenMP threads per rank (default 1)\n"
      "  -p, --points      list every point with seconds, memory and the number of grid cells it answers\n"
      "      --json        print the plan as JSON\n\n"
      "Examples:\n"
      "  winnow plan sweeps/demo/sweep.json --points\n"
-     "  winnow plan llama2.json --ranks 256 --threads 8",
+     "  winnow plan llama2.json --ranks 256 --threads 8\n"
+     "  winnow plan sweeps/llm_kick.json --model /models/vicuna-7b --inputs /data/llm_kick",
      wn_command_plan},
-    {"run", "run SWEEP.json [-o FILE.h5] [--threads N] [--retry-failed] [--quiet]",
+    {"run", "run SWEEP.json [-o FILE.h5] [--model DIR] [--inputs DIR] [--threads N] [--retry-failed] [--quiet]",
      "compute every point that is not done yet (with mpirun or srun)",
      "Creates the results file, or continues it when it holds the same sweep: points that are done stay as they are.\n"
      "May be killed at any moment; the same command goes on. SIGUSR1 lets each rank finish its point, then stops.\n\n"
      "  -o, --output FILE     results file (default: the sweep's \"output\")\n"
+     "  -m, --model DIR       checkpoint directory instead of the sweep's \"model\"\n"
+     "  -i, --inputs DIR      folder that the sweep's relative paths refer to (default: that of the sweep file)\n"
      "  -t, --threads N       OpenMP threads per rank (default: OMP_NUM_THREADS)\n"
      "      --retry-failed    compute failed points again\n"
      "  -q, --quiet           no progress\n\n"

@@ -39,7 +39,8 @@ struct wn_sweep_calibration {
 };
 
 struct wn_sweep {
-    char *path, *directory, *text, *name, *output; /* output may be NULL */
+    char *path, *text, *name, *output; /* output may be NULL */
+    char *directory; /* what relative paths of inputs refer to: "inputs", else the folder of the file */
     struct cJSON *json;
     int64_t n_models;
     char **models; /* directories, as opened */
@@ -57,6 +58,16 @@ struct wn_sweep {
  * Returns WN_ERR_INPUT when there were any; *sweep is then still valid for release, and its grid may be incomplete.
  */
 wn_status wn_sweep_read(const char *path, struct wn_problems *problems, struct wn_sweep **sweep);
+/* Where a sweep written for no particular machine finds its inputs; replaces keys of the file before it is read.
+ * Relative paths refer to the working folder. */
+struct wn_sweep_places {
+    const char *model;  /* a checkpoint directory instead of "model"; NULL: as the file says */
+    const char *inputs; /* the folder that relative paths refer to instead of "inputs"; NULL: as the file says */
+};
+/* The same with inputs elsewhere: the text of the sweep, as stored in results files, is then that of the sweep with
+ * both keys replaced by absolute paths, without comments. */
+wn_status wn_sweep_read_at(const char *path, const struct wn_sweep_places *places, struct wn_problems *problems,
+                           struct wn_sweep **sweep);
 /* The same from the text of a sweep file; `path` is for messages, and relative paths refer to its folder. */
 wn_status wn_sweep_parse(const char *path, const char *text, struct wn_problems *problems, struct wn_sweep **sweep);
 void wn_sweep_close(struct wn_sweep **sweep);

@@ -13,6 +13,7 @@
 struct plan_options {
     long ranks, threads;
     bool json, points;
+    struct wn_sweep_places places;
 };
 
 static double total(const double *values, int64_t count)
@@ -113,9 +114,10 @@ static void print_sbatch(const struct wn_sweep *sweep, const struct plan_options
 {
     double minutes = ceil(wall * 1.5 / 60) + 5;
     printf("submit       sbatch --ntasks=%ld --cpus-per-task=%ld --mem-per-cpu=%.0fM --time=%.0f "
-           "slurm/sweep.sbatch %s\n",
+           "slurm/sweep.sbatch %s%s%s%s%s\n",
            options->ranks, options->threads, ceil(node_bytes / (double)options->threads / (1 << 20)) + 256, minutes,
-           sweep->path);
+           sweep->path, options->places.model ? " --model " : "", options->places.model ? options->places.model : "",
+           options->places.inputs ? " --inputs " : "", options->places.inputs ? options->places.inputs : "");
 }
 
 static void print_plan(const struct wn_run *run, const struct wn_prediction *prediction,
@@ -192,12 +194,14 @@ int wn_command_plan(const struct wn_command *command, int argc, char **argv)
     struct plan_options settings = {0};
     const struct wn_option options[] = {{"--ranks", "-n", &ranks, NULL},
                                         {"--threads", "-t", &threads, NULL},
+                                        {"--model", "-m", &settings.places.model, NULL},
+                                        {"--inputs", "-i", &settings.places.inputs, NULL},
                                         {"--points", "-p", NULL, &settings.points},
                                         {"--json", NULL, NULL, &settings.json}};
     struct wn_problems problems;
     struct wn_sweep *sweep = NULL;
     int code;
-    if (!wn_options_read(command, argc, argv, options, 4, &path, 1, &code))
+    if (!wn_options_read(command, argc, argv, options, 6, &path, 1, &code))
         return code;
     if (!wn_option_integer(command, "--ranks", ranks, 1, 10000000, &settings.ranks) ||
         !wn_option_integer(command, "--threads", threads, 1, 4096, &settings.threads))
@@ -205,7 +209,7 @@ int wn_command_plan(const struct wn_command *command, int argc, char **argv)
     wn_problems_init(&problems);
     if (wn_linalg_start() != WN_OK)
         wn_problems_add(&problems, "%s", wn_error_message());
-    wn_sweep_read(path, &problems, &sweep);
+    wn_sweep_read_at(path, &settings.places, &problems, &sweep);
     code = plan_sweep(sweep, &problems, &settings);
     wn_problems_print(&problems);
     wn_sweep_close(&sweep);

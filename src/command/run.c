@@ -41,12 +41,13 @@ static void warn_of_mixed_nodes(struct wn_par *par)
 }
 
 /* All mistakes, those of the sweep file and those that show only with the models, are in one list. */
-static int run_file(struct wn_par *par, const char *path, const char *output, bool retry, bool quiet)
+static int run_file(struct wn_par *par, const char *path, const struct wn_sweep_places *places, const char *output,
+                    bool retry, bool quiet)
 {
     struct wn_problems problems;
     struct wn_sweep *sweep;
     wn_problems_init(&problems);
-    wn_sweep_read(path, &problems, &sweep);
+    wn_sweep_read_at(path, places, &problems, &sweep);
     if (wn_linalg_start() != WN_OK)
         wn_problems_add(&problems, "%s", wn_error_message());
     if (output ? !*output : !sweep->output)
@@ -84,10 +85,11 @@ int wn_command_run(const struct wn_command *command, int argc, char **argv)
 {
     const char *output = NULL, *path, *threads = NULL;
     bool retry = false, quiet = false;
-    const struct wn_option options[] = {{"--output", "-o", &output, NULL},
-                                        {"--threads", "-t", &threads, NULL},
-                                        {"--retry-failed", NULL, NULL, &retry},
-                                        {"--quiet", "-q", NULL, &quiet}};
+    struct wn_sweep_places places = {NULL, NULL};
+    const struct wn_option options[] = {
+        {"--output", "-o", &output, NULL},      {"--threads", "-t", &threads, NULL},
+        {"--model", "-m", &places.model, NULL}, {"--inputs", "-i", &places.inputs, NULL},
+        {"--retry-failed", NULL, NULL, &retry}, {"--quiet", "-q", NULL, &quiet}};
     struct wn_par *par;
     long n_threads = 0;
     int code;
@@ -101,13 +103,13 @@ int wn_command_run(const struct wn_command *command, int argc, char **argv)
     wn_par_catch_signals();
     if (wn_par_rank(par) != 0)
         wn_log_set(WN_LOG_WARNING, wn_par_rank(par), wn_par_size(par));
-    bool read = wn_options_read(command, argc, argv, options, 4, &path, 1, &code) &&
+    bool read = wn_options_read(command, argc, argv, options, 6, &path, 1, &code) &&
                 (!threads || wn_option_integer(command, "--threads", threads, 1, 1024, &n_threads));
     if (read) {
         if (n_threads)
             omp_set_num_threads((int)n_threads);
         warn_of_binding(par);
-        code = run_file(par, path, output, retry, quiet);
+        code = run_file(par, path, &places, output, retry, quiet);
     } else {
         code = code == 0 ? 0 : WN_EXIT_USAGE;
     }

@@ -272,6 +272,8 @@ void wn_sweep_schema(struct wn_text *text)
                           named(object_schema(calibration, count), "calibration sets by name"));
     cJSON_AddItemToObject(properties, "grid", grid_schema());
     cJSON_AddItemToObject(properties, "evaluate", evaluate_schema());
+    cJSON_AddItemToObject(properties, "inputs",
+                          string_schema("folder that relative paths refer to; default: the folder of this file"));
     cJSON_AddItemToObject(properties, "statistics", statistics_schema());
     cJSON_AddItemToObject(properties, "output", string_schema("results file, relative to this file"));
     required = cJSON_AddArrayToObject(schema, "required");

@@ -4,14 +4,15 @@
  */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cjson/cJSON.h>
 
 #include "sweep_impl.h"
 
-static const char *const top_keys[] = {"$schema", "name",     "description", "model",     "calibration",
-                                       "grid",    "evaluate", "output",      "statistics"};
+static const char *const top_keys[] = {"$schema",     "name", "description", "inputs", "model",
+                                       "calibration", "grid", "evaluate",    "output", "statistics"};
 static const char *const evaluate_keys[] = {"perplexity", "tasks", "divergence", "logits"};
 static const char *const divergence_keys[] = {"on", "measures"};
 static const char *const logits_keys[] = {"on", "top", "tokens"};
@@ -122,7 +123,7 @@ static void read_calibrations(struct reader *reader)
 static void read_texts(struct reader *reader)
 {
     struct wn_sweep *sweep = reader->sweep;
-    static const char *const keys[] = {"name", "output", "description", "$schema"};
+    static const char *const keys[] = {"name", "output", "description", "inputs", "$schema"};
     for (int64_t i = 0; i < COUNT(keys); i++) {
         const cJSON *item = cJSON_GetObjectItemCaseSensitive(sweep->json, keys[i]);
         if (item && (!cJSON_IsString(item) || !item->valuestring[0]))
@@ -131,8 +132,15 @@ static void read_texts(struct reader *reader)
     const cJSON *name = cJSON_GetObjectItemCaseSensitive(sweep->json, "name");
     const cJSON *output = cJSON_GetObjectItemCaseSensitive(sweep->json, "output");
     sweep->name = wn_strdup(cJSON_IsString(name) ? name->valuestring : "sweep");
+    char *folder = wn_directory_of(sweep->path);
     if (cJSON_IsString(output))
-        sweep->output = wn_join_path(sweep->directory, output->valuestring);
+        sweep->output = wn_join_path(folder, output->valuestring);
+    const char *inputs = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(sweep->json, "inputs"));
+    if (inputs) {
+        wn_free(sweep->directory);
+        sweep->directory = wn_join_path(folder, inputs);
+    }
+    wn_free(folder);
 }
 
 /* ---- evaluate ---- */
@@ -351,9 +359,35 @@ static void read_grid_key(struct reader *reader)
         sweep->grid = NULL;
 }
 
+/* An existing folder as an absolute path in place of a key. */
+static void replace_place(const struct reader *reader, const char *key, const char *option, const char *path)
+{
+    cJSON *json = reader->sweep->json;
+    char *real = path ? realpath(path, NULL) : NULL;
+    if (path && !real)
+        PROBLEM(reader, "%s: %s: no such folder", option, path);
+    if (!real)
+        return;
+    cJSON_DeleteItemFromObjectCaseSensitive(json, key);
+    cJSON_AddStringToObject(json, key, real);
+    free(real);
+}
+
+static void replace_places(struct reader *reader, const struct wn_sweep_places *places)
+{
+    if (!places || (!places->model && !places->inputs))
+        return;
+    replace_place(reader, "model", "--model", places->model);
+    replace_place(reader, "inputs", "--inputs", places->inputs);
+    char *text = cJSON_Print(reader->sweep->json);
+    wn_free(reader->sweep->text);
+    reader->sweep->text = wn_strdup(text);
+    cJSON_free(text);
+}
+
 /* Takes `text`; `status` says whether it could be read. */
 static wn_status read_sweep(const char *path, char *text, int64_t length, wn_status status,
-                            struct wn_problems *problems, struct wn_sweep **out)
+                            const struct wn_sweep_places *places, struct wn_problems *problems, struct wn_sweep **out)
 {
     int64_t before = problems->count;
     struct wn_sweep *sweep = wn_alloc_zero(1, sizeof *sweep);
@@ -370,6 +404,7 @@ static wn_status read_sweep(const char *path, char *text, int64_t length, wn_sta
         wn_problems_add(problems, "%s", wn_error_message());
         return WN_ERR_INPUT;
     }
+    replace_places(&reader, places);
     check_keys(&reader, "", sweep->json, top_keys, COUNT(top_keys));
     read_texts(&reader);
     read_models(&reader);
@@ -381,17 +416,23 @@ static wn_status read_sweep(const char *path, char *text, int64_t length, wn_sta
     return problems->count == before ? WN_OK : wn_fail(WN_ERR_INPUT, "%s", problems->lines[before]);
 }
 
-wn_status wn_sweep_read(const char *path, struct wn_problems *problems, struct wn_sweep **sweep)
+wn_status wn_sweep_read_at(const char *path, const struct wn_sweep_places *places, struct wn_problems *problems,
+                           struct wn_sweep **sweep)
 {
     int64_t length;
     char *text;
     wn_status status = wn_read_text(path, &text, &length);
-    return read_sweep(path, text, length, status, problems, sweep);
+    return read_sweep(path, text, length, status, places, problems, sweep);
+}
+
+wn_status wn_sweep_read(const char *path, struct wn_problems *problems, struct wn_sweep **sweep)
+{
+    return wn_sweep_read_at(path, NULL, problems, sweep);
 }
 
 wn_status wn_sweep_parse(const char *path, const char *text, struct wn_problems *problems, struct wn_sweep **sweep)
 {
-    return read_sweep(path, wn_strdup(text), (int64_t)strlen(text), WN_OK, problems, sweep);
+    return read_sweep(path, wn_strdup(text), (int64_t)strlen(text), WN_OK, NULL, problems, sweep);
 }
 
 void wn_sweep_close(struct wn_sweep **sweep_pointer)

@@ -210,13 +210,14 @@ static void add_environment(struct wn_facts *facts)
             wn_facts_add(facts, names[i], "%s", getenv(names[i]));
 }
 
-/* Where relative paths of the sweep start; winnow export looks there. */
+/* Where the sweep file is; winnow export looks there. */
 static void add_sweep_file(const struct wn_sweep *sweep, struct wn_facts *facts)
 {
     const char *slash = strrchr(sweep->path, '/');
-    char *folder = realpath(sweep->directory, NULL);
-    wn_facts_add(facts, "sweep_file", "%s/%s", folder ? folder : sweep->directory, slash ? slash + 1 : sweep->path);
+    char *directory = wn_directory_of(sweep->path), *folder = realpath(directory, NULL);
+    wn_facts_add(facts, "sweep_file", "%s/%s", folder ? folder : directory, slash ? slash + 1 : sweep->path);
     free(folder);
+    wn_free(directory);
 }
 
 static void add_inputs(const struct wn_run *run, struct wn_facts *facts)

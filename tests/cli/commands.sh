@@ -93,6 +93,20 @@ same "digests of two points on 1 and 6 ranks" "$(digest_of "$folder/few1.h5")" "
 expect "the output named in the sweep" 0 "$winnow" run "$folder/few/sweep.json" -q
 same "digest of the output named in the sweep" "$(digest_of "$folder/few1.h5")" "$(digest_of "$folder/few/small.h5")"
 
+# ---- a sweep for no particular machine: model and inputs elsewhere ----
+
+mkdir "$folder/away"
+sed 's#"model": "model"#"model": "as you like"#' "$folder/few/sweep.json" >"$folder/away/sweep.json"
+expect "a sweep without its inputs" 2 "$winnow" plan "$folder/away/sweep.json"
+places=(--model "$folder/few/model" --inputs "$folder/few")
+expect "plan with inputs elsewhere" 0 "$winnow" plan "$folder/away/sweep.json" "${places[@]}"
+has "plan with inputs elsewhere" '^submit .*sweep\.json --model .*/few/model --inputs .*/few$' "$folder/out"
+expect "run with inputs elsewhere" 0 ranks 2 "$winnow" run "$folder/away/sweep.json" -o "$folder/away.h5" "${places[@]}"
+same "digest with inputs elsewhere" "$(digest_of "$folder/few1.h5")" "$(digest_of "$folder/away.h5")"
+expect "export of a run with inputs elsewhere" 0 "$winnow" export "$folder/away.h5" -p 1 -o "$folder/away.model" -q
+expect "an inputs folder that is not there" 2 "$winnow" plan "$folder/few/sweep.json" --inputs "$folder/nowhere"
+has "an inputs folder that is not there" '^winnow: --inputs: .*nowhere: no such folder' "$folder/err"
+
 # ---- status, show, verify ----
 
 expect "status" 0 "$winnow" status "$file"
