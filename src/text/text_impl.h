@@ -1,0 +1,57 @@
+/* text_impl.h: what the files of src/text share; private to them. */
+#ifndef WINNOW_TEXT_IMPL_H
+#define WINNOW_TEXT_IMPL_H
+
+#include <winnow/text.h>
+
+/* No code point: what a byte that is no UTF-8 decodes to. */
+#define TEXT_NO_CODE UINT32_MAX
+
+/* The code point at text.data[*at], *at < text.length, which is moved behind it. */
+uint32_t text_next_code(struct wn_chars text, size_t *at);
+/* The code point before text.data[*at], *at > 0, which is moved to its start. */
+uint32_t text_previous_code(struct wn_chars text, size_t *at);
+/* str.isspace() of one character. */
+bool text_is_space(uint32_t code);
+/* string.punctuation of Python. */
+bool text_is_punctuation(char byte);
+/* Whether `text` holds `part`; every text holds the empty one. */
+bool text_contains(struct wn_chars text, struct wn_chars part);
+
+static inline struct wn_chars text_chars(const struct wn_text *text)
+{
+    return (struct wn_chars){text->data ? text->data : "", text->length};
+}
+
+static inline bool text_equal(struct wn_chars a, struct wn_chars b)
+{
+    return a.length == b.length && (a.length == 0 || memcmp(a.data, b.data, a.length) == 0);
+}
+
+/* Ids of one list. */
+struct text_ids {
+    const int32_t *data;
+    int64_t count;
+};
+
+/*
+ * Numbers the n-grams of several lists: grams[l][lists[l].count], of which the first text_gram_count(lists[l].count, n)
+ * are set; equal n-grams get equal numbers from 0 on. Returns how many different ones there are. n >= 1.
+ */
+int64_t text_number_grams(const struct text_ids *lists, int64_t n_lists, int64_t n, int32_t *const *grams);
+
+static inline int64_t text_gram_count(int64_t count, int64_t n)
+{
+    return count >= n ? count - n + 1 : 0;
+}
+
+/* Size of the intersection of two multisets of numbers in [0, n_numbers). */
+int64_t text_common(const int32_t *a, int64_t n_a, const int32_t *b, int64_t n_b, int64_t n_numbers);
+
+/* 2PR/(P+R), 0 when P + R is 0. */
+static inline double text_f_measure(double precision, double recall)
+{
+    return precision + recall > 0.0 ? 2.0 * precision * recall / (precision + recall) : 0.0;
+}
+
+#endif
