@@ -30,14 +30,20 @@ struct wn_regex {
 
 /* ---- translation ---- */
 
+enum { MOST_NESTED = 200, MOST_REFERRED = 100 }; /* \100 is no reference any more */
+
 struct translation {
     const char *where; /* starts the messages */
     const char *pattern;
     size_t at;
     bool in_class;
-    bool only_flags; /* nothing but (?i) and its like so far */
-    bool can_repeat; /* what stands before `at` can be repeated, as far as Python's own rule goes */
-    bool repeated;   /* ... and is already */
+    bool only_flags;            /* nothing but (?i) and its like so far */
+    bool can_repeat;            /* what stands before `at` can be repeated, as far as Python's own rule goes */
+    bool repeated;              /* ... and is already */
+    int64_t groups;             /* opened so far */
+    int64_t depth;              /* open brackets of any kind */
+    int64_t open[MOST_NESTED];  /* [depth] number of the group each opened, 0 for none */
+    bool closed[MOST_REFERRED]; /* by number: a reference is allowed */
     struct wn_text out;
 };
 
@@ -97,6 +103,9 @@ static wn_status put_digits(struct translation *translation)
         return WN_OK;
     }
     digits = digits > 2 ? 2 : digits;
+    int group = digits == 2 ? (start[0] - '0') * 10 + start[1] - '0' : start[0] - '0';
+    if (!translation->closed[group])
+        return wrong(translation, "a reference to a group that is not there or still open");
     wn_text_printf(&translation->out, "\\g{%.*s}", (int)digits, start);
     translation->at += digits;
     return WN_OK;
@@ -248,6 +257,7 @@ static wn_status translate_flags(struct translation *translation)
             wn_text_append(&translation->out, start + i, 1);
     put(translation, global ? ")" : ":");
     translation->at += length + 3;
+    translation->depth -= global; /* closed with it */
     translation->only_flags = global;
     translation->can_repeat = false;
     return WN_OK;
@@ -295,6 +305,7 @@ static wn_status translate_extension(struct translation *translation)
         if (!translation->pattern[translation->at])
             return wrong(translation, "a comment that is not closed");
         translation->at++;
+        translation->depth--; /* closed with it */
         return WN_OK;
     }
     if (rest[2] == '(')
@@ -335,6 +346,25 @@ static wn_status translate_repeat(struct translation *translation, bool *literal
     return WN_OK;
 }
 
+/* Keeps count of groups at a round bracket; `at` stands at it. */
+static wn_status count_group(struct translation *translation)
+{
+    const char *rest = translation->pattern + translation->at;
+
+    if (*rest == '(') {
+        bool captures = rest[1] != '?' || (rest[2] == 'P' && rest[3] == '<');
+        if (translation->depth == MOST_NESTED)
+            return wrong(translation, "groups nested too deeply");
+        translation->groups += captures;
+        translation->open[translation->depth++] = captures ? translation->groups : 0;
+    } else if (translation->depth > 0) {
+        int64_t group = translation->open[--translation->depth];
+        if (group > 0 && group < MOST_REFERRED)
+            translation->closed[group] = true;
+    }
+    return WN_OK;
+}
+
 /* One item outside of brackets; sets what the next quantifier may do. */
 static wn_status translate_item(struct translation *translation)
 {
@@ -347,6 +377,8 @@ static wn_status translate_item(struct translation *translation)
         if (!literal)
             return WN_OK;
     }
+    if (*rest == '(' || *rest == ')')
+        WN_TRY(count_group(translation));
     if (rest[0] == '(' && rest[1] == '?')
         return translate_extension(translation);
     if (rest[0] == '(' && rest[1] == '*')
