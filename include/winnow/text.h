@@ -10,8 +10,9 @@
  *     struct wn_references references;
  *     struct wn_answer_scores scores;
  *     wn_normalizer_init(&squad, WN_NORMALIZE_SQUAD);
- *     WN_TRY(wn_references_init(&references, &squad, texts, n_texts));
- *     WN_TRY(wn_references_score(&references, &squad, wn_chars_of(output), &scores));
+ *     status = wn_references_init(&references, &squad, texts, n_texts);
+ *     if (status == WN_OK)
+ *         status = wn_references_score(&references, &squad, wn_chars_of(output), &scores);
  *     wn_references_release(&references);
  *     wn_normalizer_release(&squad);
  *

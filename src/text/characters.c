@@ -194,7 +194,7 @@ struct wn_chars wn_trim(struct wn_chars text)
             break;
         end = at;
     }
-    return (struct wn_chars){text.data + start, end - start};
+    return text.length > 0 ? (struct wn_chars){text.data + start, end - start} : wn_chars_of("");
 }
 
 bool wn_next_word(struct wn_chars *rest, struct wn_chars *word)

@@ -140,14 +140,14 @@ static void repair(struct stem *word)
     size_t length = word->length;
     char last = word->letters[length - 1];
 
-    if (ends_in(word, "at") || ends_in(word, "bl") || ends_in(word, "iz")) {
+    bool doubled = length >= 2 && last == word->letters[length - 2] && is_consonant(word, length - 1);
+    bool lacks_e = ends_in(word, "at") || ends_in(word, "bl") || ends_in(word, "iz") ||
+                   (!doubled && measure(word, length) == 1 && ends_cvc(word, length));
+
+    if (lacks_e)
         replace(word, 0, "e");
-    } else if (length >= 2 && last == word->letters[length - 2] && is_consonant(word, length - 1)) {
-        if (!memchr("lsz", last, 3))
-            word->length--;
-    } else if (measure(word, length) == 1 && ends_cvc(word, length)) {
-        replace(word, 0, "e");
-    }
+    else if (doubled && !memchr("lsz", last, 3))
+        word->length--;
 }
 
 /* Past tenses and participles. NLTK: -ied, as -ies above. */

@@ -18,6 +18,9 @@ bool text_is_punctuation(char byte);
 /* Whether `text` holds `part`; every text holds the empty one. */
 bool text_contains(struct wn_chars text, struct wn_chars part);
 
+/* Writes for PCRE2 what `pattern` means to Python's re. `out` is set, and has to be released, after a failure too. */
+wn_status text_translate_pattern(const char *where, const char *pattern, struct wn_text *out);
+
 static inline struct wn_chars text_chars(const struct wn_text *text)
 {
     return (struct wn_chars){text->data ? text->data : "", text->length};

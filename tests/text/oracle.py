@@ -12,6 +12,7 @@ import string
 import numpy as np
 from lm_eval.api.metrics import exact_match_hf_evaluate
 from lm_eval.filters.extraction import RegexFilter, WhitespaceFilter
+from lm_eval.tasks.squad_completion.task import contains_score
 from nltk.stem import porter
 from rouge_score import rouge_scorer, tokenize
 
@@ -81,6 +82,14 @@ def exact(prediction, reference, case):
     return float(scores["exact_match"])
 
 
+def contains(prediction, reference):
+    """The harness's SQuAD completion has a pattern for this, which ignores case in its own way beyond ASCII."""
+    found = reference.lower() in prediction.lower()
+    if (prediction + reference).isascii() and found != contains_score(prediction, [reference]):
+        raise ValueError(f"contains_score disagrees on {prediction!r} and {reference!r}")
+    return float(found)
+
+
 def answers(case):
     best = [0.0, 0.0, 0.0, 0.0]
     prediction = normalized(case["prediction"], case)
@@ -90,7 +99,7 @@ def answers(case):
         scores = [
             exact(case["prediction"], raw, case),
             float(both and (reference in prediction or prediction in reference)),
-            float(both and reference.lower() in prediction.lower()),
+            contains(prediction, reference) if both else 0.0,
             token_f1(prediction, reference),
         ]
         best = [max(pair) for pair in zip(best, scores)]

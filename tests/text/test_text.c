@@ -109,6 +109,11 @@ static void test_matching(void)
     wn_regex_free(&regex);
     wn_regex_free(&regex);
 
+    CHECK_OK(wn_regex_compile("x", "^", &regex));
+    CHECK_OK(wn_regex_replace(regex, (struct wn_chars){NULL, 0}, "<", &out));
+    CHECK_TEXT(out.data, "a----<");
+    wn_regex_free(&regex);
+
     CHECK_OK(wn_regex_compile("x", "(a+)+$", &regex));
     for (int i = 0; i < 40; i++)
         wn_text_append(&hostile, "a", 1);
@@ -189,8 +194,53 @@ static void test_numbers(void)
     CHECK(wn_novelty(loop, 4, loop, 4, 2) == 0.0 && wn_novelty(none, 0, loop, 4, 2) == 1.0);
 }
 
+/* Random bytes out of what means something to patterns and UTF-8; NUL at the end. */
+static size_t random_bytes(char *bytes, size_t most, uint64_t stream)
+{
+    static const char alphabet[] = "aab01,-^$.|()()[]{}*+?\\\\?:=!<>P#isdwbSWZx \n\xC3\xA9\xCE\xA3\xFF";
+    size_t length = wn_random_u64(1, stream, 0) % most;
+
+    for (size_t i = 0; i < length; i++)
+        bytes[i] = alphabet[wn_random_u64(1, stream, i + 1) % (sizeof(alphabet) - 1)];
+    bytes[length] = '\0';
+    return length;
+}
+
+/* Whatever comes in, valid or not, nothing reads or writes outside of it (for the sanitizers). */
+static void test_random_bytes(void)
+{
+    char pattern[24], bytes[48];
+    struct wn_normalizer normalizer;
+    int64_t compiled = 0;
+
+    wn_normalizer_init(&normalizer, WN_NORMALIZE_TRIVIAQA);
+    for (uint64_t round = 0; round < 20000; round++) {
+        struct wn_chars text = {bytes, random_bytes(bytes, sizeof(bytes), 2 * round)};
+        struct wn_text out = {0};
+        struct wn_rouge_text prepared;
+        struct wn_rouge scores;
+        struct wn_regex *regex;
+        random_bytes(pattern, sizeof(pattern), 2 * round + 1);
+        if (wn_regex_compile("x", pattern, &regex) == WN_OK) {
+            compiled++;
+            (void)wn_regex_replace(regex, text, "-", &out);
+        }
+        wn_regex_free(&regex);
+        (void)wn_normalize(&normalizer, text, &out);
+        wn_lower(text, &out);
+        wn_text_release(&out);
+        wn_rouge_text_init(&prepared, text, true);
+        wn_rouge_score(&prepared, &prepared, &scores);
+        CHECK(scores.rougeLsum.f == (prepared.words.count > 0 ? 1.0 : 0.0));
+        wn_rouge_text_release(&prepared);
+    }
+    CHECK(compiled > 1000);
+    wn_normalizer_release(&normalizer);
+}
+
 int main(void)
 {
+    test_random_bytes();
     test_characters();
     test_long_texts();
     test_bad_patterns();
