@@ -145,6 +145,9 @@ def rouge_cases(draw):
     for at, text in enumerate(NASTY):
         yield {"kind": "rouge", "stemmer": at % 2 == 0, "prediction": text, "references": [NASTY[at - 1] + " " + text, text]}
     yield {"kind": "rouge", "stemmer": True, "prediction": "anything", "references": []}
+    for _ in range(12):  # few words in many orders: which of several common subsequences is taken matters
+        texts = ["\n".join(" ".join(draw.choices("abcd", k=5)) for _ in range(3)) for _ in range(2)]
+        yield {"kind": "rouge", "stemmer": False, "prediction": texts[0], "references": texts[1:]}
     for at in range(18):
         references = [random_text(draw, draw.randint(0, 25)) for _ in range(1 + at % 3)]
         prediction = random_text(draw, draw.randint(0, 25))
