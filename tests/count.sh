@@ -56,6 +56,13 @@ wn_python_environment() {
   return 1
 }
 
+# The published codes that tests compare with, in the same environment.
+wn_reference_environment() {
+  .venv/bin/python -m pip install -q --disable-pip-version-check -r tests/reference.txt >.venv/pip.log 2>&1 && return 0
+  tail -n 3 .venv/pip.log
+  echo "the published codes cannot be installed: tests that compare with them are skipped"
+}
+
 wn_python_tests() {
   rm -f build/pytest.xml
   .venv/bin/python -m pytest -q --junitxml build/pytest.xml analysis/tests
