@@ -81,10 +81,17 @@ struct wn_block {
     bool skip[WN_BRANCHES]; /* a branch that is not computed and adds nothing */
 };
 
-/* Packed sequences: rows offset[s] .. offset[s+1]-1 are sequence s; offset[0] = 0. */
+/*
+ * Packed sequences: rows offset[s] .. offset[s+1]-1 are sequence s; offset[0] = 0. A sequence may continue what was run
+ * earlier: then its first row is at position start[s], the number of tokens in its spans of `past`, whose buffers are
+ * those of the block that runs. Rows to be kept are stored before attention, so spans may be rows of the same chunk.
+ * No position may reach max_positions. All borrowed.
+ */
 struct wn_chunk {
     int64_t n_sequences;
-    const int64_t *offset; /* [n_sequences + 1]; borrowed */
+    const int64_t *offset;      /* [n_sequences + 1] */
+    const int64_t *start;       /* [n_sequences]; NULL: all 0 */
+    const struct wn_past *past; /* NULL: none */
 };
 
 /* y [rows, out] = the linear of that index on x [rows, in]: what run_block calls for every linear. */

@@ -37,26 +37,55 @@ struct wn_rope {
 void wn_rope_table(const struct wn_rope *rope, int64_t head_dim, int64_t length, float *cosine, float *sine);
 
 /*
- * The tables of all sequences of a chunk, one row per packed row: cosine, sine [rows, head_dim / 2]. Row r of sequence
- * s is row r - offset[s] of the table of length offset[s+1] - offset[s].
+ * The tables of all sequences of a chunk, one row per packed row: cosine, sine [rows, head_dim / 2]. Sequence s begins
+ * at position start[s]; start NULL: all at 0. Row r of sequence s is row start[s] + r - offset[s] of the table of
+ * length start[s] + offset[s+1] - offset[s]. Under `dynamic`, keys kept from a shorter sequence were rotated by the
+ * table of that length, so a past is right only while no sequence is longer than original_max_positions
+ * (max_position_embeddings), which is where the two tables begin to differ: callers keep to it.
  */
 void wn_rope_chunk_table(const struct wn_rope *rope, int64_t head_dim, int64_t n_sequences, const int64_t *offset,
-                         float *cosine, float *sine);
+                         const int64_t *start, float *cosine, float *sine);
 
 /* Rotates x [rows, heads, head_dim] in place (pairs j, j + head_dim/2) by the tables of wn_rope_chunk_table. */
 void wn_rope_apply(const float *cosine, const float *sine, float *x, int64_t rows, int64_t heads, int64_t head_dim);
-/* The same for one sequence, angles and products in double. */
+/* The same for one sequence from position 0, angles and products in double. */
 void wn_rope_apply_ref(const struct wn_rope *rope, float *x, int64_t length, int64_t heads, int64_t head_dim);
+
+/* Slots first .. first + count - 1 of a past; count > 0. */
+struct wn_span {
+    int64_t first, count;
+};
+
+/*
+ * Keys and values of one block that are kept: those of a prefix that several sequences continue, or of the tokens of a
+ * text that grows. One slot is one token: keys (behind rotary positions) and values of all key-value heads. What
+ * sequence s continues is the tokens of its spans, in order; whatever lies in other slots does not matter to it.
+ * All arrays belong to the caller.
+ */
+struct wn_past {
+    float *keys, *values;        /* [slots, kv_heads, head_dim] */
+    const struct wn_span *spans; /* of all sequences */
+    const int64_t *first_span;   /* [n_sequences + 1]: spans first_span[s] .. first_span[s+1]-1 are those of s */
+    const int64_t *keep;         /* [n_sequences] first of the slots for the own rows of s; -1: they are not kept */
+};
+
+/* Copies rows k and v [rows, kv_heads, head_dim] of the sequences to be kept into their slots. */
+void wn_past_keep(const struct wn_past *past, const float *k, const float *v, int64_t n_sequences,
+                  const int64_t *offset, int64_t kv_heads, int64_t head_dim);
 
 /*
  * Causal softmax attention with grouped queries: q [rows, heads, head_dim], k and v [rows, kv_heads, head_dim], out
- * [rows, heads, head_dim]; query head h reads key-value head h / (heads / kv_heads); scores times `scale`.
- * Takes WN_ATTENTION_TILE x (longest sequence) floats of memory per thread while it runs.
+ * [rows, heads, head_dim]; query head h reads key-value head h / (heads / kv_heads); scores times `scale`. A row sees
+ * all of the past of its sequence (past may be NULL: none), then the rows of its sequence up to itself. The spans of
+ * a past are multiplied one by one, so their cut decides the last bits: make it by the data.
+ * Takes WN_ATTENTION_TILE x (longest sequence with its past) floats of memory per thread while it runs.
  */
 void wn_attention(const float *q, const float *k, const float *v, int64_t n_sequences, const int64_t *offset,
-                  int64_t heads, int64_t kv_heads, int64_t head_dim, float scale, float *out);
+                  int64_t heads, int64_t kv_heads, int64_t head_dim, float scale, const struct wn_past *past,
+                  float *out);
 void wn_attention_ref(const float *q, const float *k, const float *v, int64_t n_sequences, const int64_t *offset,
-                      int64_t heads, int64_t kv_heads, int64_t head_dim, float scale, float *out);
+                      int64_t heads, int64_t kv_heads, int64_t head_dim, float scale, const struct wn_past *past,
+                      float *out);
 
 /* gate[i] = silu(gate[i]) * up[i]. */
 void wn_silu_multiply(float *gate, const float *up, int64_t count);
@@ -99,8 +128,8 @@ struct wn_linear_call {
 
 /*
  * How one linear is computed instead of by wn_linear. A rule is bound to its linear. y must depend on nothing but the
- * sequence a row belongs to: not on the packing of the chunk, nor on threads. To add a rule, fill the struct; the rule
- * below is one.
+ * sequence a row belongs to: not on the packing of the chunk, nor on threads. Of a sequence that continues a past it
+ * sees the rows of the chunk only. To add a rule, fill the struct; the rule below is one.
  */
 struct wn_activation {
     void (*compute)(const struct wn_activation *activation, const struct wn_linear_call *call);
@@ -116,8 +145,9 @@ void wn_activation_release(struct wn_activation **activation); /* *activation ma
  *
  * threshold > 0 takes out outliers (Dettmers et al., arXiv:2208.07339, section 3.2, equation 8): columns where any
  * token of the *sequence* reaches the threshold are multiplied as they are, in fp32, with the dequantized weights or
- * with `outlier_weight`; r is then the largest magnitude below the threshold, outlier columns included. An input that
- * is not finite makes the outputs of its token NaN.
+ * with `outlier_weight`; r is then the largest magnitude below the threshold, outlier columns included. With a shared
+ * prefix the outlier columns are those of the segment: a prefix has its own, and each continuation has its own. An
+ * input that is not finite makes the outputs of its token NaN.
  */
 struct wn_integer_linear {
     int64_t rows, columns;

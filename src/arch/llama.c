@@ -124,11 +124,13 @@ static void attend(const struct wn_config *config, const struct wn_block *block,
     wn_block_linear(block, Q, chunk, x, width, heads * dim, s->q);
     wn_block_linear(block, K, chunk, x, width, kv_heads * dim, s->k);
     wn_block_linear(block, V, chunk, x, width, kv_heads * dim, s->v);
-    wn_rope_chunk_table(&config->rope, dim, chunk->n_sequences, chunk->offset, s->cosine, s->sine);
+    wn_rope_chunk_table(&config->rope, dim, chunk->n_sequences, chunk->offset, chunk->start, s->cosine, s->sine);
     wn_rope_apply(s->cosine, s->sine, s->q, rows, heads, dim);
     wn_rope_apply(s->cosine, s->sine, s->k, rows, kv_heads, dim);
+    if (chunk->past)
+        wn_past_keep(chunk->past, s->k, s->v, chunk->n_sequences, chunk->offset, kv_heads, dim);
     wn_attention(s->q, s->k, s->v, chunk->n_sequences, chunk->offset, heads, kv_heads, dim,
-                 (float)(1.0 / sqrt((double)dim)), s->mix);
+                 (float)(1.0 / sqrt((double)dim)), chunk->past, s->mix);
     tell(tap, IN_OUTPUT, s->mix, rows, heads * dim);
     wn_block_linear(block, O, chunk, s->mix, heads * dim, width, y);
 }

@@ -44,44 +44,63 @@ static void inverse_frequencies(const struct wn_rope *rope, int64_t head_dim, in
     }
 }
 
+/* Rows of the positions first .. end - 1; cosine and sine begin with that of `first`. */
 static void table_rows(const float *inverse, int64_t half, int64_t first, int64_t end, float *cosine, float *sine)
 {
-    for (int64_t t = first; t < end; t++)
+    for (int64_t t = first; t < end; t++, cosine += half, sine += half)
 #pragma omp simd
         for (int64_t j = 0; j < half; j++)
-            nn_sine_cosine((double)((float)t * inverse[j]), &sine[t * half + j], &cosine[t * half + j]);
+            nn_sine_cosine((double)((float)t * inverse[j]), &sine[j], &cosine[j]);
+}
+
+static void table(const float *inverse, int64_t half, int64_t first, int64_t end, float *cosine, float *sine)
+{
+    const int64_t block = 64;
+#pragma omp parallel for schedule(static) if ((end - first) * half > SERIAL_WORK)
+    for (int64_t t = first; t < end; t += block)
+        table_rows(inverse, half, t, t + block < end ? t + block : end, cosine + (t - first) * half,
+                   sine + (t - first) * half);
 }
 
 void wn_rope_table(const struct wn_rope *rope, int64_t head_dim, int64_t length, float *cosine, float *sine)
 {
-    int64_t half = head_dim / 2, block = 64;
-    float *inverse = wn_alloc(half, sizeof *inverse);
+    float *inverse = wn_alloc(head_dim / 2, sizeof *inverse);
     inverse_frequencies(rope, head_dim, length, inverse);
-#pragma omp parallel for schedule(static) if (length * half > SERIAL_WORK)
-    for (int64_t first = 0; first < length; first += block)
-        table_rows(inverse, half, first, first + block < length ? first + block : length, cosine, sine);
+    table(inverse, head_dim / 2, 0, length, cosine, sine);
     wn_free(inverse);
 }
 
-/* Without `dynamic`, a table is the beginning of any longer one: sequences copy from the first longest one so far. */
+/* Positions whose rows stand at packed row `row` and behind it. */
+struct known {
+    int64_t first, end, row;
+};
+
+/* Without `dynamic`, rows depend on their position only: sequences copy from the longest run of positions so far. */
 void wn_rope_chunk_table(const struct wn_rope *rope, int64_t head_dim, int64_t n_sequences, const int64_t *offset,
-                         float *cosine, float *sine)
+                         const int64_t *start, float *cosine, float *sine)
 {
-    int64_t half = head_dim / 2, known = 0, known_at = 0;
+    int64_t half = head_dim / 2;
+    struct known known = {0};
+    float *usual = wn_alloc(half, sizeof *usual), *stretched = wn_alloc(half, sizeof *stretched);
+    inverse_frequencies(rope, head_dim, 0, usual);
     for (int64_t s = 0; s < n_sequences; s++) {
-        int64_t length = offset[s + 1] - offset[s], at = offset[s] * half;
-        bool scaled = rope->kind == WN_ROPE_DYNAMIC && length > rope->original_max_positions;
-        if (!scaled && length <= known) {
-            memcpy(cosine + at, cosine + known_at, (size_t)(length * half) * sizeof *cosine);
-            memcpy(sine + at, sine + known_at, (size_t)(length * half) * sizeof *sine);
-            continue;
-        }
-        wn_rope_table(rope, head_dim, length, cosine + at, sine + at);
-        if (!scaled) {
-            known = length;
-            known_at = at;
+        int64_t first = start ? start[s] : 0, end = first + offset[s + 1] - offset[s], at = offset[s] * half;
+        bool scaled = rope->kind == WN_ROPE_DYNAMIC && end > rope->original_max_positions;
+        if (scaled) {
+            inverse_frequencies(rope, head_dim, end, stretched);
+            table(stretched, half, first, end, cosine + at, sine + at);
+        } else if (first >= known.first && end <= known.end) {
+            int64_t from = (known.row + first - known.first) * half;
+            memcpy(cosine + at, cosine + from, (size_t)((end - first) * half) * sizeof *cosine);
+            memcpy(sine + at, sine + from, (size_t)((end - first) * half) * sizeof *sine);
+        } else {
+            table(usual, half, first, end, cosine + at, sine + at);
+            if (end - first > known.end - known.first)
+                known = (struct known){first, end, offset[s]};
         }
     }
+    wn_free(usual);
+    wn_free(stretched);
 }
 
 void wn_rope_apply(const float *cosine, const float *sine, float *x, int64_t rows, int64_t heads, int64_t head_dim)

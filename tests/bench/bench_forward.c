@@ -103,7 +103,7 @@ static void make_state(struct state *s, const struct shape *shape)
     s->offset = wn_alloc(n + 1, sizeof *s->offset);
     for (int64_t i = 0; i <= n; i++)
         s->offset[i] = i * shape->length;
-    s->chunk = (struct wn_chunk){n, s->offset};
+    s->chunk = (struct wn_chunk){.n_sequences = n, .offset = s->offset};
     s->ids = wn_alloc_zero(s->rows, sizeof *s->ids);
     for (int64_t i = 0; i < s->rows; i++)
         s->ids[i] = (int32_t)(i * 7919 % shape->vocabulary);
@@ -149,7 +149,7 @@ static void run_attention(struct state *s)
     const struct wn_config *c = &s->model.config;
     int64_t q = s->rows * c->n_heads * c->head_dim, kv = s->rows * c->n_kv_heads * c->head_dim;
     wn_attention(s->other, s->other + q, s->other + q + kv, s->chunk.n_sequences, s->offset, c->n_heads, c->n_kv_heads,
-                 c->head_dim, 0.125f, s->scratch);
+                 c->head_dim, 0.125f, NULL, s->scratch);
 }
 
 static void run_head(struct state *s)

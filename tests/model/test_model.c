@@ -208,7 +208,7 @@ static void check_run(const struct wn_model *model, struct wn_block *block)
     const int32_t ids[] = {1, 2, 9, 0, 4};
     float hidden[20], again[20], logits[50], *scratch = wn_alloc(wn_model_scratch(model, 5), sizeof *scratch);
     float *panel = wn_alloc(wn_model_head_scratch(model), sizeof *panel);
-    struct wn_chunk chunk = {2, offset};
+    struct wn_chunk chunk = {.n_sequences = 2, .offset = offset};
     struct taken taken = {.rows = 5, .layout = &model->layout};
     struct wn_tap tap = {.take = take, .context = &taken};
     wn_model_embed(model, ids, 5, hidden);

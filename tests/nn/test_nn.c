@@ -130,7 +130,7 @@ static void rotate(const struct wn_rope *rope, float *x, int64_t n_sequences, co
 {
     int64_t rows = offset[n_sequences];
     float *cosine = wn_alloc(rows * head_dim / 2, sizeof *cosine), *sine = wn_alloc(rows * head_dim / 2, sizeof *sine);
-    wn_rope_chunk_table(rope, head_dim, n_sequences, offset, cosine, sine);
+    wn_rope_chunk_table(rope, head_dim, n_sequences, offset, NULL, cosine, sine);
     wn_rope_apply(cosine, sine, x, rows, heads, head_dim);
     wn_free(cosine);
     wn_free(sine);
@@ -157,6 +157,21 @@ static void check_rope(const struct wn_rope *rope)
     wn_free(x);
     wn_free(expected);
     wn_free(first);
+}
+
+/* Sequences that begin later have the rows of those positions, bit for bit; so `dynamic` has them up to its limit. */
+static void check_rope_start(const struct wn_rope *rope)
+{
+    enum { DIM = 24, HALF = DIM / 2, ROWS = 60 + 5 + 90 + 1 + 1 };
+    const int64_t offset[] = {0, 60, 65, 155, 156, ROWS}, start[] = {0, 40, 10, 99, 0};
+    float whole_cosine[100 * HALF], whole_sine[100 * HALF], cosine[ROWS * HALF], sine[ROWS * HALF];
+    wn_rope_table(rope, DIM, 100, whole_cosine, whole_sine);
+    wn_rope_chunk_table(rope, DIM, 5, offset, start, cosine, sine);
+    for (int64_t s = 0; s < 5; s++) {
+        int64_t count = (offset[s + 1] - offset[s]) * HALF;
+        CHECK(same_bits(cosine + offset[s] * HALF, whole_cosine + start[s] * HALF, count));
+        CHECK(same_bits(sine + offset[s] * HALF, whole_sine + start[s] * HALF, count));
+    }
 }
 
 /* Angles at position 1 are the inverse frequencies: by hand from the formulas. */
@@ -194,14 +209,14 @@ static void check_attention(int64_t n, const int64_t *offset, int64_t heads, int
     float *v = random_floats(rows * kv_heads * dim, 8, 1), *expected = wn_alloc(size, sizeof *q);
     float *first = wn_alloc(size, sizeof *q), *again = wn_alloc(size, sizeof *q),
           factor = (float)(1 / sqrt((double)dim));
-    wn_attention_ref(q, k, v, n, offset, heads, kv_heads, dim, factor, expected);
+    wn_attention_ref(q, k, v, n, offset, heads, kv_heads, dim, factor, NULL, expected);
     omp_set_num_threads(1);
-    wn_attention(q, k, v, n, offset, heads, kv_heads, dim, factor, first);
+    wn_attention(q, k, v, n, offset, heads, kv_heads, dim, factor, NULL, first);
     CHECK_NEAR(worst_difference(first, expected, size), 0, 1e-5);
     for (int threads = 2; threads <= 4; threads++) {
         omp_set_num_threads(threads);
         memset(again, 0, (size_t)size * sizeof *again);
-        wn_attention(q, k, v, n, offset, heads, kv_heads, dim, factor, again);
+        wn_attention(q, k, v, n, offset, heads, kv_heads, dim, factor, NULL, again);
         CHECK(same_bits(again, first, size));
     }
     wn_free(q);
@@ -219,7 +234,7 @@ static void check_causality(void)
     float *q = random_floats(200 * 8, 9, 1), *k = random_floats(200 * 8, 10, 1), *v = random_floats(200 * 8, 11, 1);
     float *out = wn_alloc(200 * 8, sizeof *out);
     k[150 * 8] = NAN;
-    wn_attention(q, k, v, 1, offset, 1, 1, 8, 0.3f, out);
+    wn_attention(q, k, v, 1, offset, 1, 1, 8, 0.3f, NULL, out);
     CHECK_NEAR(worst_difference(out, v, 8), 0, 1e-6);
     CHECK(wn_all_finite(out, 150 * 8));
     for (int t = 150; t < 200; t++)
@@ -228,6 +243,68 @@ static void check_causality(void)
     wn_free(k);
     wn_free(v);
     wn_free(out);
+}
+
+/* A tree of segments in slots, every segment with its chain of spans: against the plain loop, and against whole
+ * sequences without a past. */
+static void check_past(int64_t heads, int64_t kv_heads, int64_t dim)
+{
+    /* Whole sequences and how they are cut: 300 + 40 + 1 (a unit of one row), 300 + 40 + 7, 300 + 200, 1 + 1. Segment 0
+     * has no past; the others continue segments of the same call. */
+    enum { SEGMENTS = 6, SLOTS = 700, ROWS = 300 + 40 + 1 + 7 + 200 + 1 };
+    const int64_t offset[SEGMENTS + 1] = {0, 300, 340, 341, 348, 548, ROWS};
+    const int64_t keep[SEGMENTS] = {10, 310, -1, -1, -1, -1}, first_span[SEGMENTS + 1] = {0, 0, 1, 3, 5, 6, 7};
+    const struct wn_span spans[] = {{10, 300}, {10, 300}, {310, 40}, {10, 300}, {310, 40}, {10, 300}, {10, 1}};
+    int64_t q_width = heads * dim, width = kv_heads * dim, size = ROWS * q_width;
+    float *q = random_floats(size, 21, 1), *k = random_floats(ROWS * width, 22, 1),
+          *v = random_floats(ROWS * width, 23, 1);
+    float *keys = wn_alloc_zero(SLOTS * width, sizeof *keys), *values = wn_alloc_zero(SLOTS * width, sizeof *values);
+    float *expected = wn_alloc(size, sizeof *q), *first = wn_alloc(size, sizeof *q), *again = wn_alloc(size, sizeof *q);
+    float scale = (float)(1 / sqrt((double)dim));
+    const struct wn_past past = {keys, values, spans, first_span, keep};
+    keys[0] = keys[(10 + 340) * width] = values[0] = NAN; /* slots around those of spans are not read */
+    wn_past_keep(&past, k, v, SEGMENTS, offset, kv_heads, dim);
+    CHECK(isnan(keys[0]) && same_bits(keys + 10 * width, k, 340 * width) &&
+          same_bits(values + 10 * width, v, 340 * width));
+    wn_attention_ref(q, k, v, SEGMENTS, offset, heads, kv_heads, dim, scale, &past, expected);
+    omp_set_num_threads(1);
+    wn_attention(q, k, v, SEGMENTS, offset, heads, kv_heads, dim, scale, &past, first);
+    CHECK_NEAR(worst_difference(first, expected, size), 0, 1e-6);
+    for (int threads = 2; threads <= 4; threads++) {
+        omp_set_num_threads(threads);
+        memset(again, 0, (size_t)size * sizeof *again);
+        wn_attention(q, k, v, SEGMENTS, offset, heads, kv_heads, dim, scale, &past, again);
+        CHECK(same_bits(again, first, size));
+    }
+    for (int64_t s = 1; s < SEGMENTS; s++) { /* each with its ancestors as one sequence */
+        int64_t before = 0, whole[2] = {0}, own = offset[s + 1] - offset[s];
+        float *all = wn_alloc(ROWS * q_width, sizeof *all), *all_k = wn_alloc(ROWS * width, sizeof *all_k);
+        float *all_v = wn_alloc(ROWS * width, sizeof *all_v), *out = wn_alloc(ROWS * q_width, sizeof *out);
+        for (int64_t i = first_span[s]; i <= first_span[s + 1]; i++) {
+            int64_t row = i < first_span[s + 1] ? spans[i].first - 10 : offset[s];
+            int64_t count = i < first_span[s + 1] ? spans[i].count : own;
+            memcpy(all + before * q_width, q + row * q_width, (size_t)(count * q_width) * sizeof *q);
+            memcpy(all_k + before * width, k + row * width, (size_t)(count * width) * sizeof *q);
+            memcpy(all_v + before * width, v + row * width, (size_t)(count * width) * sizeof *q);
+            before += count;
+        }
+        whole[1] = before;
+        wn_attention(all, all_k, all_v, 1, whole, heads, kv_heads, dim, scale, NULL, out);
+        CHECK_NEAR(worst_difference(first + offset[s] * q_width, out + (before - own) * q_width, own * q_width), 0,
+                   1e-6);
+        wn_free(all);
+        wn_free(all_k);
+        wn_free(all_v);
+        wn_free(out);
+    }
+    wn_free(q);
+    wn_free(k);
+    wn_free(v);
+    wn_free(keys);
+    wn_free(values);
+    wn_free(expected);
+    wn_free(first);
+    wn_free(again);
 }
 
 /* ---- sums over the vocabulary ---- */
@@ -341,12 +418,17 @@ int main(void)
     check_silu_add(100003);
     for (size_t i = 0; i < sizeof ropes / sizeof ropes[0]; i++)
         check_rope(&ropes[i]);
+    for (size_t i = 0; i < sizeof ropes / sizeof ropes[0]; i++)
+        check_rope_start(&ropes[i]);
     check_rope_values();
     check_attention(1, one, 2, 1, 8, 1);
     check_attention(4, few, 4, 2, 6, 2);
     check_attention(3, tiles, 6, 2, 16, 2);
     check_attention(3, tiles, 2, 2, 12, 8);
     check_attention(1, tiles, 1, 1, 1000, 1); /* one unit, large enough for BLAS to take threads */
+    check_past(4, 2, 16);
+    check_past(6, 2, 12);
+    check_past(2, 2, 64);
     check_causality();
     check_log_sum_exp(3);
     check_log_sum_exp(32001);
