@@ -94,7 +94,11 @@ struct wn_chunk {
     const struct wn_past *past; /* NULL: none */
 };
 
-/* y [rows, out] = the linear of that index on x [rows, in]: what run_block calls for every linear. */
+/*
+ * y [rows, out] = the linear of that index on x [rows, in]: what run_block calls for every linear. Where every sequence
+ * is one row with a past, by wn_linear_few_rows: then, and without a rule, a row of the block has the same bits
+ * whatever other sequences are in the chunk.
+ */
 void wn_block_linear(const struct wn_block *block, int linear, const struct wn_chunk *chunk, const float *x, int64_t in,
                      int64_t out, float *y);
 

@@ -48,6 +48,13 @@ void wn_linear(const float *x, int64_t rows, int64_t in, const float *w, int64_t
 /* The same with rows of y `stride` floats apart (stride >= out). */
 void wn_linear_strided(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias,
                        float *y, int64_t stride);
+/*
+ * The same for few rows, rows of y `stride` floats apart: weights are read once per 32 rows, in place. A number of y is
+ * one sum over the columns in order, so a row has the same bits whatever other rows are in the call; wn_linear gives
+ * other bits, so which of the two is called must follow from the data. Allocates 32 x in floats while it runs.
+ */
+void wn_linear_few_rows(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias,
+                        float *y, int64_t stride);
 /* The plain loop in double, kept for tests. */
 void wn_linear_ref(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias, float *y);
 

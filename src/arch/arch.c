@@ -25,6 +25,15 @@ const struct wn_arch *const *wn_arch_table(int64_t *count)
     return table;
 }
 
+/* Writing texts: every sequence is one row that continues a past. */
+static bool is_one_row_each(const struct wn_chunk *chunk)
+{
+    bool one = chunk->past != NULL;
+    for (int64_t s = 0; one && s < chunk->n_sequences; s++)
+        one = chunk->offset[s + 1] - chunk->offset[s] == 1;
+    return one;
+}
+
 void wn_block_linear(const struct wn_block *block, int linear, const struct wn_chunk *chunk, const float *x, int64_t in,
                      int64_t out, float *y)
 {
@@ -39,6 +48,8 @@ void wn_block_linear(const struct wn_block *block, int linear, const struct wn_c
                                         .y = y};
     if (activation)
         activation->compute(activation, &call);
+    else if (is_one_row_each(chunk))
+        wn_linear_few_rows(x, chunk->n_sequences, in, call.weight, out, call.bias, y, out);
     else
         wn_linear(x, chunk->offset[chunk->n_sequences], in, call.weight, out, call.bias, y);
 }

@@ -327,12 +327,28 @@ static const float *head_panel(const struct wn_model *model, int64_t first, int6
     return scratch;
 }
 
-void wn_model_logits(const struct wn_model *model, const float *states, int64_t rows, float *logits, float *scratch)
+/* wn_linear_strided or wn_linear_few_rows */
+typedef void linear_t(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias,
+                      float *y, int64_t stride);
+
+static void logits_by(linear_t *linear, const struct wn_model *model, const float *states, int64_t rows, float *logits,
+                      float *scratch)
 {
     int64_t vocabulary = model->config.vocab_size, width = model->config.hidden_size;
     for (int64_t first = 0; first < vocabulary; first += PANEL_ROWS) {
         int64_t count = first + PANEL_ROWS < vocabulary ? PANEL_ROWS : vocabulary - first;
         const float *panel = head_panel(model, first, count, scratch);
-        wn_linear_strided(states, rows, width, panel, count, NULL, logits + first, vocabulary);
+        linear(states, rows, width, panel, count, NULL, logits + first, vocabulary);
     }
+}
+
+void wn_model_logits(const struct wn_model *model, const float *states, int64_t rows, float *logits, float *scratch)
+{
+    logits_by(wn_linear_strided, model, states, rows, logits, scratch);
+}
+
+void wn_model_logits_few_rows(const struct wn_model *model, const float *states, int64_t rows, float *logits,
+                              float *scratch)
+{
+    logits_by(wn_linear_few_rows, model, states, rows, logits, scratch);
 }

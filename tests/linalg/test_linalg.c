@@ -37,6 +37,39 @@ static void check_linear(int64_t rows, int64_t in, int64_t out, bool with_bias)
     wn_free(expected);
 }
 
+/* Few rows: against the plain loop, on 1 to 4 threads, and every row as if it were alone. */
+static void check_few_rows(int64_t rows, int64_t in, int64_t out, bool with_bias)
+{
+    const int64_t stride = out + 3;
+    float *x = random_floats(rows * in, 1), *w = random_floats(out * in, 2), *bias = random_floats(out, 3);
+    float *y = wn_alloc_zero(rows * stride, sizeof *y), *again = wn_alloc(rows * stride, sizeof *y);
+    float *expected = wn_alloc(rows * out, sizeof *y);
+    double worst = 0;
+    omp_set_num_threads(1);
+    wn_linear_few_rows(x, rows, in, w, out, with_bias ? bias : NULL, y, stride);
+    wn_linear_ref(x, rows, in, w, out, with_bias ? bias : NULL, expected);
+    for (int64_t i = 0; i < rows * out; i++)
+        worst = fmax(worst, fabs((double)y[i / out * stride + i % out] - expected[i]));
+    CHECK_NEAR(worst, 0, 1e-6 * (double)in);
+    for (int64_t i = 0; i < rows * 3; i++)
+        CHECK(y[i / 3 * stride + out + i % 3] == 0);
+    for (int threads = 1; threads <= 4; threads++) {
+        omp_set_num_threads(threads);
+        memset(again, 0, (size_t)(rows * stride) * sizeof *again);
+        for (int64_t r = 0; r < rows && threads == 1; r++)
+            wn_linear_few_rows(x + r * in, 1, in, w, out, with_bias ? bias : NULL, again + r * stride, stride);
+        if (threads > 1)
+            wn_linear_few_rows(x, rows, in, w, out, with_bias ? bias : NULL, again, stride);
+        CHECK(!memcmp(y, again, (size_t)(rows * stride) * sizeof *y));
+    }
+    wn_free(x);
+    wn_free(w);
+    wn_free(bias);
+    wn_free(y);
+    wn_free(again);
+    wn_free(expected);
+}
+
 /* Columns of a wider matrix: equal to the packed result, and nothing else is written. */
 static void check_stride(void)
 {
@@ -126,6 +159,12 @@ int main(void)
     check_linear(2 * WN_TILE_ROWS, 24, WN_TILE_COLUMNS, false);
     check_linear(77, 700, 1000, false); /* one tile, large enough for BLAS to take threads */
     check_linear(0, 4, 4, true);
+    check_few_rows(1, 1, 1, true);
+    check_few_rows(5, 130, 7, true);
+    check_few_rows(17, 513, 66, false);
+    check_few_rows(32, 300, 200, true);
+    check_few_rows(71, 64, 13, false);
+    check_few_rows(0, 4, 4, true);
     check_stride();
     check_column_squares(3, 2);
     check_column_squares(130, 1030);

@@ -1,0 +1,115 @@
+/*
+ * Linear maps of few rows, as in writing texts token by token. A matrix product would copy the weights into its own
+ * order before it uses them, which few rows do not pay for. Here x is turned, so that a vector register holds one
+ * column of it for all rows; weights are read where they are, once per 32 rows, and each goes to all rows at a time. A
+ * number of the result is one sum over the columns in order: it depends on its row of x and its row of w alone.
+ */
+#include <winnow/linalg.h>
+
+#include <string.h>
+
+/* As wide as a vector register, and as many columns as sums of all rows fit into the registers. */
+#ifdef __AVX512F__
+enum { LANES = 16, COLUMNS = 6 };
+#else
+enum { LANES = 8, COLUMNS = 3 };
+#endif
+enum { MOST_ROWS = 32, VECTORS = MOST_ROWS / LANES, PIECE = 256, SERIAL_WORK = 1 << 16 };
+
+typedef float lanes_t __attribute__((vector_size(LANES * sizeof(float))));
+
+struct few {
+    const lanes_t *turned; /* [in, vectors]: up to MOST_ROWS rows of x, zeros behind them */
+    int64_t vectors, rows, in;
+    const float *w, *bias;
+    float *y; /* of the first of these rows */
+    int64_t out, stride;
+};
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Sums of COLUMNS outputs for all rows. `vectors` is a constant where this is called, so that all sums stay in
+ * registers. */
+static inline __attribute__((always_inline)) void add_up(const struct few *few, const float *const w[COLUMNS],
+                                                         int64_t vectors, lanes_t sums[COLUMNS][VECTORS])
+{
+    lanes_t s[COLUMNS][VECTORS] = {0};
+    for (int64_t k = 0; k < few->in; k++)
+        for (int c = 0; c < COLUMNS; c++)
+            for (int64_t v = 0; v < vectors; v++)
+                s[c][v] += few->turned[k * vectors + v] * w[c][k];
+    memcpy(sums, s, sizeof s);
+}
+
+/* Outputs column .. column + COLUMNS - 1. Behind the last column that one is computed again and dropped. */
+static void run_columns(const struct few *few, int64_t column)
+{
+    lanes_t sums[COLUMNS][VECTORS];
+    int64_t columns = smaller(few->out - column, COLUMNS);
+    const float *w[COLUMNS];
+    for (int64_t c = 0; c < COLUMNS; c++)
+        w[c] = few->w + (column + smaller(c, columns - 1)) * few->in;
+    if (few->vectors == 1)
+        add_up(few, w, 1, sums);
+    else if (few->vectors == 2)
+        add_up(few, w, 2, sums);
+    else
+        add_up(few, w, VECTORS, sums);
+    for (int64_t r = 0; r < few->rows; r++)
+        for (int64_t c = 0; c < columns; c++)
+            few->y[r * few->stride + column + c] =
+                sums[c][r / LANES][r % LANES] + (few->bias ? few->bias[column + c] : 0.0f);
+}
+
+/* Vectors that hold `rows` rows: 1, 2 or all. */
+static int64_t vectors_for(int64_t rows)
+{
+    int64_t vectors = (rows + LANES - 1) / LANES;
+    return vectors <= 2 ? vectors : VECTORS;
+}
+
+/* Columns first .. end - 1 of x as [in, padded]. */
+static void turn(const float *x, int64_t rows, int64_t in, int64_t padded, int64_t first, int64_t end, float *turned)
+{
+    for (int64_t k = first; k < end; k++)
+        for (int64_t r = 0; r < padded; r++)
+            turned[k * padded + r] = r < rows ? x[r * in + k] : 0.0f;
+}
+
+/* At most MOST_ROWS rows; `turned` has room for MOST_ROWS x in floats. */
+static void run_rows(struct few *few, const float *x, float *turned)
+{
+    const int64_t in = few->in, padded = vectors_for(few->rows) * LANES;
+    const bool shared = few->rows * in * few->out > SERIAL_WORK;
+    few->turned = (const lanes_t *)(const void *)turned;
+    few->vectors = padded / LANES;
+#pragma omp parallel if (shared)
+    {
+#pragma omp for schedule(static)
+        for (int64_t k = 0; k < in; k += PIECE)
+            turn(x, few->rows, in, padded, k, smaller(k + PIECE, in), turned);
+#pragma omp for schedule(static)
+        for (int64_t column = 0; column < few->out; column += COLUMNS)
+            run_columns(few, column);
+    }
+}
+
+void wn_linear_few_rows(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias,
+                        float *y, int64_t stride)
+{
+    float *turned = wn_alloc(MOST_ROWS * in, sizeof *turned);
+    for (int64_t first = 0; first < rows; first += MOST_ROWS) {
+        struct few few = {.rows = smaller(rows - first, MOST_ROWS),
+                          .in = in,
+                          .w = w,
+                          .bias = bias,
+                          .y = y + first * stride,
+                          .out = out,
+                          .stride = stride};
+        run_rows(&few, x + first * in, turned);
+    }
+    wn_free(turned);
+}
