@@ -62,6 +62,8 @@ void wn_settings_read(const char *place, const struct cJSON *json, const struct 
                       struct wn_params *params, struct wn_problems *problems);
 /* The string of a key; `standard` when it was not given. Borrowed from json. */
 const char *wn_settings_text(const struct cJSON *json, const char *key, const char *standard);
+/* True for the name of a set: 1 to 48 letters, digits, '_', '-' or '.', no '.' in front. */
+bool wn_name_fits(const char *name);
 /* Ends a gathering of problems where only one error can be returned: WN_OK, or WN_ERR_INPUT with the first line. The
  * list is released. */
 wn_status wn_settings_finish(struct wn_problems *problems);

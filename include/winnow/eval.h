@@ -17,6 +17,7 @@
 #include <winnow/model.h>
 #include <winnow/params.h>
 #include <winnow/record.h>
+#include <winnow/requests.h>
 
 struct cJSON;
 struct wn_eval;
@@ -65,6 +66,7 @@ struct wn_eval_set {
     int64_t logit_targets; /* of the first this many targets (cut to n_targets by wn_eval_fields) */
     char token_hash[WN_HASH_HEX], file_hash[WN_HASH_HEX];
     char *path;     /* owned */
+    char *facts;    /* JSON object: what the header of a request file says, for /provenance; NULL: none; owned */
     char *protocol; /* one line of text stored beside the numbers; owned */
     void *state;    /* the kind's own; released by kind->release */
     /* schema fields of the core, set by wn_eval_fields; -1 when absent */
@@ -95,14 +97,16 @@ struct wn_eval {
     const char *section;     /* key below "evaluate" in the sweep file: "perplexity", "tasks" */
     const struct wn_parameter *parameters;
     int n_parameters;
-    bool compares; /* wants the outcome of the dense model, item by item */
+    const struct wn_task_kind *task; /* of a kind that the header of a request file names; its section is "tasks" */
+    bool compares;                   /* wants the outcome of the dense model, item by item */
     /* Everything that can be checked without a model, lines with file, key or line number into `problems`. */
     void (*check)(const char *directory, const char *name, const struct cJSON *json, struct wn_problems *problems);
     /* Fills name, kind, sequences, targets, hashes, protocol and state of an initialised set; on an error the caller
      * releases it. divergence, top and logit_targets are set afterwards by the caller. */
     wn_status (*prepare)(const char *directory, const char *name, const struct cJSON *json,
                          const struct wn_model *model, struct wn_eval_set *set);
-    /* Registers the fields and constants of the set; ids kept in state. Every score X has its X_stderr. */
+    /* Registers the fields and constants of the set; ids kept in state. Every score X has its X_stderr, but counts, p
+     * values and what is said of the dense model. */
     void (*fields)(struct wn_eval_set *set, struct wn_schema *schema);
     /* Turns the outcome of a point into the record; `dense` is that of the dense model, NULL unless the kind compares.
      */
@@ -113,11 +117,6 @@ struct wn_eval {
 
 const struct wn_eval *const *wn_eval_table(int64_t *count);
 const struct wn_eval *wn_eval_find(const char *name);
-
-/* The name of a task given by its file: "tasks/arc_easy.jsonl" or {"requests": "tasks/arc_easy.jsonl"} is "arc_easy"; a
- * key "name" of the object decides where there is one. False (and an empty name) when there is nothing to name it by.
- */
-bool wn_eval_task_name(const struct cJSON *json, char name[64]);
 
 void wn_eval_set_init(struct wn_eval_set *set);
 void wn_eval_set_release(struct wn_eval_set *set);

@@ -43,6 +43,8 @@ static void print_metrics(void)
     for (int64_t i = 0; i < count; i++) {
         struct wn_text text = {0};
         printf("%s (key \"evaluate.%s\")\n  %s\n", table[i]->name, table[i]->section, table[i]->help);
+        for (int m = 0; table[i]->task && m < table[i]->task->n_metrics; m++)
+            printf("  %-18s  %s\n", table[i]->task->metrics[m].name, table[i]->task->metrics[m].help);
         wn_params_help(table[i]->parameters, table[i]->n_parameters, &text);
         printf("%s\n", text.data ? text.data : "");
         wn_text_release(&text);
@@ -70,15 +72,29 @@ static void print_schema(void)
     wn_text_release(&text);
 }
 
+static void print_tasks(void)
+{
+    struct wn_text text = {0};
+    wn_requests_help(&text);
+    printf("%s", text.data);
+    wn_text_release(&text);
+}
+
+static void print_tasks_schema(void)
+{
+    struct wn_text text = {0};
+    wn_requests_schema(&text);
+    printf("%s", text.data);
+    wn_text_release(&text);
+}
+
 int wn_command_help(const struct wn_command *command, int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*print)(void);
-    } topics[] = {{"methods", print_methods},
-                  {"architectures", print_architectures},
-                  {"metrics", print_metrics},
-                  {"sweep", print_sweep},
+    } topics[] = {{"methods", print_methods}, {"architectures", print_architectures}, {"metrics", print_metrics},
+                  {"tasks", print_tasks},     {"tasks-schema", print_tasks_schema},   {"sweep", print_sweep},
                   {"schema", print_schema}};
     const char *topic = NULL;
     int code;
@@ -90,7 +106,9 @@ int wn_command_help(const struct wn_command *command, int argc, char **argv)
             return 0;
         }
     }
-    fprintf(stderr, "winnow: help: unknown topic \"%s\" (topics: methods, architectures, metrics, sweep, schema)\n",
+    fprintf(stderr,
+            "winnow: help: unknown topic \"%s\" (topics: methods, architectures, metrics, tasks, tasks-schema, "
+            "sweep, schema)\n",
             topic);
     return 2;
 }

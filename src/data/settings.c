@@ -3,6 +3,8 @@
 
 #include <cjson/cJSON.h>
 
+#include <string.h>
+
 static bool is_free_text(const struct wn_parameter *parameter)
 {
     return parameter->type == WN_STRING && !parameter->words;
@@ -42,6 +44,15 @@ const char *wn_settings_text(const cJSON *json, const char *key, const char *sta
     const cJSON *value = cJSON_GetObjectItemCaseSensitive(json, key);
 
     return cJSON_IsString(value) ? value->valuestring : standard;
+}
+
+bool wn_name_fits(const char *name)
+{
+    size_t length = strlen(name);
+
+    if (length == 0 || length > 48 || name[0] == '.')
+        return false;
+    return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == length;
 }
 
 wn_status wn_settings_finish(struct wn_problems *problems)

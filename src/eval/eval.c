@@ -38,22 +38,6 @@ const struct wn_eval *wn_eval_find(const char *name)
     return NULL;
 }
 
-bool wn_eval_task_name(const cJSON *json, char name[64])
-{
-    const char *path = cJSON_IsString(json) ? json->valuestring : wn_settings_text(json, "requests", NULL);
-    const char *given = cJSON_IsObject(json) ? wn_settings_text(json, "name", NULL) : NULL, *dot;
-
-    name[0] = '\0';
-    if (given) {
-        snprintf(name, 64, "%s", given);
-    } else if (path) {
-        path = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
-        dot = strrchr(path, '.');
-        snprintf(name, 64, "%.*s", dot && dot > path ? (int)(dot - path) : (int)strlen(path), path);
-    }
-    return name[0] != '\0';
-}
-
 /* ---- sets ---- */
 
 static void clear_set(struct wn_eval_set *set)
@@ -79,6 +63,7 @@ void wn_eval_set_release(struct wn_eval_set *set)
     wn_free(set->target_row);
     wn_free(set->target_id);
     wn_free(set->path);
+    wn_free(set->facts);
     wn_free(set->protocol);
     clear_set(set);
 }

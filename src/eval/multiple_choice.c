@@ -1,8 +1,10 @@
 /*
- * Multiple choice as lm-evaluation-harness scores it: the log-likelihood of every
- * choice behind the context; the answer is the choice with the largest one, plain or per character or byte.
+ * Multiple choice as lm-evaluation-harness scores it: the log-likelihood of every choice behind the context, or of one
+ * continuation behind several contexts; the answer is the choice with the largest one, plain, per character or byte, or
+ * less that without a context. With notes on bias, the scores of BBQ (Parrish et al. 2022).
  */
-#include "protocol.h"
+#include "likelihood.h"
+#include "task.h"
 
 #include <cjson/cJSON.h>
 
@@ -11,585 +13,838 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct wn_parameter parameters[] = {
-    {.name = "requests",
-     .type = WN_STRING,
+extern const struct wn_eval wn_eval_multiple_choice;
+
+/* ---- keys and metrics ---- */
+
+static const struct wn_key bias_rows[] = {
+    {.name = "condition",
+     .types = WN_KEY_TEXT,
      .required = true,
-     .help = "JSONL lines {\"id\"?, \"context\", \"choices\": [...], \"gold\": index from 0}"},
-    {.name = "name", .type = WN_STRING, .help = "name of the task; default: the file name without its ending"},
-    {.name = "delimiter", .type = WN_STRING, .standard = "\" \"", .help = "put between context and choice"},
-    {.name = "limit", .type = WN_INTEGER, .low = 1, .high = 1e9, .help = "use only the first this many lines"},
+     .words = "ambiguous|disambiguated",
+     .help = "whether the context tells the answer"},
+    {.name = "polarity",
+     .types = WN_KEY_TEXT,
+     .required = true,
+     .words = "negative|nonnegative",
+     .help = "whether the question asks for something negative"},
+    {.name = "unknown",
+     .types = WN_KEY_INTEGERS,
+     .required = true,
+     .low = 0,
+     .high = INFINITY,
+     .help = "choices that say that it cannot be known"},
+    {.name = "target",
+     .types = WN_KEY_INTEGERS,
+     .required = true,
+     .low = 0,
+     .high = INFINITY,
+     .help = "choices of the stereotyped group"},
 };
 
-enum { N_PARAMETERS = sizeof parameters / sizeof parameters[0] };
+static const struct wn_key item_rows[] = {
+    {.name = "context", .types = WN_KEY_TEXT, .help = "what comes before each choice; may be empty"},
+    {.name = "contexts",
+     .types = WN_KEY_TEXTS,
+     .least = 2,
+     .help = "in place of context: one per choice, before the continuation (or before choices of their own)"},
+    {.name = "choices", .types = WN_KEY_TEXTS, .least = 2, .filled = true, .help = "what is scored"},
+    {.name = "continuation", .types = WN_KEY_TEXT, .filled = true, .help = "with contexts: what is scored behind each"},
+    {.name = "gold",
+     .types = WN_KEY_INTEGER | WN_KEY_INTEGERS,
+     .required = true,
+     .least = 1,
+     .low = 0,
+     .high = INFINITY,
+     .help = "the right choice or choices, from 0"},
+    {.name = "bias",
+     .types = WN_KEY_OBJECT,
+     .within = bias_rows,
+     .n_within = sizeof bias_rows / sizeof bias_rows[0],
+     .help = "for the metrics of bias"},
+};
+
+enum metric {
+    ACC,
+    ACC_NORM,
+    ACC_BYTES,
+    ACC_MUTUAL_INFO,
+    EXACT_MATCH,
+    BRIER,
+    MC2,
+    BIAS,
+    ACC_AMBIGUOUS,
+    ACC_DISAMBIGUATED,
+    BIAS_AMBIGUOUS,
+    BIAS_DISAMBIGUATED,
+    METRICS,
+    PREDICTIONS = EXACT_MATCH /* metrics before this one predict a choice */
+};
+
+static wn_metric_reduce reduce_bias, reduce_scaled_bias;
+
+static const struct wn_metric metrics[METRICS] = {
+    [ACC] = {"acc", "1", "share of items whose gold choice has the largest log-likelihood", .binary = true},
+    [ACC_NORM] = {"acc_norm", "1", "acc by log-likelihood per character (code point) of the choice", .binary = true},
+    [ACC_BYTES] = {"acc_bytes", "1", "acc by log-likelihood per UTF-8 byte of the choice", .binary = true},
+    [ACC_MUTUAL_INFO] = {"acc_mutual_info", "1", "acc by log-likelihood less that of the choice without context",
+                         .binary = true},
+    [EXACT_MATCH] = {"exact_match", "1", "share of items with a gold choice whose tokens are all the most likely ones",
+                     .binary = true},
+    [BRIER] = {"brier", "1", "mean over items of sum over choices (p - gold)^2, p the softmax of log-likelihoods"},
+    [MC2] = {"mc2", "1", "mean over items of the probability of the gold choices over that of all choices"},
+    [BIAS] = {"bias", "1", "the four metrics of BBQ; items need the key bias", .parts = 4},
+    [ACC_AMBIGUOUS] = {"acc_ambiguous", "1", "acc over items with an ambiguous context"},
+    [ACC_DISAMBIGUATED] = {"acc_disambiguated", "1", "acc over items with a disambiguated context"},
+    [BIAS_AMBIGUOUS] =
+        {"bias_ambiguous", "1",
+         "(1 - acc_ambiguous) (2 biased/known - 1) of answers in ambiguous contexts; 0 if all are unknown",
+         .reduce = reduce_scaled_bias},
+    [BIAS_DISAMBIGUATED] = {"bias_disambiguated", "1",
+                            "2 biased/known - 1 of answers in disambiguated contexts; 0 if all are unknown",
+                            .reduce = reduce_bias},
+};
+
+/* ---- items ---- */
 
 struct choice {
-    int64_t first_target, n_targets; /* its tokens among the targets of the set */
-    int64_t characters, bytes;       /* of the choice without the delimiter */
+    struct wn_span span;       /* behind its context */
+    int64_t alone;             /* without context: index into alone; -1: not asked for */
+    int64_t characters, bytes; /* of the scored text without the delimiter */
+    bool gold, unknown, target;
 };
 
 struct item {
-    char *id; /* owned */
-    int64_t first_choice, n_choices, gold;
+    int64_t first_choice, n_choices;
+    bool has_bias, ambiguous, negative;
 };
 
-struct task {
-    int64_t n_items, n_choices, most_choices; /* most of one item */
-    struct item *items;
-    struct choice *choices;
-    int field_likelihood, field_prediction, field_correct;
-    int field_metrics[6];
+struct multiple_choice {
+    struct wn_task task;
+    int64_t n_choices, most_choices; /* most of one item */
+    bool several_gold, wanted[METRICS];
+    struct item *items;     /* [task.n_items] */
+    struct choice *choices; /* [n_choices] */
+    struct wn_span *alone;  /* distinct texts without context */
+    int field_likelihood, field_prediction, field_correct, field_alone, field_greedy;
 };
 
-struct settings {
-    char *path; /* owned */
-    const char *delimiter;
-    int64_t limit; /* 0: not given */
-};
-
-extern const struct wn_eval wn_eval_multiple_choice;
-
-static void read_settings(const char *directory, const char *name, const cJSON *json, struct settings *s,
-                          struct wn_problems *problems)
+static bool is_gold(const cJSON *gold, int64_t choice)
 {
-    struct wn_params params;
-    int64_t before = problems->count;
+    const cJSON *entry;
 
-    *s = (struct settings){.delimiter = " "};
-    if (cJSON_IsString(json)) {
-        s->path = wn_join_path(directory, json->valuestring);
-        return;
-    }
-    char *place = wn_format("evaluate.tasks.%s", name);
-    wn_settings_read(place, json, parameters, N_PARAMETERS, &params, problems);
-    if (problems->count == before) {
-        s->path = wn_join_path(directory, wn_settings_text(json, "requests", ""));
-        s->delimiter = wn_settings_text(json, "delimiter", " ");
-        s->limit = wn_params_find(&params, "limit")->set ? wn_params_integer(&params, "limit") : 0;
-    }
-    wn_free(place);
+    if (cJSON_IsNumber(gold))
+        return (int64_t)gold->valuedouble == choice;
+    cJSON_ArrayForEach (entry, gold)
+        if ((int64_t)entry->valuedouble == choice)
+            return true;
+    return false;
 }
 
-/* ---- lines ---- */
-
-/* The fields of a line, borrowed from its object. */
-struct line {
-    const char *context;
-    const cJSON *id, *choices;
-    int64_t gold;
-};
-
-static wn_status read_choices(const struct wn_documents *documents, int64_t index, const cJSON *choices)
+/* Indices below n; a single number or a list without repetition. */
+static wn_status check_indices(const struct wn_requests *requests, int64_t index, const char *key, const cJSON *value,
+                               int n)
 {
-    const cJSON *choice;
-    int number = 0;
+    int count = cJSON_IsArray(value) ? cJSON_GetArraySize(value) : 1;
+    uint8_t *seen = wn_alloc_zero(n, 1);
+    wn_status status = WN_OK;
 
-    if (!cJSON_IsArray(choices))
-        return wn_documents_fail(
-            documents, index, choices ? "\"choices\" must be an array of strings" : "the field \"choices\" is missing");
-    if (cJSON_GetArraySize(choices) < 2)
-        return wn_documents_fail(documents, index, "\"choices\" must have at least 2 entries, found %d",
-                                 cJSON_GetArraySize(choices));
-    cJSON_ArrayForEach (choice, choices) {
-        if (!cJSON_IsString(choice) || choice->valuestring[0] == '\0')
-            return wn_documents_fail(documents, index, "choice %d must be a string that is not empty", number);
-        number++;
+    for (int i = 0; i < count && status == WN_OK; i++) {
+        double number = (cJSON_IsArray(value) ? cJSON_GetArrayItem(value, i) : value)->valuedouble;
+        if (number >= n)
+            status = wn_requests_fail(requests, index, "key \"%s\": %.0f is no choice, expected 0 to %d", key, number,
+                                      n - 1);
+        else if (seen[(int)number]++)
+            status = wn_requests_fail(requests, index, "key \"%s\": %.0f is listed twice", key, number);
     }
+    wn_free(seen);
+    return status;
+}
+
+/* One context and several choices, or several contexts and one continuation or as many choices. */
+static wn_status check_form(const struct wn_requests *requests, int64_t index, const cJSON *item)
+{
+    const cJSON *contexts = cJSON_GetObjectItemCaseSensitive(item, "contexts");
+    const cJSON *choices = cJSON_GetObjectItemCaseSensitive(item, "choices");
+    bool context = cJSON_HasObjectItem(item, "context"), continuation = cJSON_HasObjectItem(item, "continuation");
+
+    if (contexts && context)
+        return wn_requests_fail(requests, index, "keys \"context\" and \"contexts\": give one of them");
+    if (!contexts && !context)
+        return wn_requests_fail(requests, index, "key \"context\" (or \"contexts\") is missing");
+    if (continuation && !contexts)
+        return wn_requests_fail(requests, index,
+                                "key \"continuation\" is for \"contexts\"; behind one context there "
+                                "are \"choices\"");
+    if (continuation && choices)
+        return wn_requests_fail(requests, index, "keys \"choices\" and \"continuation\": give one of them");
+    if (!continuation && !choices)
+        return wn_requests_fail(requests, index, "key \"choices\"%s is missing",
+                                contexts ? " (or \"continuation\")" : "");
+    if (contexts && choices && cJSON_GetArraySize(contexts) != cJSON_GetArraySize(choices))
+        return wn_requests_fail(requests, index, "%d \"contexts\", but %d \"choices\"", cJSON_GetArraySize(contexts),
+                                cJSON_GetArraySize(choices));
     return WN_OK;
 }
 
-static wn_status read_gold(const struct wn_documents *documents, int64_t index, const cJSON *gold, int64_t n_choices,
-                           int64_t *out)
+static int count_choices(const cJSON *item)
 {
-    if (!gold)
-        return wn_documents_fail(documents, index, "the field \"gold\" is missing");
-    if (!cJSON_IsNumber(gold) || gold->valuedouble != floor(gold->valuedouble))
-        return wn_documents_fail(documents, index, "\"gold\" must be an integer");
-    if (gold->valuedouble < 0 || gold->valuedouble >= (double)n_choices)
-        return wn_documents_fail(documents, index, "\"gold\" is %.0f, expected 0 to %lld", gold->valuedouble,
-                                 (long long)n_choices - 1);
-    *out = (int64_t)gold->valuedouble;
+    const cJSON *choices = cJSON_GetObjectItemCaseSensitive(item, "choices");
+
+    return cJSON_GetArraySize(choices ? choices : cJSON_GetObjectItemCaseSensitive(item, "contexts"));
+}
+
+static wn_status check_bias(const struct wn_requests *requests, int64_t index, const cJSON *bias, int n)
+{
+    const cJSON *target = cJSON_GetObjectItemCaseSensitive(bias, "target"), *entry;
+    const cJSON *unknown = cJSON_GetObjectItemCaseSensitive(bias, "unknown");
+
+    WN_TRY(check_indices(requests, index, "bias.unknown", unknown, n));
+    WN_TRY(check_indices(requests, index, "bias.target", target, n));
+    cJSON_ArrayForEach (entry, target)
+        if (is_gold(unknown, (int64_t)entry->valuedouble))
+            return wn_requests_fail(requests, index, "key \"bias\": choice %.0f is both target and unknown",
+                                    entry->valuedouble);
     return WN_OK;
 }
 
-static wn_status read_line(const struct wn_documents *documents, int64_t index, const cJSON *object, struct line *line)
+static wn_status check_item(const struct wn_requests *requests, int64_t index, const cJSON *item)
 {
-    const cJSON *context = cJSON_GetObjectItemCaseSensitive(object, "context");
+    const cJSON *gold = cJSON_GetObjectItemCaseSensitive(item, "gold");
+    const cJSON *bias = cJSON_GetObjectItemCaseSensitive(item, "bias");
 
-    if (!cJSON_IsString(context))
-        return wn_documents_fail(documents, index,
-                                 context ? "\"context\" must be a string" : "the field \"context\" is missing");
-    line->context = context->valuestring;
-    line->id = cJSON_GetObjectItemCaseSensitive(object, "id");
-    if (line->id && !cJSON_IsString(line->id) && !cJSON_IsNumber(line->id))
-        return wn_documents_fail(documents, index, "\"id\" must be a string or a number");
-    line->choices = cJSON_GetObjectItemCaseSensitive(object, "choices");
-    WN_TRY(read_choices(documents, index, line->choices));
-    return read_gold(documents, index, cJSON_GetObjectItemCaseSensitive(object, "gold"),
-                     cJSON_GetArraySize(line->choices), &line->gold);
-}
-
-/* The id of a line as text; lines without one are numbered from 0. */
-static char *label_of(const struct line *line, int64_t index)
-{
-    if (!line->id)
-        return wn_format("%lld", (long long)index);
-    if (cJSON_IsString(line->id))
-        return wn_strdup(line->id->valuestring);
-    return wn_format("%.17g", line->id->valuedouble);
-}
-
-/* ---- check ---- */
-
-struct label {
-    char *text; /* owned */
-    int64_t index;
-};
-
-struct labels {
-    struct label *data;
-    int64_t count;
-};
-
-static wn_status check_line(void *context, const struct wn_documents *documents, int64_t index, const cJSON *object)
-{
-    struct labels *labels = context;
-    struct line line;
-
-    WN_TRY(read_line(documents, index, object, &line));
-    labels->data[labels->count++] = (struct label){label_of(&line, index), index};
-    return WN_OK;
-}
-
-static int compare_labels(const void *a, const void *b)
-{
-    const struct label *left = a, *right = b;
-    int order = strcmp(left->text, right->text);
-
-    return order ? order : (left->index > right->index) - (left->index < right->index);
-}
-
-/* Ids label an axis of the results, so they must differ. */
-static void check_labels(const struct wn_documents *documents, struct labels *labels, struct wn_problems *problems)
-{
-    int64_t mistakes = 0;
-
-    qsort(labels->data, (size_t)labels->count, sizeof *labels->data, compare_labels);
-    for (int64_t i = 1; i < labels->count; i++)
-        if (strcmp(labels->data[i].text, labels->data[i - 1].text) == 0 && mistakes++ < WN_PROBLEMS_PER_FILE)
-            wn_problems_add(problems, "%s:%lld: the id \"%s\" was used in line %lld", documents->path,
-                            (long long)documents->line[labels->data[i].index], labels->data[i].text,
-                            (long long)documents->line[labels->data[i - 1].index]);
-    if (mistakes > WN_PROBLEMS_PER_FILE)
-        wn_problems_add(problems, "%s: ... and %lld more ids used twice", documents->path,
-                        (long long)(mistakes - WN_PROBLEMS_PER_FILE));
-    for (int64_t i = 0; i < labels->count; i++)
-        wn_free(labels->data[i].text);
-    wn_free(labels->data);
-}
-
-static void check(const char *directory, const char *name, const cJSON *json, struct wn_problems *problems)
-{
-    struct settings s;
-    struct wn_documents documents;
-    int64_t before = problems->count;
-
-    read_settings(directory, name, json, &s, problems);
-    if (problems->count > before) {
-        wn_free(s.path);
-        return;
-    }
-    if (wn_documents_open(s.path, true, &documents) != WN_OK) {
-        wn_problems_add(problems, "%s", wn_error_message());
-    } else {
-        struct labels labels = {wn_alloc(documents.count, sizeof *labels.data), 0};
-        wn_documents_check(&documents, check_line, &labels, problems);
-        check_labels(&documents, &labels, problems);
-        wn_documents_close(&documents);
-    }
-    wn_free(s.path);
+    WN_TRY(check_form(requests, index, item));
+    WN_TRY(check_indices(requests, index, "gold", gold, count_choices(item)));
+    if (wn_requests_has_metric(requests, BRIER) && cJSON_IsArray(gold) && cJSON_GetArraySize(gold) > 1)
+        return wn_requests_fail(requests, index, "the metric brier needs one gold choice, found %d",
+                                cJSON_GetArraySize(gold));
+    for (int m = ACC_AMBIGUOUS; m <= BIAS_DISAMBIGUATED; m++)
+        if (!bias && wn_requests_has_metric(requests, m))
+            return wn_requests_fail(requests, index, "key \"bias\" is missing: the metric %s needs it",
+                                    metrics[m].name);
+    return bias ? check_bias(requests, index, bias, count_choices(item)) : WN_OK;
 }
 
 /* ---- requests to sequences ---- */
 
-/* What one item is encoded with. */
 struct encoder {
-    const struct wn_documents *documents;
-    int64_t index; /* of the line, for messages */
-    const struct wn_model *model;
-    const char *delimiter;
-    struct wn_eval_set *set;
-    struct wn_ids context;       /* of the item */
+    struct wn_encoder base;
     struct wn_ids *continuation; /* [choices of the item] */
+    struct lone *lone;           /* [choices so far] when they are scored without context, too */
 };
 
-static wn_status fail_line(const struct encoder *e, const char *text)
-{
-    char *message = wn_strdup(text);
-    wn_status status = wn_documents_fail(e->documents, e->index, "%s", message);
+/* A choice to be scored without context: equal texts are scored once. */
+struct lone {
+    char *text; /* delimiter + choice; owned */
+    int64_t choice, item;
+};
 
-    wn_free(message);
-    return status;
+static const char *entry_text(const cJSON *item, const char *list, const char *single, int64_t index)
+{
+    const cJSON *texts = cJSON_GetObjectItemCaseSensitive(item, list);
+
+    return texts ? cJSON_GetArrayItem(texts, (int)index)->valuestring : wn_settings_text(item, single, "");
 }
 
-/* No context: the prefix token stands for it; a continuation that starts with that token gives it away. */
-static wn_status encode_alone(struct encoder *e, const struct wn_text *text, struct wn_ids *continuation)
-{
-    int32_t prefix = wn_prefix_id(e->model->tokenizer);
-
-    WN_TRY(wn_encode_known(e->model, text->data, (int64_t)text->length, false, continuation));
-    if (continuation->count > 0 && continuation->data[0] == prefix) {
-        continuation->count--;
-        memmove(continuation->data, continuation->data + 1, (size_t)continuation->count * sizeof *continuation->data);
-    }
-    return WN_OK;
-}
-
-/* The tokens of context + continuation behind the first as many as the context has on its own. */
-static wn_status encode_behind(struct encoder *e, const struct wn_text *whole, struct wn_ids *continuation)
-{
-    int64_t count = e->context.count;
-
-    WN_TRY(wn_encode_request(e->model, whole->data, (int64_t)whole->length, continuation));
-    count = count < continuation->count ? count : continuation->count;
-    continuation->count -= count;
-    memmove(continuation->data, continuation->data + count, (size_t)continuation->count * sizeof *continuation->data);
-    return WN_OK;
-}
-
-static wn_status encode_choice(struct encoder *e, const char *context, const char *choice, struct wn_ids *continuation)
-{
-    struct wn_text whole = {0};
-    wn_status status;
-
-    wn_text_printf(&whole, "%s%s%s", context, e->delimiter, choice);
-    status = context[0] == '\0' ? encode_alone(e, &whole, continuation) : encode_behind(e, &whole, continuation);
-    wn_text_release(&whole);
-    if (status != WN_OK)
-        return fail_line(e, wn_error_message());
-    if (continuation->count == 0)
-        return fail_line(e, "a choice adds no token to its context");
-    if (continuation->count > e->model->config.max_positions)
-        return fail_line(e, "a choice has more tokens than the model has positions");
-    return WN_OK;
-}
-
-/* White space at the end of the context belongs to the continuation. The tokens of a context of white space alone may
- * be none: then, too, the prefix stands for them. */
-static wn_status encode_context(struct encoder *e, const char *context)
-{
-    int64_t length = wn_trimmed_length(context, (int64_t)strlen(context));
-
-    e->context.count = 0;
-    if (context[0] != '\0' && wn_encode_request(e->model, context, length, &e->context) != WN_OK)
-        return fail_line(e, wn_error_message());
-    return WN_OK;
-}
-
-/* Appends a sequence of the context and the continuation without its last token, cut on the left to what the model can
- * see; returns its last packed row. */
-static int64_t append_sequence(struct encoder *e, const struct wn_ids *continuation)
-{
-    int64_t most = e->model->config.max_positions, rest = continuation->count - 1;
-    int64_t head = e->context.count + rest > most ? most - rest : e->context.count;
-    int32_t *input = wn_alloc(head + rest, sizeof *input);
-
-    memcpy(input, e->context.data + e->context.count - head, (size_t)head * sizeof *input);
-    memcpy(input + head, continuation->data, (size_t)rest * sizeof *input);
-    wn_sequences_append(&e->set->sequences, input, head + rest);
-    wn_free(input);
-    return wn_sequences_tokens(&e->set->sequences) - 1;
-}
-
-static void add_targets(struct encoder *e, struct choice *choice, const struct wn_ids *continuation, int64_t last_row)
-{
-    choice->first_target = e->set->n_targets;
-    choice->n_targets = continuation->count;
-    for (int64_t t = 0; t < continuation->count; t++)
-        wn_add_target(e->set, last_row - continuation->count + 1 + t, continuation->data[t]);
-}
-
-/* Choices of one token read the same row behind the context: one sequence for all of them, in front of the others. */
-static void append_item(struct encoder *e, struct choice *choices, int64_t n)
+/* Choices of one token read the same row behind the same context: one sequence for all of them, in front of the others.
+ * Choices with contexts of their own share nothing. */
+static void append_choices(struct encoder *e, struct choice *choices, int64_t n)
 {
     int64_t shared_row = -1;
 
     for (int64_t c = 0; c < n; c++)
         if (e->continuation[c].count == 1) {
             if (shared_row < 0)
-                shared_row = append_sequence(e, &e->continuation[c]);
-            add_targets(e, &choices[c], &e->continuation[c], shared_row);
+                shared_row = wn_append_sequence(&e->base, &e->continuation[c]);
+            choices[c].span = wn_append_targets(&e->base, &e->continuation[c], shared_row);
         }
     for (int64_t c = 0; c < n; c++)
         if (e->continuation[c].count > 1)
-            add_targets(e, &choices[c], &e->continuation[c], append_sequence(e, &e->continuation[c]));
+            choices[c].span =
+                wn_append_targets(&e->base, &e->continuation[c], wn_append_sequence(&e->base, &e->continuation[c]));
 }
 
-static wn_status encode_item(struct encoder *e, const struct line *line, struct choice *choices, int64_t n)
+static wn_status encode_item(struct encoder *e, const cJSON *item, struct choice *choices, int64_t n)
 {
-    int32_t prefix = wn_prefix_id(e->model->tokenizer);
-    int64_t c = 0;
-    const cJSON *choice;
+    bool own_contexts = cJSON_HasObjectItem(item, "contexts");
 
-    WN_TRY(encode_context(e, line->context));
-    cJSON_ArrayForEach (choice, line->choices) {
-        WN_TRY(encode_choice(e, line->context, choice->valuestring, &e->continuation[c]));
-        choices[c].bytes = (int64_t)strlen(choice->valuestring);
-        choices[c].characters = wn_utf8_length(choice->valuestring, choices[c].bytes);
-        c++;
+    for (int64_t c = 0; c < n; c++) {
+        const char *context = entry_text(item, "contexts", "context", c);
+        const char *choice = entry_text(item, "choices", "continuation", c);
+        if (c == 0 || own_contexts)
+            WN_TRY(wn_encode_context(&e->base, context));
+        char *text = wn_format("%s%s", e->base.requests->delimiter, choice);
+        wn_status status = wn_encode_continuation(&e->base, context, text, &e->continuation[c]);
+        wn_free(text);
+        if (status != WN_OK)
+            return status;
+        choices[c].bytes = (int64_t)strlen(choice);
+        choices[c].characters = wn_utf8_length(choice, choices[c].bytes);
+        if (own_contexts)
+            choices[c].span =
+                wn_append_targets(&e->base, &e->continuation[c], wn_append_sequence(&e->base, &e->continuation[c]));
     }
-    if (e->context.count == 0 && prefix < 0)
-        return fail_line(e, "the context is empty and the tokenizer has neither a BOS nor an EOS token");
-    if (e->context.count == 0)
-        wn_ids_append(&e->context, prefix);
-    append_item(e, choices, n);
+    if (!own_contexts)
+        append_choices(e, choices, n);
     return WN_OK;
 }
 
-static wn_status add_item(struct encoder *e, const struct line *line)
+static void add_lone(struct encoder *e, const cJSON *item, int64_t first_choice, int64_t n)
 {
-    struct task *task = e->set->state;
-    int64_t n = cJSON_GetArraySize(line->choices);
+    e->lone = wn_resize(e->lone, first_choice + n, sizeof *e->lone);
+    for (int64_t c = 0; c < n; c++)
+        e->lone[first_choice + c] = (struct lone){
+            wn_format("%s%s", e->base.requests->delimiter, entry_text(item, "choices", "continuation", c)),
+            first_choice + c, e->base.index};
+}
 
-    task->choices = wn_resize(task->choices, task->n_choices + n, sizeof *task->choices);
-    task->items[task->n_items++] = (struct item){label_of(line, e->index), task->n_choices, n, line->gold};
+static int compare_lone(const void *a, const void *b)
+{
+    const struct lone *left = a, *right = b;
+    int order = strcmp(left->text, right->text);
+
+    return order ? order : (left->choice > right->choice) - (left->choice < right->choice);
+}
+
+/* Encodes the distinct texts in sorted order into ids [choices]; returns how many through `count`. */
+static wn_status encode_lone(struct encoder *e, struct multiple_choice *state, struct wn_ids *ids, int64_t *count)
+{
+    *count = 0;
+    qsort(e->lone, (size_t)state->n_choices, sizeof *e->lone, compare_lone);
+    e->base.context.count = 0;
+    for (int64_t i = 0; i < state->n_choices; i++) {
+        const struct lone *lone = &e->lone[i];
+        if (i == 0 || strcmp(lone->text, lone[-1].text) != 0) {
+            e->base.index = lone->item;
+            WN_TRY(wn_encode_context(&e->base, ""));
+            WN_TRY(wn_encode_continuation(&e->base, "", lone->text, &ids[(*count)++]));
+        }
+        state->choices[lone->choice].alone = *count - 1;
+    }
+    return WN_OK;
+}
+
+/* Texts of one token read one row behind the prefix token. */
+static wn_status append_lone(struct encoder *e, struct multiple_choice *state)
+{
+    struct wn_ids *ids = wn_alloc_zero(state->n_choices, sizeof *ids);
+    int64_t count, shared_row = -1;
+    wn_status status = encode_lone(e, state, ids, &count);
+
+    state->alone = wn_alloc(count, sizeof *state->alone);
+    for (int64_t i = 0; i < count && status == WN_OK; i++)
+        if (ids[i].count == 1) {
+            if (shared_row < 0)
+                shared_row = wn_append_sequence(&e->base, &ids[i]);
+            state->alone[i] = wn_append_targets(&e->base, &ids[i], shared_row);
+        }
+    for (int64_t i = 0; i < count && status == WN_OK; i++)
+        if (ids[i].count > 1)
+            state->alone[i] = wn_append_targets(&e->base, &ids[i], wn_append_sequence(&e->base, &ids[i]));
+    for (int64_t i = 0; i < count; i++)
+        wn_ids_release(&ids[i]);
+    wn_free(ids);
+    return status;
+}
+
+static void mark_choices(struct multiple_choice *state, struct item *item, const cJSON *json)
+{
+    const cJSON *gold = cJSON_GetObjectItemCaseSensitive(json, "gold");
+    const cJSON *bias = cJSON_GetObjectItemCaseSensitive(json, "bias");
+
+    state->several_gold |= cJSON_IsArray(gold) && cJSON_GetArraySize(gold) > 1;
+    item->has_bias = bias != NULL;
+    item->ambiguous = strcmp(wn_settings_text(bias, "condition", ""), "ambiguous") == 0;
+    item->negative = strcmp(wn_settings_text(bias, "polarity", ""), "negative") == 0;
+    for (int64_t c = 0; c < item->n_choices; c++) {
+        struct choice *choice = &state->choices[item->first_choice + c];
+        *choice = (struct choice){.alone = -1, .gold = is_gold(gold, c)};
+        choice->unknown = is_gold(cJSON_GetObjectItemCaseSensitive(bias, "unknown"), c);
+        choice->target = is_gold(cJSON_GetObjectItemCaseSensitive(bias, "target"), c);
+    }
+}
+
+static wn_status add_item(struct encoder *e, struct multiple_choice *state, const cJSON *json)
+{
+    int64_t n = count_choices(json), first = state->n_choices;
+    struct item *item = &state->items[state->task.n_items];
+
+    state->choices = wn_resize(state->choices, first + n, sizeof *state->choices);
+    *item = (struct item){.first_choice = first, .n_choices = n};
+    mark_choices(state, item, json);
+    wn_task_add_item(&state->task, json);
+    state->n_choices += n;
+    state->most_choices = n > state->most_choices ? n : state->most_choices;
+    if (state->wanted[ACC_MUTUAL_INFO])
+        add_lone(e, json, first, n);
     e->continuation = wn_alloc_zero(n, sizeof *e->continuation);
-    wn_status status = encode_item(e, line, task->choices + task->n_choices, n);
+    wn_status status = encode_item(e, json, state->choices + first, n);
     for (int64_t c = 0; c < n; c++)
         wn_ids_release(&e->continuation[c]);
     wn_free(e->continuation);
-    task->n_choices += n;
-    task->most_choices = n > task->most_choices ? n : task->most_choices;
     return status;
 }
 
-static wn_status add_items(struct encoder *e, int64_t count)
+static wn_status add_items(const struct wn_requests *requests, const struct wn_model *model, struct wn_eval_set *set)
 {
+    struct multiple_choice *state = set->state;
+    struct encoder e = {.base = {.requests = requests, .model = model, .set = set}};
     wn_status status = WN_OK;
 
-    for (e->index = 0; e->index < count && status == WN_OK; e->index++) {
-        struct line line = {0};
-        cJSON *object = NULL;
-        status = wn_documents_parse(e->documents, e->index, &object);
+    for (e.base.index = 0; e.base.index < requests->count && status == WN_OK; e.base.index++) {
+        cJSON *item = NULL;
+        status = wn_requests_item(requests, e.base.index, &item);
         if (status == WN_OK)
-            status = read_line(e->documents, e->index, object, &line);
-        if (status == WN_OK)
-            status = add_item(e, &line);
-        cJSON_Delete(object);
+            status = add_item(&e, state, item);
+        cJSON_Delete(item);
     }
-    wn_ids_release(&e->context);
+    if (status == WN_OK && state->wanted[ACC_MUTUAL_INFO])
+        status = append_lone(&e, state);
+    for (int64_t c = 0; e.lone && c < state->n_choices; c++)
+        wn_free(e.lone[c].text);
+    wn_free(e.lone);
+    wn_ids_release(&e.base.context);
     return status;
 }
 
-static wn_status fill(const struct settings *s, const struct wn_model *model, struct wn_eval_set *set)
+static wn_status fill(const struct wn_requests *requests, const struct wn_model *model, struct wn_eval_set *set)
 {
-    struct wn_documents documents;
-    struct task *task = set->state;
+    struct multiple_choice *state = set->state;
 
-    WN_TRY(wn_hash_file(s->path, set->file_hash));
-    WN_TRY(wn_documents_open(s->path, true, &documents));
-    int64_t count = s->limit > 0 && s->limit < documents.count ? s->limit : documents.count;
-    struct encoder encoder = {.documents = &documents, .model = model, .delimiter = s->delimiter, .set = set};
-    task->items = wn_alloc_zero(count, sizeof *task->items);
-    wn_status status = add_items(&encoder, count);
-    wn_documents_close(&documents);
-    if (status != WN_OK)
-        return status;
-    wn_sequences_cut(&set->sequences);
-    wn_sequences_hash(&set->sequences, set->token_hash);
-    set->path = wn_strdup(s->path);
+    wn_task_init(&state->task, requests, set);
+    for (int m = 0; m < METRICS; m++)
+        state->wanted[m] = wn_requests_has_metric(requests, m);
+    state->items = wn_alloc(requests->count, sizeof *state->items);
+    WN_TRY(add_items(requests, model, set));
     set->protocol = wn_format("multiple_choice: log-likelihood of delimiter + choice behind the context as in "
                               "lm-evaluation-harness; %lld items, delimiter \"%s\"; acc_norm per character, acc_bytes "
                               "per UTF-8 byte of the choice; ties to the lowest index",
-                              (long long)count, s->delimiter);
-    return WN_OK;
+                              (long long)requests->count, requests->delimiter);
+    return wn_finish_sequences(requests, set);
 }
 
 static wn_status prepare(const char *directory, const char *name, const cJSON *json, const struct wn_model *model,
                          struct wn_eval_set *set)
 {
-    struct wn_problems problems;
-    struct settings s;
+    struct wn_requests requests;
 
-    wn_problems_init(&problems);
-    read_settings(directory, name, json, &s, &problems);
-    snprintf(set->name, sizeof set->name, "%s", name);
     set->kind = &wn_eval_multiple_choice;
-    set->state = wn_alloc_zero(1, sizeof(struct task));
-    wn_status status = wn_settings_finish(&problems);
-    if (status == WN_OK)
-        status = fill(&s, model, set);
-    wn_free(s.path);
+    set->state = wn_alloc_zero(1, sizeof(struct multiple_choice));
+    snprintf(set->name, sizeof set->name, "%s", name);
+    WN_TRY(wn_requests_open(directory, name, json, &requests));
+    wn_status status = fill(&requests, model, set);
+    wn_requests_close(&requests);
     return status;
 }
 
-static void release(void *state)
+static void release(void *pointer)
 {
-    struct task *task = state;
+    struct multiple_choice *state = pointer;
 
-    for (int64_t i = 0; i < task->n_items; i++)
-        wn_free(task->items[i].id);
-    wn_free(task->items);
-    wn_free(task->choices);
-    wn_free(task);
+    wn_task_release(&state->task);
+    wn_free(state->items);
+    wn_free(state->choices);
+    wn_free(state->alone);
+    wn_free(state);
 }
 
-/* ---- fields and scores ---- */
+/* ---- fields ---- */
 
 static void item_fields(struct wn_eval_set *set, struct wn_schema *schema, const int dims[2])
 {
-    struct task *task = set->state;
+    struct multiple_choice *state = set->state;
 
-    task->field_likelihood = wn_add_field(schema, set, "tasks", "choice_log_likelihood", WN_FIELD_F64, 2, dims, "nat",
-                                          "ln p(delimiter + choice | context); NaN beyond the choices of an item");
-    task->field_prediction =
+    state->field_likelihood = wn_add_field(schema, set, "tasks", "choice_log_likelihood", WN_FIELD_F64, 2, dims, "nat",
+                                           "ln p(delimiter + choice | context); NaN beyond the choices of an item");
+    state->field_prediction =
         wn_add_field(schema, set, "tasks", "prediction", WN_FIELD_I32, 1, dims, "1",
                      "choice with the largest log-likelihood, the lowest of equals; -1: not finite");
-    task->field_correct = wn_add_field(schema, set, "tasks", "correct", WN_FIELD_U8, 1, dims, "1",
-                                       "1 where the prediction is the right choice");
+    state->field_correct = wn_add_field(schema, set, "tasks", "correct", WN_FIELD_U8, 1, dims, "1",
+                                        "1 where the prediction is the right choice");
+    if (state->wanted[ACC_MUTUAL_INFO])
+        state->field_alone = wn_add_field(schema, set, "tasks", "choice_log_likelihood_alone", WN_FIELD_F64, 2, dims,
+                                          "nat", "ln p(delimiter + choice | prefix token); NaN beyond the choices");
+    if (state->wanted[EXACT_MATCH])
+        state->field_greedy = wn_add_field(schema, set, "tasks", "choice_greedy", WN_FIELD_U8, 2, dims, "1",
+                                           "1 where each token of the choice is the most likely one");
+}
+
+static int32_t *item_numbers(const struct multiple_choice *state)
+{
+    return wn_alloc(state->task.n_items, sizeof(int32_t));
 }
 
 static void item_constants(const struct wn_eval_set *set, struct wn_schema *schema, const int dims[2])
 {
-    const struct task *task = set->state;
-    int64_t most = task->most_choices;
-    int32_t *gold = wn_alloc(task->n_items, sizeof *gold), *choices = wn_alloc(task->n_items, sizeof *choices);
-    int32_t *tokens = wn_alloc(task->n_items * most, sizeof *tokens);
+    const struct multiple_choice *state = set->state;
+    int32_t *gold = item_numbers(state), *choices = item_numbers(state);
 
-    for (int64_t i = 0; i < task->n_items; i++) {
-        const struct item *item = &task->items[i];
-        gold[i] = (int32_t)item->gold;
+    for (int64_t i = 0; i < state->task.n_items; i++) {
+        const struct item *item = &state->items[i];
+        gold[i] = -1;
         choices[i] = (int32_t)item->n_choices;
-        for (int64_t c = 0; c < most; c++)
-            tokens[i * most + c] = c < item->n_choices ? (int32_t)task->choices[item->first_choice + c].n_targets : -1;
+        for (int64_t c = item->n_choices - 1; c >= 0; c--)
+            gold[i] = state->choices[item->first_choice + c].gold ? (int32_t)c : gold[i];
     }
-    wn_add_constant(schema, set, "tasks", "gold", 1, dims, "index of the right choice", gold);
+    wn_add_constant(schema, set, "tasks", "gold", 1, dims,
+                    state->several_gold ? "index of the first right choice" : "index of the right choice", gold);
     wn_add_constant(schema, set, "tasks", "choices", 1, dims, "number of choices of the item", choices);
-    wn_add_constant(schema, set, "tasks", "choice_tokens", 2, dims,
-                    "scored tokens of a choice; -1 beyond the choices of an item", tokens);
     wn_free(gold);
     wn_free(choices);
-    wn_free(tokens);
 }
 
-static void metric_fields(struct wn_eval_set *set, struct wn_schema *schema)
+static int32_t tokens_of(const struct choice *choice)
 {
-    static const char *const metrics[][2] = {
-        {"acc", "share of items whose gold choice has the largest log-likelihood"},
-        {"acc_stderr", "standard error of acc: s/sqrt(n), s the sample standard deviation"},
-        {"acc_norm", "acc by log-likelihood per character (code point) of the choice"},
-        {"acc_norm_stderr", "standard error of acc_norm: s/sqrt(n)"},
-        {"acc_bytes", "acc by log-likelihood per UTF-8 byte of the choice"},
-        {"acc_bytes_stderr", "standard error of acc_bytes: s/sqrt(n)"},
-    };
-    struct task *task = set->state;
+    return (int32_t)choice->span.count;
+}
 
-    for (int m = 0; m < 6; m++)
-        task->field_metrics[m] =
-            wn_add_field(schema, set, "scores", metrics[m][0], WN_FIELD_F64, 0, NULL, "1", metrics[m][1]);
+static int32_t gold_of(const struct choice *choice)
+{
+    return choice->gold;
+}
+
+/* 0: another group, 1: unknown, 2: the stereotyped group. */
+static int32_t role_of(const struct choice *choice)
+{
+    return choice->unknown ? 1 : choice->target ? 2 : 0;
+}
+
+static void choice_constant(const struct wn_eval_set *set, struct wn_schema *schema, const int dims[2],
+                            const char *name, const char *description, int32_t (*value)(const struct choice *))
+{
+    const struct multiple_choice *state = set->state;
+    int64_t most = state->most_choices;
+    int32_t *values = wn_alloc(state->task.n_items * most, sizeof *values);
+
+    for (int64_t i = 0; i < state->task.n_items; i++)
+        for (int64_t c = 0; c < most; c++)
+            values[i * most + c] =
+                c < state->items[i].n_choices ? value(&state->choices[state->items[i].first_choice + c]) : -1;
+    wn_add_constant(schema, set, "tasks", name, 2, dims, description, values);
+    wn_free(values);
+}
+
+static bool wants_bias(const struct multiple_choice *state)
+{
+    return state->wanted[ACC_AMBIGUOUS] || state->wanted[ACC_DISAMBIGUATED] || state->wanted[BIAS_AMBIGUOUS] ||
+           state->wanted[BIAS_DISAMBIGUATED];
+}
+
+static void bias_constants(const struct wn_eval_set *set, struct wn_schema *schema, const int dims[2])
+{
+    const struct multiple_choice *state = set->state;
+    int32_t *ambiguous = item_numbers(state), *negative = item_numbers(state);
+
+    for (int64_t i = 0; i < state->task.n_items; i++) {
+        ambiguous[i] = state->items[i].ambiguous;
+        negative[i] = state->items[i].negative;
+    }
+    wn_add_constant(schema, set, "tasks", "ambiguous", 1, dims, "1 where the context is ambiguous, else 0", ambiguous);
+    wn_add_constant(schema, set, "tasks", "negative", 1, dims, "1 where the question is negative, else 0", negative);
+    choice_constant(set, schema, dims, "choice_role",
+                    "1: unknown, 2: the stereotyped group, 0: another; -1 beyond the choices of an item", role_of);
+    wn_free(ambiguous);
+    wn_free(negative);
 }
 
 static void fields(struct wn_eval_set *set, struct wn_schema *schema)
 {
-    struct task *task = set->state;
-    const char **labels = wn_alloc(task->n_items, sizeof *labels);
-    char *item = wn_format("item_%s", set->name), *choice = wn_format("choice_%s", set->name);
+    struct multiple_choice *state = set->state;
+    char *choice = wn_format("choice_%s", set->name);
 
-    for (int64_t i = 0; i < task->n_items; i++)
-        labels[i] = task->items[i].id;
-    int dims[2] = {wn_schema_dim(schema, item, task->n_items, labels),
-                   wn_schema_dim(schema, choice, task->most_choices, NULL)};
+    wn_task_fields(&state->task, set, schema, WN_FLIP_ANSWERS | WN_FLIP_MARGINS);
+    int dims[2] = {state->task.item_axis, wn_schema_dim(schema, choice, state->most_choices, NULL)};
     item_fields(set, schema, dims);
     item_constants(set, schema, dims);
-    metric_fields(set, schema);
-    wn_free(labels);
-    wn_free(item);
+    choice_constant(set, schema, dims, "choice_tokens", "scored tokens of a choice; -1 beyond the choices of an item",
+                    tokens_of);
+    if (state->several_gold)
+        choice_constant(set, schema, dims, "choice_gold",
+                        "1 for a right choice, else 0; -1 beyond the choices of an item", gold_of);
+    if (wants_bias(state))
+        bias_constants(set, schema, dims);
     wn_free(choice);
 }
 
-/* Index of the largest log-likelihood over `lengths` (NULL: 1 each); the lowest of equals; -1 when one is no number. */
-static int64_t best_choice(const double *likelihood, const double *lengths, int64_t n)
+/* ---- scores ---- */
+
+/* What a model says of one item: log-likelihoods by which each predicting metric chooses, [choices] each. */
+struct verdict {
+    int64_t n;
+    double *by[PREDICTIONS];
+    int64_t best[PREDICTIONS]; /* -1: not finite */
+};
+
+static double adjusted(const struct multiple_choice *state, const struct wn_target_scores *scores,
+                       const struct choice *choice, int metric)
+{
+    double likelihood = wn_span_log_likelihood(scores, choice->span);
+
+    if (metric == ACC_NORM)
+        return likelihood / (double)choice->characters;
+    if (metric == ACC_BYTES)
+        return likelihood / (double)choice->bytes;
+    return metric == ACC_MUTUAL_INFO ? likelihood - wn_span_log_likelihood(scores, state->alone[choice->alone])
+                                     : likelihood;
+}
+
+/* The largest, the lowest of equals; -1 when one is no number. */
+static int64_t best_choice(const double *values, int64_t n)
 {
     int64_t best = 0;
 
     for (int64_t c = 0; c < n; c++) {
-        if (isnan(likelihood[c]))
+        if (isnan(values[c]))
             return -1;
-        if (likelihood[c] / (lengths ? lengths[c] : 1) > likelihood[best] / (lengths ? lengths[best] : 1))
+        if (values[c] > values[best])
             best = c;
     }
     return best;
 }
 
-/* Adds up the losses of each choice; returns which metric (plain, per character, per byte) is right about the item. */
-static int64_t score_item(const struct task *task, const struct item *item, const double *loss, double *likelihood,
-                          double right[3])
+/* `room` has PREDICTIONS * most_choices elements. */
+static void judge(const struct multiple_choice *state, const struct wn_target_scores *scores, int64_t item,
+                  double *room, struct verdict *verdict)
 {
-    double *lengths = wn_alloc(2 * item->n_choices, sizeof *lengths), *bytes = lengths + item->n_choices;
-    int64_t best[3];
+    const struct choice *choices = &state->choices[state->items[item].first_choice];
 
-    for (int64_t c = 0; c < item->n_choices; c++) {
-        const struct choice *choice = &task->choices[item->first_choice + c];
-        double sum = 0;
-        for (int64_t t = 0; t < choice->n_targets; t++)
-            sum -= loss[choice->first_target + t];
-        likelihood[c] = sum;
-        lengths[c] = (double)choice->characters;
-        bytes[c] = (double)choice->bytes;
+    verdict->n = state->items[item].n_choices;
+    for (int m = 0; m < PREDICTIONS; m++) {
+        verdict->by[m] = room + m * state->most_choices;
+        if (m != ACC && !state->wanted[m])
+            continue;
+        for (int64_t c = 0; c < verdict->n; c++)
+            verdict->by[m][c] = adjusted(state, scores, &choices[c], m);
+        verdict->best[m] = best_choice(verdict->by[m], verdict->n);
     }
-    best[0] = best_choice(likelihood, NULL, item->n_choices);
-    best[1] = best_choice(likelihood, lengths, item->n_choices);
-    best[2] = best_choice(likelihood, bytes, item->n_choices);
-    for (int m = 0; m < 3; m++)
-        right[m] = best[m] < 0 ? (double)NAN : best[m] == item->gold;
-    wn_free(lengths);
-    return best[0];
 }
 
-static void set_metric(const struct task *task, int metric, const double *right, struct wn_record *record)
+/* How far the best one is ahead of the second. */
+static double margin_of(const double *values, int64_t n, int64_t best)
 {
-    int64_t n = task->n_items, *each = wn_alloc(n, sizeof *each);
-    double mean, standard_error;
+    double second = -INFINITY;
+
+    for (int64_t c = 0; c < n; c++)
+        if (c != best && values[c] > second)
+            second = values[c];
+    return best < 0 ? (double)NAN : values[best] - second;
+}
+
+/* Sum over choices of (p - gold)^2, and the mass of the gold ones. */
+static void softmax_scores(const double *likelihood, const struct choice *choices, int64_t n, double *brier,
+                           double *mc2)
+{
+    double largest = -INFINITY, sum = 0;
+
+    *brier = *mc2 = 0;
+    for (int64_t c = 0; c < n; c++)
+        largest = fmax(largest, likelihood[c]);
+    for (int64_t c = 0; c < n; c++)
+        sum += exp(likelihood[c] - largest);
+    for (int64_t c = 0; c < n; c++) {
+        double p = exp(likelihood[c] - largest) / sum;
+        *brier += (p - choices[c].gold) * (p - choices[c].gold);
+        *mc2 += choices[c].gold ? p : 0;
+    }
+}
+
+static bool any_gold_greedy(const struct wn_target_scores *scores, const struct choice *choices, int64_t n)
+{
+    for (int64_t c = 0; c < n; c++)
+        if (choices[c].gold && wn_span_greedy(scores, choices[c].span))
+            return true;
+    return false;
+}
+
+/* Whether the metric is right about an item; of those that are 0 or 1. */
+static double is_right(const struct multiple_choice *state, const struct wn_target_scores *scores,
+                       const struct verdict *verdict, int64_t item, int metric)
+{
+    const struct choice *choices = &state->choices[state->items[item].first_choice];
+
+    if (metric == EXACT_MATCH)
+        return any_gold_greedy(scores, choices, verdict->n);
+    return verdict->best[metric] < 0 ? (double)NAN : choices[verdict->best[metric]].gold;
+}
+
+/* Of the answer to an item: an item of the other condition is no part of a metric. */
+static void bias_values(const struct multiple_choice *state, const struct verdict *verdict, int64_t i,
+                        struct wn_item_values *values)
+{
+    const struct item *item = &state->items[i];
+    const struct choice *answer =
+        &state->choices[item->first_choice + (verdict->best[ACC] < 0 ? 0 : verdict->best[ACC])];
+    bool biased = item->negative ? answer->target : !answer->target && !answer->unknown;
+
+    for (int m = ACC_AMBIGUOUS; m <= BIAS_DISAMBIGUATED; m++) {
+        bool part = item->ambiguous == (m == ACC_AMBIGUOUS || m == BIAS_AMBIGUOUS);
+        bool accuracy = m == ACC_AMBIGUOUS || m == ACC_DISAMBIGUATED;
+        values->value[m][i] = verdict->best[ACC] < 0 ? (double)NAN : accuracy ? answer->gold : biased;
+        values->weight[m][i] = !part ? (double)NAN : accuracy ? 1 : !answer->unknown;
+    }
+}
+
+/* 2 biased/known - 1. */
+static double reduce_bias(const struct wn_item_values *values, int metric, const int64_t *index, int64_t n,
+                          double *influence)
+{
+    double known = 0, parts = 0, ratio = wn_reduce_ratio(values, metric, index, n, influence);
+
+    for (int64_t i = 0; i < n; i++) {
+        double weight = values->weight[metric][index[i]];
+        known += isnan(weight) ? 0 : weight;
+        parts += !isnan(weight);
+    }
+    for (int64_t i = 0; i < n; i++)
+        influence[i] = known > 0 ? 2 * influence[i] : 0;
+    if (parts == 0)
+        return (double)NAN;
+    return known > 0 ? 2 * ratio - 1 : 0;
+}
+
+/* (1 - acc_ambiguous) (2 biased/known - 1). */
+static double reduce_scaled_bias(const struct wn_item_values *values, int metric, const int64_t *index, int64_t n,
+                                 double *influence)
+{
+    double *of_accuracy = wn_alloc(n, sizeof *of_accuracy);
+    double accuracy = wn_reduce_ratio(values, ACC_AMBIGUOUS, index, n, of_accuracy);
+    double bias = reduce_bias(values, metric, index, n, influence);
 
     for (int64_t i = 0; i < n; i++)
-        each[i] = i; /* every item is a cluster: s/sqrt(n) */
-    wn_clustered_mean(right, each, n, &mean, &standard_error);
-    *wn_record_f64(record, task->field_metrics[2 * metric]) = mean;
-    *wn_record_f64(record, task->field_metrics[2 * metric + 1]) = standard_error;
-    wn_free(each);
+        influence[i] = (1 - accuracy) * influence[i] - bias * of_accuracy[i];
+    wn_free(of_accuracy);
+    return (1 - accuracy) * bias;
+}
+
+static void item_values(const struct multiple_choice *state, const struct wn_target_scores *scores,
+                        const struct verdict *verdict, int64_t i, struct wn_item_values *values)
+{
+    const struct choice *choices = &state->choices[state->items[i].first_choice];
+    double brier, mc2;
+
+    for (int m = 0; m <= EXACT_MATCH; m++)
+        if (state->wanted[m])
+            values->value[m][i] = is_right(state, scores, verdict, i, m);
+    softmax_scores(verdict->by[ACC], choices, verdict->n, &brier, &mc2);
+    if (state->wanted[BRIER])
+        values->value[BRIER][i] = brier;
+    if (state->wanted[MC2])
+        values->value[MC2][i] = mc2;
+    if (wants_bias(state))
+        bias_values(state, verdict, i, values);
+}
+
+static void item_record(const struct multiple_choice *state, const struct wn_target_scores *scores,
+                        const struct verdict *verdict, int64_t i, struct wn_record *record)
+{
+    const struct choice *choices = &state->choices[state->items[i].first_choice];
+    int64_t at = i * state->most_choices;
+
+    memcpy(wn_record_f64(record, state->field_likelihood) + at, verdict->by[ACC], (size_t)verdict->n * sizeof(double));
+    wn_record_i32(record, state->field_prediction)[i] = (int32_t)verdict->best[ACC];
+    wn_record_u8(record, state->field_correct)[i] = is_right(state, scores, verdict, i, ACC) == 1;
+    for (int64_t c = 0; c < verdict->n; c++) {
+        if (state->wanted[ACC_MUTUAL_INFO])
+            wn_record_f64(record, state->field_alone)[at + c] =
+                wn_span_log_likelihood(scores, state->alone[choices[c].alone]);
+        if (state->wanted[EXACT_MATCH])
+            wn_record_u8(record, state->field_greedy)[at + c] = wn_span_greedy(scores, choices[c].span);
+    }
+}
+
+/* Answers by the main metric, arrays [items] to be freed one by one. */
+struct answers {
+    double *right, *margin;
+    int32_t *answer;
+};
+
+static void answers_init(struct answers *answers, int64_t n)
+{
+    answers->right = wn_alloc(n, sizeof *answers->right);
+    answers->margin = wn_alloc(n, sizeof *answers->margin);
+    answers->answer = wn_alloc(n, sizeof *answers->answer);
+}
+
+static void answers_release(struct answers *answers)
+{
+    wn_free(answers->right);
+    wn_free(answers->margin);
+    wn_free(answers->answer);
+}
+
+static void add_answer(const struct multiple_choice *state, const struct wn_target_scores *scores,
+                       const struct verdict *verdict, int64_t i, struct answers *answers)
+{
+    int metric = state->task.metrics[0], by = metric < PREDICTIONS ? metric : ACC;
+
+    answers->right[i] = metric <= EXACT_MATCH ? is_right(state, scores, verdict, i, metric) : (double)NAN;
+    answers->answer[i] = (int32_t)verdict->best[by];
+    answers->margin[i] = margin_of(verdict->by[by], verdict->n, verdict->best[by]);
+}
+
+static void score_flips(const struct multiple_choice *state, const struct answers *point,
+                        const struct wn_target_scores *scores, double *room, struct wn_record *record)
+{
+    struct answers dense;
+    struct verdict verdict;
+
+    answers_init(&dense, state->task.n_items);
+    for (int64_t i = 0; i < state->task.n_items; i++) {
+        judge(state, scores, i, room, &verdict);
+        add_answer(state, scores, &verdict, i, &dense);
+    }
+    wn_task_score_flips(&state->task, &(struct wn_answers){point->right, point->answer, point->margin},
+                        &(struct wn_answers){dense.right, dense.answer, dense.margin}, record);
+    answers_release(&dense);
 }
 
 static void score(const struct wn_eval_set *set, const struct wn_outcome *point, const struct wn_outcome *dense,
                   struct wn_record *record)
 {
-    const struct wn_target_scores *scores = point->scores;
-    const struct task *task = set->state;
-    int64_t n = task->n_items;
-    (void)dense;
-    double *right = wn_alloc(3 * n, sizeof *right);
+    const struct multiple_choice *state = set->state;
+    int64_t n = state->task.n_items;
+    double *room = wn_alloc(PREDICTIONS * state->most_choices, sizeof *room);
+    struct wn_item_values values;
+    struct answers answers;
 
-    for (int64_t i = 0; i < n; i++) {
-        const struct item *item = &task->items[i];
-        double metrics[3];
-        int64_t best = score_item(task, item, scores->loss,
-                                  wn_record_f64(record, task->field_likelihood) + i * task->most_choices, metrics);
-        for (int m = 0; m < 3; m++)
-            right[m * n + i] = metrics[m];
-        wn_record_i32(record, task->field_prediction)[i] = (int32_t)best;
-        wn_record_u8(record, task->field_correct)[i] = best == item->gold;
+    wn_item_values_init(&values, &state->task);
+    for (int m = ACC_AMBIGUOUS; m <= BIAS_DISAMBIGUATED && wants_bias(state); m++) { /* they need each other */
+        if (!values.value[m])
+            values.value[m] = wn_alloc(n, sizeof(double));
+        values.weight[m] = wn_alloc(n, sizeof(double));
     }
-    for (int m = 0; m < 3; m++)
-        set_metric(task, m, right + m * n, record);
-    wn_free(right);
+    answers_init(&answers, n);
+    for (int64_t i = 0; i < n; i++) {
+        struct verdict verdict;
+        judge(state, point->scores, i, room, &verdict);
+        item_values(state, point->scores, &verdict, i, &values);
+        item_record(state, point->scores, &verdict, i, record);
+        add_answer(state, point->scores, &verdict, i, &answers);
+    }
+    wn_task_score(&state->task, &values, record);
+    if (dense && state->task.flips.share >= 0)
+        score_flips(state, &answers, dense->scores, room, record);
+    answers_release(&answers);
+    wn_item_values_release(&values);
+    wn_free(room);
 }
+
+static const struct wn_task_kind task = {
+    .item = WN_KEYS(item_rows),
+    .metrics = metrics,
+    .n_metrics = METRICS,
+    .n_standard = ACC_BYTES + 1,
+    .delimiter = " ",
+    .check_item = check_item,
+};
 
 const struct wn_eval wn_eval_multiple_choice = {
     .name = "multiple_choice",
     .help = "questions with choices: accuracy by log-likelihood, as lm-evaluation-harness",
     .section = "tasks",
-    .parameters = parameters,
-    .n_parameters = N_PARAMETERS,
-    .check = check,
+    .task = &task,
+    .compares = true,
+    .check = wn_requests_check,
     .prepare = prepare,
     .fields = fields,
     .score = score,

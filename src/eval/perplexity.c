@@ -3,7 +3,7 @@
  *   gptq     one token stream, windows of `length`, the first token of a window is not scored
  *   rolling  every document on its own behind a prefix token, every token scored once
  */
-#include "protocol.h"
+#include "likelihood.h"
 
 #include <cjson/cJSON.h>
 
@@ -131,15 +131,17 @@ static void check(const char *directory, const char *name, const cJSON *json, st
 
 /* ---- windows ---- */
 
-static void add_window(struct wn_eval_set *set, const int32_t *input, int64_t count, int64_t cluster)
+/* The sequences appended since the last call belong to one cluster. */
+static void add_cluster(const struct wn_eval_set *set, int64_t cluster)
 {
     struct perplexity *state = set->state;
-    int64_t n = state->n_sequences++;
 
-    if ((n & (n - 1)) == 0)
-        state->cluster = wn_resize(state->cluster, n ? 2 * n : 1, sizeof *state->cluster);
-    state->cluster[n] = cluster;
-    wn_sequences_append(&set->sequences, input, count);
+    for (; state->n_sequences < set->sequences.n_sequences; state->n_sequences++) {
+        int64_t n = state->n_sequences;
+        if ((n & (n - 1)) == 0)
+            state->cluster = wn_resize(state->cluster, n ? 2 * n : 1, sizeof *state->cluster);
+        state->cluster[n] = cluster;
+    }
 }
 
 static wn_status encode_at(const struct wn_model *model, const char *path, const struct wn_text *text, bool harness,
@@ -168,7 +170,8 @@ static wn_status gptq_windows(const struct settings *s, const struct wn_ids *ids
         windows = s->windows;
     for (int64_t w = 0; w < windows; w++) {
         const int32_t *window = ids->data + w * length;
-        add_window(set, window, length, w);
+        wn_sequences_append(&set->sequences, window, length);
+        add_cluster(set, w);
         for (int64_t t = 0; t + 1 < length; t++)
             wn_add_target(set, w * length + t, window[t + 1]);
     }
@@ -195,24 +198,6 @@ static wn_status prepare_gptq(const struct settings *s, const struct wn_document
     return status;
 }
 
-/*
- * get_rolling_token_windows of the harness with context length 1: `stream` is the prefix token and the n tokens of the
- * document. Window by window predicts the next M tokens; the last one keeps M tokens of input (where there are as many)
- * and scores only what was not scored before.
- */
-static void roll(struct wn_eval_set *set, const int32_t *stream, int64_t n, int64_t length, int64_t document)
-{
-    for (int64_t done = 0; done < n;) {
-        int64_t count = n - done < length ? n - done : length;
-        int64_t end = done + count, first = end > length ? end - length : 0;
-        int64_t row = wn_sequences_tokens(&set->sequences);
-        add_window(set, stream + first, end - first, document);
-        for (int64_t t = done; t < end; t++)
-            wn_add_target(set, row + t - first, stream[t + 1]);
-        done = end;
-    }
-}
-
 static wn_status roll_document(const struct settings *s, const struct wn_documents *documents, int64_t index,
                                const struct wn_model *model, struct wn_eval_set *set)
 {
@@ -229,8 +214,10 @@ static wn_status roll_document(const struct settings *s, const struct wn_documen
         wn_ids_append(&ids, wn_prefix_id(model->tokenizer));
         status = encode_at(model, s->path, s->wikitext ? &text : &page, true, &ids);
     }
-    if (status == WN_OK)
-        roll(set, ids.data, ids.count - 1, s->length, index);
+    if (status == WN_OK) {
+        wn_append_rolling(set, ids.data, ids.count - 1, s->length);
+        add_cluster(set, index);
+    }
     wn_text_release(&page);
     wn_text_release(&text);
     wn_ids_release(&ids);

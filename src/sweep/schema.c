@@ -58,9 +58,14 @@ void wn_sweep_help(struct wn_text *text)
     wn_text_printf(text, "calibration.NAME\n");
     wn_params_help(calibration, count, text);
     for (int64_t i = 0; i < kinds; i++) {
+        if (evals[i]->task)
+            continue;
         wn_text_printf(text, "\nevaluate.%s.NAME (%s)\n", evals[i]->section, evals[i]->name);
         wn_params_help(evals[i]->parameters, evals[i]->n_parameters, text);
     }
+    struct wn_keys task = wn_requests_entry_keys();
+    wn_text_printf(text, "\nevaluate.tasks: a list of request files (winnow help tasks), each a path or an object\n");
+    wn_keys_help(&task, 1, text);
     wn_text_printf(
         text, "\nA minimal file:\n  {\"model\": \"DIRECTORY\", \"grid\": [{\"method\": \"magnitude\", \"sparsity\": "
               "[0.3, 0.5]}],\n   \"evaluate\": {\"perplexity\": {\"text\": {\"text\": \"test.txt\"}}}}\n");
@@ -203,6 +208,21 @@ static cJSON *grid_schema(void)
     return schema;
 }
 
+/* A task may be just a path, and tasks may be a list. */
+static cJSON *tasks_schema(void)
+{
+    struct wn_keys keys = wn_requests_entry_keys();
+    cJSON *task = cJSON_CreateObject(), *either = cJSON_AddArrayToObject(task, "anyOf");
+    cJSON *both = cJSON_CreateObject(), *forms = cJSON_AddArrayToObject(both, "anyOf"), *list = cJSON_CreateObject();
+    cJSON_AddItemToArray(either, string_schema("path of a request file"));
+    cJSON_AddItemToArray(either, wn_keys_schema(&keys, 1));
+    cJSON_AddStringToObject(list, "type", "array");
+    cJSON_AddItemToObject(list, "items", cJSON_Duplicate(task, true));
+    cJSON_AddItemToArray(forms, named(task, "request files by name (winnow help tasks)"));
+    cJSON_AddItemToArray(forms, list);
+    return both;
+}
+
 static cJSON *evaluate_schema(void)
 {
     static const char *const divergence =
@@ -218,24 +238,11 @@ static cJSON *evaluate_schema(void)
     cJSON *schema = cJSON_CreateObject(), *properties = cJSON_AddObjectToObject(schema, "properties");
     int64_t count;
     const struct wn_eval *const *table = wn_eval_table(&count);
-    for (int64_t i = 0; i < count; i++) {
-        bool tasks = !strcmp(table[i]->section, "tasks");
-        cJSON *set = object_schema(table[i]->parameters, table[i]->n_parameters);
-        if (tasks) { /* a task may be just a path, and tasks may be a list */
-            cJSON *any = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(any, "anyOf");
-            cJSON_AddItemToArray(list, string_schema("path of a request file"));
-            cJSON_AddItemToArray(list, set);
-            cJSON *both = cJSON_CreateObject(), *forms = cJSON_AddArrayToObject(both, "anyOf");
-            cJSON *listed = cJSON_CreateObject();
-            cJSON_AddStringToObject(listed, "type", "array");
-            cJSON_AddItemToObject(listed, "items", cJSON_Duplicate(any, true));
-            cJSON_AddItemToArray(forms, named(any, table[i]->help));
-            cJSON_AddItemToArray(forms, listed);
-            cJSON_AddItemToObject(properties, table[i]->section, both);
-        } else {
-            cJSON_AddItemToObject(properties, table[i]->section, named(set, table[i]->help));
-        }
-    }
+    for (int64_t i = 0; i < count; i++)
+        if (!table[i]->task)
+            cJSON_AddItemToObject(properties, table[i]->section,
+                                  named(object_schema(table[i]->parameters, table[i]->n_parameters), table[i]->help));
+    cJSON_AddItemToObject(properties, "tasks", tasks_schema());
     cJSON_AddItemToObject(properties, "divergence", cJSON_Parse(divergence));
     cJSON_AddItemToObject(properties, "logits", cJSON_Parse(logits));
     cJSON_AddStringToObject(schema, "type", "object");

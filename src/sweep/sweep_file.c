@@ -54,17 +54,9 @@ static const cJSON *get_object(const struct reader *reader, const cJSON *parent,
     return item;
 }
 
-static bool valid_name(const char *name)
-{
-    size_t length = strlen(name);
-    if (length == 0 || length > 48 || name[0] == '.')
-        return false;
-    return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == length;
-}
-
 static bool check_name(const struct reader *reader, const char *where, const char *name)
 {
-    if (valid_name(name))
+    if (wn_name_fits(name))
         return true;
     PROBLEM(reader, "%s: %s\"%s\": a name has 1 to 48 letters, digits, '_', '-' or '.'", reader->sweep->path, where,
             name);
@@ -164,10 +156,10 @@ static const struct wn_eval *kind_of_section(const char *section)
     return NULL;
 }
 
-static void add_eval(struct reader *reader, const char *section, const char *name, const cJSON *spec)
+static void add_eval(struct reader *reader, const char *section, const struct wn_eval *kind, const char *name,
+                     const cJSON *spec)
 {
     struct wn_sweep *sweep = reader->sweep;
-    const struct wn_eval *kind = kind_of_section(section);
     char where[96];
     snprintf(where, sizeof where, "evaluate.%s: ", section);
     if (!check_name(reader, where, name))
@@ -183,12 +175,13 @@ static void add_eval(struct reader *reader, const char *section, const char *nam
     kind->check(sweep->directory, name, spec, reader->problems);
 }
 
-/* A task of a list: a path, or an object with "requests" and perhaps "name". */
-static void add_listed_task(struct reader *reader, const cJSON *item)
+/* A task: a path, or an object with "requests". Its file says the kind, and its name where it is one of a list. */
+static void add_task(struct reader *reader, const char *given, const cJSON *item)
 {
     char name[64];
-    if (wn_eval_task_name(item, name))
-        add_eval(reader, "tasks", name, item);
+    const struct wn_eval *kind = wn_requests_kind(reader->sweep->directory, item, name);
+    if (given || name[0])
+        add_eval(reader, "tasks", kind, given ? given : name, item);
     else
         PROBLEM(reader, "%s: evaluate.tasks: expected the path of a request file, or an object with \"requests\"",
                 reader->sweep->path);
@@ -202,10 +195,13 @@ static void read_section(struct reader *reader, const cJSON *evaluate, const cha
     bool tasks = !strcmp(section, "tasks");
     if (tasks && cJSON_IsArray(sets)) {
         cJSON_ArrayForEach (item, sets)
-            add_listed_task(reader, item);
+            add_task(reader, NULL, item);
+    } else if (tasks && cJSON_IsObject(sets)) {
+        cJSON_ArrayForEach (item, sets)
+            add_task(reader, item->string, item);
     } else if (cJSON_IsObject(sets)) {
         cJSON_ArrayForEach (item, sets)
-            add_eval(reader, section, item->string, item);
+            add_eval(reader, section, kind_of_section(section), item->string, item);
     } else {
         PROBLEM(reader, "%s: evaluate.%s: expected an object of named sets%s", reader->sweep->path, section,
                 tasks ? " or a list of paths" : "");

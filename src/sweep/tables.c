@@ -245,6 +245,9 @@ static void add_inputs(const struct wn_run *run, struct wn_facts *facts)
             wn_facts_add(facts, name, "file %s sha256 %s; %s; %lld tokens, %lld targets; tokens sha256 %s", set->path,
                          set->file_hash, set->protocol, (long long)wn_sequences_tokens(&set->sequences),
                          (long long)set->n_targets, set->token_hash);
+            snprintf(name, sizeof name, "task_%s", set->name);
+            if (m == 0 && set->facts)
+                wn_facts_add(facts, name, "%s", set->facts);
         }
     }
 }

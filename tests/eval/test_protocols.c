@@ -105,15 +105,16 @@ static bool ends_with(const char *text, const char *end)
     return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
-/* Every score X has X_stderr, but percentiles and maxima; every X_stderr has its X. */
+/* Every score X has X_stderr, but percentiles, maxima, counts, p values and what is said of the dense model; every
+ * X_stderr has its X. */
 static void check_stderr_names(const struct wn_schema *schema)
 {
-    static const char *const without[] = {"_median", "_p90", "_p99", "_max"};
+    static const char *const without[] = {"_median", "_p90", "_p99", "_max", "_to_wrong", "_to_right", "flips_p"};
 
     for (int f = 0; f < schema->n_fields; f++) {
         const struct wn_field *field = &schema->fields[f];
-        bool error = ends_with(field->path, "_stderr"), none = false;
-        for (int i = 0; i < 4; i++)
+        bool error = ends_with(field->path, "_stderr"), none = strstr(field->path, "/dense_") != NULL;
+        for (size_t i = 0; i < sizeof without / sizeof without[0]; i++)
             none |= ends_with(field->path, without[i]);
         if (strncmp(field->path, "/scores/", 8) || field->n_dims > 0 || none)
             continue;
@@ -399,7 +400,7 @@ static void check_names(void)
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         cJSON *json = cJSON_Parse(cases[i][0]);
-        CHECK(wn_eval_task_name(json, name) == (cases[i][1][0] != '\0'));
+        CHECK(wn_requests_kind(folder, json, name) == wn_eval_find("multiple_choice"));
         CHECK_TEXT(name, cases[i][1]);
         cJSON_Delete(json);
     }
@@ -436,19 +437,24 @@ static void check_task_mistakes(void)
                              "{\"context\": \"a\", \"choices\": [\"b\", \"c\"]}\n"
                              "{\"context\": \"\xff\"}\n"
                              "{\"context\": \"a\", \"choices\": [\"b\", \"c\"], \"gold\": 1, \"id\": \"x\"}\n");
-    expect_problems("multiple_choice", "\"task.jsonl\"", 9,
-                    (const char *const[]){
-                        "task.jsonl:2: the field \"context\" is missing",
-                        "task.jsonl:3: \"choices\" must have at least 2",
-                        "task.jsonl:4: choice 1 must be a string that is not empty",
-                        "task.jsonl:5: \"choices\" must be", "task.jsonl:6: \"gold\" is 2, expected 0 to 1",
-                        "task.jsonl:7: \"gold\" must be an integer", "task.jsonl:8: the field \"gold\" is missing",
-                        "task.jsonl:9:14: the byte 0xff", "task.jsonl:10: the id \"x\" was used in line 1"});
+    expect_problems(
+        "multiple_choice", "\"task.jsonl\"", 9,
+        (const char *const[]){"task.jsonl:2: key \"context\" (or \"contexts\") is missing",
+                              "task.jsonl:3: key \"choices\": expected a list of at least 2 texts",
+                              "task.jsonl:4: key \"choices[1]\": expected a text that is not empty, got \"\"",
+                              "task.jsonl:5: key \"choices\": expected a list",
+                              "task.jsonl:6: key \"gold\": 2 is no choice, expected 0 to 1",
+                              "task.jsonl:7: key \"gold\": expected an integer of at least 0 or a list",
+                              "task.jsonl:8: key \"gold\" is missing", "task.jsonl:9:14: the byte 0xff",
+                              "task.jsonl:10: the id \"x\" was used in line 1"});
     write_file("task.jsonl", "");
     expect_problems("multiple_choice", "\"task.jsonl\"", 1, (const char *const[]){"task.jsonl: is empty"});
-    expect_problems("multiple_choice", "{\"request\": \"task.jsonl\", \"limit\": 0}", 3,
-                    (const char *const[]){"did you mean \"requests\"", "\"limit\"", "key \"requests\" is missing"});
-    expect_problems("multiple_choice", "7", 1, (const char *const[]){"evaluate.tasks.set: expected a JSON object"});
+    expect_problems("multiple_choice", "{\"request\": \"task.jsonl\"}", 1,
+                    (const char *const[]){"evaluate.tasks.set: unknown key \"request\"; did you mean \"requests\""});
+    expect_problems("multiple_choice", "{\"requests\": \"task.jsonl\", \"limit\": 0}", 1,
+                    (const char *const[]){"key \"limit\": expected an integer in [1, 1000000000], got 0"});
+    expect_problems("multiple_choice", "{\"limit\": 1}", 1, (const char *const[]){"key \"requests\" is missing"});
+    expect_problems("multiple_choice", "7", 1, (const char *const[]){"evaluate.tasks.set: expected a path or"});
     expect_problems("multiple_choice", "\"absent.jsonl\"", 1, (const char *const[]){"absent.jsonl"});
 }
 

@@ -1,0 +1,139 @@
+/* Texts behind contexts: tokens, sequences, targets, log-likelihoods. */
+#include "likelihood.h"
+
+#include <string.h>
+
+/* ---- tokens ---- */
+
+static wn_status fail_item(const struct wn_encoder *e, const char *text)
+{
+    char *message = wn_strdup(text);
+    wn_status status = wn_requests_fail(e->requests, e->index, "%s", message);
+
+    wn_free(message);
+    return status;
+}
+
+wn_status wn_encode_context(struct wn_encoder *e, const char *context)
+{
+    int64_t length = wn_trimmed_length(context, (int64_t)strlen(context));
+    int32_t prefix = wn_prefix_id(e->model->tokenizer);
+
+    e->context.count = 0;
+    if (context[0] != '\0' && wn_encode_request(e->model, context, length, &e->context) != WN_OK)
+        return fail_item(e, wn_error_message());
+    if (e->context.count == 0 && prefix < 0)
+        return fail_item(e, "the context is empty and the tokenizer has neither a BOS nor an EOS token");
+    return WN_OK;
+}
+
+/* No context: the prefix token stands for it; a continuation that starts with that token gives it away. */
+static wn_status encode_alone(struct wn_encoder *e, const char *text, struct wn_ids *continuation)
+{
+    int32_t prefix = wn_prefix_id(e->model->tokenizer);
+
+    WN_TRY(wn_encode_known(e->model, text, (int64_t)strlen(text), false, continuation));
+    if (continuation->count > 0 && continuation->data[0] == prefix) {
+        continuation->count--;
+        memmove(continuation->data, continuation->data + 1, (size_t)continuation->count * sizeof *continuation->data);
+    }
+    return WN_OK;
+}
+
+/* The tokens of context + text behind the first as many as the context has on its own. */
+static wn_status encode_behind(struct wn_encoder *e, const char *context, const char *text, struct wn_ids *continuation)
+{
+    char *whole = wn_format("%s%s", context, text);
+    wn_status status = wn_encode_request(e->model, whole, (int64_t)strlen(whole), continuation);
+    int64_t count = e->context.count < continuation->count ? e->context.count : continuation->count;
+
+    wn_free(whole);
+    continuation->count -= count;
+    if (continuation->count > 0)
+        memmove(continuation->data, continuation->data + count,
+                (size_t)continuation->count * sizeof *continuation->data);
+    return status;
+}
+
+wn_status wn_encode_continuation(struct wn_encoder *e, const char *context, const char *text,
+                                 struct wn_ids *continuation)
+{
+    continuation->count = 0;
+    wn_status status =
+        context[0] == '\0' ? encode_alone(e, text, continuation) : encode_behind(e, context, text, continuation);
+
+    if (status != WN_OK)
+        return fail_item(e, wn_error_message());
+    if (continuation->count == 0)
+        return wn_requests_fail(e->requests, e->index, "\"%.40s\" adds no token to its context", text);
+    if (continuation->count > e->model->config.max_positions)
+        return wn_requests_fail(e->requests, e->index, "\"%.40s\" has %lld tokens, but the model only %lld positions",
+                                text, (long long)continuation->count, (long long)e->model->config.max_positions);
+    return WN_OK;
+}
+
+/* ---- sequences and targets ---- */
+
+int64_t wn_append_sequence(struct wn_encoder *e, const struct wn_ids *continuation)
+{
+    int32_t prefix = wn_prefix_id(e->model->tokenizer);
+    const int32_t *context = e->context.count > 0 ? e->context.data : &prefix;
+    int64_t most = e->model->config.max_positions, rest = continuation->count - 1;
+    int64_t count = e->context.count > 0 ? e->context.count : 1, head = count + rest > most ? most - rest : count;
+    int32_t *input = wn_alloc(head + rest, sizeof *input);
+
+    memcpy(input, context + count - head, (size_t)head * sizeof *input);
+    memcpy(input + head, continuation->data, (size_t)rest * sizeof *input);
+    wn_sequences_append(&e->set->sequences, input, head + rest);
+    wn_free(input);
+    return wn_sequences_tokens(&e->set->sequences) - 1;
+}
+
+struct wn_span wn_append_targets(struct wn_encoder *e, const struct wn_ids *continuation, int64_t last_row)
+{
+    struct wn_span span = {e->set->n_targets, continuation->count};
+
+    for (int64_t t = 0; t < continuation->count; t++)
+        wn_add_target(e->set, last_row - continuation->count + 1 + t, continuation->data[t]);
+    return span;
+}
+
+void wn_append_rolling(struct wn_eval_set *set, const int32_t *stream, int64_t n, int64_t length)
+{
+    for (int64_t done = 0; done < n;) {
+        int64_t count = n - done < length ? n - done : length;
+        int64_t end = done + count, first = end > length ? end - length : 0;
+        int64_t row = wn_sequences_tokens(&set->sequences);
+        wn_sequences_append(&set->sequences, stream + first, end - first);
+        for (int64_t t = done; t < end; t++)
+            wn_add_target(set, row + t - first, stream[t + 1]);
+        done = end;
+    }
+}
+
+wn_status wn_finish_sequences(const struct wn_requests *requests, struct wn_eval_set *set)
+{
+    wn_sequences_cut(&set->sequences);
+    wn_sequences_hash(&set->sequences, set->token_hash);
+    set->path = wn_strdup(requests->documents.path);
+    return wn_hash_file(set->path, set->file_hash);
+}
+
+/* ---- scores ---- */
+
+double wn_span_log_likelihood(const struct wn_target_scores *scores, struct wn_span span)
+{
+    double sum = 0;
+
+    for (int64_t t = 0; t < span.count; t++)
+        sum -= scores->loss[span.first + t];
+    return sum;
+}
+
+bool wn_span_greedy(const struct wn_target_scores *scores, struct wn_span span)
+{
+    for (int64_t t = 0; t < span.count; t++)
+        if (!scores->greedy[span.first + t])
+            return false;
+    return true;
+}

@@ -1,0 +1,51 @@
+/*
+ * likelihood.h: log-likelihoods of texts behind contexts, with tokens as lm-evaluation-harness makes them: sequences
+ * and targets of a set, and what the scores of the targets add up to.
+ */
+#ifndef WINNOW_EVAL_LIKELIHOOD_H
+#define WINNOW_EVAL_LIKELIHOOD_H
+
+#include "protocol.h"
+
+/* Targets of one scored text. */
+struct wn_span {
+    int64_t first, count;
+};
+
+/* What the requests of one item are encoded with. */
+struct wn_encoder {
+    const struct wn_requests *requests;
+    int64_t index; /* of the item, for messages */
+    const struct wn_model *model;
+    struct wn_eval_set *set;
+    struct wn_ids context; /* of the request; released by the owner */
+};
+
+/* Tokens of a context into e->context: none for an empty one, for which the prefix token stands. White space at its end
+ * belongs to the continuation. */
+wn_status wn_encode_context(struct wn_encoder *e, const char *context);
+/* Appends the tokens that `text` adds to the context that was given to wn_encode_context. Errors: there are none, or
+ * more than the model has positions. */
+wn_status wn_encode_continuation(struct wn_encoder *e, const char *context, const char *text,
+                                 struct wn_ids *continuation);
+/* Appends a sequence of context and continuation without its last token, cut on the left to what the model can see;
+ * returns its last packed row. */
+int64_t wn_append_sequence(struct wn_encoder *e, const struct wn_ids *continuation);
+/* Adds the targets of a continuation whose last token is predicted at `last_row`. */
+struct wn_span wn_append_targets(struct wn_encoder *e, const struct wn_ids *continuation, int64_t last_row);
+
+/*
+ * get_rolling_token_windows of the harness with context length 1: `stream` is the prefix token and the n tokens of the
+ * document. Input by input predicts the next `length` tokens; the last one keeps `length` tokens of input (where there
+ * are as many) and scores only what was not scored before.
+ */
+void wn_append_rolling(struct wn_eval_set *set, const int32_t *stream, int64_t n, int64_t length);
+
+/* ln p of the text, and whether each of its tokens is the most likely one. */
+double wn_span_log_likelihood(const struct wn_target_scores *scores, struct wn_span span);
+bool wn_span_greedy(const struct wn_target_scores *scores, struct wn_span span);
+
+/* Hashes of file and tokens, chunks, path: after the last sequence. */
+wn_status wn_finish_sequences(const struct wn_requests *requests, struct wn_eval_set *set);
+
+#endif
