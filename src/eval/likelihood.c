@@ -1,13 +1,16 @@
 /* Texts behind contexts: tokens, sequences, targets, log-likelihoods. */
 #include "likelihood.h"
 
+#include <cjson/cJSON.h>
+
+#include <stdio.h>
 #include <string.h>
 
 /* ---- tokens ---- */
 
-static wn_status fail_item(const struct wn_encoder *e, const char *text)
+wn_status wn_fail_item(const struct wn_encoder *e)
 {
-    char *message = wn_strdup(text);
+    char *message = wn_strdup(wn_error_message());
     wn_status status = wn_requests_fail(e->requests, e->index, "%s", message);
 
     wn_free(message);
@@ -21,9 +24,10 @@ wn_status wn_encode_context(struct wn_encoder *e, const char *context)
 
     e->context.count = 0;
     if (context[0] != '\0' && wn_encode_request(e->model, context, length, &e->context) != WN_OK)
-        return fail_item(e, wn_error_message());
+        return wn_fail_item(e);
     if (e->context.count == 0 && prefix < 0)
-        return fail_item(e, "the context is empty and the tokenizer has neither a BOS nor an EOS token");
+        return wn_requests_fail(e->requests, e->index,
+                                "the context is empty and the tokenizer has neither a BOS nor an EOS token");
     return WN_OK;
 }
 
@@ -63,7 +67,7 @@ wn_status wn_encode_continuation(struct wn_encoder *e, const char *context, cons
         context[0] == '\0' ? encode_alone(e, text, continuation) : encode_behind(e, context, text, continuation);
 
     if (status != WN_OK)
-        return fail_item(e, wn_error_message());
+        return wn_fail_item(e);
     if (continuation->count == 0)
         return wn_requests_fail(e->requests, e->index, "\"%.40s\" adds no token to its context", text);
     if (continuation->count > e->model->config.max_positions)
@@ -111,14 +115,6 @@ void wn_append_rolling(struct wn_eval_set *set, const int32_t *stream, int64_t n
     }
 }
 
-wn_status wn_finish_sequences(const struct wn_requests *requests, struct wn_eval_set *set)
-{
-    wn_sequences_cut(&set->sequences);
-    wn_sequences_hash(&set->sequences, set->token_hash);
-    set->path = wn_strdup(requests->documents.path);
-    return wn_hash_file(set->path, set->file_hash);
-}
-
 /* ---- scores ---- */
 
 double wn_span_log_likelihood(const struct wn_target_scores *scores, struct wn_span span)
@@ -136,4 +132,53 @@ bool wn_span_greedy(const struct wn_target_scores *scores, struct wn_span span)
         if (!scores->greedy[span.first + t])
             return false;
     return true;
+}
+
+/* ---- the prepare of a kind ---- */
+
+static wn_status add_items(struct wn_encoder *e, struct wn_task *task, wn_item_function *add)
+{
+    wn_status status = WN_OK;
+
+    for (e->index = 0; e->index < e->requests->count && status == WN_OK; e->index++) {
+        cJSON *item = NULL;
+        status = wn_requests_item(e->requests, e->index, &item);
+        if (status == WN_OK) {
+            wn_task_add_item(task, item);
+            status = add(e, item);
+        }
+        cJSON_Delete(item);
+    }
+    return status;
+}
+
+static wn_status fill(struct wn_encoder *e, struct wn_task *task, wn_item_function *add, wn_items_function *finish)
+{
+    struct wn_eval_set *set = e->set;
+
+    wn_task_init(task, e->requests, set);
+    wn_status status = add_items(e, task, add);
+    if (finish && status == WN_OK)
+        status = finish(e);
+    wn_ids_release(&e->context);
+    if (status != WN_OK)
+        return status;
+    wn_sequences_cut(&set->sequences);
+    wn_sequences_hash(&set->sequences, set->token_hash);
+    set->path = wn_strdup(e->requests->documents.path);
+    return wn_hash_file(set->path, set->file_hash);
+}
+
+wn_status wn_prepare_task(const char *directory, const char *name, const cJSON *json, const struct wn_model *model,
+                          struct wn_eval_set *set, struct wn_task *task, wn_item_function *add,
+                          wn_items_function *finish)
+{
+    struct wn_requests requests;
+    struct wn_encoder encoder = {.requests = &requests, .model = model, .set = set};
+
+    snprintf(set->name, sizeof set->name, "%s", name);
+    WN_TRY(wn_requests_open(directory, name, json, &requests));
+    wn_status status = fill(&encoder, task, add, finish);
+    wn_requests_close(&requests);
+    return status;
 }

@@ -5,7 +5,7 @@
 #ifndef WINNOW_EVAL_LIKELIHOOD_H
 #define WINNOW_EVAL_LIKELIHOOD_H
 
-#include "protocol.h"
+#include "task.h"
 
 /* Targets of one scored text. */
 struct wn_span {
@@ -21,6 +21,8 @@ struct wn_encoder {
     struct wn_ids context; /* of the request; released by the owner */
 };
 
+/* The last message again, with "path:line: " of the item in front. */
+wn_status wn_fail_item(const struct wn_encoder *e);
 /* Tokens of a context into e->context: none for an empty one, for which the prefix token stands. White space at its end
  * belongs to the continuation. */
 wn_status wn_encode_context(struct wn_encoder *e, const char *context);
@@ -45,7 +47,17 @@ void wn_append_rolling(struct wn_eval_set *set, const int32_t *stream, int64_t n
 double wn_span_log_likelihood(const struct wn_target_scores *scores, struct wn_span span);
 bool wn_span_greedy(const struct wn_target_scores *scores, struct wn_span span);
 
-/* Hashes of file and tokens, chunks, path: after the last sequence. */
-wn_status wn_finish_sequences(const struct wn_requests *requests, struct wn_eval_set *set);
+/* ---- the prepare of a kind ---- */
+
+/*
+ * Opens the request file and fills the set: for each item, its id and group go to `task` and then `add` appends its
+ * sequences and targets and keeps what it needs in set->state; `finish` (may be NULL) comes behind the last item. Then
+ * chunks and hashes are made. The kind sets set->state before and set->protocol in `finish` or afterwards.
+ */
+typedef wn_status wn_item_function(struct wn_encoder *e, const struct cJSON *item);
+typedef wn_status wn_items_function(struct wn_encoder *e);
+wn_status wn_prepare_task(const char *directory, const char *name, const struct cJSON *json,
+                          const struct wn_model *model, struct wn_eval_set *set, struct wn_task *task,
+                          wn_item_function *add, wn_items_function *finish);
 
 #endif

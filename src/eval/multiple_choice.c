@@ -4,7 +4,6 @@
  * less that without a context. With notes on bias, the scores of BBQ (Parrish et al. 2022).
  */
 #include "likelihood.h"
-#include "task.h"
 
 #include <cjson/cJSON.h>
 
@@ -122,12 +121,18 @@ struct item {
 struct multiple_choice {
     struct wn_task task;
     int64_t n_choices, most_choices; /* most of one item */
-    bool several_gold, wanted[METRICS];
+    bool several_gold;
     struct item *items;     /* [task.n_items] */
     struct choice *choices; /* [n_choices] */
     struct wn_span *alone;  /* distinct texts without context */
+    struct lone *lone;      /* [n_choices] until `alone` is made of it */
     int field_likelihood, field_prediction, field_correct, field_alone, field_greedy;
 };
+
+static bool wants(const struct multiple_choice *state, int metric)
+{
+    return wn_task_wants(&state->task, metric);
+}
 
 static bool is_gold(const cJSON *gold, int64_t choice)
 {
@@ -227,12 +232,6 @@ static wn_status check_item(const struct wn_requests *requests, int64_t index, c
 
 /* ---- requests to sequences ---- */
 
-struct encoder {
-    struct wn_encoder base;
-    struct wn_ids *continuation; /* [choices of the item] */
-    struct lone *lone;           /* [choices so far] when they are scored without context, too */
-};
-
 /* A choice to be scored without context: equal texts are scored once. */
 struct lone {
     char *text; /* delimiter + choice; owned */
@@ -248,54 +247,65 @@ static const char *entry_text(const cJSON *item, const char *list, const char *s
 
 /* Choices of one token read the same row behind the same context: one sequence for all of them, in front of the others.
  * Choices with contexts of their own share nothing. */
-static void append_choices(struct encoder *e, struct choice *choices, int64_t n)
+static void append_choices(struct wn_encoder *e, const struct wn_ids *ids, struct choice *choices, int64_t n)
 {
     int64_t shared_row = -1;
 
     for (int64_t c = 0; c < n; c++)
-        if (e->continuation[c].count == 1) {
+        if (ids[c].count == 1) {
             if (shared_row < 0)
-                shared_row = wn_append_sequence(&e->base, &e->continuation[c]);
-            choices[c].span = wn_append_targets(&e->base, &e->continuation[c], shared_row);
+                shared_row = wn_append_sequence(e, &ids[c]);
+            choices[c].span = wn_append_targets(e, &ids[c], shared_row);
         }
     for (int64_t c = 0; c < n; c++)
-        if (e->continuation[c].count > 1)
-            choices[c].span =
-                wn_append_targets(&e->base, &e->continuation[c], wn_append_sequence(&e->base, &e->continuation[c]));
+        if (ids[c].count > 1)
+            choices[c].span = wn_append_targets(e, &ids[c], wn_append_sequence(e, &ids[c]));
 }
 
-static wn_status encode_item(struct encoder *e, const cJSON *item, struct choice *choices, int64_t n)
+/* Tokens of one choice; one with a context of its own is appended at once. */
+static wn_status encode_choice(struct wn_encoder *e, const cJSON *item, int64_t index, struct wn_ids *ids,
+                               struct choice *choice)
 {
-    bool own_contexts = cJSON_HasObjectItem(item, "contexts");
+    bool own_context = cJSON_HasObjectItem(item, "contexts");
+    const char *context = entry_text(item, "contexts", "context", index);
+    const char *scored = entry_text(item, "choices", "continuation", index);
 
-    for (int64_t c = 0; c < n; c++) {
-        const char *context = entry_text(item, "contexts", "context", c);
-        const char *choice = entry_text(item, "choices", "continuation", c);
-        if (c == 0 || own_contexts)
-            WN_TRY(wn_encode_context(&e->base, context));
-        char *text = wn_format("%s%s", e->base.requests->delimiter, choice);
-        wn_status status = wn_encode_continuation(&e->base, context, text, &e->continuation[c]);
-        wn_free(text);
-        if (status != WN_OK)
-            return status;
-        choices[c].bytes = (int64_t)strlen(choice);
-        choices[c].characters = wn_utf8_length(choice, choices[c].bytes);
-        if (own_contexts)
-            choices[c].span =
-                wn_append_targets(&e->base, &e->continuation[c], wn_append_sequence(&e->base, &e->continuation[c]));
-    }
-    if (!own_contexts)
-        append_choices(e, choices, n);
-    return WN_OK;
+    choice->bytes = (int64_t)strlen(scored);
+    choice->characters = wn_utf8_length(scored, choice->bytes);
+    if (index == 0 || own_context)
+        WN_TRY(wn_encode_context(e, context));
+    char *text = wn_format("%s%s", e->requests->delimiter, scored);
+    wn_status status = wn_encode_continuation(e, context, text, ids);
+    wn_free(text);
+    if (status == WN_OK && own_context)
+        choice->span = wn_append_targets(e, ids, wn_append_sequence(e, ids));
+    return status;
 }
 
-static void add_lone(struct encoder *e, const cJSON *item, int64_t first_choice, int64_t n)
+static wn_status encode_choices(struct wn_encoder *e, const cJSON *item, struct choice *choices, int64_t n)
 {
-    e->lone = wn_resize(e->lone, first_choice + n, sizeof *e->lone);
+    struct wn_ids *ids = wn_alloc_zero(n, sizeof *ids);
+    wn_status status = WN_OK;
+
+    for (int64_t c = 0; c < n && status == WN_OK; c++)
+        status = encode_choice(e, item, c, &ids[c], &choices[c]);
+    if (status == WN_OK && !cJSON_HasObjectItem(item, "contexts"))
+        append_choices(e, ids, choices, n);
     for (int64_t c = 0; c < n; c++)
-        e->lone[first_choice + c] = (struct lone){
-            wn_format("%s%s", e->base.requests->delimiter, entry_text(item, "choices", "continuation", c)),
-            first_choice + c, e->base.index};
+        wn_ids_release(&ids[c]);
+    wn_free(ids);
+    return status;
+}
+
+static void add_lone(const struct wn_encoder *e, const cJSON *item, int64_t first_choice, int64_t n)
+{
+    struct multiple_choice *state = e->set->state;
+
+    state->lone = wn_grow(state->lone, first_choice, n, sizeof *state->lone);
+    for (int64_t c = 0; c < n; c++)
+        state->lone[first_choice + c] =
+            (struct lone){wn_format("%s%s", e->requests->delimiter, entry_text(item, "choices", "continuation", c)),
+                          first_choice + c, e->index};
 }
 
 static int compare_lone(const void *a, const void *b)
@@ -306,42 +316,44 @@ static int compare_lone(const void *a, const void *b)
     return order ? order : (left->choice > right->choice) - (left->choice < right->choice);
 }
 
-/* Encodes the distinct texts in sorted order into ids [choices]; returns how many through `count`. */
-static wn_status encode_lone(struct encoder *e, struct multiple_choice *state, struct wn_ids *ids, int64_t *count)
+/* Encodes the distinct texts in sorted order into ids [choices]; how many goes to `count`. */
+static wn_status encode_lone(struct wn_encoder *e, struct wn_ids *ids, int64_t *count)
 {
+    struct multiple_choice *state = e->set->state;
+
     *count = 0;
-    qsort(e->lone, (size_t)state->n_choices, sizeof *e->lone, compare_lone);
-    e->base.context.count = 0;
+    qsort(state->lone, (size_t)state->n_choices, sizeof *state->lone, compare_lone);
+    WN_TRY(wn_encode_context(e, ""));
     for (int64_t i = 0; i < state->n_choices; i++) {
-        const struct lone *lone = &e->lone[i];
-        if (i == 0 || strcmp(lone->text, lone[-1].text) != 0) {
-            e->base.index = lone->item;
-            WN_TRY(wn_encode_context(&e->base, ""));
-            WN_TRY(wn_encode_continuation(&e->base, "", lone->text, &ids[(*count)++]));
-        }
+        const struct lone *lone = &state->lone[i];
+        e->index = lone->item;
+        if (i == 0 || strcmp(lone->text, lone[-1].text) != 0)
+            WN_TRY(wn_encode_continuation(e, "", lone->text, &ids[(*count)++]));
         state->choices[lone->choice].alone = *count - 1;
     }
     return WN_OK;
 }
 
 /* Texts of one token read one row behind the prefix token. */
-static wn_status append_lone(struct encoder *e, struct multiple_choice *state)
+static wn_status append_lone(struct wn_encoder *e)
 {
+    struct multiple_choice *state = e->set->state;
     struct wn_ids *ids = wn_alloc_zero(state->n_choices, sizeof *ids);
     int64_t count, shared_row = -1;
-    wn_status status = encode_lone(e, state, ids, &count);
 
+    e->index = 0;
+    wn_status status = encode_lone(e, ids, &count);
     state->alone = wn_alloc(count, sizeof *state->alone);
     for (int64_t i = 0; i < count && status == WN_OK; i++)
         if (ids[i].count == 1) {
             if (shared_row < 0)
-                shared_row = wn_append_sequence(&e->base, &ids[i]);
-            state->alone[i] = wn_append_targets(&e->base, &ids[i], shared_row);
+                shared_row = wn_append_sequence(e, &ids[i]);
+            state->alone[i] = wn_append_targets(e, &ids[i], shared_row);
         }
     for (int64_t i = 0; i < count && status == WN_OK; i++)
         if (ids[i].count > 1)
-            state->alone[i] = wn_append_targets(&e->base, &ids[i], wn_append_sequence(&e->base, &ids[i]));
-    for (int64_t i = 0; i < count; i++)
+            state->alone[i] = wn_append_targets(e, &ids[i], wn_append_sequence(e, &ids[i]));
+    for (int64_t i = 0; i < state->n_choices; i++)
         wn_ids_release(&ids[i]);
     wn_free(ids);
     return status;
@@ -364,76 +376,44 @@ static void mark_choices(struct multiple_choice *state, struct item *item, const
     }
 }
 
-static wn_status add_item(struct encoder *e, struct multiple_choice *state, const cJSON *json)
+static wn_status add_item(struct wn_encoder *e, const cJSON *json)
 {
-    int64_t n = count_choices(json), first = state->n_choices;
-    struct item *item = &state->items[state->task.n_items];
+    struct multiple_choice *state = e->set->state;
+    int64_t n = count_choices(json), first = state->n_choices, index = state->task.n_items - 1;
 
-    state->choices = wn_resize(state->choices, first + n, sizeof *state->choices);
-    *item = (struct item){.first_choice = first, .n_choices = n};
-    mark_choices(state, item, json);
-    wn_task_add_item(&state->task, json);
+    state->items = wn_grow(state->items, index, 1, sizeof *state->items);
+    state->choices = wn_grow(state->choices, first, n, sizeof *state->choices);
+    state->items[index] = (struct item){.first_choice = first, .n_choices = n};
+    mark_choices(state, &state->items[index], json);
     state->n_choices += n;
     state->most_choices = n > state->most_choices ? n : state->most_choices;
-    if (state->wanted[ACC_MUTUAL_INFO])
+    if (wants(state, ACC_MUTUAL_INFO))
         add_lone(e, json, first, n);
-    e->continuation = wn_alloc_zero(n, sizeof *e->continuation);
-    wn_status status = encode_item(e, json, state->choices + first, n);
-    for (int64_t c = 0; c < n; c++)
-        wn_ids_release(&e->continuation[c]);
-    wn_free(e->continuation);
-    return status;
+    return encode_choices(e, json, state->choices + first, n);
 }
 
-static wn_status add_items(const struct wn_requests *requests, const struct wn_model *model, struct wn_eval_set *set)
+static wn_status finish_items(struct wn_encoder *e)
 {
-    struct multiple_choice *state = set->state;
-    struct encoder e = {.base = {.requests = requests, .model = model, .set = set}};
-    wn_status status = WN_OK;
-
-    for (e.base.index = 0; e.base.index < requests->count && status == WN_OK; e.base.index++) {
-        cJSON *item = NULL;
-        status = wn_requests_item(requests, e.base.index, &item);
-        if (status == WN_OK)
-            status = add_item(&e, state, item);
-        cJSON_Delete(item);
-    }
-    if (status == WN_OK && state->wanted[ACC_MUTUAL_INFO])
-        status = append_lone(&e, state);
-    for (int64_t c = 0; e.lone && c < state->n_choices; c++)
-        wn_free(e.lone[c].text);
-    wn_free(e.lone);
-    wn_ids_release(&e.base.context);
-    return status;
-}
-
-static wn_status fill(const struct wn_requests *requests, const struct wn_model *model, struct wn_eval_set *set)
-{
-    struct multiple_choice *state = set->state;
-
-    wn_task_init(&state->task, requests, set);
-    for (int m = 0; m < METRICS; m++)
-        state->wanted[m] = wn_requests_has_metric(requests, m);
-    state->items = wn_alloc(requests->count, sizeof *state->items);
-    WN_TRY(add_items(requests, model, set));
-    set->protocol = wn_format("multiple_choice: log-likelihood of delimiter + choice behind the context as in "
-                              "lm-evaluation-harness; %lld items, delimiter \"%s\"; acc_norm per character, acc_bytes "
-                              "per UTF-8 byte of the choice; ties to the lowest index",
-                              (long long)requests->count, requests->delimiter);
-    return wn_finish_sequences(requests, set);
+    e->set->protocol =
+        wn_format("multiple_choice: log-likelihood of delimiter + choice behind the context as in "
+                  "lm-evaluation-harness; %lld items, delimiter \"%s\"; acc_norm per character, acc_bytes "
+                  "per UTF-8 byte of the choice; ties to the lowest index",
+                  (long long)e->requests->count, e->requests->delimiter);
+    return wants(e->set->state, ACC_MUTUAL_INFO) ? append_lone(e) : WN_OK;
 }
 
 static wn_status prepare(const char *directory, const char *name, const cJSON *json, const struct wn_model *model,
                          struct wn_eval_set *set)
 {
-    struct wn_requests requests;
+    struct multiple_choice *state = wn_alloc_zero(1, sizeof *state);
 
     set->kind = &wn_eval_multiple_choice;
-    set->state = wn_alloc_zero(1, sizeof(struct multiple_choice));
-    snprintf(set->name, sizeof set->name, "%s", name);
-    WN_TRY(wn_requests_open(directory, name, json, &requests));
-    wn_status status = fill(&requests, model, set);
-    wn_requests_close(&requests);
+    set->state = state;
+    wn_status status = wn_prepare_task(directory, name, json, model, set, &state->task, add_item, finish_items);
+    for (int64_t c = 0; state->lone && c < state->n_choices; c++)
+        wn_free(state->lone[c].text);
+    wn_free(state->lone);
+    state->lone = NULL;
     return status;
 }
 
@@ -461,10 +441,10 @@ static void item_fields(struct wn_eval_set *set, struct wn_schema *schema, const
                      "choice with the largest log-likelihood, the lowest of equals; -1: not finite");
     state->field_correct = wn_add_field(schema, set, "tasks", "correct", WN_FIELD_U8, 1, dims, "1",
                                         "1 where the prediction is the right choice");
-    if (state->wanted[ACC_MUTUAL_INFO])
+    if (wants(state, ACC_MUTUAL_INFO))
         state->field_alone = wn_add_field(schema, set, "tasks", "choice_log_likelihood_alone", WN_FIELD_F64, 2, dims,
                                           "nat", "ln p(delimiter + choice | prefix token); NaN beyond the choices");
-    if (state->wanted[EXACT_MATCH])
+    if (wants(state, EXACT_MATCH))
         state->field_greedy = wn_add_field(schema, set, "tasks", "choice_greedy", WN_FIELD_U8, 2, dims, "1",
                                            "1 where each token of the choice is the most likely one");
 }
@@ -526,8 +506,8 @@ static void choice_constant(const struct wn_eval_set *set, struct wn_schema *sch
 
 static bool wants_bias(const struct multiple_choice *state)
 {
-    return state->wanted[ACC_AMBIGUOUS] || state->wanted[ACC_DISAMBIGUATED] || state->wanted[BIAS_AMBIGUOUS] ||
-           state->wanted[BIAS_DISAMBIGUATED];
+    return wants(state, ACC_AMBIGUOUS) || wants(state, ACC_DISAMBIGUATED) || wants(state, BIAS_AMBIGUOUS) ||
+           wants(state, BIAS_DISAMBIGUATED);
 }
 
 static void bias_constants(const struct wn_eval_set *set, struct wn_schema *schema, const int dims[2])
@@ -611,7 +591,7 @@ static void judge(const struct multiple_choice *state, const struct wn_target_sc
     verdict->n = state->items[item].n_choices;
     for (int m = 0; m < PREDICTIONS; m++) {
         verdict->by[m] = room + m * state->most_choices;
-        if (m != ACC && !state->wanted[m])
+        if (m != ACC && !wants(state, m))
             continue;
         for (int64_t c = 0; c < verdict->n; c++)
             verdict->by[m][c] = adjusted(state, scores, &choices[c], m);
@@ -723,12 +703,12 @@ static void item_values(const struct multiple_choice *state, const struct wn_tar
     double brier, mc2;
 
     for (int m = 0; m <= EXACT_MATCH; m++)
-        if (state->wanted[m])
+        if (wants(state, m))
             values->value[m][i] = is_right(state, scores, verdict, i, m);
     softmax_scores(verdict->by[ACC], choices, verdict->n, &brier, &mc2);
-    if (state->wanted[BRIER])
+    if (wants(state, BRIER))
         values->value[BRIER][i] = brier;
-    if (state->wanted[MC2])
+    if (wants(state, MC2))
         values->value[MC2][i] = mc2;
     if (wants_bias(state))
         bias_values(state, verdict, i, values);
@@ -744,10 +724,10 @@ static void item_record(const struct multiple_choice *state, const struct wn_tar
     wn_record_i32(record, state->field_prediction)[i] = (int32_t)verdict->best[ACC];
     wn_record_u8(record, state->field_correct)[i] = is_right(state, scores, verdict, i, ACC) == 1;
     for (int64_t c = 0; c < verdict->n; c++) {
-        if (state->wanted[ACC_MUTUAL_INFO])
+        if (wants(state, ACC_MUTUAL_INFO))
             wn_record_f64(record, state->field_alone)[at + c] =
                 wn_span_log_likelihood(scores, state->alone[choices[c].alone]);
-        if (state->wanted[EXACT_MATCH])
+        if (wants(state, EXACT_MATCH))
             wn_record_u8(record, state->field_greedy)[at + c] = wn_span_greedy(scores, choices[c].span);
     }
 }

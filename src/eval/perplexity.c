@@ -137,10 +137,8 @@ static void add_cluster(const struct wn_eval_set *set, int64_t cluster)
     struct perplexity *state = set->state;
 
     for (; state->n_sequences < set->sequences.n_sequences; state->n_sequences++) {
-        int64_t n = state->n_sequences;
-        if ((n & (n - 1)) == 0)
-            state->cluster = wn_resize(state->cluster, n ? 2 * n : 1, sizeof *state->cluster);
-        state->cluster[n] = cluster;
+        state->cluster = wn_grow(state->cluster, state->n_sequences, 1, sizeof *state->cluster);
+        state->cluster[state->n_sequences] = cluster;
     }
 }
 

@@ -69,6 +69,14 @@ void wn_task_release(struct wn_task *task)
     *task = (struct wn_task){0};
 }
 
+bool wn_task_wants(const struct wn_task *task, int metric)
+{
+    for (int m = 0; m < task->n_metrics; m++)
+        if (task->metrics[m] == metric)
+            return true;
+    return false;
+}
+
 /* ---- fields ---- */
 
 static void add_axes(struct wn_task *task, const struct wn_eval_set *set, struct wn_schema *schema)
@@ -197,6 +205,16 @@ double wn_reduce_ratio(const struct wn_item_values *values, int metric, const in
         influence[i] = isnan(weight) ? 0 : (values->value[metric][index[i]] - sum / weights * weight) / weights;
     }
     return sum / weights;
+}
+
+double wn_reduce_exp(const struct wn_item_values *values, int metric, const int64_t *index, int64_t n,
+                     double *influence)
+{
+    double score = exp(wn_reduce_ratio(values, metric, index, n, influence));
+
+    for (int64_t i = 0; i < n; i++)
+        influence[i] *= score;
+    return score;
 }
 
 /* Over items index[0..n); NaN when no item is part of it. */

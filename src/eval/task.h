@@ -29,6 +29,8 @@ void wn_task_init(struct wn_task *task, const struct wn_requests *requests, stru
 /* Id and group of the next item. */
 void wn_task_add_item(struct wn_task *task, const struct cJSON *item);
 void wn_task_release(struct wn_task *task);
+/* True when row `metric` of the table of the kind is wanted. */
+bool wn_task_wants(const struct wn_task *task, int metric);
 
 /* What flips can be told of a kind. */
 enum { WN_FLIP_ANSWERS = 1 /* answers are known, not only whether they are right */, WN_FLIP_MARGINS = 2 };
@@ -43,6 +45,9 @@ void wn_item_values_release(struct wn_item_values *values);
 /* The standard reduction, for kinds that transform it. */
 double wn_reduce_ratio(const struct wn_item_values *values, int metric, const int64_t *index, int64_t n,
                        double *influence);
+/* exp of it. */
+double wn_reduce_exp(const struct wn_item_values *values, int metric, const int64_t *index, int64_t n,
+                     double *influence);
 /* All scores of the wanted metrics into the record. */
 void wn_task_score(const struct wn_task *task, const struct wn_item_values *values, struct wn_record *record);
 
