@@ -108,7 +108,7 @@ static const struct wn_metric metrics[METRICS] = {
 
 struct choice {
     struct wn_span span;       /* behind its context */
-    int64_t alone;             /* without context: index into alone; -1: not asked for */
+    struct wn_span alone;      /* without context, for acc_mutual_info */
     int64_t characters, bytes; /* of the scored text without the delimiter */
     bool gold, unknown, target;
 };
@@ -124,8 +124,8 @@ struct multiple_choice {
     bool several_gold;
     struct item *items;     /* [task.n_items] */
     struct choice *choices; /* [n_choices] */
-    struct wn_span *alone;  /* distinct texts without context */
-    struct lone *lone;      /* [n_choices] until `alone` is made of it */
+    struct lone *lone;      /* [n_lone] until their sequences are made */
+    int64_t n_lone;
     int field_likelihood, field_prediction, field_correct, field_alone, field_greedy;
 };
 
@@ -297,15 +297,21 @@ static wn_status encode_choices(struct wn_encoder *e, const cJSON *item, struct 
     return status;
 }
 
+/* A choice behind an empty context is alone already: the same tokens, so that the difference is exactly 0. */
 static void add_lone(const struct wn_encoder *e, const cJSON *item, int64_t first_choice, int64_t n)
 {
     struct multiple_choice *state = e->set->state;
 
-    state->lone = wn_grow(state->lone, first_choice, n, sizeof *state->lone);
-    for (int64_t c = 0; c < n; c++)
-        state->lone[first_choice + c] =
-            (struct lone){wn_format("%s%s", e->requests->delimiter, entry_text(item, "choices", "continuation", c)),
-                          first_choice + c, e->index};
+    for (int64_t c = 0; c < n; c++) {
+        struct choice *choice = &state->choices[first_choice + c];
+        const char *text = entry_text(item, "choices", "continuation", c);
+        choice->alone = choice->span;
+        if (entry_text(item, "contexts", "context", c)[0] == '\0')
+            continue;
+        state->lone = wn_grow(state->lone, state->n_lone, 1, sizeof *state->lone);
+        state->lone[state->n_lone++] =
+            (struct lone){wn_format("%s%s", e->requests->delimiter, text), first_choice + c, e->index};
+    }
 }
 
 static int compare_lone(const void *a, const void *b)
@@ -316,44 +322,53 @@ static int compare_lone(const void *a, const void *b)
     return order ? order : (left->choice > right->choice) - (left->choice < right->choice);
 }
 
-/* Encodes the distinct texts in sorted order into ids [choices]; how many goes to `count`. */
-static wn_status encode_lone(struct wn_encoder *e, struct wn_ids *ids, int64_t *count)
+static bool is_repeated(const struct lone *lone, int64_t i)
 {
-    struct multiple_choice *state = e->set->state;
+    return i > 0 && strcmp(lone[i].text, lone[i - 1].text) == 0;
+}
 
-    *count = 0;
-    qsort(state->lone, (size_t)state->n_choices, sizeof *state->lone, compare_lone);
+/* Tokens of the sorted texts into ids [n_lone], of equal ones only the first. */
+static wn_status encode_lone(struct wn_encoder *e, const struct multiple_choice *state, struct wn_ids *ids)
+{
+    e->index = 0;
     WN_TRY(wn_encode_context(e, ""));
-    for (int64_t i = 0; i < state->n_choices; i++) {
-        const struct lone *lone = &state->lone[i];
-        e->index = lone->item;
-        if (i == 0 || strcmp(lone->text, lone[-1].text) != 0)
-            WN_TRY(wn_encode_continuation(e, "", lone->text, &ids[(*count)++]));
-        state->choices[lone->choice].alone = *count - 1;
+    for (int64_t i = 0; i < state->n_lone; i++) {
+        e->index = state->lone[i].item;
+        if (!is_repeated(state->lone, i))
+            WN_TRY(wn_encode_continuation(e, "", state->lone[i].text, &ids[i]));
     }
     return WN_OK;
 }
 
 /* Texts of one token read one row behind the prefix token. */
-static wn_status append_lone(struct wn_encoder *e)
+static void append_lone(struct wn_encoder *e, struct multiple_choice *state, const struct wn_ids *ids)
 {
-    struct multiple_choice *state = e->set->state;
-    struct wn_ids *ids = wn_alloc_zero(state->n_choices, sizeof *ids);
-    int64_t count, shared_row = -1;
+    int64_t shared_row = -1;
 
-    e->index = 0;
-    wn_status status = encode_lone(e, ids, &count);
-    state->alone = wn_alloc(count, sizeof *state->alone);
-    for (int64_t i = 0; i < count && status == WN_OK; i++)
+    for (int64_t i = 0; i < state->n_lone; i++)
         if (ids[i].count == 1) {
             if (shared_row < 0)
                 shared_row = wn_append_sequence(e, &ids[i]);
-            state->alone[i] = wn_append_targets(e, &ids[i], shared_row);
+            state->choices[state->lone[i].choice].alone = wn_append_targets(e, &ids[i], shared_row);
         }
-    for (int64_t i = 0; i < count && status == WN_OK; i++)
+    for (int64_t i = 0; i < state->n_lone; i++)
         if (ids[i].count > 1)
-            state->alone[i] = wn_append_targets(e, &ids[i], wn_append_sequence(e, &ids[i]));
-    for (int64_t i = 0; i < state->n_choices; i++)
+            state->choices[state->lone[i].choice].alone = wn_append_targets(e, &ids[i], wn_append_sequence(e, &ids[i]));
+    for (int64_t i = 0; i < state->n_lone; i++)
+        if (is_repeated(state->lone, i))
+            state->choices[state->lone[i].choice].alone = state->choices[state->lone[i - 1].choice].alone;
+}
+
+static wn_status score_lone(struct wn_encoder *e)
+{
+    struct multiple_choice *state = e->set->state;
+    struct wn_ids *ids = wn_alloc_zero(state->n_lone, sizeof *ids);
+
+    qsort(state->lone, (size_t)state->n_lone, sizeof *state->lone, compare_lone);
+    wn_status status = encode_lone(e, state, ids);
+    if (status == WN_OK)
+        append_lone(e, state, ids);
+    for (int64_t i = 0; i < state->n_lone; i++)
         wn_ids_release(&ids[i]);
     wn_free(ids);
     return status;
@@ -370,7 +385,7 @@ static void mark_choices(struct multiple_choice *state, struct item *item, const
     item->negative = strcmp(wn_settings_text(bias, "polarity", ""), "negative") == 0;
     for (int64_t c = 0; c < item->n_choices; c++) {
         struct choice *choice = &state->choices[item->first_choice + c];
-        *choice = (struct choice){.alone = -1, .gold = is_gold(gold, c)};
+        *choice = (struct choice){.gold = is_gold(gold, c)};
         choice->unknown = is_gold(cJSON_GetObjectItemCaseSensitive(bias, "unknown"), c);
         choice->target = is_gold(cJSON_GetObjectItemCaseSensitive(bias, "target"), c);
     }
@@ -387,19 +402,22 @@ static wn_status add_item(struct wn_encoder *e, const cJSON *json)
     mark_choices(state, &state->items[index], json);
     state->n_choices += n;
     state->most_choices = n > state->most_choices ? n : state->most_choices;
+    WN_TRY(encode_choices(e, json, state->choices + first, n));
     if (wants(state, ACC_MUTUAL_INFO))
         add_lone(e, json, first, n);
-    return encode_choices(e, json, state->choices + first, n);
+    return WN_OK;
 }
 
 static wn_status finish_items(struct wn_encoder *e)
 {
+    const struct multiple_choice *state = e->set->state;
+
     e->set->protocol =
         wn_format("multiple_choice: log-likelihood of delimiter + choice behind the context as in "
                   "lm-evaluation-harness; %lld items, delimiter \"%s\"; acc_norm per character, acc_bytes "
                   "per UTF-8 byte of the choice; ties to the lowest index",
                   (long long)e->requests->count, e->requests->delimiter);
-    return wants(e->set->state, ACC_MUTUAL_INFO) ? append_lone(e) : WN_OK;
+    return state->n_lone > 0 ? score_lone(e) : WN_OK;
 }
 
 static wn_status prepare(const char *directory, const char *name, const cJSON *json, const struct wn_model *model,
@@ -410,10 +428,11 @@ static wn_status prepare(const char *directory, const char *name, const cJSON *j
     set->kind = &wn_eval_multiple_choice;
     set->state = state;
     wn_status status = wn_prepare_task(directory, name, json, model, set, &state->task, add_item, finish_items);
-    for (int64_t c = 0; state->lone && c < state->n_choices; c++)
+    for (int64_t c = 0; c < state->n_lone; c++)
         wn_free(state->lone[c].text);
     wn_free(state->lone);
     state->lone = NULL;
+    state->n_lone = 0;
     return status;
 }
 
@@ -424,7 +443,6 @@ static void release(void *pointer)
     wn_task_release(&state->task);
     wn_free(state->items);
     wn_free(state->choices);
-    wn_free(state->alone);
     wn_free(state);
 }
 
@@ -555,8 +573,7 @@ struct verdict {
     int64_t best[PREDICTIONS]; /* -1: not finite */
 };
 
-static double adjusted(const struct multiple_choice *state, const struct wn_target_scores *scores,
-                       const struct choice *choice, int metric)
+static double adjusted(const struct wn_target_scores *scores, const struct choice *choice, int metric)
 {
     double likelihood = wn_span_log_likelihood(scores, choice->span);
 
@@ -564,8 +581,7 @@ static double adjusted(const struct multiple_choice *state, const struct wn_targ
         return likelihood / (double)choice->characters;
     if (metric == ACC_BYTES)
         return likelihood / (double)choice->bytes;
-    return metric == ACC_MUTUAL_INFO ? likelihood - wn_span_log_likelihood(scores, state->alone[choice->alone])
-                                     : likelihood;
+    return metric == ACC_MUTUAL_INFO ? likelihood - wn_span_log_likelihood(scores, choice->alone) : likelihood;
 }
 
 /* The largest, the lowest of equals; -1 when one is no number. */
@@ -594,7 +610,7 @@ static void judge(const struct multiple_choice *state, const struct wn_target_sc
         if (m != ACC && !wants(state, m))
             continue;
         for (int64_t c = 0; c < verdict->n; c++)
-            verdict->by[m][c] = adjusted(state, scores, &choices[c], m);
+            verdict->by[m][c] = adjusted(scores, &choices[c], m);
         verdict->best[m] = best_choice(verdict->by[m], verdict->n);
     }
 }
@@ -725,8 +741,7 @@ static void item_record(const struct multiple_choice *state, const struct wn_tar
     wn_record_u8(record, state->field_correct)[i] = is_right(state, scores, verdict, i, ACC) == 1;
     for (int64_t c = 0; c < verdict->n; c++) {
         if (wants(state, ACC_MUTUAL_INFO))
-            wn_record_f64(record, state->field_alone)[at + c] =
-                wn_span_log_likelihood(scores, state->alone[choices[c].alone]);
+            wn_record_f64(record, state->field_alone)[at + c] = wn_span_log_likelihood(scores, choices[c].alone);
         if (wants(state, EXACT_MATCH))
             wn_record_u8(record, state->field_greedy)[at + c] = wn_span_greedy(scores, choices[c].span);
     }
