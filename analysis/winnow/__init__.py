@@ -6,18 +6,39 @@
 >>> winnow.correlation(results, x="js", y="facts")
 """
 
-from winnow import plots
-from winnow.results import Results, open_results
-from winnow.statistics import Correlation, compare, correlation, relative
-from winnow.survival import (
-    breaking_points,
-    compare_calibrations,
-    item_scores,
-    paired_difference,
-)
-from winnow.sweepfile import read_sweep
+from __future__ import annotations
 
-open = open_results  # noqa: A001 - winnow.open
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from winnow import plots
+    from winnow.results import Results
+    from winnow.results import open_results as open  # noqa: A004 - winnow.open
+    from winnow.statistics import Correlation, compare, correlation, relative
+    from winnow.survival import (
+        breaking_points,
+        compare_calibrations,
+        item_scores,
+        paired_difference,
+    )
+    from winnow.sweepfile import read_sweep
+
+# Loaded when first asked for: winnow.tasks runs where only Python is installed.
+_HOME = {
+    "Correlation": "winnow.statistics",
+    "Results": "winnow.results",
+    "breaking_points": "winnow.survival",
+    "compare": "winnow.statistics",
+    "compare_calibrations": "winnow.survival",
+    "correlation": "winnow.statistics",
+    "item_scores": "winnow.survival",
+    "open": "winnow.results",
+    "paired_difference": "winnow.survival",
+    "plots": "winnow.plots",
+    "read_sweep": "winnow.sweepfile",
+    "relative": "winnow.statistics",
+}
 
 __all__ = [
     "Correlation",
@@ -33,3 +54,19 @@ __all__ = [
     "read_sweep",
     "relative",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'winnow' has no attribute {name!r}")
+    module = importlib.import_module(_HOME[name])
+    if _HOME[name] == f"winnow.{name}":
+        value = module
+    else:
+        value = getattr(module, {"open": "open_results"}.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

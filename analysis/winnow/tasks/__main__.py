@@ -1,0 +1,7 @@
+"""``python -m winnow.tasks``: winnow-tasks where nothing is installed."""
+
+import sys
+
+from winnow.tasks.command import main
+
+sys.exit(main())
