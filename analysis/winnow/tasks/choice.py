@@ -27,7 +27,7 @@ def read_mmlu(source: Source, split: str = "test") -> Iterator[Doc]:
     """The folder with dev/ and test/, or one CSV file: question, four choices, letter."""
     for path in source.files(f"{split}/*_{split}.csv", f"*_{split}.csv"):
         subject = re.sub(r"_(dev|val|test)$", "", path.stem)
-        for number, row in enumerate(source.rows(path), 1):
+        for number, row in enumerate(source.rows(path)):
             if len(row) != 6 or row[5] not in "ABCD":
                 raise source.fail("expected a question, four choices and a letter A to D")
             gold = "ABCD".index(row[5])

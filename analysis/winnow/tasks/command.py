@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from winnow.tasks import format as requests
+from winnow.tasks import harness
 from winnow.tasks.format import TaskError
+from winnow.tasks.harness import Choice
 from winnow.tasks.make import Options, write
 from winnow.tasks.retrieval import MODES
 from winnow.tasks.shots import HARNESS_SEED, RULES
@@ -36,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="say what is wrong with request files")
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
     check.set_defaults(run=_check)
+    _add_harness(commands)
     return parser
 
 
@@ -65,6 +68,64 @@ def _add_make(commands: argparse._SubParsersAction) -> None:
         "--template", metavar="T", help="of instructions: plain, alpaca, or a text with {prompt}"
     )
     make.add_argument("--front", metavar="FILE", help="text in front of every question")
+
+
+def _add_harness(commands: argparse._SubParsersAction) -> None:
+    export = commands.add_parser("export", help="write requests of lm-evaluation-harness")
+    export.set_defaults(run=_export)
+    export.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder to write to")
+    score = commands.add_parser("score", help="score results by lm-evaluation-harness itself")
+    score.set_defaults(run=_score)
+    score.add_argument("results", type=Path, metavar="RESULTS.h5")
+    score.add_argument(
+        "--bootstrap",
+        type=int,
+        default=0,
+        metavar="N",
+        help="resamples for standard errors without a formula; the harness takes 100000",
+    )
+    score.add_argument("--csv", action="store_true", help="for programs")
+    for command in (export, score):
+        command.add_argument(
+            "--harness", nargs="+", required=True, metavar="TASK", help="tasks or groups of it"
+        )
+        command.add_argument("--include-path", metavar="DIR", help="folder with more task files")
+        command.add_argument("--shots", type=int, metavar="K", help="default: the task's own")
+        command.add_argument(
+            "--seed", type=int, default=HARNESS_SEED, metavar="S", help="of the examples"
+        )
+    export.add_argument("--limit", type=int, metavar="N", help="only the first N documents")
+
+
+def _harness_choice(options: argparse.Namespace) -> Choice:
+    names, limit = tuple(options.harness), getattr(options, "limit", None)
+    return Choice(names, options.include_path, options.shots, limit, options.seed)
+
+
+def _export(options: argparse.Namespace) -> int:
+    for path, count in harness.export(_harness_choice(options), options.to).items():
+        print(f"{path}: {count} items")
+    return 0
+
+
+def _score(options: argparse.Namespace) -> int:
+    import winnow  # needs more than Python
+
+    try:
+        results = winnow.open(options.results)
+    except ValueError as error:
+        raise TaskError(str(error)) from None
+    scores = harness.score(results, _harness_choice(options), bootstrap=options.bootstrap)
+    scores.insert(1, "key", scores["point"].map(results.points["key"]))
+    if options.csv:
+        print(scores.to_csv(index=False), end="")
+        return 0
+    rows = [tuple(scores.columns)]
+    for row in scores.itertuples(index=False):
+        numbers = ["" if value != value else f"{value:.6g}" for value in (row.value, row.stderr)]
+        rows.append((str(row.point), row.key, row.task, row.filter, row.metric, *numbers))
+    _table(rows)
+    return 0
 
 
 def _make(options: argparse.Namespace) -> int:

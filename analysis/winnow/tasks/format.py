@@ -156,16 +156,26 @@ _BIAS = _object(
 
 # ---- the kinds ----
 
+
+def _name(value: Any) -> str | None:
+    fits = isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.-]{1,48}", value)
+    return None if fits else "must be 1 to 48 letters, digits, '_', '-' or '.'"
+
+
+def _share(value: Any) -> str | None:
+    return _number(value) or (None if 0 <= value <= 1 else "must be from 0 to 1")
+
+
 _HEADER: dict[str, Rule] = {
     "kind": lambda value: _one_of(*KINDS)(value),
     "version": _label,
     "source": _text,
     "dimension": _one_of(*DIMENSIONS),
-    "mode": _text,
+    "mode": _filled,
     "metrics": _list_of(_text, least=1),
-    "chance": _number,
+    "chance": _share,
 }
-_ITEM: dict[str, Rule] = {"id": _label, "group": _text}
+_ITEM: dict[str, Rule] = {"id": _label, "group": _filled}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,9 +279,12 @@ def header_problems(header: dict[str, Any]) -> list[str]:
     """What is wrong with a header."""
     kind = KINDS.get(header.get("kind", "multiple_choice"))
     allowed = {**_HEADER, **(kind.header if kind else {})}
-    found = list(_object_problems(header, {"task": _filled}, allowed))
+    found = list(_object_problems(header, {"task": _name}, allowed))
     if kind and not found:
-        for metric in header.get("metrics", ()):
+        metrics = header.get("metrics", ())
+        if len(set(metrics)) < len(metrics):
+            found.append('"metrics" lists one twice')
+        for metric in metrics:
             if metric not in kind.metrics:
                 known = ", ".join(kind.metrics)
                 name = header.get("kind", "multiple_choice")
@@ -284,8 +297,8 @@ def item_problems(item: Any, header: dict[str, Any]) -> list[str]:
     kind = header.get("kind", "multiple_choice")
     if not isinstance(item, dict):
         return ["must be an object"]
-    if "task" in item:
-        return ["a header belongs into the first line"]
+    if "task" in item or "kind" in item:
+        return ['a header has the key "task" and is the first line']
     rules = KINDS[kind]
     found = list(_object_problems(item, rules.required, {**_ITEM, **rules.optional}))
     if not found and kind == "multiple_choice":
@@ -379,7 +392,7 @@ def problems(path: Path) -> list[str]:
     seen: dict[str, int] = {}
     for index, (number, item) in enumerate(numbered):
         found += [f"{path}:{number}: {problem}" for problem in _line_problems(item, header, first)]
-        name = str(item.get("id", index + 1)) if isinstance(item, dict) else ""
+        name = str(item.get("id", index)) if isinstance(item, dict) else ""
         if name in seen and not is_calibration(first):
             found.append(f'{path}:{number}: the id "{name}" was used in line {seen[name]}')
         seen.setdefault(name, number)

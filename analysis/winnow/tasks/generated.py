@@ -74,7 +74,7 @@ def gsm8k(doc: Doc) -> Item:
 def read_bbh(source: Source) -> Iterator[Doc]:
     """A task of BIG-Bench Hard, or the folder of all."""
     for path in source.files("*.json"):
-        for number, example in enumerate(source.json(path)["examples"], 1):
+        for number, example in enumerate(source.json(path)["examples"]):
             yield {"task": path.stem, "name": f"{path.stem}/{number}", **example}
 
 

@@ -200,7 +200,7 @@ class _Maker:
                 raise TaskError(f"{self.task.name}: no examples for {group}")
             drawn = self._guard(lambda: pools[group].draw(index, entry, self.shots))
             head += "".join(self._answered(e.item) + self.task.between for e in drawn)
-        item = {"id": str(index + 1), **entry.item}
+        item = {"id": str(index), **entry.item}
         item["id"] = str(item["id"])
         item.pop("target", None)
         if self.task.kind == CALIBRATION:

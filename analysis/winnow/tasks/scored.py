@@ -32,7 +32,7 @@ def lambada(doc: Doc) -> Item:
 def read_blimp(source: Source) -> Iterator[Doc]:
     """JSON lines: one phenomenon, or a folder of them."""
     for path in source.files("*.jsonl"):
-        for number, document in enumerate(source.json_lines(path), 1):
+        for number, document in enumerate(source.json_lines(path)):
             yield {"name": f"{document['UID']}/{number}", **document}
 
 
