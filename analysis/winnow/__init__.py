@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from winnow import plots
+    from winnow.agreement import flips, margins
     from winnow.results import Results
     from winnow.results import open_results as open  # noqa: A004 - winnow.open
     from winnow.statistics import Correlation, compare, correlation, relative
@@ -32,7 +33,9 @@ _HOME = {
     "compare": "winnow.statistics",
     "compare_calibrations": "winnow.survival",
     "correlation": "winnow.statistics",
+    "flips": "winnow.agreement",
     "item_scores": "winnow.survival",
+    "margins": "winnow.agreement",
     "open": "winnow.results",
     "paired_difference": "winnow.survival",
     "plots": "winnow.plots",
@@ -47,7 +50,9 @@ __all__ = [
     "compare",
     "compare_calibrations",
     "correlation",
+    "flips",
     "item_scores",
+    "margins",
     "open",
     "paired_difference",
     "plots",
