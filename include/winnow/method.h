@@ -45,6 +45,10 @@ struct wn_input_stats {
     /* [width] the scale that the method has chosen for this input (wn_recipe_scale_inputs, wn_recipe_trial_scale);
      * NULL: none. The statistics and the weights of a task are those without it. */
     const float *scale;
+    int trial; /* which trial `scale` is, when a search has chosen it */
+    /* [width / run, run, run] sums over a sample of the tokens of x x^T inside each run of columns, both triangles
+     * (struct wn_method, moment_run); NULL: none. */
+    const float *run_moments;
 };
 
 /* One linear to compress. `keep` is the mask of an earlier stage (1 = kept), NULL when none: its zeros must stay 0. */
@@ -70,6 +74,17 @@ struct wn_linear_task {
 struct wn_solver_statistics {
 #define X(name, unit, help) double name;
     WN_SOLVER_STATISTICS(X)
+#undef X
+};
+
+/* What a search has chosen for a linear, as doubles, NaN where there is none: name, unit, what it is. */
+#define WN_SEARCH_STATISTICS(X)                                                                                        \
+    X(scale_ratio, "1", "exponent of mean|x| in the scale of the inputs, as the search chose it")                      \
+    X(clip_ratio, "1", "share of the largest magnitude of a group up to which its grid goes: mean over all groups")
+
+struct wn_search_statistics {
+#define X(name, unit, help) double name;
+    WN_SEARCH_STATISTICS(X)
 #undef X
 };
 
@@ -116,6 +131,7 @@ struct wn_compressed {
      * y = weight x. */
     struct wn_activation *activation;
     struct wn_solver_statistics solver;
+    struct wn_search_statistics search;
 };
 
 void wn_compressed_init(struct wn_compressed *compressed, int64_t rows, int64_t columns, float *weight, uint8_t *keep);
@@ -154,6 +170,10 @@ struct wn_method {
      * that reads the input, over the calibration set, is taken. 0: no search. */
     int n_trials;
     wn_status (*trial_scale)(const struct wn_input_task *task, int trial, float *scale);
+    /* Columns of the runs (they divide `columns`) inside which the search collects second moments of every input, also
+     * of those without a producer: about WN_RUN_TOKENS tokens at equal distances of the calibration set. NULL or 0:
+     * none. */
+    int64_t (*moment_run)(const struct wn_params *params, int64_t columns);
     /* Bytes that the activation rule of a linear takes, and besides while it computes `tokens` rows. May be NULL. */
     void (*activation_bytes)(const struct wn_params *params, int64_t rows, int64_t columns, int64_t tokens, int threads,
                              int64_t *bytes, int64_t *scratch);
@@ -201,6 +221,9 @@ int64_t wn_second_order_bytes(int64_t rows, int64_t columns, int threads);
 int wn_recipe_trials(const struct wn_recipe *recipe);
 wn_status wn_recipe_trial_scale(const struct wn_recipe *recipe, const struct wn_input_task *task, int trial,
                                 float *scale);
+/* Columns of the runs whose second moments the search collects for an input of this width; 0: none. */
+#define WN_RUN_TOKENS 512
+int64_t wn_recipe_moment_run(const struct wn_recipe *recipe, int64_t columns);
 /* Bytes of the activation rule of a linear and of its work; 0 and 0 when the recipe leaves inputs alone. */
 void wn_recipe_activation_bytes(const struct wn_recipe *recipe, int64_t rows, int64_t columns, int64_t tokens,
                                 int threads, int64_t *bytes, int64_t *scratch);

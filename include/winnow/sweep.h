@@ -119,6 +119,7 @@ struct wn_prepared_model {
     struct wn_schema schema;             /* fields of this model's records */
     int64_t *weight_fields;              /* schema indices of the weight statistics, in table order */
     int64_t *solver_fields;              /* the same of the solver's, NULL when no point uses second moments */
+    int64_t *search_fields;              /* the same of searches, NULL when no point searches */
     int sparsity_field, outlier_field;   /* of blocks; -1 when every point has the same sparsity in all blocks */
     int drop_fields[3];                  /* of blocks: attention and MLP left out, score; -1 when no point drops */
     char *hash;                          /* lines "sha256 file" of config, weights and tokenizer */

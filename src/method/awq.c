@@ -3,7 +3,14 @@
  * are divided out again (Lin et al., arXiv:2306.00978, section 3.2, equations 4 and 5). The scale of an input is
  * mean|x|^ratio, of the ratios 0, 0.05, .. 0.95 the one that changes the output of the attention, the MLP or, behind a
  * linear, the linear itself least; ratio 0 is rounding to nearest. Inputs that nothing makes alone (of o with grouped
- * queries) have no scale. The search over clipped ranges of the published code (its apply_clip) is not done.
+ * queries) have no scale.
+ *
+ * Then, with clip "mse", the range of every group is clipped as in the published code (its auto_clip): weights above
+ * m (1 - i/20), i = 0 .. 9, m the largest magnitude of the group, are moved there before the grid is fitted, and the
+ * first i is taken that changes what the group adds to the output least over a sample of the inputs. With d the change
+ * of the scaled weights and x the inputs that is the least d^T diag(1/s) X^T X diag(1/s) d: second moments of the
+ * inputs inside the group say it all. Queries and keys keep their ranges, as published: what counts of them are
+ * products.
  *
  * Only weights are quantized, so dividing the weights by the scale again is the same as dividing what makes the input
  * by it: the vector before, or the rows of the linear before, whose own grids are scaled with them.
@@ -13,7 +20,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { TRIALS = 20 };
+enum { TRIALS = 20, CLIP_STEPS = 20, CLIPS = 10 };
 
 static const double LEAST = 1e-4; /* of a scale, as published */
 
@@ -21,6 +28,12 @@ static const struct wn_parameter parameters[] = {
     WN_BITS_PARAMETER("width of a code"),
     WN_GROUP_PARAMETER("\"channel\"", "channel", "columns that share a grid (published: 128); channel: a row"),
     WN_SYMMETRIC_PARAMETER,
+    {.name = "clip",
+     .type = WN_STRING,
+     .standard = "\"mse\"",
+     .words = "none|mse",
+     .help = "range of a grid: none: up to the smallest and largest weight; mse: clipped, down to half, to the least "
+             "mean squared error of what the group adds to the output (as published; not for queries and keys)"},
 };
 
 static int64_t group_of(const struct wn_params *params, int64_t columns)
@@ -52,17 +65,148 @@ static wn_status trial_scale(const struct wn_input_task *task, int trial, float 
     return WN_OK;
 }
 
-/* A row times its scales on the grids of its groups, then divided by them again. */
-static void quantize_row(const struct wn_linear_task *task, bool symmetric, int64_t row, float *w,
+/* w [count] = weights times their scales. */
+static void scale_weights(const float *weight, const float *by, int64_t count, float *w)
+{
+    for (int64_t j = 0; j < count; j++)
+        w[j] = weight[j] * (by ? by[j] : 1.0f);
+}
+
+/* ---- the clip search ---- */
+
+/* Moves what lies above the clipped range of a group to its ends. */
+static void clip_group(float *w, int64_t count, int clip)
+{
+    const float share = (float)(1.0 - (double)clip / CLIP_STEPS);
+    float largest = 0;
+
+    for (int64_t j = 0; j < count; j++)
+        largest = fmaxf(largest, fabsf(w[j]));
+    for (int64_t j = 0; clip && j < count; j++)
+        w[j] = fminf(fmaxf(w[j], -share * largest), share * largest);
+}
+
+/* One group of all rows with one clip. */
+struct clip_trial {
+    const struct wn_linear_task *task;
+    const struct wn_compressed *out;
+    bool symmetric;
+    int64_t first; /* column */
+    int clip;
+};
+
+/* change [group] = (values on the clipped grid - scaled weights) / scales of one row. */
+static void change_of_group(const struct clip_trial *trial, int64_t row, float *w, uint8_t *codes, float *change)
+{
+    const int64_t count = trial->out->group;
+    const float *weight = trial->task->weight + row * trial->task->columns + trial->first;
+    const float *by = trial->out->input_scale ? trial->out->input_scale + trial->first : NULL;
+
+    scale_weights(weight, by, count, w);
+    memcpy(change, w, (size_t)count * sizeof *w);
+    clip_group(change, count, trial->clip);
+    struct wn_grid grid = wn_grid_fit(change, count, trial->out->bits, trial->symmetric);
+    wn_grid_apply(&grid, change, count, codes, change);
+    for (int64_t j = 0; j < count; j++)
+        change[j] = (change[j] - w[j]) / (by ? by[j] : 1.0f);
+}
+
+static void changes_of_rows(const struct clip_trial *trial, float *changes)
+{
+    const int64_t count = trial->out->group;
+
+#pragma omp parallel
+    {
+        float *w = wn_alloc(count, sizeof *w);
+        uint8_t *codes = wn_alloc(count, sizeof *codes);
+#pragma omp for schedule(static)
+        for (int64_t row = 0; row < trial->task->rows; row++)
+            change_of_group(trial, row, w, codes, changes + row * count);
+        wn_free(codes);
+        wn_free(w);
+    }
+}
+
+/* best [rows] and clips [rows, n_groups] where d^T H d is less than with all clips before. */
+static void take_better(const struct clip_trial *trial, const float *changes, const float *products, double *best,
+                        uint8_t *clips)
+{
+    const int64_t count = trial->out->group, group = trial->first / count;
+
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < trial->task->rows; row++) {
+        double error = 0;
+        for (int64_t j = 0; j < count; j++)
+            error += (double)changes[row * count + j] * products[row * count + j];
+        if (trial->clip == 0 || error < best[row]) {
+            best[row] = error;
+            clips[row * trial->out->n_groups + group] = (uint8_t)trial->clip;
+        }
+    }
+}
+
+/* clips [rows, n_groups] of every group. */
+static uint8_t *search_clips(const struct wn_linear_task *task, bool symmetric, const struct wn_compressed *out)
+{
+    const int64_t count = out->group;
+    uint8_t *clips = wn_alloc(task->rows * out->n_groups, sizeof *clips);
+    float *changes = wn_alloc(task->rows * count, sizeof *changes);
+    float *products = wn_alloc(task->rows * count, sizeof *products);
+    double *best = wn_alloc(task->rows, sizeof *best);
+    struct clip_trial trial = {.task = task, .out = out, .symmetric = symmetric};
+
+    for (trial.first = 0; trial.first < task->columns; trial.first += count)
+        for (trial.clip = 0; trial.clip < CLIPS; trial.clip++) {
+            changes_of_rows(&trial, changes);
+            wn_linear(changes, task->rows, count, task->stats->run_moments + trial.first * count, count, NULL,
+                      products);
+            take_better(&trial, changes, products, best, clips);
+        }
+    wn_free(best);
+    wn_free(products);
+    wn_free(changes);
+    return clips;
+}
+
+/* By name, as published: of checkpoints of Hugging Face. */
+static bool makes_scores(const char *name)
+{
+    return strstr(name, "q_proj") || strstr(name, "k_proj") || strstr(name, "qkv");
+}
+
+static bool clips_ranges(const struct wn_params *params)
+{
+    return !strcmp(wn_params_text(params, "clip"), "mse");
+}
+
+static int64_t moment_run(const struct wn_params *params, int64_t columns)
+{
+    return clips_ranges(params) ? group_of(params, columns) : 0;
+}
+
+static double mean_ratio(const uint8_t *clips, int64_t count)
+{
+    int64_t sum = 0;
+
+    for (int64_t i = 0; i < count; i++)
+        sum += clips[i];
+    return 1 - (double)sum / (double)count / CLIP_STEPS;
+}
+
+/* ---- the method ---- */
+
+/* A row times its scales on the grids of its groups, then divided by them again; clips [n_groups] or NULL. */
+static void quantize_row(const struct wn_linear_task *task, bool symmetric, int64_t row, const uint8_t *clips, float *w,
                          struct wn_compressed *out)
 {
     const int64_t at = row * task->columns;
     const float *by = out->input_scale;
 
-    for (int64_t j = 0; j < task->columns; j++)
-        w[j] = task->weight[at + j] * (by ? by[j] : 1.0f);
+    scale_weights(task->weight + at, by, task->columns, w);
     for (int64_t g = 0; g < out->n_groups; g++) {
         const int64_t first = g * out->group, index = row * out->n_groups + g;
+        if (clips)
+            clip_group(w + first, out->group, clips[g]);
         struct wn_grid grid = wn_grid_fit(w + first, out->group, out->bits, symmetric);
         out->scales[index] = grid.scale;
         out->zeros[index] = grid.zero;
@@ -75,6 +219,7 @@ static void quantize_row(const struct wn_linear_task *task, bool symmetric, int6
 static wn_status compress_linear(const struct wn_linear_task *task, struct wn_compressed *out)
 {
     const bool symmetric = wn_params_flag(task->params, "symmetric");
+    uint8_t *clips = NULL;
 
     out->bits = (int)wn_params_integer(task->params, "bits");
     out->group = group_of(task->params, task->columns);
@@ -86,15 +231,21 @@ static wn_status compress_linear(const struct wn_linear_task *task, struct wn_co
     if (task->stats && task->stats->scale) {
         out->input_scale = wn_alloc(task->columns, sizeof *out->input_scale);
         memcpy(out->input_scale, task->stats->scale, (size_t)task->columns * sizeof *out->input_scale);
+        out->search.scale_ratio = (double)task->stats->trial / TRIALS;
+    }
+    if (task->stats && task->stats->run_moments && clips_ranges(task->params) && !makes_scores(task->name)) {
+        clips = search_clips(task, symmetric, out);
+        out->search.clip_ratio = mean_ratio(clips, task->rows * out->n_groups);
     }
 #pragma omp parallel
     {
         float *w = wn_alloc(task->columns, sizeof *w);
 #pragma omp for schedule(static)
         for (int64_t row = 0; row < task->rows; row++)
-            quantize_row(task, symmetric, row, w, out);
+            quantize_row(task, symmetric, row, clips ? clips + row * out->n_groups : NULL, w, out);
         wn_free(w);
     }
+    wn_free(clips);
     for (int64_t i = 0; i < task->rows * out->n_groups; i++)
         if (!isfinite(out->scales[i]))
             return wn_fail(WN_ERR_NUMERIC, "%s: the range of its weights is too wide for a scale", task->name);
@@ -103,7 +254,7 @@ static wn_status compress_linear(const struct wn_linear_task *task, struct wn_co
 
 const struct wn_method wn_method_awq = {
     .name = "awq",
-    .help = "round to nearest after columns of large inputs are scaled up (scale search of AWQ)",
+    .help = "round to nearest after columns of large inputs are scaled up and ranges clipped (searches of AWQ)",
     .paper = "Lin et al. 2023, arXiv:2306.00978",
     .kind = WN_QUANTIZER,
     .needs = WN_NEED_ABSOLUTE_SUMS,
@@ -112,5 +263,6 @@ const struct wn_method wn_method_awq = {
     .check_linear = wn_group_check_linear,
     .n_trials = TRIALS,
     .trial_scale = trial_scale,
+    .moment_run = moment_run,
     .compress_linear = compress_linear,
 };

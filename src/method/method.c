@@ -40,6 +40,9 @@ void wn_compressed_init(struct wn_compressed *compressed, int64_t rows, int64_t 
 #define X(name, unit, help) compressed->solver.name = (double)NAN;
     WN_SOLVER_STATISTICS(X)
 #undef X
+#define X(name, unit, help) compressed->search.name = (double)NAN;
+    WN_SEARCH_STATISTICS(X)
+#undef X
 }
 
 static void release_second_level(struct wn_second_level *level)
@@ -176,6 +179,13 @@ wn_status wn_recipe_trial_scale(const struct wn_recipe *recipe, const struct wn_
 
     one.params = &stage->params;
     return stage->method->trial_scale(&one, trial, scale);
+}
+
+int64_t wn_recipe_moment_run(const struct wn_recipe *recipe, int64_t columns)
+{
+    const struct wn_stage *stage = searching_stage(recipe);
+
+    return stage && stage->method->moment_run ? stage->method->moment_run(&stage->params, columns) : 0;
 }
 
 void wn_recipe_activation_bytes(const struct wn_recipe *recipe, int64_t rows, int64_t columns, int64_t tokens,

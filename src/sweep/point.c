@@ -45,6 +45,8 @@ struct walk {
     struct wn_factor_cache factors[WN_MAX_INPUTS];
     struct wn_activation *activations[WN_MAX_LINEARS]; /* rules of the current block; NULL: none */
     float *scales[WN_MAX_INPUTS];                      /* of the inputs of the current block; NULL: none */
+    int trials[WN_MAX_INPUTS];                         /* which trial of the search a scale is */
+    float *run_moments[WN_MAX_INPUTS];                 /* what the search has summed for clipping; NULL: nothing */
     bool folded;                                       /* the evaluated block divides inputs by their scales */
     float *sample_scaled; /* [sample tokens, widest input]; NULL unless inputs are scaled */
     struct totals totals;
@@ -244,7 +246,8 @@ static void release_activations(struct walk *walk)
         wn_activation_release(&walk->activations[l]);
     for (int i = 0; i < walk->model->layout.n_inputs; i++) {
         wn_free(walk->scales[i]);
-        walk->scales[i] = NULL;
+        wn_free(walk->run_moments[i]);
+        walk->scales[i] = walk->run_moments[i] = NULL;
     }
 }
 
@@ -394,6 +397,15 @@ static void record_solver(struct walk *walk, int index, const struct wn_solver_s
 #undef X
 }
 
+static void record_search(struct walk *walk, int index, const struct wn_search_statistics *search)
+{
+    int64_t field = 0, cell = walk->block_index * walk->model->layout.n_linears + index;
+#define X(name, unit, help)                                                                                            \
+    wn_record_f64(walk->record, (int)walk->prepared->search_fields[field++])[cell] = search->name;
+    WN_SEARCH_STATISTICS(X)
+#undef X
+}
+
 static void record_linear(struct walk *walk, int index, const float *dense, const float *compressed, double bits)
 {
     const struct wn_linear_info *linear = &walk->model->layout.linears[index];
@@ -429,7 +441,10 @@ static struct wn_input_stats input_stats(struct walk *walk, int input)
 {
     const struct wn_layout *layout = &walk->model->layout;
     const struct wn_calibration *calibration = calibration_of(walk);
-    struct wn_input_stats stats = {.width = layout->input_widths[input], .scale = walk->scales[input]};
+    struct wn_input_stats stats = {.width = layout->input_widths[input],
+                                   .scale = walk->scales[input],
+                                   .trial = walk->trials[input],
+                                   .run_moments = walk->run_moments[input]};
     if (!calibration)
         return stats;
     stats.tokens = wn_sequences_tokens(&calibration->sequences);
@@ -493,7 +508,7 @@ static wn_status search_scales(struct walk *walk)
                                            .offset = walk->offset,
                                            .stats = stats};
     walk->tokens += (double)wn_sequences_tokens(walk->calibration);
-    return wn_search_scales(&search, walk->scales);
+    return wn_search_scales(&search, walk->scales, walk->trials, walk->run_moments);
 }
 
 static wn_status scale_inputs(struct walk *walk)
@@ -524,6 +539,8 @@ static wn_status compress_linear(struct walk *walk, int index)
                       wn_bits_per_weight(&out, pattern_n, pattern_m));
         if (walk->prepared->solver_fields)
             record_solver(walk, index, &out.solver);
+        if (walk->prepared->search_fields)
+            record_search(walk, index, &out.search);
         status = hand_over(walk, index, &out);
         out.activation = NULL; /* it stays with the walk */
     }

@@ -72,6 +72,18 @@ static double kept_share(const struct wn_model *model, const struct wn_recipe *r
     return 1 - dropped / all * floor(wn_params_number(params, "sparsity") * blocks) / blocks;
 }
 
+/* Products of the changes of every candidate clip with the second moments of their runs. */
+static double clip_flops(const struct wn_model *model, const struct wn_recipe *recipe)
+{
+    double flops = 0;
+    for (int l = 0; l < model->layout.n_linears; l++) {
+        const struct wn_linear_info *linear = &model->layout.linears[l];
+        flops +=
+            20 * (double)linear->rows * (double)linear->columns * (double)wn_recipe_moment_run(recipe, linear->columns);
+    }
+    return flops;
+}
+
 double wn_point_flops(const struct wn_run *run, int64_t index)
 {
     const struct wn_point *point = &run->grid.points[index];
@@ -88,6 +100,7 @@ double wn_point_flops(const struct wn_run *run, int64_t index)
     if (wn_point_walks_calibration(point)) /* every linear, once for each trial, at most twice: alone and in its part */
         blocks += 1.5 * wn_recipe_trials(&point->recipe) *
                   block_flops(model, &prepared->calibrations[point->calibration].sequences);
+    blocks += clip_flops(model, &point->recipe);
     if (wn_point_walks_calibration(point))
         blocks += 2 * block_flops(model, &prepared->calibrations[point->calibration].sequences);
     if (wn_recipe_needs(&point->recipe) & WN_NEED_SECOND_MOMENTS) {

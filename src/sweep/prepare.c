@@ -231,15 +231,21 @@ static void add_weight_fields(const struct wn_run *run, struct wn_prepared_model
     static const struct statistic_row weights[] = {
 #define X(name, unit, help) {#name, unit, help},
         WN_WEIGHT_STATISTICS(X)};
-    static const struct statistic_row solver[] = {WN_SOLVER_STATISTICS(X)
+    static const struct statistic_row solver[] = {WN_SOLVER_STATISTICS(X)};
+    static const struct statistic_row search[] = {WN_SEARCH_STATISTICS(X)
 #undef X
     };
     unsigned needs = 0;
-    for (int64_t i = 0; i < run->grid.n_points; i++)
+    bool searches = false;
+    for (int64_t i = 0; i < run->grid.n_points; i++) {
         needs |= wn_recipe_needs(&run->grid.points[i].recipe);
+        searches = searches || wn_recipe_trials(&run->grid.points[i].recipe);
+    }
     prepared->weight_fields = add_linear_fields(prepared, weights, sizeof weights / sizeof weights[0]);
     if (needs & WN_NEED_SECOND_MOMENTS)
         prepared->solver_fields = add_linear_fields(prepared, solver, sizeof solver / sizeof solver[0]);
+    if (searches)
+        prepared->search_fields = add_linear_fields(prepared, search, sizeof search / sizeof search[0]);
 }
 
 /* Fields /weights/NAME [block], when any point allocates. */
@@ -475,6 +481,7 @@ static void release_model(const struct wn_sweep *sweep, struct wn_prepared_model
     wn_free(prepared->sets);
     wn_free(prepared->weight_fields);
     wn_free(prepared->solver_fields);
+    wn_free(prepared->search_fields);
     wn_free(prepared->hash);
     wn_model_close(&prepared->model);
 }

@@ -2,7 +2,8 @@
  * search.c: the search of AWQ (arXiv:2306.00978, equation 4): for every input of a block that has a producer, each
  * scale the method proposes is tried on the calibration set, on the part of the block that reads this input, all other
  * weights dense. Chunk by chunk, so that the inputs of one chunk are all that is kept: trial weights are made anew for
- * every chunk, at a cost far below that of the products with them.
+ * every chunk, at a cost far below that of the products with them. On the way, second moments inside runs of columns
+ * are summed over a sample of the tokens, for the clip search that comes after it.
  */
 #include <math.h>
 #include <stdio.h>
@@ -20,6 +21,9 @@ struct work {
     float *scale;                 /* [widest input] */
     double *loss;                 /* [n_inputs, trials] */
     int trials;
+    int64_t row, step; /* of the set: first row of the current chunk; every step-th row is in the sample */
+    float *sample;     /* [sampled rows of a chunk, longest run] */
+    float **moments;   /* [n_inputs] of the caller */
 };
 
 static bool is_searched(const struct wn_layout *layout, int input)
@@ -39,19 +43,45 @@ static int64_t searched_width(const struct wn_layout *layout, int64_t *widest)
     return total;
 }
 
+static int64_t longest_run(const struct wn_layout *layout, const struct wn_recipe *recipe)
+{
+    int64_t longest = 0;
+    for (int i = 0; i < layout->n_inputs; i++) {
+        int64_t run = wn_recipe_moment_run(recipe, layout->input_widths[i]);
+        longest = run > longest ? run : longest;
+    }
+    return longest;
+}
+
+/* Floats of the moments of runs, of the sample, and of a clip search: twice a run of all rows. */
+static int64_t run_floats(const struct wn_layout *layout, const struct wn_recipe *recipe, int64_t longest)
+{
+    int64_t floats = longest * longest_run(layout, recipe), most = 0;
+    for (int i = 0; i < layout->n_inputs; i++)
+        floats += layout->input_widths[i] * wn_recipe_moment_run(recipe, layout->input_widths[i]);
+    for (int l = 0; l < layout->n_linears; l++) {
+        int64_t run = wn_recipe_moment_run(recipe, layout->linears[l].columns);
+        int64_t work = run ? layout->linears[l].rows * (2 * run + 2 + layout->linears[l].columns / run) : 0;
+        most = work > most ? work : most;
+    }
+    return floats + most;
+}
+
 int64_t wn_search_bytes(const struct wn_model *model, const struct wn_recipe *recipe, int64_t longest)
 {
     int64_t widest, trials = wn_recipe_trials(recipe), total = searched_width(&model->layout, &widest);
     if (trials == 0)
         return 0;
-    return (longest * (total + 2 * model->config.hidden_size) + widest + total) * (int64_t)sizeof(float) +
+    return (longest * (total + 2 * model->config.hidden_size) + widest + total +
+            run_floats(&model->layout, recipe, longest)) *
+               (int64_t)sizeof(float) +
            model->layout.n_inputs * trials * (int64_t)sizeof(double);
 }
 
 static void open_work(struct work *work, int64_t longest)
 {
     const struct wn_model *model = work->search->model;
-    int64_t widest, hidden = model->config.hidden_size;
+    int64_t widest, hidden = model->config.hidden_size, tokens = wn_sequences_tokens(work->search->calibration);
     searched_width(&model->layout, &widest);
     work->trials = wn_recipe_trials(work->search->recipe);
     for (int i = 0; i < model->layout.n_inputs; i++)
@@ -61,6 +91,13 @@ static void open_work(struct work *work, int64_t longest)
     work->trial = wn_alloc(longest * hidden, sizeof(float));
     work->scale = wn_alloc(widest, sizeof(float));
     work->loss = wn_alloc_zero(model->layout.n_inputs * work->trials, sizeof(double));
+    work->step = tokens > WN_RUN_TOKENS ? tokens / WN_RUN_TOKENS : 1;
+    work->sample = wn_alloc(longest * longest_run(&model->layout, work->search->recipe), sizeof(float));
+    for (int i = 0; i < model->layout.n_inputs; i++) {
+        int64_t width = model->layout.input_widths[i], run = wn_recipe_moment_run(work->search->recipe, width);
+        if (run)
+            work->moments[i] = wn_alloc_zero(width * run, sizeof(float));
+    }
 }
 
 static void close_work(struct work *work)
@@ -71,11 +108,28 @@ static void close_work(struct work *work)
     wn_free(work->trial);
     wn_free(work->scale);
     wn_free(work->loss);
+    wn_free(work->sample);
+}
+
+/* Adds the sampled rows of a chunk to the moments of every run. */
+static void add_run_moments(struct work *work, int input, const float *x, int64_t rows, int64_t width)
+{
+    const int64_t run = wn_recipe_moment_run(work->search->recipe, width);
+    const int64_t begin = (work->step - work->row % work->step) % work->step;
+    for (int64_t first = 0; first < width; first += run) {
+        int64_t count = 0;
+        for (int64_t r = begin; r < rows; r += work->step)
+            memcpy(work->sample + count++ * run, x + r * width + first, (size_t)run * sizeof(float));
+        if (count)
+            wn_add_second_moments(work->sample, count, run, work->moments[input] + first * run);
+    }
 }
 
 static void take_inputs(void *context, int input, const float *x, int64_t rows, int64_t width)
 {
     struct work *work = context;
+    if (work->moments[input])
+        add_run_moments(work, input, x, rows, width);
     if (work->inputs[input])
         memcpy(work->inputs[input], x, (size_t)(rows * width) * sizeof(float));
 }
@@ -149,6 +203,7 @@ static wn_status try_chunk(struct work *work, int64_t index)
     struct wn_chunk chunk;
     int64_t row = wn_sequences_chunk(search->calibration, index, search->offset, &chunk);
     int64_t hidden = search->model->config.hidden_size, rows = chunk.offset[chunk.n_sequences];
+    work->row = row;
     memcpy(search->copy, search->hidden + row * hidden, (size_t)(rows * hidden) * sizeof(float));
     wn_model_run_block(search->model, search->dense, &chunk, search->copy, search->scratch, &tap);
     for (int i = 0; i < search->model->layout.n_inputs; i++)
@@ -158,7 +213,7 @@ static wn_status try_chunk(struct work *work, int64_t index)
 }
 
 /* The first of the least losses. */
-static wn_status choose(const struct work *work, int input, float **scale)
+static wn_status choose(const struct work *work, int input, float **scale, int *trial)
 {
     const double *loss = work->loss + input * work->trials;
     int best = 0;
@@ -169,19 +224,32 @@ static wn_status choose(const struct work *work, int input, float **scale)
         return wn_fail(WN_ERR_NUMERIC, "block %lld %s: no scale gives finite outputs",
                        (long long)work->search->block_index, work->search->model->layout.input_names[input]);
     *scale = wn_alloc(work->search->model->layout.input_widths[input], sizeof(float));
+    *trial = best;
     return propose(work, input, best, *scale);
 }
 
-wn_status wn_search_scales(const struct wn_scale_search *search, float **scales)
+/* Both triangles of every run. */
+static void finish_moments(const struct work *work)
 {
-    struct work work = {.search = search};
+    const struct wn_layout *layout = &work->search->model->layout;
+    for (int i = 0; i < layout->n_inputs; i++) {
+        int64_t run = wn_recipe_moment_run(work->search->recipe, layout->input_widths[i]);
+        for (int64_t first = 0; run && first < layout->input_widths[i]; first += run)
+            wn_symmetrize(work->moments[i] + first * run, run);
+    }
+}
+
+wn_status wn_search_scales(const struct wn_scale_search *search, float **scales, int *trials, float **moments)
+{
+    struct work work = {.search = search, .moments = moments};
     wn_status status = WN_OK;
     open_work(&work, wn_sequences_longest_chunk(search->calibration));
     for (int64_t c = 0; c < search->calibration->n_chunks && status == WN_OK; c++)
         status = try_chunk(&work, c);
     for (int i = 0; i < search->model->layout.n_inputs && status == WN_OK; i++)
         if (work.inputs[i])
-            status = choose(&work, i, &scales[i]);
+            status = choose(&work, i, &scales[i], &trials[i]);
+    finish_moments(&work);
     close_work(&work);
     return status;
 }

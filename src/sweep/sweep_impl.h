@@ -96,9 +96,13 @@ struct wn_scale_search {
     int64_t *offset;
     const struct wn_input_stats *stats; /* [n_inputs] */
 };
-/* scales[input] is allocated for every input with a producer: the best scale; also after an error, to be freed. */
-wn_status wn_search_scales(const struct wn_scale_search *search, float **scales);
-/* Bytes it takes, the scales included; 0 when the recipe searches nothing. */
+/*
+ * scales[input] is allocated for every input with a producer: the best scale, trials[input] which one it is. moments
+ * [input] is allocated for every input when the recipe wants second moments of runs (struct wn_input_stats,
+ * run_moments). Both also after an error, to be freed.
+ */
+wn_status wn_search_scales(const struct wn_scale_search *search, float **scales, int *trials, float **moments);
+/* Bytes it takes, with what it leaves and what compressing with that takes; 0 when the recipe searches nothing. */
 int64_t wn_search_bytes(const struct wn_model *model, const struct wn_recipe *recipe, int64_t longest);
 
 /* True when a point pushes calibration sequences itself: under sequential propagation, and for a search. */

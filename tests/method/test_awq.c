@@ -95,6 +95,42 @@ static void check_trials(void)
     problem_release(&problem);
 }
 
+/* Clipping is what is left to choose without scales: where it is off, or for queries and keys, nothing changes. */
+static void check_clip_off(void)
+{
+    static const char *const names[] = {"block 0 self_attn.q_proj", "block 0 self_attn.k_proj", "block 0 mlp.up_proj"};
+    struct problem awq, plain;
+    struct wn_recipe recipe = {0}, none = {0};
+    float moments[32 * 8];
+
+    problem_init(&awq, 16, 32, 1, 0);
+    problem_init(&plain, 16, 32, 1, 0);
+    for (int64_t i = 0; i < 32; i++)
+        for (int64_t j = 0; j < 8; j++)
+            moments[i * 8 + j] = awq.second_moments[i * 32 + i / 8 * 8 + j];
+    awq.stats.run_moments = moments;
+    CHECK_OK(add_stage(&recipe, "awq", "{\"bits\": 3, \"group\": 8}"));
+    CHECK_OK(add_stage(&none, "awq", "{\"bits\": 3, \"group\": 8, \"clip\": \"none\"}"));
+    CHECK(wn_recipe_moment_run(&recipe, 32) == 8 && wn_recipe_moment_run(&none, 32) == 0);
+    CHECK_OK(problem_run(&plain, &none));
+    CHECK(isnan(plain.out.search.clip_ratio) && isnan(plain.out.search.scale_ratio));
+    for (int i = 0; i < 3; i++) {
+        wn_compressed_release(&awq.out);
+        wn_compressed_init(&awq.out, 16, 32, awq.result, awq.keep);
+        CHECK_OK(wn_recipe_compress(&recipe, names[i], awq.weight, &awq.stats, &awq.out));
+        CHECK(isnan(awq.out.search.clip_ratio) == (i < 2));
+        CHECK(!memcmp(awq.result, plain.result, 16 * 32 * sizeof(float)) == (i < 2));
+    }
+    CHECK(awq.out.search.clip_ratio >= 0.55 && awq.out.search.clip_ratio < 1);
+    for (int64_t at = 0; at < 16 * 32; at += 8) { /* of every group: not clipping is a candidate */
+        double before = wn_quadratic_form(awq.weight + at, plain.result + at, 1, 8, moments + at % 32 * 8);
+        double after = wn_quadratic_form(awq.weight + at, awq.result + at, 1, 8, moments + at % 32 * 8);
+        CHECK(after <= before * (1 + 1e-6));
+    }
+    problem_release(&plain);
+    problem_release(&awq);
+}
+
 static void check_bad_settings(void)
 {
     struct problem problem;
@@ -213,6 +249,7 @@ int main(void)
     check_with_scales(false);
     check_with_scales(true);
     check_trials();
+    check_clip_off();
     check_bad_settings();
     equal_heads.n_kv_heads = equal_heads.n_heads;
     for (int64_t i = 0; i < count; i++) { /* grouped values have no column of o of their own */

@@ -22,7 +22,8 @@ static const char *const sweep_text =
     "   {\"method\": \"smoothquant\", \"alpha\": 0.8, \"propagation\": [\"sequential\", \"dense\"]},"
     "   {\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"smoothquant\"},"
     "   {\"method\": \"rtn\", \"bits\": 4, \"group\": 32},"
-    "   {\"method\": \"awq\", \"bits\": 4, \"group\": 32, \"propagation\": [\"sequential\", \"dense\"]}],"
+    "   {\"method\": \"awq\", \"bits\": 4, \"group\": 32, \"propagation\": [\"sequential\", \"dense\"]},"
+    "   {\"method\": \"awq\", \"bits\": 4, \"group\": 32, \"clip\": \"none\"}],"
     " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"%s/sweeps/demo/data/general_eval.txt\","
     "   \"length\": 128, \"windows\": 8}}, \"divergence\": {\"on\": [\"world\"]}}}";
 
@@ -40,6 +41,7 @@ enum {
     RTN,
     AWQ,
     AWQ_DENSE,
+    AWQ_PLAIN,
     POINTS
 };
 
@@ -70,6 +72,35 @@ static void check_numbers(const struct wn_run *run, struct wn_record *records)
     CHECK(number(&records[AWQ_DENSE], fields->output_error) < number(&records[RTN], fields->output_error));
     CHECK(number(&records[AWQ], fields->bits_per_weight) == number(&records[RTN], fields->bits_per_weight));
     CHECK_NEAR(number(&records[JOINT], fields->sparsity), 0.5, 0.05);
+}
+
+/* Ratios are steps of 1/20; searches of linears that share an input agree, and clips do not touch queries and keys. */
+static void check_ratios(const struct wn_run *run, struct wn_record *records)
+{
+    const struct wn_schema *schema = &run->models[0].schema;
+    const struct wn_layout *layout = &run->models[0].model->layout;
+    const int scale_field = wn_schema_find(schema, "/weights/scale_ratio");
+    const int clip_field = wn_schema_find(schema, "/weights/clip_ratio");
+    const double *plain = wn_record_f64(&records[AWQ_PLAIN], scale_field);
+    const double *scale = wn_record_f64(&records[AWQ], scale_field), *clip = wn_record_f64(&records[AWQ], clip_field);
+    int64_t positive = 0;
+    for (int64_t i = 0; i < schema->fields[scale_field].elements; i++) {
+        const struct wn_linear_info *linear = &layout->linears[i % layout->n_linears];
+        bool made = layout->producer_vector[linear->input] >= 0 || layout->producer_linear[linear->input] >= 0;
+        bool scores = strstr(linear->name, "q_proj") || strstr(linear->name, "k_proj");
+        CHECK(isnan(scale[i]) == !made);
+        CHECK(isnan(scale[i]) ||
+              (scale[i] >= 0 && scale[i] <= 0.95 && fabs(rint(scale[i] * 20) - scale[i] * 20) < 1e-9));
+        CHECK(isnan(clip[i]) == scores);
+        CHECK(isnan(clip[i]) || (clip[i] >= 0.55 && clip[i] < 1));
+        CHECK(isnan(wn_record_f64(&records[RTN], scale_field)[i]) &&
+              isnan(wn_record_f64(&records[DENSE], clip_field)[i]));
+        CHECK(isnan(wn_record_f64(&records[AWQ_PLAIN], clip_field)[i]));
+        CHECK(i >= layout->n_linears || isnan(plain[i]) || plain[i] == scale[i]); /* block 0: clips come after scales */
+        positive += scale[i] > 0;
+    }
+    CHECK(positive > 0);
+    CHECK(number(&records[AWQ], run->fields.output_error) < number(&records[AWQ_PLAIN], run->fields.output_error));
 }
 
 static bool same_field(const struct wn_run *run, const struct wn_record *a, const struct wn_record *b, const char *name)
@@ -117,6 +148,7 @@ static void check_run(struct wn_par *par, const struct wn_run *run)
     compute_points(run, &reference, 1, records);
     check_numbers(run, records);
     check_propagation(run, records);
+    check_ratios(run, records);
     compute_points(run, &reference, 3, again);
     for (int64_t p = 0; p < POINTS; p++) {
         CHECK(same_field(run, &records[p], &again[p], "/tokens/world/loss"));

@@ -1,6 +1,7 @@
 /*
  * The search of scales against one that tries all of them on the whole set at once, with rounding to nearest of scaled
- * weights written out here; the same bits on any number of threads.
+ * weights written out here; the moments that it collects for clipping against sums in double over the sampled tokens;
+ * the same bits on any number of threads.
  */
 #include "../method/blocks.h"
 #include "../method/recipes.h"
@@ -9,7 +10,10 @@
 
 #include <omp.h>
 
-enum { TRIALS = 20, BITS = 3, GROUP = 8, TOKENS = 41 };
+/* Tokens of two sets: the whole of one is sampled, of the other every second token. */
+enum { TRIALS = 20, BITS = 3, GROUP = 8, FEW = 41, MANY = 1100 };
+
+static int64_t n_tokens;
 
 struct inputs {
     float *x[WN_MAX_INPUTS];
@@ -31,7 +35,7 @@ static void scale_of(const double *magnitudes, int64_t width, int trial, double 
     double least = INFINITY, most = 0;
 
     for (int64_t j = 0; j < width; j++) {
-        scale[j] = fmax(pow(magnitudes[j] / TOKENS, 0.05 * trial), 1e-4);
+        scale[j] = fmax(pow(magnitudes[j] / n_tokens, 0.05 * trial), 1e-4);
         least = fmin(least, scale[j]);
         most = fmax(most, scale[j]);
     }
@@ -56,8 +60,8 @@ static void round_weights(const float *weight, int64_t count, int64_t columns, c
 static double try_all(const struct wn_model *model, const struct wn_block *dense, const struct wn_chunk *chunk,
                       const struct inputs *inputs, int input, double *loss)
 {
-    const int64_t count = TOKENS * model->config.hidden_size, width = model->layout.input_widths[input];
-    float *scratch = wn_alloc(model->arch->scratch(&model->config, TOKENS), sizeof *scratch);
+    const int64_t count = n_tokens * model->config.hidden_size, width = model->layout.input_widths[input];
+    float *scratch = wn_alloc(model->arch->scratch(&model->config, n_tokens), sizeof *scratch);
     float *before = wn_alloc(count, sizeof *before), *after = wn_alloc(count, sizeof *after);
     double *scale = wn_alloc(width, sizeof *scale), least = INFINITY;
 
@@ -104,32 +108,52 @@ static int trial_of(const double *magnitudes, int64_t width, const float *found)
     return trial;
 }
 
-static void check_arch(const struct wn_arch *arch)
+static void check_moments(const struct wn_layout *layout, const struct inputs *inputs, int input, const float *moments)
+{
+    const int64_t width = layout->input_widths[input], step = n_tokens / 512 > 1 ? n_tokens / 512 : 1;
+
+    for (int64_t i = 0; i < width; i++)
+        for (int64_t j = 0; j < GROUP; j++) {
+            double sum = 0, size = 0;
+            for (int64_t t = 0; t < n_tokens; t += step) {
+                double term =
+                    (double)inputs->x[input][t * width + i] * inputs->x[input][t * width + i / GROUP * GROUP + j];
+                sum += term;
+                size += fabs(term);
+            }
+            CHECK_NEAR(moments[i * GROUP + j], sum, 1e-5 * size);
+        }
+}
+
+/* Two chunks; what a second search finds is compared bit by bit with what the first has found. */
+static void check_arch(const struct wn_arch *arch, int64_t tokens)
 {
     struct wn_model model = {.arch = arch, .config = CONFIG};
     struct wn_block dense, trial;
     struct wn_recipe recipe = {0};
     struct wn_input_stats stats[WN_MAX_INPUTS] = {{0}};
-    int64_t offset[] = {0, 9, 10, TOKENS}, cut[] = {0, 1, 3}, work[4];
+    int64_t offset[] = {0, 9, 10, tokens}, cut[] = {0, 1, 3}, work[4];
     struct wn_sequences sequences = {.n_sequences = 3, .offset = offset, .n_chunks = 2, .chunk = cut};
     const struct wn_chunk chunk = {.n_sequences = 3, .offset = offset};
-    const int64_t count = TOKENS * CONFIG.hidden_size;
+    const int64_t count = tokens * CONFIG.hidden_size;
     struct inputs inputs = {0};
+    float *first[WN_MAX_INPUTS] = {0};
     struct wn_tap tap = {.take = take, .context = &inputs};
     int chosen = 0, searched = 0;
 
+    n_tokens = tokens;
     arch->describe(&CONFIG, &model.layout);
     block_init(&model.layout, &dense);
     block_init(&model.layout, &trial);
     CHECK_OK(add_stage(&recipe, "awq", "{\"bits\": 3, \"group\": 8}"));
     float *hidden = random_array(count, 300, 1), *copy = random_array(count, 300, 1);
-    float *scratch = wn_alloc(arch->scratch(&CONFIG, TOKENS), sizeof *scratch);
+    float *scratch = wn_alloc(arch->scratch(&CONFIG, n_tokens), sizeof *scratch);
     uint8_t *keep = wn_alloc(CONFIG.intermediate_size * CONFIG.intermediate_size, 1);
     for (int64_t i = 0; i < count; i++) /* columns of different size */
         copy[i] = hidden[i] *= expf(1.5f * draw(5, 0, i % CONFIG.hidden_size));
     arch->run_block(&CONFIG, &dense, &chunk, copy, scratch, &tap);
     for (int i = 0; i < model.layout.n_inputs; i++)
-        stats[i] = (struct wn_input_stats){.tokens = TOKENS,
+        stats[i] = (struct wn_input_stats){.tokens = n_tokens,
                                            .sequences = 3,
                                            .width = model.layout.input_widths[i],
                                            .magnitudes = inputs.magnitudes[i]};
@@ -145,23 +169,31 @@ static void check_arch(const struct wn_arch *arch)
                                            .offset = work,
                                            .stats = stats};
     for (int threads = 1; threads <= 3; threads++) {
-        float *scales[WN_MAX_INPUTS] = {0};
+        float *scales[WN_MAX_INPUTS] = {0}, *moments[WN_MAX_INPUTS] = {0};
+        int trials[WN_MAX_INPUTS];
         omp_set_num_threads(threads);
-        CHECK_OK(wn_search_scales(&search, scales));
+        CHECK_OK(wn_search_scales(&search, scales, trials, moments));
         for (int i = 0; i < model.layout.n_inputs; i++) {
             CHECK(!scales[i] == (model.layout.producer_vector[i] < 0 && model.layout.producer_linear[i] < 0));
             if (scales[i]) {
                 double loss[TRIALS], least = try_all(&model, &dense, &chunk, &inputs, i, loss);
                 int place = trial_of(inputs.magnitudes[i], model.layout.input_widths[i], scales[i]);
                 CHECK(place >= 0 && loss[place] <= least * (1 + 1e-6) && loss[place] <= loss[0]);
+                CHECK(place == trials[i]);
                 chosen += place > 0;
                 searched++;
             }
+            check_moments(&model.layout, &inputs, i, moments[i]);
+            if (first[i])
+                CHECK(!memcmp(first[i], moments[i], (size_t)(model.layout.input_widths[i] * GROUP) * sizeof(float)));
             wn_free(scales[i]);
+            wn_free(first[i]);
+            first[i] = moments[i];
         }
     }
     CHECK(searched > 0 && chosen > 0);
     for (int i = 0; i < model.layout.n_inputs; i++) {
+        wn_free(first[i]);
         wn_free(inputs.x[i]);
         wn_free(inputs.magnitudes[i]);
     }
@@ -180,6 +212,8 @@ int main(void)
 
     CHECK_OK(wn_linalg_start());
     for (int64_t i = 0; i < count; i++)
-        check_arch(table[i]);
+        check_arch(table[i], FEW);
+    for (int64_t i = 0; i < count; i++)
+        check_arch(table[i], MANY);
     return test_finish();
 }
