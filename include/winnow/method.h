@@ -59,6 +59,7 @@ struct wn_linear_task {
     const uint8_t *keep;                /* [rows, columns] or NULL */
     const struct wn_input_stats *stats; /* NULL when the method needs nothing */
     const struct wn_params *params;
+    const int64_t *zeros; /* how many zeros a pruner with share_zeros makes; NULL: its sparsity says */
 };
 
 /* What is known when second moments are there, as doubles, NaN otherwise: name, unit, what it is. */
@@ -148,6 +149,12 @@ struct wn_input_task {
     const struct wn_params *params;
 };
 
+/* The weights of one of the linears of a block. */
+struct wn_linear_weights {
+    const float *weight;
+    int64_t count;
+};
+
 struct wn_method {
     const char *name, *help, *paper;
     enum wn_method_kind kind;
@@ -162,6 +169,10 @@ struct wn_method {
     bool (*is_identity)(const struct wn_params *params);
     /* Fills out->weight and, pruners, out->keep, quantizers, the code form. */
     wn_status (*compress_linear)(const struct wn_linear_task *task, struct wn_compressed *out);
+    /* Fills zeros [count]: how many each linear of a block gets when they are pruned as one; false, and nothing is
+     * filled, when these parameters do not. May be NULL. */
+    bool (*share_zeros)(const struct wn_params *params, const struct wn_linear_weights *linears, int count,
+                        int64_t *zeros);
     /* Fills scale [width]: what the vector before these linears is divided by; compress_linear finds it in
      * task->stats->scale and takes the product with the columns on itself. May be NULL. */
     wn_status (*scale_inputs)(const struct wn_input_task *task, float *scale);
@@ -189,6 +200,8 @@ struct wn_recipe {
         const struct wn_method *method;
         struct wn_params params;
     } stages[2];
+    /* Of the linear that is compressed next: see wn_linear_task; borrowed. */
+    const int64_t *zeros;
 };
 
 unsigned wn_recipe_needs(const struct wn_recipe *recipe);
@@ -204,6 +217,11 @@ wn_status wn_recipe_check_linear(const struct wn_recipe *recipe, const char *nam
  */
 wn_status wn_recipe_compress(const struct wn_recipe *recipe, const char *name, const float *weight,
                              const struct wn_input_stats *stats, struct wn_compressed *out);
+
+/* Fills zeros [count] for the linears of a dense block, to be put into recipe->zeros one by one; false: they are pruned
+ * one by one anyway. */
+bool wn_recipe_share_zeros(const struct wn_recipe *recipe, const struct wn_linear_weights *linears, int count,
+                           int64_t *zeros);
 
 /*
  * The scale [width] of an input by the stage that has one; *scaled tells whether there is such a stage (scale is 1

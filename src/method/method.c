@@ -131,6 +131,17 @@ unsigned wn_recipe_needs(const struct wn_recipe *recipe)
     return needs;
 }
 
+bool wn_recipe_share_zeros(const struct wn_recipe *recipe, const struct wn_linear_weights *linears, int count,
+                           int64_t *zeros)
+{
+    for (int s = 0; s < recipe->n_stages; s++) {
+        const struct wn_stage *stage = &recipe->stages[s];
+        if (stage->method->share_zeros && stage->method->share_zeros(&stage->params, linears, count, zeros))
+            return true;
+    }
+    return false;
+}
+
 wn_status wn_recipe_scale_inputs(const struct wn_recipe *recipe, const struct wn_input_task *task, float *scale,
                                  bool *scaled)
 {
@@ -351,8 +362,12 @@ static void record_objective(const struct wn_recipe *recipe, const float *weight
 wn_status wn_recipe_compress(const struct wn_recipe *recipe, const char *name, const float *weight,
                              const struct wn_input_stats *stats, struct wn_compressed *out)
 {
-    struct wn_linear_task task = {
-        .name = name, .rows = out->rows, .columns = out->columns, .weight = weight, .stats = stats};
+    struct wn_linear_task task = {.name = name,
+                                  .rows = out->rows,
+                                  .columns = out->columns,
+                                  .weight = weight,
+                                  .stats = stats,
+                                  .zeros = recipe->zeros};
 
     WN_TRY(wn_recipe_check_linear(recipe, name, out->rows, out->columns));
     WN_TRY(check_finite(name, weight, out->rows, out->columns));

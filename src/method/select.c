@@ -127,12 +127,11 @@ static int64_t length_of_block(int64_t block, int64_t count)
     return count - block * BLOCK < BLOCK ? count - block * BLOCK : BLOCK;
 }
 
-/* Integer counts: whoever adds first, the sum is the same. */
+/* Adds to bins. Integer counts: whoever adds first, the sum is the same. */
 static void count_bins_of_matrix(const wn_key *keys, int64_t count, int64_t *bins)
 {
     const int64_t blocks = (count + BLOCK - 1) / BLOCK;
 
-    memset(bins, 0, BINS * sizeof *bins);
 #pragma omp parallel
     {
         int32_t part[BINS];
@@ -149,8 +148,8 @@ static void count_bins_of_matrix(const wn_key *keys, int64_t count, int64_t *bin
     }
 }
 
-/* The order of the gathered blocks depends on the threads; the k-th smallest of them does not. */
-static void gather_bin_of_matrix(const wn_key *keys, int64_t count, int32_t bin, wn_key *out)
+/* The order of the gathered blocks depends on the threads; the k-th smallest of them does not. Returns their number. */
+static int64_t gather_bin_of_matrix(const wn_key *keys, int64_t count, int32_t bin, wn_key *out)
 {
     const int64_t blocks = (count + BLOCK - 1) / BLOCK;
     int64_t filled = 0;
@@ -166,6 +165,7 @@ static void gather_bin_of_matrix(const wn_key *keys, int64_t count, int32_t bin,
         }
         memcpy(out + at, part, (size_t)found * sizeof *out);
     }
+    return filled;
 }
 
 static int64_t count_equal(const wn_key *keys, int64_t count, int32_t key)
@@ -178,43 +178,68 @@ static int64_t count_equal(const wn_key *keys, int64_t count, int32_t key)
     return equal;
 }
 
-/* One past the index of the tie number `ties` (counted from 1). */
-static int64_t end_of_ties(const wn_key *keys, int64_t count, int32_t key, int64_t ties)
+/* One past the index of the tie number *ties (counted from 1); `count`, and *ties less those seen, when it is not here.
+ */
+static int64_t end_of_ties(const wn_key *keys, int64_t count, int32_t key, int64_t *ties)
 {
-    int64_t block = 0;
+    int64_t i = 0;
 
-    for (;; block++) {
-        int64_t here = count_equal(keys + block * BLOCK, length_of_block(block, count), key);
-        if (ties <= here)
+    for (; i < count; i += BLOCK) {
+        int64_t here = count_equal(keys + i, length_of_block(i / BLOCK, count), key);
+        if (*ties <= here)
             break;
-        ties -= here;
+        *ties -= here;
     }
-    int64_t i = block * BLOCK;
-    for (; ties > 0; i++)
-        ties -= (keys[i] & WN_KEY_MAGNITUDE) == key;
-    return i;
+    for (; i<count && * ties> 0; i++)
+        *ties -= (keys[i] & WN_KEY_MAGNITUDE) == key;
+    return i < count ? i : count;
 }
 
-struct wn_cut wn_cut_matrix(const wn_key *keys, int64_t count, int64_t chosen)
+struct wn_cut wn_cut_arrays(const struct wn_keys *arrays, int n_arrays, int64_t chosen)
 {
     struct search search = {0, chosen - 1, 0};
-    int64_t bins[BINS];
+    int64_t bins[BINS] = {0}, count = 0, filled = 0;
 
+    for (int a = 0; a < n_arrays; a++)
+        count += arrays[a].count;
     if (chosen <= 0 || chosen >= count)
         return chosen <= 0 ? cut_nothing : cut_everything;
-    count_bins_of_matrix(keys, count, bins);
+    for (int a = 0; a < n_arrays; a++)
+        count_bins_of_matrix(arrays[a].keys, arrays[a].count, bins);
     int32_t bin = find_bin(bins, &search.rank);
     search.key = bin << levels[0].shift;
     search.candidates = bins[bin];
     wn_key *candidates = wn_alloc(search.candidates + 1, sizeof *candidates);
-    gather_bin_of_matrix(keys, count, bin, candidates);
+    for (int a = 0; a < n_arrays; a++)
+        filled += gather_bin_of_matrix(arrays[a].keys, arrays[a].count, bin, candidates + filled);
     narrow(&search, candidates, 1);
     wn_free(candidates);
 
     struct wn_cut cut = {search.key, count};
-    if (search.rank + 1 < search.candidates)
-        cut.tie_end = end_of_ties(keys, count, search.key, search.rank + 1);
+    if (search.rank + 1 == search.candidates)
+        return cut;
+    int64_t ties = search.rank + 1;
+    cut.tie_end = 0;
+    for (int a = 0; a < n_arrays && ties > 0; a++)
+        cut.tie_end += end_of_ties(arrays[a].keys, arrays[a].count, search.key, &ties);
     return cut;
+}
+
+struct wn_cut wn_cut_matrix(const wn_key *keys, int64_t count, int64_t chosen)
+{
+    return wn_cut_arrays(&(struct wn_keys){keys, count}, 1, chosen);
+}
+
+int64_t wn_cut_count(const struct wn_cut *cut, int64_t first, const wn_key *keys, int64_t count)
+{
+    int64_t chosen = 0;
+
+#pragma omp parallel for simd schedule(static) reduction(+ : chosen)
+    for (int64_t i = 0; i < count; i++) {
+        const int32_t key = keys[i] & WN_KEY_MAGNITUDE;
+        chosen += key < cut->threshold || (key == cut->threshold && first + i < cut->tie_end);
+    }
+    return chosen;
 }
 
 /* ---- the plain version ---- */

@@ -29,6 +29,15 @@ struct wn_cut {
 struct wn_cut wn_cut_row(const wn_key *keys, int64_t count, int64_t chosen, wn_key *scratch);
 /* The same for a whole matrix; uses OpenMP and memory of its own. */
 struct wn_cut wn_cut_matrix(const wn_key *keys, int64_t count, int64_t chosen);
+/* The same for several arrays taken as one: the cut's tie_end is an index of the first array followed by the second ..
+ */
+struct wn_keys {
+    const wn_key *keys;
+    int64_t count;
+};
+struct wn_cut wn_cut_arrays(const struct wn_keys *arrays, int n_arrays, int64_t chosen);
+/* How many keys of an array a cut chooses; `first` as in wn_cut_apply. */
+int64_t wn_cut_count(const struct wn_cut *cut, int64_t first, const wn_key *keys, int64_t count);
 /* The plain version: sorts. For tests. */
 struct wn_cut wn_cut_ref(const wn_key *keys, int64_t count, int64_t chosen);
 

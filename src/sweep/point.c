@@ -24,8 +24,10 @@ struct walk {
     const struct wn_prepared_model *prepared;
     const struct wn_model *model;
     const struct wn_point *point;
-    struct wn_recipe recipe;    /* of the point, with the sparsity of the current block */
-    double *sparsity;           /* [n_blocks]; NULL: the same in all blocks */
+    struct wn_recipe recipe;       /* of the point, with the sparsity of the current block */
+    double *sparsity;              /* [n_blocks]; NULL: the same in all blocks */
+    int64_t zeros[WN_MAX_LINEARS]; /* of the current block, when its linears are pruned as one */
+    bool shares_zeros;
     bool *dropped[WN_BRANCHES]; /* [n_blocks]; NULL: the method drops nothing */
     const struct wn_reference *reference;
     struct wn_record *record;
@@ -506,9 +508,21 @@ static wn_status search_scales(struct walk *walk)
                                            .copy = walk->copy,
                                            .scratch = walk->scratch,
                                            .offset = walk->offset,
-                                           .stats = stats};
+                                           .stats = stats,
+                                           .zeros = walk->shares_zeros ? walk->zeros : NULL};
     walk->tokens += (double)wn_sequences_tokens(walk->calibration);
     return wn_search_scales(&search, walk->scales, walk->trials, walk->run_moments);
+}
+
+/* Counts for the whole block, before the first linear. */
+static void share_zeros(struct walk *walk)
+{
+    const struct wn_layout *layout = &walk->model->layout;
+    struct wn_linear_weights linears[WN_MAX_LINEARS];
+    for (int l = 0; l < layout->n_linears; l++)
+        linears[l] =
+            (struct wn_linear_weights){walk->dense->linears[l], layout->linears[l].rows * layout->linears[l].columns};
+    walk->shares_zeros = wn_recipe_share_zeros(&walk->recipe, linears, layout->n_linears, walk->zeros);
 }
 
 static wn_status scale_inputs(struct walk *walk)
@@ -530,6 +544,7 @@ static wn_status compress_linear(struct walk *walk, int index)
     char name[128];
     snprintf(name, sizeof name, "block %lld %s", (long long)walk->block_index, linear->name);
     wn_compressed_init(&out, linear->rows, linear->columns, walk->compressed->linears[index], walk->keep);
+    walk->recipe.zeros = walk->shares_zeros ? &walk->zeros[index] : NULL;
     wn_status status = wn_recipe_compress(&walk->recipe, name, walk->dense->linears[index],
                                           calibration_of(walk) ? &stats : NULL, &out);
     if (status == WN_OK) {
@@ -680,6 +695,7 @@ static wn_status walk_block(struct walk *walk)
     gather_statistics(walk);
     push_sample(walk);
     clock_stage(walk, STAGE_STATISTICS);
+    share_zeros(walk);
     WN_TRY(scale_inputs(walk));
     for (int l = 0; l < layout->n_linears; l++)
         WN_TRY(make_linear(walk, l));

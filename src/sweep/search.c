@@ -162,6 +162,7 @@ static wn_status make_trial(const struct work *work, int input, struct wn_block 
     const struct wn_scale_search *search = work->search;
     const struct wn_layout *layout = &search->model->layout;
     struct wn_input_stats stats = search->stats[input];
+    struct wn_recipe recipe = *search->recipe;
     wn_status status = WN_OK;
     stats.scale = work->scale;
     *view = *search->dense;
@@ -171,7 +172,8 @@ static wn_status make_trial(const struct work *work, int input, struct wn_block 
             continue;
         wn_compressed_init(&out, layout->linears[l].rows, layout->linears[l].columns, search->trial->linears[l],
                            search->keep);
-        status = wn_recipe_compress(search->recipe, layout->linears[l].name, search->dense->linears[l], &stats, &out);
+        recipe.zeros = search->zeros ? &search->zeros[l] : NULL;
+        status = wn_recipe_compress(&recipe, layout->linears[l].name, search->dense->linears[l], &stats, &out);
         view->linears[l] = search->trial->linears[l];
         wn_compressed_release(&out);
     }

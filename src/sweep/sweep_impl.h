@@ -95,6 +95,7 @@ struct wn_scale_search {
     float *copy, *scratch;
     int64_t *offset;
     const struct wn_input_stats *stats; /* [n_inputs] */
+    const int64_t *zeros;               /* [n_linears] for recipe->zeros, or NULL */
 };
 /*
  * scales[input] is allocated for every input with a producer: the best scale, trials[input] which one it is. moments

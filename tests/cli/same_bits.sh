@@ -21,7 +21,8 @@ every_method() {
       prunes=$name
       ;;
     *"(pruning)")
-      echo '{"method": "'"$name"'", "sparsity": [0.3, 0.5], "calibration": ["general", "prompts"]},'
+      echo '{'"$(axis "$name" scope '["linear", "block"]')"'"method": "'"$name"'", "sparsity": [0.3, 0.5],'
+      echo ' "calibration": ["general", "prompts"]},'
       echo '{"method": "'"$name"'", "pattern": "2:4"},'
       echo '{"method": "'"$name"'", "sparsity": 0.6, "allocation": "owl", "calibration": "general"},'
       ;;

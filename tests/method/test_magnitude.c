@@ -105,6 +105,7 @@ static void check_refusals(void)
         {"{\"pattern\": \"2/4\"}", "\"pattern\""},
         {"{\"pattern\": \"2:99999999999999999999\"}", "\"pattern\""},
         {"{\"sparsity\": 0.5, \"rule\": \"best\"}", "\"exact\", \"reference\""},
+        {"{\"pattern\": \"2:4\", \"scope\": \"block\"}", "\"scope\": block needs"},
         {"{\"sparsty\": 0.5}", "did you mean \"sparsity\""},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {

@@ -84,6 +84,28 @@ static void check_large(void)
     wn_free(w);
 }
 
+/* One array in pieces, some of them empty, is the array: also where ties go on from piece to piece. */
+static void check_arrays(void)
+{
+    const int64_t count = 70000, ends[] = {0, 3, 3, 30000, 69999, 70000};
+    float *w = wn_alloc(count, sizeof *w);
+    struct wn_keys arrays[5];
+
+    for (int64_t i = 0; i < count; i++)
+        w[i] = (float)(int)(9 * wn_random_uniform(6, 0, (uint64_t)i)) - 4;
+    for (int a = 0; a < 5; a++)
+        arrays[a] = (struct wn_keys){(const wn_key *)w + ends[a], ends[a + 1] - ends[a]};
+    for (int64_t chosen = 0; chosen <= count; chosen += 5000) {
+        struct wn_cut whole = wn_cut_matrix((const wn_key *)w, count, chosen), cut = wn_cut_arrays(arrays, 5, chosen);
+        int64_t sum = 0;
+        CHECK(same_cut(whole, cut, (const wn_key *)w, count));
+        for (int a = 0; a < 5; a++)
+            sum += wn_cut_count(&cut, ends[a], arrays[a].keys, arrays[a].count);
+        CHECK(sum == chosen);
+    }
+    wn_free(w);
+}
+
 /* Runs against the cut of each run alone, for every n of several m, with ties. */
 static void check_runs_against_cut(void)
 {
@@ -114,6 +136,7 @@ int main(void)
     check_shapes();
     check_extremes();
     check_large();
+    check_arrays();
     check_runs_against_cut();
     return test_finish();
 }

@@ -16,11 +16,14 @@ static const char *const sweep_text =
     " \"grid\": [{\"method\": [\"magnitude\", \"wanda\"], \"sparsity\": 0.5, \"calibration\": \"general\"},"
     "   {\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"general\", \"propagation\": \"dense\"},"
     "   {\"method\": \"rtn\", \"bits\": 4, \"group\": 32},"
-    "   {\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"rtn\", \"bits\": 4, \"calibration\": \"general\"}],"
+    "   {\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"rtn\", \"bits\": 4, \"calibration\": \"general\"},"
+    "   {\"method\": \"magnitude\", \"sparsity\": 0.5, \"scope\": \"block\"},"
+    "   {\"prune\": \"magnitude\", \"sparsity\": 0.5, \"scope\": \"block\", \"quantize\": \"awq\", \"bits\": 8,"
+    "    \"calibration\": \"general\"}],"
     " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"%s/sweeps/demo/data/general_eval.txt\","
     "   \"length\": 128, \"windows\": 8}}, \"divergence\": {\"on\": [\"world\"]}}}";
 
-enum { DENSE, MAGNITUDE, WANDA, WANDA_DENSE, RTN, JOINT, POINTS };
+enum { DENSE, MAGNITUDE, WANDA, WANDA_DENSE, RTN, JOINT, BLOCK, BLOCK_AWQ, POINTS };
 
 static void check_point(const struct wn_run *run, int64_t point, struct wn_record *record)
 {
@@ -29,7 +32,8 @@ static void check_point(const struct wn_run *run, int64_t point, struct wn_recor
     double predicted = (double)wn_point_bytes(run, point);
     CHECK(peak <= 1.1 * predicted);
     CHECK(peak >= 0.7 * predicted);
-    CHECK_NEAR(sparsity, point == DENSE || point == RTN ? 0 : 0.5, point == RTN || point == JOINT ? 0.15 : 1e-3);
+    CHECK_NEAR(sparsity, point == DENSE || point == RTN ? 0 : 0.5,
+               point == RTN || point == JOINT || point == BLOCK_AWQ ? 0.15 : 1e-3);
     CHECK(sparsity >= (point == JOINT ? 0.5 : 0));
 }
 
@@ -62,6 +66,28 @@ static void check_first_block(const struct wn_run *run, struct wn_record *record
     CHECK(later);
 }
 
+/* Of a block, exactly the zeros asked for, shared unevenly by its linears; rounding to 8 bits on top adds few. */
+static void check_block_scope(const struct wn_run *run, struct wn_record *records)
+{
+    const struct wn_layout *layout = &run->models[0].model->layout;
+    int field = wn_schema_find(&run->models[0].schema, "/weights/zeros");
+    const double *zeros = wn_record_f64(&records[BLOCK], field), *more = wn_record_f64(&records[BLOCK_AWQ], field);
+    bool uneven = false;
+    for (int64_t b = 0; b < run->models[0].model->config.n_blocks; b++) {
+        double sum = 0, count = 0;
+        for (int l = 0; l < layout->n_linears; l++) {
+            double size = (double)(layout->linears[l].rows * layout->linears[l].columns);
+            sum += zeros[b * layout->n_linears + l] * size;
+            count += size;
+            uneven = uneven || fabs(zeros[b * layout->n_linears + l] - 0.5) > 0.01;
+            CHECK(more[b * layout->n_linears + l] >= zeros[b * layout->n_linears + l] - 1e-12);
+            CHECK(more[b * layout->n_linears + l] < zeros[b * layout->n_linears + l] + 0.03);
+        }
+        CHECK_NEAR(sum, floor(0.5 * count), 1e-6);
+    }
+    CHECK(uneven);
+}
+
 int main(void)
 {
     struct wn_problems problems;
@@ -70,7 +96,7 @@ int main(void)
     struct wn_par *par;
     struct wn_reference reference;
     struct wn_record records[POINTS];
-    bool wanted[POINTS] = {true, true, true, true, true, true};
+    bool wanted[POINTS] = {true, true, true, true, true, true, true, true};
     CHECK_OK(wn_linalg_start());
     CHECK(mkdtemp(folder) != NULL);
     char *path = wn_format("%s/sweep.json", folder);
@@ -91,6 +117,7 @@ int main(void)
     }
     check_scores(run, records);
     check_first_block(run, records);
+    check_block_scope(run, records);
     for (int64_t p = 0; p < POINTS; p++)
         wn_record_release(&records[p]);
     wn_reference_release(&reference);
