@@ -205,6 +205,12 @@ struct wn_recipe {
 };
 
 unsigned wn_recipe_needs(const struct wn_recipe *recipe);
+/*
+ * True when a stage has "true_sequential": the linears of a block are compressed input by input, in the order of the
+ * layout, and the statistics of each input are those behind the compressed linears of the inputs before it (the option
+ * of that name in the published codes of SparseGPT and GPTQ).
+ */
+bool wn_recipe_true_sequential(const struct wn_recipe *recipe);
 /* N zeros of M columns made by the pruner of the recipe; 0 and 0 when unstructured or without one. */
 void wn_recipe_pattern(const struct wn_recipe *recipe, int64_t *n, int64_t *m);
 /* The rules of all stages about a shape, and their order: of two, a pruner comes first and a quantizer second. */

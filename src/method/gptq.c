@@ -36,6 +36,7 @@ static const struct wn_parameter parameters[] = {
      .words = "current|reference",
      .help = "weights a group is fitted on: with all updates so far; reference: as the published code, without those "
              "of the running block of 128 columns"},
+    WN_TRUE_SEQUENTIAL_PARAMETER,
 };
 
 /* Columns per grid; 0: channel. */

@@ -159,6 +159,16 @@ wn_status wn_recipe_scale_inputs(const struct wn_recipe *recipe, const struct wn
     return WN_OK;
 }
 
+bool wn_recipe_true_sequential(const struct wn_recipe *recipe)
+{
+    for (int s = 0; s < recipe->n_stages; s++) {
+        const struct wn_value *value = wn_params_find(&recipe->stages[s].params, "true_sequential");
+        if (value && value->number != 0)
+            return true;
+    }
+    return false;
+}
+
 const struct wn_params *wn_recipe_drop(const struct wn_recipe *recipe)
 {
     for (int s = 0; s < recipe->n_stages; s++)

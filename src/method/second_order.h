@@ -12,6 +12,14 @@
         .help = "damping added to the diagonal of H, relative to its mean"                                             \
     }
 
+/* What the walk does for it: wn_recipe_true_sequential. */
+#define WN_TRUE_SEQUENTIAL_PARAMETER                                                                                   \
+    {                                                                                                                  \
+        .name = "true_sequential", .type = WN_BOOL, .standard = "false", .quiet = true,                                \
+        .help = "inside a block, linears behind others are calibrated on the outputs of those compressed (q, k, v; "   \
+                "o; gate, up; down: one pass over the set for each); only with propagation sequential"                 \
+    }
+
 /*
  * Factors the second moments of the task (or finds the factor in their cache), runs the rule over the columns, records
  * damping and dead columns in out. `prepare` is called when the factor is known, before the sweep; it may be NULL.

@@ -34,6 +34,7 @@ static const struct wn_parameter parameters[] = {
      .type = WN_BOOL,
      .standard = "false",
      .help = "with bits: grid centred on 0 without stored zero points"},
+    WN_TRUE_SEQUENTIAL_PARAMETER,
 };
 
 struct state {

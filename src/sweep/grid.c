@@ -224,6 +224,16 @@ static bool read_propagation(struct builder *builder, const cJSON *value, struct
     return false;
 }
 
+/* Under dense propagation no statistics see a compressed linear. */
+static bool check_true_sequential(struct builder *builder, const struct wn_cell *cell)
+{
+    if (!wn_recipe_true_sequential(&cell->recipe) || cell->propagation == WN_PROPAGATION_SEQUENTIAL)
+        return true;
+    PROBLEM(builder, "%strue_sequential: needs \"propagation\": \"sequential\", got \"%s\"", builder->where,
+            wn_propagation_name(cell->propagation));
+    return false;
+}
+
 static bool read_model(struct builder *builder, const cJSON *value, struct wn_cell *cell)
 {
     const struct wn_sweep *sweep = builder->sweep;
@@ -347,7 +357,7 @@ static bool build_cell(struct builder *builder, const struct wn_grid_axis *axes,
         !read_parameters(builder, axes, index, count, &cell.recipe) ||
         !read_calibration(builder, value_of(axes, index, count, "calibration"), &cell) ||
         !read_propagation(builder, value_of(axes, index, count, "propagation"), &cell) ||
-        !read_model(builder, model, &cell))
+        !check_true_sequential(builder, &cell) || !read_model(builder, model, &cell))
         return false;
     for (int64_t m = model ? cell.model : 0; m < (model ? cell.model + 1 : builder->sweep->n_models); m++) {
         cell.model = m;

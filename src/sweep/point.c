@@ -293,29 +293,42 @@ static void close_walk(struct walk *walk)
 
 /* ---- statistics ---- */
 
-/* Adds one chunk: runs the dense block on a copy of its rows and drops the result. */
-static void collect_chunk(struct walk *walk, int64_t index, const struct wn_tap *tap)
+/* Statistics of all inputs, or of one. */
+struct input_tap {
+    struct wn_statistics_tap all;
+    int input; /* -1: all */
+};
+
+static void take_input(void *context, int input, const float *x, int64_t rows, int64_t width)
+{
+    struct input_tap *tap = context;
+    if (tap->input < 0 || tap->input == input)
+        wn_statistics_take(&tap->all, input, x, rows, width);
+}
+
+/* Adds one chunk: runs the block on a copy of its rows and drops the result. */
+static void collect_chunk(struct walk *walk, const struct wn_block *block, int64_t index, const struct wn_tap *tap)
 {
     struct wn_chunk chunk;
     int64_t row = wn_sequences_chunk(walk->calibration, index, walk->offset, &chunk);
     int64_t hidden = walk->model->config.hidden_size, rows = chunk.offset[chunk.n_sequences];
     memcpy(walk->copy, walk->hidden_calibration + row * hidden, (size_t)(rows * hidden) * sizeof(float));
-    wn_model_run_block(walk->model, walk->dense, &chunk, walk->copy, walk->scratch, tap);
+    wn_model_run_block(walk->model, block, &chunk, walk->copy, walk->scratch, tap);
 }
 
-/* Sums of each group, added in group order: the order of the shared dense pass too. */
-static void collect_statistics(struct walk *walk)
+/* Sums of each group, added in group order: the order of the shared dense pass too. `input` -1: of all inputs. */
+static void collect_statistics(struct walk *walk, const struct wn_block *block, int input)
 {
     const struct wn_layout *layout = &walk->model->layout;
     size_t bytes = (size_t)wn_statistics_bytes(layout, walk->needs);
-    struct wn_statistics_tap context = {.layout = layout, .needs = walk->needs, .statistics = walk->group_statistics};
-    struct wn_tap tap = {.take = wn_statistics_take, .context = &context};
+    struct input_tap context = {{.layout = layout, .needs = walk->needs, .statistics = walk->group_statistics}, input};
+    struct wn_tap tap = {.take = take_input, .context = &context};
     memset(walk->statistics, 0, bytes);
     for (int64_t g = 0; g < wn_statistics_groups(walk->calibration); g++) {
         memset(walk->group_statistics, 0, bytes);
         for (int64_t c = wn_statistics_group(walk->calibration, g); c < wn_statistics_group(walk->calibration, g + 1);
              c++)
-            collect_chunk(walk, c, &tap);
+            collect_chunk(walk, block, c, &tap);
         wn_statistics_add(layout, walk->needs, walk->statistics, walk->group_statistics);
     }
     if (walk->needs & WN_NEED_SECOND_MOMENTS)
@@ -603,24 +616,51 @@ static wn_status make_linear(struct walk *walk, int index)
                                                                      : keep_linear(walk, index);
 }
 
-/* The block that evaluation goes through: compressed linears and their rules, with the dense vectors and biases but
- * for vectors that were divided. */
-static const struct wn_block *compressed_view(struct walk *walk, struct wn_block *view)
+/* The block with the compressed linears of the first inputs and their rules, with the dense vectors and biases but for
+ * vectors that were divided. All inputs: the block that evaluation goes through. */
+static const struct wn_block *compressed_view(struct walk *walk, int n_inputs, struct wn_block *view)
 {
     *view = *walk->dense;
     for (int branch = 0; branch < WN_BRANCHES; branch++)
         view->skip[branch] = is_dropped(walk, (enum wn_branch)branch);
     bool compressed = walk->compressed && !wn_recipe_drop(&walk->point->recipe);
     for (int l = 0; compressed && l < walk->model->layout.n_linears; l++)
-        view->linears[l] = walk->compressed->linears[l];
+        if (walk->model->layout.linears[l].input < n_inputs)
+            view->linears[l] = walk->compressed->linears[l];
     for (int l = 0; l < walk->model->layout.n_linears; l++)
         view->activations[l] = walk->activations[l];
-    for (int i = 0; i < walk->model->layout.n_inputs; i++) {
+    for (int i = 0; i < n_inputs; i++) {
         int vector = walk->model->layout.producer_vector[i];
         if (walk->scales[i] && walk->folded)
             view->vectors[vector] = walk->compressed->vectors[vector];
     }
     return view;
+}
+
+/* Input by input: each is calibrated on what the compressed linears before it make. The first has its statistics. */
+static wn_status make_in_order(struct walk *walk)
+{
+    const struct wn_layout *layout = &walk->model->layout;
+    struct wn_block view;
+    for (int i = 0; i < layout->n_inputs; i++) {
+        clock_stage(walk, STAGE_COMPRESS);
+        if (i > 0)
+            collect_statistics(walk, compressed_view(walk, i, &view), i);
+        clock_stage(walk, STAGE_STATISTICS);
+        for (int l = 0; l < layout->n_linears; l++)
+            if (layout->linears[l].input == i)
+                WN_TRY(make_linear(walk, l));
+    }
+    return WN_OK;
+}
+
+static wn_status make_linears(struct walk *walk)
+{
+    if (wn_recipe_true_sequential(&walk->recipe))
+        return make_in_order(walk);
+    for (int l = 0; l < walk->model->layout.n_linears; l++)
+        WN_TRY(make_linear(walk, l));
+    return WN_OK;
 }
 
 static void gather_statistics(struct walk *walk)
@@ -630,7 +670,7 @@ static void gather_statistics(struct walk *walk)
     release_factors(walk);
     release_activations(walk);
     if (walk->group_statistics)
-        collect_statistics(walk);
+        collect_statistics(walk, walk->dense, -1);
     else if (calibration >= 0)
         walk->statistics =
             (char *)reference->statistics[model][calibration].data +
@@ -687,7 +727,6 @@ static void choose_dropped(struct walk *walk)
 static wn_status walk_block(struct walk *walk)
 {
     struct wn_block view;
-    const struct wn_layout *layout = &walk->model->layout;
     WN_TRY(wn_model_load_block(walk->model, walk->block_index, walk->dense));
     clock_stage(walk, STAGE_LOAD);
     if (walk->sparsity)
@@ -697,10 +736,9 @@ static wn_status walk_block(struct walk *walk)
     clock_stage(walk, STAGE_STATISTICS);
     share_zeros(walk);
     WN_TRY(scale_inputs(walk));
-    for (int l = 0; l < layout->n_linears; l++)
-        WN_TRY(make_linear(walk, l));
+    WN_TRY(make_linears(walk));
     clock_stage(walk, STAGE_COMPRESS);
-    compressed_view(walk, &view);
+    compressed_view(walk, walk->model->layout.n_inputs, &view);
     if (walk->calibration && walk->block_index + 1 < walk->model->config.n_blocks) {
         const struct wn_block *next = walk->point->propagation == WN_PROPAGATION_DENSE ? walk->dense : &view;
         wn_run_block_on(walk->model, next, walk->calibration, walk->hidden_calibration, walk->scratch, walk->offset);

@@ -101,6 +101,9 @@ double wn_point_flops(const struct wn_run *run, int64_t index)
         blocks += 1.5 * wn_recipe_trials(&point->recipe) *
                   block_flops(model, &prepared->calibrations[point->calibration].sequences);
     blocks += clip_flops(model, &point->recipe);
+    if (wn_recipe_true_sequential(&point->recipe)) /* a pass of its own for every input behind the first */
+        blocks +=
+            (model->layout.n_inputs - 1) * block_flops(model, &prepared->calibrations[point->calibration].sequences);
     if (wn_point_walks_calibration(point))
         blocks += 2 * block_flops(model, &prepared->calibrations[point->calibration].sequences);
     if (wn_recipe_needs(&point->recipe) & WN_NEED_SECOND_MOMENTS) {

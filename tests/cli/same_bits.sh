@@ -17,7 +17,8 @@ every_method() {
       echo '{"method": "'"$name"'", "sparsity": 0.5, "calibration": ["general", "prompts"]},'
       echo '{"method": "'"$name"'", "pattern": ["2:4", "4:8"], "calibration": "general",'
       echo ' "propagation": ["sequential", "dense"]},'
-      echo '{"method": "'"$name"'", "sparsity": 0.6, "allocation": "owl", "owl_m": 3, "calibration": "prompts"},'
+      echo '{'"$(axis "$name" true_sequential true)"'"method": "'"$name"'", "sparsity": 0.6, "allocation": "owl",'
+      echo ' "owl_m": 3, "calibration": "prompts"},'
       prunes=$name
       ;;
     *"(pruning)")
@@ -33,6 +34,8 @@ every_method() {
     *"(quantization; needs calibration data)")
       echo '{"method": "'"$name"'", '"$(axis "$name" bits "[4, 3]")$(axis "$name" group 32)"'"calibration": "general",'
       echo ' "propagation": ["sequential", "dense"]},'
+      [ -z "$(axis "$name" true_sequential x)" ] ||
+        echo '{"method": "'"$name"'", "bits": 3, "true_sequential": true, "calibration": "general"},'
       ;;
     *"(quantization)")
       echo '{'"$(axis "$name" bits "[8, 3]")$(axis "$name" group '["channel", 32]')"'"method": "'"$name"'"},'

@@ -151,6 +151,12 @@ static void test_grid_mistakes(void)
     check_grid_mistake(
         "{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"task\", \"propagation\": \"odd\"}",
         "propagation: expected");
+    check_grid_mistake("{\"method\": \"gptq\", \"bits\": 4, \"true_sequential\": true, \"calibration\": \"task\", "
+                       "\"propagation\": [\"sequential\", \"dense\"]}",
+                       "grid[0]: true_sequential: needs \"propagation\": \"sequential\", got \"dense\"");
+    check_grid_mistake("{\"method\": \"wanda\", \"sparsity\": 0.5, \"true_sequential\": true, "
+                       "\"calibration\": \"task\"}",
+                       "unknown key \"true_sequential\"");
     check_grid_mistake("7", "expected an object");
 }
 
