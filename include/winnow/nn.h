@@ -148,6 +148,8 @@ void wn_activation_release(struct wn_activation **activation); /* *activation ma
  * with `outlier_weight`; r is then the largest magnitude below the threshold, outlier columns included. With a shared
  * prefix the outlier columns are those of the segment: a prefix has its own, and each continuation has its own. An
  * input that is not finite makes the outputs of its token NaN.
+ *
+ * round_outputs: with the bias added, the outputs of a token are rounded as inputs are, to multiples of their own step.
  */
 struct wn_integer_linear {
     int64_t rows, columns;
@@ -157,6 +159,7 @@ struct wn_integer_linear {
     const float *scales;         /* [rows] */
     double threshold, least;     /* 0: no outliers; r is at least this */
     const float *outlier_weight; /* [rows, columns] or NULL: the dequantized ones */
+    bool round_outputs;
 };
 /* Copies the arrays. */
 struct wn_activation *wn_integer_linear_create(const struct wn_integer_linear *form);

@@ -168,12 +168,6 @@ static uint8_t *search_clips(const struct wn_linear_task *task, bool symmetric, 
     return clips;
 }
 
-/* By name, as published: of checkpoints of Hugging Face. */
-static bool makes_scores(const char *name)
-{
-    return strstr(name, "q_proj") || strstr(name, "k_proj") || strstr(name, "qkv");
-}
-
 static bool clips_ranges(const struct wn_params *params)
 {
     return !strcmp(wn_params_text(params, "clip"), "mse");
@@ -233,7 +227,7 @@ static wn_status compress_linear(const struct wn_linear_task *task, struct wn_co
         memcpy(out->input_scale, task->stats->scale, (size_t)task->columns * sizeof *out->input_scale);
         out->search.scale_ratio = (double)task->stats->trial / TRIALS;
     }
-    if (task->stats && task->stats->run_moments && clips_ranges(task->params) && !makes_scores(task->name)) {
+    if (task->stats && task->stats->run_moments && clips_ranges(task->params) && !wn_makes_scores(task->name)) {
         clips = search_clips(task, symmetric, out);
         out->search.clip_ratio = mean_ratio(clips, task->rows * out->n_groups);
     }

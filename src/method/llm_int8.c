@@ -52,7 +52,7 @@ static wn_status compress_linear(const struct wn_linear_task *task, struct wn_co
     }
     wn_status status = wn_row_codes_compute(task, BITS, 0.0f, out);
     if (status == WN_OK)
-        out->activation = wn_row_codes_activation(out, wn_params_number(task->params, "threshold"), 0, before);
+        out->activation = wn_row_codes_activation(out, wn_params_number(task->params, "threshold"), 0, before, false);
     wn_free(before);
     return status;
 }

@@ -59,6 +59,16 @@ wn_status wn_group_check_linear(const struct wn_params *params, const char *name
                    (long long)group);
 }
 
+bool wn_makes_scores(const char *name)
+{
+    return strstr(name, "q_proj") || strstr(name, "k_proj") || strstr(name, "qkv");
+}
+
+bool wn_feeds_attention(const char *name)
+{
+    return wn_makes_scores(name) || strstr(name, "v_proj");
+}
+
 /*
  * On bit patterns, whose maximum vectorises without loosening the rules of floats: as signed integers, non-negative
  * floats are in order and above all negative ones; with the sign bit flipped, the negative ones are, largest magnitude

@@ -25,6 +25,11 @@
 /* check_linear of a method with WN_GROUP_PARAMETER: a group given as a number divides the columns. */
 wn_status wn_group_check_linear(const struct wn_params *params, const char *name, int64_t rows, int64_t columns);
 
+/* ---- linears by name, as the published codes tell them apart: of checkpoints of Hugging Face ---- */
+
+bool wn_makes_scores(const char *name);    /* queries or keys */
+bool wn_feeds_attention(const char *name); /* queries, keys or values */
+
 /* ---- grids ---- */
 
 /* Smallest and largest of `count` weights, widened to contain 0. */

@@ -82,7 +82,7 @@ wn_status wn_row_codes_compute(const struct wn_linear_task *task, int bits, floa
 }
 
 struct wn_activation *wn_row_codes_activation(const struct wn_compressed *out, double threshold, double least,
-                                              const float *outlier_weight)
+                                              const float *outlier_weight, bool round_outputs)
 {
     const struct wn_integer_linear form = {.rows = out->rows,
                                            .columns = out->columns,
@@ -92,7 +92,8 @@ struct wn_activation *wn_row_codes_activation(const struct wn_compressed *out, d
                                            .scales = out->scales,
                                            .threshold = threshold,
                                            .least = least,
-                                           .outlier_weight = outlier_weight};
+                                           .outlier_weight = outlier_weight,
+                                           .round_outputs = round_outputs};
 
     return wn_integer_linear_create(&form);
 }

@@ -12,8 +12,8 @@
  */
 wn_status wn_row_codes_compute(const struct wn_linear_task *task, int bits, float least, struct wn_compressed *out);
 
-/* The rule for the codes of `out`: threshold and outlier weights as in nn.h. */
+/* The rule for the codes of `out`: threshold, outlier weights and rounded outputs as in nn.h. */
 struct wn_activation *wn_row_codes_activation(const struct wn_compressed *out, double threshold, double least,
-                                              const float *outlier_weight);
+                                              const float *outlier_weight, bool round_outputs);
 
 #endif

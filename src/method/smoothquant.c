@@ -3,9 +3,11 @@
  * channel has been moved in part from the inputs into the weights: X diag(s)^-1 diag(s) W^T (Xiao et al.,
  * arXiv:2211.10438, section 4, equation 4). The division goes into the vector before the linears (a norm weight), so
  * inputs that no vector makes (of o and down in Llama) are quantized as they are. As in the published code, scales come
- * from the dense weights and inputs of a calibration set, token by token ranges at evaluation; outputs of q, k and v
- * stay as they are (quantize_bmm_input of that code is not done).
+ * from the dense weights and inputs of a calibration set, token by token ranges at evaluation. With quantize_outputs
+ * the queries, keys and values of a token are rounded like inputs, before positions are turned in: quantize_bmm_input
+ * of that code, on in its published perplexities.
  */
+#include "quant.h"
 #include "row_codes.h"
 
 #include <math.h>
@@ -28,6 +30,11 @@ static const struct wn_parameter parameters[] = {
      .high = 8,
      .unit = "bit",
      .help = "width of a code, of weights and of inputs"},
+    {.name = "quantize_outputs",
+     .type = WN_BOOL,
+     .standard = "false",
+     .quiet = true,
+     .help = "round the outputs of q, k and v as well, token by token (on in the published perplexities)"},
 };
 
 /* largest[j] = the largest magnitude in column j of all linears. */
@@ -61,7 +68,9 @@ static wn_status scale_inputs(const struct wn_input_task *task, float *scale)
 static wn_status compress_linear(const struct wn_linear_task *task, struct wn_compressed *out)
 {
     WN_TRY(wn_row_codes_compute(task, (int)wn_params_integer(task->params, "bits"), LEAST, out));
-    out->activation = wn_row_codes_activation(out, 0, (double)LEAST, NULL);
+    out->activation =
+        wn_row_codes_activation(out, 0, (double)LEAST, NULL,
+                                wn_params_flag(task->params, "quantize_outputs") && wn_feeds_attention(task->name));
     return WN_OK;
 }
 

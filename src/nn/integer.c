@@ -339,6 +339,18 @@ static void run_tiles(const struct wn_integer_linear *form, const struct wn_line
     }
 }
 
+/* Bias, and rounding, of the outputs of one token. Outputs that are not finite stay. */
+static void finish_token(const struct wn_integer_linear *form, const float *bias, float *y)
+{
+    for (int64_t i = 0; bias && i < form->rows; i++)
+        y[i] += bias[i];
+    if (!form->round_outputs)
+        return;
+    const float largest = largest_below(y, form->rows, MAGNITUDE), step = step_of(form, largest);
+    for (int64_t i = 0; isfinite(largest) && i < form->rows; i++)
+        y[i] = step * ((y[i] / step + ROUND_SHIFT) - ROUND_SHIFT);
+}
+
 static void compute(const struct wn_activation *activation, const struct wn_linear_call *call)
 {
     const struct rule *rule = (const struct rule *)activation;
@@ -361,9 +373,8 @@ static void compute(const struct wn_activation *activation, const struct wn_line
     wn_blas_end(threads);
     close_inputs(&inputs);
 #pragma omp parallel for schedule(static) if (rows * form->rows > SERIAL_WORK)
-    for (int64_t r = 0; r < (call->bias ? rows : 0); r++)
-        for (int64_t i = 0; i < form->rows; i++)
-            call->y[r * form->rows + i] += call->bias[i];
+    for (int64_t r = 0; r < rows; r++)
+        finish_token(form, call->bias, call->y + r * form->rows);
 }
 
 /* ---- the rule ---- */
@@ -465,6 +476,17 @@ static void token_ref(const struct wn_integer_linear *form, const struct wn_line
     }
 }
 
+static void round_ref(const struct wn_integer_linear *form, float *y)
+{
+    float largest = 0.0f;
+
+    for (int64_t o = 0; o < form->rows; o++)
+        largest = fmaxf(largest, fabsf(y[o]));
+    const float step = step_of(form, largest);
+    for (int64_t o = 0; o < form->rows; o++)
+        y[o] = step * rintf(y[o] / step);
+}
+
 void wn_integer_linear_ref(const struct wn_integer_linear *form, const struct wn_linear_call *call)
 {
     bool *outlier = wn_alloc(call->in, sizeof *outlier);
@@ -472,8 +494,11 @@ void wn_integer_linear_ref(const struct wn_integer_linear *form, const struct wn
     for (int64_t s = 0; s < call->n_sequences; s++) {
         for (int64_t c = 0; c < call->in; c++)
             outlier[c] = is_outlier(form, call, s, c);
-        for (int64_t r = call->offset[s]; r < call->offset[s + 1]; r++)
+        for (int64_t r = call->offset[s]; r < call->offset[s + 1]; r++) {
             token_ref(form, call, r, outlier);
+            if (form->round_outputs)
+                round_ref(form, call->y + r * call->out);
+        }
     }
     wn_free(outlier);
 }

@@ -34,6 +34,8 @@ every_method() {
     *"(quantization; needs calibration data)")
       echo '{"method": "'"$name"'", '"$(axis "$name" bits "[4, 3]")$(axis "$name" group 32)"'"calibration": "general",'
       echo ' "propagation": ["sequential", "dense"]},'
+      [ -z "$(axis "$name" quantize_outputs x)" ] ||
+        echo '{"method": "'"$name"'", "quantize_outputs": true, "calibration": "general"},'
       [ -z "$(axis "$name" true_sequential x)" ] ||
         echo '{"method": "'"$name"'", "bits": 3, "true_sequential": true, "calibration": "general"},'
       ;;

@@ -46,11 +46,17 @@ def smooth(maxima, weights, alpha):
     return np.maximum((maxima.astype(float) ** alpha / largest ** (1 - alpha)).astype(F), LEAST)
 
 
-def smoothquant(x, weight, scale, bits):
+def smoothquant(x, weight, scale, bits, quantize_outputs=False):
     limit = 2 ** (bits - 1) - 1
     q_weight, w_step = codes(weight * scale, LEAST, limit)
     q, step = codes(x / scale, LEAST, limit)
-    return (q @ q_weight.T) * (step.astype(float) * w_step.T), q_weight * w_step.astype(float) / scale
+    y = (q @ q_weight.T) * (step.astype(float) * w_step.T)
+    if quantize_outputs:
+        places = y / np.maximum(np.abs(y).max(1, keepdims=True), LEAST) * limit
+        assert (np.abs(np.abs(places - np.floor(places)) - 0.5) > 1e-5).all(), "an output is between two codes"
+        y_codes, y_step = codes(y, LEAST, limit)
+        y = y_codes * y_step.astype(float)
+    return y, q_weight * w_step.astype(float) / scale
 
 
 def main():
@@ -76,12 +82,13 @@ def main():
             cases.append({"method": "llm_int8", "settings": settings, "expected": key})
     for alpha in (0, 0.5, 0.85, 1):
         for bits in (8, 4):
-            key = f"case.{len(cases)}"
-            scale = smooth(maxima, weights, alpha)
-            y, effective = smoothquant(x, weights[0], scale, bits)
-            tensors |= {key: y.astype(F), f"{key}.scale": scale, f"{key}.weight": effective.astype(F)}
-            settings = {"alpha": alpha, "bits": bits}
-            cases.append({"method": "smoothquant", "settings": settings, "expected": key})
+            for outputs in (False, True) if alpha == 0.5 else (False,):
+                key = f"case.{len(cases)}"
+                scale = smooth(maxima, weights, alpha)
+                y, effective = smoothquant(x, weights[0], scale, bits, outputs)
+                tensors |= {key: y.astype(F), f"{key}.scale": scale, f"{key}.weight": effective.astype(F)}
+                settings = {"alpha": alpha, "bits": bits} | ({"quantize_outputs": True} if outputs else {})
+                cases.append({"method": "smoothquant", "settings": settings, "expected": key})
     save_file(tensors, target, metadata={"lengths": json.dumps(LENGTHS), "cases": json.dumps(cases)})
 
 

@@ -23,7 +23,8 @@ static const char *const sweep_text =
     "   {\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"smoothquant\"},"
     "   {\"method\": \"rtn\", \"bits\": 4, \"group\": 32},"
     "   {\"method\": \"awq\", \"bits\": 4, \"group\": 32, \"propagation\": [\"sequential\", \"dense\"]},"
-    "   {\"method\": \"awq\", \"bits\": 4, \"group\": 32, \"clip\": \"none\"}],"
+    "   {\"method\": \"awq\", \"bits\": 4, \"group\": 32, \"clip\": \"none\"},"
+    "   {\"method\": \"smoothquant\", \"alpha\": 0.8, \"quantize_outputs\": true, \"propagation\": \"dense\"}],"
     " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"%s/sweeps/demo/data/general_eval.txt\","
     "   \"length\": 128, \"windows\": 8}}, \"divergence\": {\"on\": [\"world\"]}}}";
 
@@ -42,6 +43,7 @@ enum {
     AWQ,
     AWQ_DENSE,
     AWQ_PLAIN,
+    OUTPUTS,
     POINTS
 };
 
@@ -103,6 +105,21 @@ static void check_ratios(const struct wn_run *run, struct wn_record *records)
     CHECK(number(&records[AWQ], run->fields.output_error) < number(&records[AWQ_PLAIN], run->fields.output_error));
 }
 
+/* Rounded outputs of q, k and v are worse than those of the same linears that are not; other linears are the same. */
+static void check_outputs(const struct wn_run *run, struct wn_record *records)
+{
+    const struct wn_schema *schema = &run->models[0].schema;
+    const struct wn_layout *layout = &run->models[0].model->layout;
+    const int field = wn_schema_find(schema, "/weights/output_error");
+    const double *plain = wn_record_f64(&records[MORE_DENSE], field),
+                 *rounded = wn_record_f64(&records[OUTPUTS], field);
+    for (int64_t i = 0; i < schema->fields[field].elements; i++) {
+        const char *name = layout->linears[i % layout->n_linears].name;
+        bool feeds = strstr(name, "q_proj") || strstr(name, "k_proj") || strstr(name, "v_proj");
+        CHECK(feeds ? rounded[i] > plain[i] && rounded[i] < 0.05 : rounded[i] == plain[i]);
+    }
+}
+
 static bool same_field(const struct wn_run *run, const struct wn_record *a, const struct wn_record *b, const char *name)
 {
     const struct wn_schema *schema = &run->models[0].schema;
@@ -149,6 +166,8 @@ static void check_run(struct wn_par *par, const struct wn_run *run)
     check_numbers(run, records);
     check_propagation(run, records);
     check_ratios(run, records);
+    check_outputs(run, records);
+    CHECK(!same_field(run, &records[OUTPUTS], &records[MORE_DENSE], "/tokens/world/loss"));
     compute_points(run, &reference, 3, again);
     for (int64_t p = 0; p < POINTS; p++) {
         CHECK(same_field(run, &records[p], &again[p], "/tokens/world/loss"));
