@@ -77,6 +77,35 @@ static void check_scaling(void)
 }
 
 /* Equal norms: magnitude pruning of each row alone. */
+/*
+ * The mean of squares is taken over sequences; over tokens, or anything else, masks are the same: by powers of 4 to the
+ * last bit whatever the scores, else because no score here is that close to another.
+ */
+static void check_divisor(void)
+{
+    static const char *const settings[] = {"{\"sparsity\": 0.5}", "{\"pattern\": \"2:4\"}",
+                                           "{\"sparsity\": 0.4, \"variant\": \"alpha\"}"};
+    static const int64_t divisors[] = {1, 16, 4096, 7, 64, 262144 + 1};
+    struct problem problem;
+    uint8_t keep[33 * 260];
+
+    for (int ties = 0; ties < 2; ties++)
+        for (size_t s = 0; s < sizeof settings / sizeof *settings; s++) {
+            problem_init(&problem, 33, 260, 12, ties ? 4 : 0);
+            for (int64_t j = 0; ties && j < problem.columns; j++) /* as many tied scores as can be */
+                problem.squares[j] = (double)(1 + j % 3);
+            for (size_t d = 0; d < (ties ? 3 : sizeof divisors / sizeof *divisors); d++) {
+                problem.stats.sequences = divisors[d];
+                CHECK_OK(problem_run_one(&problem, "wanda", settings[s]));
+                check_mask(&problem);
+                if (d == 0)
+                    memcpy(keep, problem.keep, sizeof keep);
+                CHECK(!memcmp(keep, problem.keep, sizeof keep));
+            }
+            problem_release(&problem);
+        }
+}
+
 static void check_equal_norms(void)
 {
     struct problem problem, row;
@@ -240,6 +269,7 @@ int main(void)
     check_shape(30, 64, 3);
     check_shape(3, 1000, 20);
     check_scaling();
+    check_divisor();
     check_equal_norms();
     check_patterns();
     check_dead_inputs();
