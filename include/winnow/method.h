@@ -274,11 +274,12 @@ double wn_recipe_outlier_multiple(const struct wn_recipe *recipe);
 /*
  * Fills sparsity [n_blocks] from shares [n_blocks]. Equal shares: the sparsity of the recipe, exactly, and so it is
  * with lambda 0. The mean is that of the recipe unless a value had to be moved to 0.01 (from 0 and below, as in the
- * published code) or 0.99 (from 1 and above, where that code fails). Blocks weigh the same whatever their size. A share
- * that is not finite is WN_ERR_NUMERIC naming the block.
+ * published code) or 0.99 (from 1 and above, where that code fails). With a pattern N:M, as published, N is what
+ * differs: by M times that, rounded half to even, and from 1 to M - 1; the mean is then near that of the recipe. Blocks
+ * weigh the same whatever their size. A share that is not finite is WN_ERR_NUMERIC naming the block.
  */
 wn_status wn_recipe_allocate(const struct wn_recipe *recipe, const double *shares, int64_t n_blocks, double *sparsity);
-/* Makes the recipe that of one block. */
+/* Makes the recipe that of one block, with a pattern that has the zeros. */
 void wn_recipe_set_sparsity(struct wn_recipe *recipe, double sparsity);
 
 /*

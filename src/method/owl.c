@@ -2,10 +2,14 @@
  * Outlier-weighed layerwise sparsity (Yin et al., arXiv:2310.05175): shares of outlying Wanda scores, and the sparsity
  * of each block that follows from them. The published code sums scores in fp32; here they are doubles, and each row is
  * summed on its own and rows in order, so that the share does not depend on threads.
+ *
+ * Under an N:M pattern blocks differ in N, as in the published code: the sparsity is rounded to whole zeros of a run,
+ * so that the mean of all blocks is near that of the pattern but not exactly it.
  */
-#include <winnow/method.h>
+#include "pattern.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static const double SMALLEST = 0.01, LARGEST = 0.99;
@@ -89,10 +93,19 @@ double wn_recipe_outlier_multiple(const struct wn_recipe *recipe)
     return params ? wn_params_number(params, "owl_m") : 0;
 }
 
+/* Zeros of a run, half to even, at least one and at most all but one, as a share. */
+static double whole_zeros(struct wn_pattern pattern, double less)
+{
+    double zeros = pattern.n - rint(pattern.m * less);
+
+    return fmin(fmax(zeros, 1), pattern.m - 1) / pattern.m;
+}
+
 wn_status wn_recipe_allocate(const struct wn_recipe *recipe, const double *shares, int64_t n_blocks, double *sparsity)
 {
     const struct wn_params *params = allocating(recipe);
     const double wanted = wn_params_number(params, "sparsity"), lambda = wn_params_number(params, "owl_lambda");
+    const struct wn_pattern pattern = wn_pattern_of(params);
     double low = INFINITY, high = -INFINITY, mean = 0;
 
     for (int64_t i = 0; i < n_blocks; i++) {
@@ -108,12 +121,21 @@ wn_status wn_recipe_allocate(const struct wn_recipe *recipe, const double *share
     }
     for (int64_t i = 0; i < n_blocks; i++) {
         double value = wanted - sparsity[i] + mean;
-        sparsity[i] = value <= 0 ? SMALLEST : value >= 1 ? LARGEST : value;
+        if (pattern.m)
+            sparsity[i] = whole_zeros(pattern, sparsity[i] - mean);
+        else
+            sparsity[i] = value <= 0 ? SMALLEST : value >= 1 ? LARGEST : value;
     }
     return WN_OK;
 }
 
 void wn_recipe_set_sparsity(struct wn_recipe *recipe, double sparsity)
 {
-    wn_params_derive((struct wn_params *)allocating(recipe), "sparsity", sparsity);
+    struct wn_params *params = (struct wn_params *)allocating(recipe);
+    const struct wn_pattern pattern = wn_pattern_of(params);
+    struct wn_value *text = (struct wn_value *)wn_params_find(params, "pattern");
+
+    wn_params_derive(params, "sparsity", sparsity);
+    if (pattern.m)
+        snprintf(text->text, sizeof text->text, "%d:%d", (int)rint(sparsity * pattern.m), pattern.m);
 }

@@ -31,17 +31,18 @@ struct wn_pattern {
          .words = "uniform|owl",                                                                                       \
          .quiet = true,                                                                                                \
          .help = "uniform: the same sparsity in every block; owl: less in blocks with more outliers among the Wanda "  \
-                 "scores of the dense model (arXiv:2310.05175; unstructured; needs calibration data)"},                \
+                 "scores of the dense model, with N:M by whole N (arXiv:2310.05175; needs calibration data)"},         \
         {.name = "owl_lambda",                                                                                         \
          .type = WN_NUMBER,                                                                                            \
          .low = 0,                                                                                                     \
          .high = 0.5,                                                                                                  \
          .unit = "1",                                                                                                  \
-         .help = "with owl: half of the difference between the largest and the smallest sparsity (default 0.08)"},     \
+         .help = "with owl: half of the difference between the largest and the smallest sparsity (default 0.08; "      \
+                 "N:M: 1 / M, so that N differs by 2)"},                                                               \
     {                                                                                                                  \
         .name = "owl_m", .type = WN_NUMBER, .low = 1, .high = 1000, .unit = "1",                                       \
         .help = "with owl: an outlier is a score above this many times the mean of its block (default 5, the paper's " \
-                "examples at sparsity 0.7; the default of its code is 3)"                                              \
+                "examples at sparsity 0.7, 6 with N:M; the default of its code is 3)"                                  \
     }
 
 /* "unstructured" or "N:M" with 1 <= N < M <= 64; an error names the key "pattern". */

@@ -562,7 +562,7 @@ static wn_status compress_linear(struct walk *walk, int index)
                                           calibration_of(walk) ? &stats : NULL, &out);
     if (status == WN_OK) {
         walk->activations[index] = out.activation;
-        wn_recipe_pattern(&walk->point->recipe, &pattern_n, &pattern_m);
+        wn_recipe_pattern(&walk->recipe, &pattern_n, &pattern_m);
         record_linear(walk, index, walk->dense->linears[index], out.weight,
                       wn_bits_per_weight(&out, pattern_n, pattern_m));
         if (walk->prepared->solver_fields)

@@ -19,6 +19,7 @@ every_method() {
       echo ' "propagation": ["sequential", "dense"]},'
       echo '{'"$(axis "$name" true_sequential true)"'"method": "'"$name"'", "sparsity": 0.6, "allocation": "owl",'
       echo ' "owl_m": 3, "calibration": "prompts"},'
+      echo '{"method": "'"$name"'", "pattern": "5:8", "allocation": "owl", "calibration": "prompts"},'
       prunes=$name
       ;;
     *"(pruning)")

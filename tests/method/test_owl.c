@@ -75,6 +75,32 @@ static void check_allocation(void)
     CHECK(sparsity[0] == 0.99);
 }
 
+/* Whole zeros of a run: N - round(lambda' (share of the range - mean)), lambda' = 2 M lambda zeros, as published. */
+static void check_patterns(void)
+{
+    const double shares[] = {1, 5, 3, 2}, equal[] = {0.02, 0.02, 0.02}, wide[] = {0, 1, 1, 1, 1};
+    struct wn_recipe recipe = {0};
+    double sparsity[5];
+    int64_t n, m;
+
+    /* shares of the range 0, 1, 0.5, 0.25; times 2 zeros, less their mean: -0.875, 1.125, 0.125, -0.375 */
+    allocate("{\"pattern\": \"5:8\", \"allocation\": \"owl\"}", shares, 4, sparsity);
+    CHECK(sparsity[0] == 6.0 / 8 && sparsity[1] == 4.0 / 8 && sparsity[2] == 5.0 / 8 && sparsity[3] == 5.0 / 8);
+    /* 8 zeros: -3.5 and 0.5 are even after rounding */
+    allocate("{\"pattern\": \"5:8\", \"allocation\": \"owl\", \"owl_lambda\": 0.5}", shares, 4, sparsity);
+    CHECK(sparsity[0] == 7.0 / 8 && sparsity[1] == 1.0 / 8 && sparsity[2] == 5.0 / 8 && sparsity[3] == 7.0 / 8);
+    allocate("{\"pattern\": \"2:4\", \"allocation\": \"owl\", \"owl_lambda\": 0.5}", wide, 5, sparsity);
+    CHECK(sparsity[0] == 3.0 / 4 && sparsity[1] == 1.0 / 4); /* no run loses all: 3.2 more; 0.8 less */
+    allocate("{\"pattern\": \"2:4\", \"allocation\": \"owl\"}", equal, 3, sparsity);
+    CHECK(sparsity[0] == 0.5 && sparsity[2] == 0.5);
+    CHECK_OK(add_stage(&recipe, "wanda", "{\"pattern\": \"4:8\", \"allocation\": \"owl\"}"));
+    CHECK(wn_recipe_outlier_multiple(&recipe) == 6);
+    CHECK(wn_params_number(&recipe.stages[0].params, "owl_lambda") == 0.125);
+    wn_recipe_set_sparsity(&recipe, 3.0 / 8);
+    wn_recipe_pattern(&recipe, &n, &m);
+    CHECK(n == 3 && m == 8 && wn_params_number(&recipe.stages[0].params, "sparsity") == 3.0 / 8);
+}
+
 static void check_recipe(void)
 {
     struct wn_recipe recipe = {0}, uniform = {0}, nothing = {0};
@@ -103,7 +129,6 @@ static void check_mistake(const char *method, const char *settings, const char *
 
 static void check_mistakes(void)
 {
-    check_mistake("wanda", "{\"pattern\": \"2:4\", \"allocation\": \"owl\"}", "key \"allocation\"");
     check_mistake("wanda", "{\"sparsity\": 0.5, \"allocation\": \"OWL\"}", "key \"allocation\"");
     check_mistake("magnitude", "{\"sparsity\": 0.5, \"owl_m\": 5}", "key \"owl_m\" has no meaning without");
     check_mistake("sparsegpt", "{\"sparsity\": 0.5, \"owl_lambda\": 0.1}", "key \"owl_lambda\" has no meaning without");
@@ -115,6 +140,7 @@ int main(void)
     check_share();
     check_invariance();
     check_allocation();
+    check_patterns();
     check_recipe();
     check_mistakes();
     return test_finish();

@@ -142,8 +142,8 @@ static void test_grid_mistakes(void)
     check_grid_mistake("{\"method\": \"magnitude\", \"sparsity\": 0.3, \"pattern\": \"2:4\"}", "sparsity");
     check_grid_mistake("{\"method\": \"magnitude\", \"sparsity\": 0.5, \"allocation\": \"owl\"}",
                        "needs calibration data");
-    check_grid_mistake("{\"method\": \"magnitude\", \"pattern\": \"2:4\", \"allocation\": \"owl\"}",
-                       "grid[0]: magnitude: key \"allocation\": owl needs the pattern \"unstructured\"");
+    check_grid_mistake("{\"method\": \"magnitude\", \"pattern\": \"2:4\", \"scope\": \"block\"}",
+                       "grid[0]: magnitude: key \"scope\": block needs the pattern \"unstructured\"");
     check_grid_mistake("{\"method\": \"magnitude\", \"sparsity\": 0.5, \"owl_m\": 3}", "key \"owl_m\"");
     check_grid_mistake("{\"prune\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"task\"}", "both");
     check_grid_mistake("{\"prune\": \"rtn\", \"quantize\": \"rtn\", \"bits\": 4}", "not a pruning method");

@@ -19,11 +19,12 @@ static const char *const sweep_text =
     "   {\"method\": \"wanda\", \"sparsity\": 0.6, \"allocation\": \"owl\", \"owl_lambda\": 0},"
     "   {\"method\": [\"wanda\", \"sparsegpt\"], \"sparsity\": 0.6, \"allocation\": \"owl\", \"owl_m\": 3},"
     "   {\"method\": \"magnitude\", \"sparsity\": 0.6, \"allocation\": \"owl\", \"owl_m\": 3,"
-    "    \"propagation\": [\"sequential\", \"dense\"]}],"
+    "    \"propagation\": [\"sequential\", \"dense\"]},"
+    "   {\"method\": \"sparsegpt\", \"pattern\": \"4:8\", \"allocation\": \"owl\"}],"
     " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"" DEMO "data/general_eval.txt\","
     "   \"length\": 128, \"windows\": 4}}}}";
 
-enum { DENSE, UNIFORM, NO_LAMBDA, WANDA, SPARSEGPT, MAGNITUDE, POINTS };
+enum { DENSE, UNIFORM, NO_LAMBDA, WANDA, SPARSEGPT, MAGNITUDE, PATTERN, POINTS };
 
 static const double *field(const struct wn_run *run, struct wn_record *record, const char *path)
 {
@@ -75,6 +76,25 @@ static void check_allocation(const struct wn_run *run, struct wn_record *record,
     CHECK_NEAR(*wn_record_f64(record, run->fields.sparsity), 0.6, 0.01);
 }
 
+/* Whole zeros of runs of 8, exactly, and what is stored of them: 16 bits for what is kept, log2 of the choices. */
+static void check_pattern(const struct wn_run *run, struct wn_record *record)
+{
+    static const double choices[] = {1, 8, 28, 56, 70, 56, 28, 8, 1};
+    const int n_linears = run->models[0].model->layout.n_linears;
+    const double *sparsity = field(run, record, "/weights/allocated_sparsity"),
+                 *zeros = field(run, record, "/weights/zeros"), *bits = field(run, record, "/weights/bits_per_weight");
+    int64_t seen = 0;
+
+    for (int64_t i = 0; i < run->models[0].model->config.n_blocks * n_linears; i++) {
+        double n = 8 * sparsity[i / n_linears];
+        CHECK(n == rint(n) && n >= 1 && n <= 7);
+        CHECK_NEAR(zeros[i] * 8, n, 1e-9);
+        CHECK_NEAR(bits[i], 16 * (1 - n / 8) + log2(choices[(int)n]) / 8, 1e-9);
+        seen |= 1 << (int)n;
+    }
+    CHECK((seen & (seen - 1)) != 0); /* not one N for all */
+}
+
 static void check_outliers(const struct wn_run *run, struct wn_record *records)
 {
     const int64_t n_blocks = run->models[0].model->config.n_blocks;
@@ -90,7 +110,7 @@ static void check_outliers(const struct wn_run *run, struct wn_record *records)
 
 static void compute(struct wn_par *par, const struct wn_run *run, int threads, struct wn_record *records)
 {
-    const bool wanted[POINTS] = {true, true, true, true, true, true};
+    const bool wanted[POINTS] = {true, true, true, true, true, true, true};
     struct wn_reference reference;
 
     omp_set_num_threads(threads);
@@ -133,6 +153,7 @@ static void check_run(struct wn_par *par, const struct wn_run *run)
     check_allocation(run, &records[WANDA], 0.08);
     check_allocation(run, &records[SPARSEGPT], 0.08);
     check_allocation(run, &records[MAGNITUDE], 0.08);
+    check_pattern(run, &records[PATTERN]);
     check_outliers(run, records);
     for (int64_t p = 0; p < POINTS; p++) {
         wn_record_release(&records[p]);
