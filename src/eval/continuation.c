@@ -23,7 +23,7 @@ static const struct wn_metric metrics[METRICS] = {
 
 struct continuation {
     struct wn_task task;
-    struct wn_span *spans; /* [task.n_items] */
+    struct wn_target_span *spans; /* [task.n_items] */
     int field_likelihood, field_correct;
 };
 

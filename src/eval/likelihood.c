@@ -93,9 +93,9 @@ int64_t wn_append_sequence(struct wn_encoder *e, const struct wn_ids *continuati
     return wn_sequences_tokens(&e->set->sequences) - 1;
 }
 
-struct wn_span wn_append_targets(struct wn_encoder *e, const struct wn_ids *continuation, int64_t last_row)
+struct wn_target_span wn_append_targets(struct wn_encoder *e, const struct wn_ids *continuation, int64_t last_row)
 {
-    struct wn_span span = {e->set->n_targets, continuation->count};
+    struct wn_target_span span = {e->set->n_targets, continuation->count};
 
     for (int64_t t = 0; t < continuation->count; t++)
         wn_add_target(e->set, last_row - continuation->count + 1 + t, continuation->data[t]);
@@ -117,7 +117,7 @@ void wn_append_rolling(struct wn_eval_set *set, const int32_t *stream, int64_t n
 
 /* ---- scores ---- */
 
-double wn_span_log_likelihood(const struct wn_target_scores *scores, struct wn_span span)
+double wn_span_log_likelihood(const struct wn_target_scores *scores, struct wn_target_span span)
 {
     double sum = 0;
 
@@ -126,7 +126,7 @@ double wn_span_log_likelihood(const struct wn_target_scores *scores, struct wn_s
     return sum;
 }
 
-bool wn_span_greedy(const struct wn_target_scores *scores, struct wn_span span)
+bool wn_span_greedy(const struct wn_target_scores *scores, struct wn_target_span span)
 {
     for (int64_t t = 0; t < span.count; t++)
         if (!scores->greedy[span.first + t])

@@ -8,7 +8,7 @@
 #include "task.h"
 
 /* Targets of one scored text. */
-struct wn_span {
+struct wn_target_span {
     int64_t first, count;
 };
 
@@ -34,7 +34,7 @@ wn_status wn_encode_continuation(struct wn_encoder *e, const char *context, cons
  * returns its last packed row. */
 int64_t wn_append_sequence(struct wn_encoder *e, const struct wn_ids *continuation);
 /* Adds the targets of a continuation whose last token is predicted at `last_row`. */
-struct wn_span wn_append_targets(struct wn_encoder *e, const struct wn_ids *continuation, int64_t last_row);
+struct wn_target_span wn_append_targets(struct wn_encoder *e, const struct wn_ids *continuation, int64_t last_row);
 
 /*
  * get_rolling_token_windows of the harness with context length 1: `stream` is the prefix token and the n tokens of the
@@ -44,8 +44,8 @@ struct wn_span wn_append_targets(struct wn_encoder *e, const struct wn_ids *cont
 void wn_append_rolling(struct wn_eval_set *set, const int32_t *stream, int64_t n, int64_t length);
 
 /* ln p of the text, and whether each of its tokens is the most likely one. */
-double wn_span_log_likelihood(const struct wn_target_scores *scores, struct wn_span span);
-bool wn_span_greedy(const struct wn_target_scores *scores, struct wn_span span);
+double wn_span_log_likelihood(const struct wn_target_scores *scores, struct wn_target_span span);
+bool wn_span_greedy(const struct wn_target_scores *scores, struct wn_target_span span);
 
 /* ---- the prepare of a kind ---- */
 

@@ -107,9 +107,9 @@ static const struct wn_metric metrics[METRICS] = {
 /* ---- items ---- */
 
 struct choice {
-    struct wn_span span;       /* behind its context */
-    struct wn_span alone;      /* without context, for acc_mutual_info */
-    int64_t characters, bytes; /* of the scored text without the delimiter */
+    struct wn_target_span span;  /* behind its context */
+    struct wn_target_span alone; /* without context, for acc_mutual_info */
+    int64_t characters, bytes;   /* of the scored text without the delimiter */
     bool gold, unknown, target;
 };
 

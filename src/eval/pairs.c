@@ -31,7 +31,7 @@ static const struct wn_metric metrics[METRICS] = {
 };
 
 struct pair {
-    struct wn_span span[2];
+    struct wn_target_span span[2];
     int32_t gold;
 };
 

@@ -42,7 +42,7 @@ static const struct wn_metric metrics[METRICS] = {
 };
 
 struct text {
-    struct wn_span span;
+    struct wn_target_span span;
     int32_t words, bytes;
 };
 
