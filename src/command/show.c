@@ -23,25 +23,45 @@ struct show {
     bool all;
 };
 
+/* The main metric of a task: what its request file says is in the provenance. False for a set that is no task. */
+static bool main_metric(struct wn_results_reader *reader, const char *set, int length, char metric[64])
+{
+    char *name = wn_format("task_%.*s", length, set), *text = NULL;
+    bool found = wn_results_read_fact(reader, name, &text) == WN_OK;
+    cJSON *facts = found ? cJSON_Parse(text) : NULL;
+    const char *main = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(facts, "main_metric"));
+    snprintf(metric, 64, "%s", main ? main : "");
+    cJSON_Delete(facts);
+    wn_free(text);
+    wn_free(name);
+    return found;
+}
+
+static bool is_one_of(const char *name, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(name, names[i]))
+            return true;
+    return false;
+}
+
 /* What a person looks at first; --all shows every column. */
-static bool is_headline(const char *path)
+static bool is_headline(struct wn_results_reader *reader, const char *path)
 {
     static const char *const point_columns[] = {"method",      "sparsity",        "pattern",   "bits",
                                                 "group",       "alpha",           "threshold", "calibration",
                                                 "propagation", "bits_per_weight", "seconds",   "model"};
-    static const char *const scores[] = {"perplexity", "word_perplexity", "kl_mean",
-                                         "js_mean",    "top1_agreement",  "acc"};
-    const char *name = strrchr(path, '/') + 1;
-    if (!strncmp(path, "/points/", 8)) {
-        for (size_t i = 0; i < sizeof point_columns / sizeof point_columns[0]; i++)
-            if (!strcmp(name, point_columns[i]))
-                return true;
-        return false;
-    }
-    for (size_t i = 0; i < sizeof scores / sizeof scores[0]; i++)
-        if (!strcmp(name, scores[i]))
-            return true;
-    return false;
+    static const char *const divergences[] = {"kl_mean", "js_mean", "top1_agreement"};
+    static const char *const of_texts[] = {"perplexity", "word_perplexity", "acc"};
+    const char *name = strrchr(path, '/') + 1, *set = strchr(path + 1, '/') + 1;
+    char metric[64];
+    if (!strncmp(path, "/points/", 8))
+        return is_one_of(name, point_columns, sizeof point_columns / sizeof point_columns[0]);
+    if (is_one_of(name, divergences, sizeof divergences / sizeof divergences[0]))
+        return true;
+    if (main_metric(reader, set, (int)(name - 1 - set), metric))
+        return !strcmp(name, metric);
+    return is_one_of(name, of_texts, sizeof of_texts / sizeof of_texts[0]);
 }
 
 static void add_column(void *context, const char *path, const char *unit, const char *description, bool text)
@@ -49,7 +69,7 @@ static void add_column(void *context, const char *path, const char *unit, const 
     struct show *show = context;
     (void)unit;
     (void)description;
-    if (!show->all && !is_headline(path))
+    if (!show->all && !is_headline(show->reader, path))
         return;
     show->columns = wn_resize(show->columns, show->n_columns + 1, sizeof *show->columns);
     struct column *column = &show->columns[show->n_columns++];

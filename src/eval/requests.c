@@ -400,7 +400,7 @@ static wn_status check_item(const struct wn_requests *requests, int64_t index, c
     const struct wn_task_kind *task = requests->kind->task;
     struct wn_keys tables[2];
 
-    if (index > 0 && cJSON_GetObjectItemCaseSensitive(item, "task"))
+    if (cJSON_GetObjectItemCaseSensitive(item, "task"))
         return wn_requests_fail(requests, index, "a header must be the first line");
     if (wn_keys_check(item, tables, wn_requests_item_keys(task, tables)) != WN_OK)
         return fail_at(&requests->documents, requests->first + index);

@@ -159,6 +159,9 @@ void wn_task_fields(struct wn_task *task, struct wn_eval_set *set, struct wn_sch
     add_axes(task, set, schema);
     for (int m = 0; m < task->n_metrics; m++)
         add_metric(task, m, set, schema);
+    task->field_main =
+        wn_add_field(schema, set, "tasks", "main_value", WN_FIELD_F32, 1, &task->item_axis, "1",
+                     "value of the item by the main metric before reduction: right or wrong, loss, mass ...");
     task->flips = (struct wn_flip_fields){-1, -1, -1, -1, -1, -1, -1, -1};
     if (task->kind->metrics[task->metrics[0]].binary)
         add_flips(task, set, schema, flips);
@@ -260,8 +263,10 @@ void wn_task_score(const struct wn_task *task, const struct wn_item_values *valu
 {
     int64_t *all = wn_alloc(task->n_items, sizeof *all);
 
-    for (int64_t i = 0; i < task->n_items; i++)
+    for (int64_t i = 0; i < task->n_items; i++) {
         all[i] = i;
+        wn_record_f32(record, task->field_main)[i] = (float)values->value[task->metrics[0]][i];
+    }
     for (int m = 0; m < task->n_metrics; m++) {
         double standard_error;
         double score = reduce(task, task->metrics[m], values, all, task->n_items, &standard_error);

@@ -15,6 +15,7 @@ struct wn_task {
     char **groups;               /* [n_groups] in the order of their first item */
     int n_metrics;               /* wanted ones, the main one first */
     int metrics[WN_MAX_METRICS]; /* rows of the table of the kind */
+    int field_main;              /* values of items by the main metric */
     int item_axis, group_axis;   /* of the schema; group_axis -1 without groups */
     struct wn_metric_fields {
         int score, score_stderr, by_group, group_mean, group_mean_stderr;

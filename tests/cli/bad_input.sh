@@ -90,6 +90,26 @@ refused "task with a missing field" 'facts\.jsonl:5|facts\.jsonl: line 5' '"?cho
 fresh; sed -i '7s/"gold": [0-9]/"gold": 4/' "$case/data/facts.jsonl"
 refused "task with a gold choice that is none" 'facts\.jsonl:7|facts\.jsonl: line 7' 'gold'
 fresh; sed -i '3s/}$//' "$case/data/facts.jsonl"; refused "task line is no JSON" 'facts\.jsonl(:|: line )3'
+fresh; sed -i '5s/"context"/"contxt"/' "$case/data/facts.jsonl"
+refused "task with an unknown key" 'facts\.jsonl:5' 'unknown key "contxt"; did you mean "context"'
+fresh; sed -i '6s/"id": "[^"]*"/"id": "facts-000"/' "$case/data/facts.jsonl"
+refused "task with an id used twice" 'facts\.jsonl:6' '"facts-000" was used in line 1'
+fresh; sed -i '4s/"choices": \["[^"]*"/"choices": [""/' "$case/data/facts.jsonl"
+refused "task with an empty choice" 'facts\.jsonl:4' 'choices\[0\]' 'not empty'
+fresh; printf '{"context": "\377"}\n' >>"$case/data/facts.jsonl"
+refused "task line is no UTF-8" 'facts\.jsonl:13:' '0xff is no valid UTF-8'
+fresh; sed -i '1i {"task": "facts", "metrics": ["acc", "acc_nrom"]}' "$case/data/facts.jsonl"
+refused "unknown metric" 'facts\.jsonl:1' '"acc_nrom"; did you mean "acc_norm"'
+fresh; sed -i '1i {"task": "facts", "kind": "multiple-choice"}' "$case/data/facts.jsonl"
+refused "unknown kind" 'facts\.jsonl:1' 'expected one of .*"continuation".* did you mean "multiple_choice"'
+fresh; sed -i '1i {"task": "facts", "chance": 25}' "$case/data/facts.jsonl"
+refused "chance of 25" 'facts\.jsonl:1' 'chance' '\[0, 1\]'
+fresh; sed -i '3i {"task": "facts"}' "$case/data/facts.jsonl"; refused "header in line 3" 'facts\.jsonl:3' 'header must be the first line'
+fresh; change sweep.json '"data/facts.jsonl"]' '{"requests": "data/facts.jsonl", "metrics": ["mc1"]}]'
+refused "unknown metric in the sweep" 'sweep\.json: evaluate\.tasks\.facts: key "metrics".*"mc1"'
+fresh
+python3 -c 'import json; print(json.dumps({"context": "a", "choices": ["b", "word " * 600], "gold": 0}))' >>"$case/data/facts.jsonl"
+refused "choice longer than the model" 'facts\.jsonl:13' 'tokens, but the model only 512 positions'
 fresh; rm "$case/data/text.txt"; refused "missing text" 'data/text\.txt'
 fresh; : >"$case/data/general.jsonl"; refused "empty text, named twice" 'data/general\.jsonl' 'empty'
 fresh; sed -i '2s/"prompt"/"promt"/' "$case/data/prompts.jsonl"

@@ -44,7 +44,13 @@ topic methods '^none ' '^magnitude ' '^wanda ' '^rtn ' 'arXiv:2306\.11695' 'spar
 topic architectures '^llama '
 topic metrics '^perplexity ' '^multiple_choice ' 'protocol +one of "gptq", "rolling"'
 topic sweep '"grid": \[' '^  calibration ' '^calibration\.NAME'
+topic tasks '^multiple_choice: ' '^  gold +an integer of at least 0 or a list' '^  brier ' '^pairs: ' '^continuation: ' '^rolling: '
 topic schema '"\$schema"'
+topic tasks-schema '"item\.multiple_choice"'
+for schema in schema:sweep tasks-schema:requests; do
+  "$winnow" help "${schema%:*}" | cmp -s - "$source_dir/sweeps/${schema#*:}.schema.json" ||
+    fail "sweeps/${schema#*:}.schema.json is not what help ${schema%:*} prints"
+done
 "$winnow" help schema | python3 -m json.tool >/dev/null || fail "help schema is no JSON"
 expect "an unknown topic" 2 "$winnow" help method
 has "an unknown topic" '^winnow: help: unknown topic "method".*methods' "$folder/err"

@@ -386,6 +386,109 @@ static void check_choices(void)
     wn_eval_set_release(&set);
 }
 
+/* ---- flips, groups, ratios ---- */
+
+static void finish_both(struct wn_eval_set *set, const struct wn_target_scores *scores,
+                        const struct wn_target_scores *dense, struct results *results)
+{
+    wn_schema_init(&results->schema);
+    wn_eval_fields(set, &results->schema);
+    wn_record_init(&results->record, &results->schema);
+    wn_eval_finish(set, &(struct wn_outcome){scores}, &(struct wn_outcome){dense}, &results->record);
+}
+
+/* Six items of three choices of one token: one stays right, two are lost, one is won, one stays wrong by the same and
+ * one by another answer. */
+static void check_flips(void)
+{
+    static const double before[6][3] = {{1, 2, 3}, {1, 2, 4}, {1, 3, 3}, {2, 1, 5}, {3, 1, 2}, {3, 1, 2}};
+    static const double after[6][3] = {{1, 2, 3}, {2, 1, 4}, {4, 3, 2}, {1, 2, 5}, {3, 1, 2}, {3, 2, 1}};
+    struct wn_eval_set set;
+    struct wn_target_scores scores, dense;
+    struct results results;
+    struct wn_text text = {0};
+
+    wn_text_printf(&text, "{\"task\": \"flips\", \"chance\": 0.25}\n");
+    for (int i = 0; i < 6; i++)
+        wn_text_printf(&text,
+                       "{\"context\": \"a\", \"choices\": [\"b\", \"c\", \"d\"], \"gold\": 0, \"group\": \"%s\"}\n",
+                       i < 2 ? "x" : "y");
+    write_file("task.jsonl", text.data);
+    wn_text_release(&text);
+    prepare("multiple_choice", "{\"requests\": \"task.jsonl\", \"delimiter\": \"\"}", &set);
+    CHECK(set.n_targets == 18 && set.sequences.n_sequences == 6);
+    wn_target_scores_init(&scores, &set);
+    wn_target_scores_init(&dense, &set);
+    memcpy(dense.loss, before, sizeof before);
+    memcpy(scores.loss, after, sizeof after);
+    finish_both(&set, &scores, &dense, &results);
+    CHECK(value(&results, "/scores/set/flips_right_to_wrong") == 2);
+    CHECK(value(&results, "/scores/set/flips_wrong_to_right") == 1);
+    CHECK(value(&results, "/scores/set/flips_wrong_to_wrong") == 1);
+    CHECK_NEAR(value(&results, "/scores/set/flips"), 0.5, 1e-15);
+    CHECK_NEAR(value(&results, "/scores/set/flips_stderr"), sqrt(0.25 / 5), 1e-15);
+    CHECK_NEAR(value(&results, "/scores/set/flips_p"), 1, 1e-12); /* 2 of 3 */
+    CHECK_NEAR(value(&results, "/scores/set/dense_margin"), 7.0 / 6, 1e-15);
+    CHECK_NEAR(value(&results, "/scores/set/dense_margin_flipped"), 4.0 / 3, 1e-15);
+    CHECK_NEAR(value(&results, "/scores/set/acc"), 1.0 / 3, 1e-15);
+    const double *groups = wn_record_f64(&results.record, wn_schema_find(&results.schema, "/scores/set/acc_by_group"));
+    CHECK_NEAR(groups[0], 0.5, 1e-15);
+    CHECK_NEAR(groups[1], 0.25, 1e-15);
+    CHECK_NEAR(value(&results, "/scores/set/acc_group_mean"), 0.375, 1e-15);
+    /* s^2/n of the groups: 0.5/2 and 0.25/4 */
+    CHECK_NEAR(value(&results, "/scores/set/acc_group_mean_stderr"), sqrt(0.25 + 0.0625) / 2, 1e-15);
+    CHECK(constant(&results, "/tasks/set/group")[1] == 0 && constant(&results, "/tasks/set/group")[2] == 1);
+    check_stderr_names(&results.schema);
+    results_release(&results);
+    wn_target_scores_release(&scores);
+    wn_target_scores_release(&dense);
+    wn_eval_set_release(&set);
+}
+
+/* All answers unknown: no bias, not a division by 0; a group without items of one condition has no score for it. */
+static void check_bias(void)
+{
+    static const char *const line = "{\"context\": \"a\", \"choices\": [\"b\", \"c\", \"d\"], \"gold\": 2, \"group\": "
+                                    "\"%s\", \"bias\": {\"condition\": "
+                                    "\"%s\", \"polarity\": \"%s\", \"unknown\": [2], \"target\": [0]}}\n";
+    struct wn_eval_set set;
+    struct wn_target_scores scores;
+    struct results results;
+    char *text = wn_format("{\"task\": \"t\", \"metrics\": [\"bias\"]}\n");
+
+    for (int i = 0; i < 4; i++) {
+        char *item = wn_format(line, i < 2 ? "x" : "y", i < 3 ? "ambiguous" : "disambiguated",
+                               i % 2 ? "negative" : "nonnegative");
+        char *longer = wn_format("%s%s", text, item);
+        wn_free(text);
+        wn_free(item);
+        text = longer;
+    }
+    write_file("task.jsonl", text);
+    wn_free(text);
+    prepare("multiple_choice", "{\"requests\": \"task.jsonl\", \"delimiter\": \"\"}", &set);
+    wn_target_scores_init(&scores, &set);
+    for (int t = 0; t < 12; t++)
+        scores.loss[t] = t % 3 == 2 ? 1 : 2; /* unknown everywhere */
+    finish(&set, &scores, &results);
+    CHECK(value(&results, "/scores/set/acc_ambiguous") == 1 && value(&results, "/scores/set/bias_ambiguous") == 0);
+    CHECK(value(&results, "/scores/set/bias_disambiguated") == 0);
+    CHECK(value(&results, "/scores/set/bias_ambiguous_stderr") == 0);
+    CHECK(isnan(value(&results, "/scores/set/bias_disambiguated_stderr"))); /* one item */
+    CHECK(wn_schema_find(&results.schema, "/scores/set/flips") < 0);
+    const double *groups =
+        wn_record_f64(&results.record, wn_schema_find(&results.schema, "/scores/set/bias_disambiguated_by_group"));
+    CHECK(isnan(groups[0]) && groups[1] == 0);
+    results_release(&results);
+    scores.loss[0] = scores.loss[4] = scores.loss[6] = 0; /* answers 0, 1, 0 in ambiguous contexts */
+    finish(&set, &scores, &results);
+    /* nonnegative with the target, negative with the other, nonnegative with the target: none is biased */
+    CHECK_NEAR(value(&results, "/scores/set/bias_ambiguous"), -1, 1e-15);
+    results_release(&results);
+    wn_target_scores_release(&scores);
+    wn_eval_set_release(&set);
+}
+
 /* ---- names and mistakes ---- */
 
 static void check_names(void)
@@ -405,6 +508,23 @@ static void check_names(void)
         cJSON_Delete(json);
     }
     CHECK(wn_eval_find("nothing") == NULL);
+    static const char *const headers[][4] = {
+        /* header, entry, name, kind */
+        {"{\"task\": \"mine\", \"kind\": \"pairs\"}", "\"task.jsonl\"", "mine", "pairs"},
+        {"{\"task\": \"mine\"}", "{\"requests\": \"task.jsonl\", \"name\": \"other\"}", "other", "multiple_choice"},
+        {"{\"task\": \"r\", \"kind\": \"rolling\"}", "{\"requests\": \"task.jsonl\"}", "r", "rolling"},
+        {"{\"task\": \"c\", \"kind\": \"continuation\"}", "\"task.jsonl\"", "c", "continuation"},
+        {"{\"task\": \"c\", \"kind\": \"continuatoin\"}", "\"task.jsonl\"", "task", "multiple_choice"},
+        {"{\"task\": \"no name\"}", "\"task.jsonl\"", "task", "multiple_choice"},
+        {"{\"id\": \"1\"}", "\"task.jsonl\"", "task", "multiple_choice"},
+    };
+    for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++) {
+        cJSON *json = cJSON_Parse(headers[i][1]);
+        write_file("task.jsonl", headers[i][0]);
+        CHECK(wn_requests_kind(folder, json, name) == wn_eval_find(headers[i][3]));
+        CHECK_TEXT(name, headers[i][2]);
+        cJSON_Delete(json);
+    }
 }
 
 static void expect_problems(const char *kind, const char *text, int64_t count, const char *const *parts)
@@ -458,6 +578,101 @@ static void check_task_mistakes(void)
     expect_problems("multiple_choice", "\"absent.jsonl\"", 1, (const char *const[]){"absent.jsonl"});
 }
 
+/* One line each: the file, the message. */
+static void check_header_mistakes(void)
+{
+    static const char *const cases[][2] = {
+        {"{\"kind\": \"pairs\"}\n", "task.jsonl:1: a header needs the key \"task\""},
+        {"{\"task\": \"t\"}\n", "task.jsonl: has a header but no items"},
+        {"{\"task\": \"t\", \"knid\": \"pairs\"}\n{}\n", "task.jsonl:1: unknown key \"knid\"; did you mean \"kind\"?"},
+        {"{\"task\": \"t\", \"kind\": \"pair\"}\n{}\n",
+         "task.jsonl:1: key \"kind\": expected one of \"multiple_choice\""},
+        {"{\"task\": \"a b\"}\n{}\n", "task.jsonl:1: key \"task\": a name has 1 to 48"},
+        {"{\"task\": \"t\", \"chance\": 1.5}\n{}\n",
+         "task.jsonl:1: key \"chance\": expected a number in [0, 1], got 1.5"},
+        {"{\"task\": \"t\", \"dimension\": \"luck\"}\n{}\n", "task.jsonl:1: key \"dimension\": expected one of"},
+        {"{\"task\": \"t\", \"metrics\": []}\n{}\n", "task.jsonl:1: key \"metrics\": expected a list of texts"},
+        {"{\"task\": \"t\", \"metrics\": [\"acc\", \"ac\"]}\n{}\n",
+         "task.jsonl:1: key \"metrics\": the kind multiple_choice has"},
+        {"{\"task\": \"t\", \"metrics\": [\"bias\", \"acc_ambiguous\"]}\n{}\n", "\"acc_ambiguous\" is listed twice"},
+        {"{\"task\": \"t\", \"kind\": \"rolling\", \"delimiter\": \"\"}\n{}\n",
+         "task.jsonl:1: unknown key \"delimiter\""},
+        {"{\"task\": \"t\"}\n{\"task\": \"u\"}\n", "task.jsonl:2: a header must be the first line"},
+        {"{\"task\": \"t\", \"kind\": \"pairs\"}\n{\"texts\": [\"a\"]}\n",
+         "task.jsonl:2: key \"texts\": expected a list of at least 2"},
+        {"{\"task\": \"t\", \"kind\": \"pairs\"}\n{\"texts\": [\"a\", \"b\", \"c\"]}\n",
+         "task.jsonl:2: key \"texts\": expected 2 texts"},
+        {"{\"task\": \"t\", \"kind\": \"pairs\"}\n{\"texts\": [\"a\", \"b\"], \"gold\": 2}\n",
+         "task.jsonl:2: key \"gold\": expected an integer in [0, 1]"},
+        {"{\"task\": \"t\", \"kind\": \"continuation\"}\n{\"context\": \"a\"}\n",
+         "task.jsonl:2: key \"continuation\" is missing"},
+        {"{\"task\": \"t\", \"kind\": \"rolling\"}\n{\"text\": \"a\", \"words\": 0}\n",
+         "task.jsonl:2: key \"words\": expected"},
+        {"{\"context\": \"a\", \"contexts\": [\"a\", \"b\"], \"continuation\": \"c\", \"gold\": 0}\n",
+         "task.jsonl:1: keys \"context\" and \"contexts\""},
+        {"{\"contexts\": [\"a\", \"b\"], \"choices\": [\"a\", \"b\", \"c\"], \"gold\": 0}\n",
+         "task.jsonl:1: 2 \"contexts\", but 3 \"choices\""},
+        {"{\"contexts\": [\"a\", \"b\"], \"gold\": 0}\n",
+         "task.jsonl:1: key \"choices\" (or \"continuation\") is missing"},
+        {"{\"context\": \"a\", \"choices\": [\"a\", \"b\"], \"gold\": [0, 0]}\n",
+         "task.jsonl:1: key \"gold\": 0 is listed twice"},
+        {"{\"context\": \"a\", \"choices\": [\"a\", \"b\"], \"gold\": []}\n", "task.jsonl:1: key \"gold\": expected"},
+        {"{\"context\": \"a\", \"choices\": [\"a\", \"b\"], \"gold\": [0, -1]}\n",
+         "task.jsonl:1: key \"gold[1]\": expected an integer of at least 0"},
+        {"{\"task\": \"t\", \"metrics\": [\"brier\"]}\n{\"context\": \"a\", \"choices\": [\"a\", \"b\"], \"gold\": [0, "
+         "1]}\n",
+         "task.jsonl:2: the metric brier needs one gold choice"},
+        {"{\"task\": \"t\", \"metrics\": [\"bias\"]}\n{\"context\": \"a\", \"choices\": [\"a\", \"b\"], \"gold\": 0}\n",
+         "task.jsonl:2: key \"bias\" is missing: the metric acc_ambiguous"},
+        {"{\"context\": \"a\", \"choices\": [\"a\", \"b\"], \"gold\": 0, \"bias\": {\"condition\": \"x\"}}\n",
+         "task.jsonl:1: key \"bias.condition\": expected one of"},
+        {"{\"context\": \"a\", \"choices\": [\"a\", \"b\"], \"gold\": 0, \"group\": 3}\n",
+         "task.jsonl:1: key \"group\": expected a text"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        write_file("task.jsonl", cases[i][0]);
+        expect_problems("multiple_choice", "\"task.jsonl\"", 1, (const char *const[]){cases[i][1]});
+    }
+    write_file("task.jsonl", "{\"context\": \"a\", \"choices\": [\"a\", \"b\"], \"gold\": 0}\n");
+    expect_problems("multiple_choice", "{\"requests\": \"task.jsonl\", \"metrics\": [\"f1\"]}", 1,
+                    (const char *const[]){"evaluate.tasks.set: key \"metrics\": the kind multiple_choice has"});
+    write_file("task.jsonl", "{\"task\": \"t\", \"kind\": \"rolling\"}\n{\"text\": \"a\"}\n");
+    expect_problems("rolling", "{\"requests\": \"task.jsonl\", \"delimiter\": \" \"}", 1,
+                    (const char *const[]){"evaluate.tasks.set: key \"delimiter\": the kind rolling has none"});
+}
+
+/* What only the model can tell: texts of more tokens than it has positions. */
+static void check_model_mistakes(void)
+{
+    static const char *const cases[][3] = {
+        {"multiple_choice", "{\"context\": \"a\", \"choices\": [\"b\", \"abcde\"], \"gold\": 0}\n",
+         "task.jsonl:1: \"abcde\" has 5 tokens, but the model only 4 positions"},
+        {"pairs",
+         "{\"task\": \"t\", \"kind\": \"pairs\"}\n{\"texts\": [\"b\", \"a\"]}\n{\"texts\": [\"b\", \"abcde\"]}\n",
+         "task.jsonl:3: \"abcde\" has 5 tokens"},
+        {"continuation",
+         "{\"task\": \"t\", \"kind\": \"continuation\", \"delimiter\": \"\"}\n{\"context\": \"a\", "
+         "\"continuation\": \"abcde\"}\n",
+         "task.jsonl:2: \"abcde\" has 5 tokens"},
+        {"rolling", "{\"task\": \"t\", \"kind\": \"rolling\", \"length\": 5}\n{\"text\": \"a\"}\n",
+         "task.jsonl: key \"length\": 5, but the model has only 4 positions"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct wn_eval_set set;
+        cJSON *json = cJSON_Parse("{\"requests\": \"task.jsonl\"}");
+        write_file("task.jsonl", cases[i][1]);
+        wn_eval_set_init(&set);
+        if (i == 0)
+            cJSON_AddStringToObject(json, "delimiter", "");
+        CHECK(wn_eval_find(cases[i][0])->prepare(folder, "set", json, &model, &set) == WN_ERR_INPUT);
+        CHECK_MESSAGE(cases[i][2]);
+        wn_eval_set_release(&set);
+        cJSON_Delete(json);
+    }
+}
+
 static void check_text_mistakes(void)
 {
     struct wn_eval_set set;
@@ -497,8 +712,12 @@ int main(void)
         check_disjoint();
         check_means();
         check_choices();
+        check_flips();
+        check_bias();
         check_names();
         check_task_mistakes();
+        check_header_mistakes();
+        check_model_mistakes();
         check_text_mistakes();
         remove_file("text.txt");
         remove_file("pages.jsonl");
