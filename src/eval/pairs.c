@@ -27,7 +27,8 @@ static const struct wn_metric metrics[METRICS] = {
     [ACC] = {"acc", "1", "share of items whose gold text is likelier", .binary = true},
     [PCT_STEREOTYPE] = {"pct_stereotype", "1", "share of items whose first text is likelier than the second",
                         .binary = true},
-    [LIKELIHOOD_DIFF] = {"likelihood_diff", "nat", "mean over items of |ln p(first text) - ln p(second text)|"},
+    [LIKELIHOOD_DIFF] = {"likelihood_diff", "nat", "mean over items of |ln p(first text) - ln p(second text)|",
+                         .binary = false},
 };
 
 struct pair {
