@@ -59,21 +59,31 @@ static wn_status encode_behind(struct wn_encoder *e, const char *context, const 
     return status;
 }
 
+/* What is wrong with a text, shown up to a code point near its 40th byte. */
+static wn_status fail_text(const struct wn_encoder *e, const char *text, const char *what)
+{
+    int length = (int)strlen(text) < 40 ? (int)strlen(text) : 40;
+
+    while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80)
+        length--;
+    return wn_requests_fail(e->requests, e->index, "\"%.*s%s\" %s", length, text, text[length] ? "..." : "", what);
+}
+
 wn_status wn_encode_continuation(struct wn_encoder *e, const char *context, const char *text,
                                  struct wn_ids *continuation)
 {
+    char what[96];
+
     continuation->count = 0;
     wn_status status =
         context[0] == '\0' ? encode_alone(e, text, continuation) : encode_behind(e, context, text, continuation);
-
     if (status != WN_OK)
         return wn_fail_item(e);
     if (continuation->count == 0)
-        return wn_requests_fail(e->requests, e->index, "\"%.40s\" adds no token to its context", text);
-    if (continuation->count > e->model->config.max_positions)
-        return wn_requests_fail(e->requests, e->index, "\"%.40s\" has %lld tokens, but the model only %lld positions",
-                                text, (long long)continuation->count, (long long)e->model->config.max_positions);
-    return WN_OK;
+        return fail_text(e, text, "adds no token to its context");
+    snprintf(what, sizeof what, "has %lld tokens, but the model only %lld positions", (long long)continuation->count,
+             (long long)e->model->config.max_positions);
+    return continuation->count > e->model->config.max_positions ? fail_text(e, text, what) : WN_OK;
 }
 
 /* ---- sequences and targets ---- */

@@ -3,13 +3,11 @@
  * continuation behind several contexts; the answer is the choice with the largest one, plain, per character or byte, or
  * less that without a context. With notes on bias, the scores of BBQ (Parrish et al. 2022).
  */
-#include "likelihood.h"
+#include "multiple_choice.h"
 
 #include <cjson/cJSON.h>
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 extern const struct wn_eval wn_eval_multiple_choice;
@@ -63,23 +61,6 @@ static const struct wn_key item_rows[] = {
      .help = "for the metrics of bias"},
 };
 
-enum metric {
-    ACC,
-    ACC_NORM,
-    ACC_BYTES,
-    ACC_MUTUAL_INFO,
-    EXACT_MATCH,
-    BRIER,
-    MC2,
-    BIAS,
-    ACC_AMBIGUOUS,
-    ACC_DISAMBIGUATED,
-    BIAS_AMBIGUOUS,
-    BIAS_DISAMBIGUATED,
-    METRICS,
-    PREDICTIONS = EXACT_MATCH /* metrics before this one predict a choice */
-};
-
 static wn_metric_reduce reduce_bias, reduce_scaled_bias;
 
 static const struct wn_metric metrics[METRICS] = {
@@ -106,353 +87,18 @@ static const struct wn_metric metrics[METRICS] = {
                             .reduce = reduce_bias},
 };
 
-/* ---- items ---- */
-
-struct choice {
-    struct wn_target_span span;  /* behind its context */
-    struct wn_target_span alone; /* without context, for acc_mutual_info */
-    int64_t characters, bytes;   /* of the scored text without the delimiter */
-    bool gold, unknown, target;
-};
-
-struct item {
-    int64_t first_choice, n_choices;
-    bool has_bias, ambiguous, negative;
-};
-
-struct multiple_choice {
-    struct wn_task task;
-    int64_t n_choices, most_choices; /* most of one item */
-    bool several_gold;
-    struct item *items;     /* [task.n_items] */
-    struct choice *choices; /* [n_choices] */
-    struct lone *lone;      /* [n_lone] until their sequences are made */
-    int64_t n_lone;
-    int field_likelihood, field_prediction, field_correct, field_alone, field_greedy;
-};
-
-static bool wants(const struct multiple_choice *state, int metric)
-{
-    return wn_task_wants(&state->task, metric);
-}
-
-static bool is_gold(const cJSON *gold, int64_t choice)
-{
-    const cJSON *entry;
-
-    if (cJSON_IsNumber(gold))
-        return (int64_t)gold->valuedouble == choice;
-    cJSON_ArrayForEach (entry, gold)
-        if ((int64_t)entry->valuedouble == choice)
-            return true;
-    return false;
-}
-
-/* Indices below n; a single number or a list without repetition. */
-static wn_status check_indices(const struct wn_requests *requests, int64_t index, const char *key, const cJSON *value,
-                               int n)
-{
-    int count = cJSON_IsArray(value) ? cJSON_GetArraySize(value) : 1;
-    uint8_t *seen = wn_alloc_zero(n, 1);
-    wn_status status = WN_OK;
-
-    for (int i = 0; i < count && status == WN_OK; i++) {
-        double number = (cJSON_IsArray(value) ? cJSON_GetArrayItem(value, i) : value)->valuedouble;
-        if (number >= n)
-            status = wn_requests_fail(requests, index, "key \"%s\": %.0f is no choice, expected 0 to %d", key, number,
-                                      n - 1);
-        else if (seen[(int)number]++)
-            status = wn_requests_fail(requests, index, "key \"%s\": %.0f is listed twice", key, number);
-    }
-    wn_free(seen);
-    return status;
-}
-
-/* One context and several choices, or several contexts and one continuation or as many choices. */
-static wn_status check_form(const struct wn_requests *requests, int64_t index, const cJSON *item)
-{
-    const cJSON *contexts = cJSON_GetObjectItemCaseSensitive(item, "contexts");
-    const cJSON *choices = cJSON_GetObjectItemCaseSensitive(item, "choices");
-    bool context = cJSON_HasObjectItem(item, "context"), continuation = cJSON_HasObjectItem(item, "continuation");
-
-    if (contexts && context)
-        return wn_requests_fail(requests, index, "keys \"context\" and \"contexts\": give one of them");
-    if (!contexts && !context)
-        return wn_requests_fail(requests, index, "key \"context\" (or \"contexts\") is missing");
-    if (continuation && !contexts)
-        return wn_requests_fail(requests, index,
-                                "key \"continuation\" is for \"contexts\"; behind one context there "
-                                "are \"choices\"");
-    if (continuation && choices)
-        return wn_requests_fail(requests, index, "keys \"choices\" and \"continuation\": give one of them");
-    if (!continuation && !choices)
-        return wn_requests_fail(requests, index, "key \"choices\"%s is missing",
-                                contexts ? " (or \"continuation\")" : "");
-    if (contexts && choices && cJSON_GetArraySize(contexts) != cJSON_GetArraySize(choices))
-        return wn_requests_fail(requests, index, "%d \"contexts\", but %d \"choices\"", cJSON_GetArraySize(contexts),
-                                cJSON_GetArraySize(choices));
-    return WN_OK;
-}
-
-static int count_choices(const cJSON *item)
-{
-    const cJSON *choices = cJSON_GetObjectItemCaseSensitive(item, "choices");
-
-    return cJSON_GetArraySize(choices ? choices : cJSON_GetObjectItemCaseSensitive(item, "contexts"));
-}
-
-static wn_status check_bias(const struct wn_requests *requests, int64_t index, const cJSON *bias, int n)
-{
-    const cJSON *target = cJSON_GetObjectItemCaseSensitive(bias, "target"), *entry;
-    const cJSON *unknown = cJSON_GetObjectItemCaseSensitive(bias, "unknown");
-
-    WN_TRY(check_indices(requests, index, "bias.unknown", unknown, n));
-    WN_TRY(check_indices(requests, index, "bias.target", target, n));
-    cJSON_ArrayForEach (entry, target)
-        if (is_gold(unknown, (int64_t)entry->valuedouble))
-            return wn_requests_fail(requests, index, "key \"bias\": choice %.0f is both target and unknown",
-                                    entry->valuedouble);
-    return WN_OK;
-}
-
-static wn_status check_item(const struct wn_requests *requests, int64_t index, const cJSON *item)
-{
-    const cJSON *gold = cJSON_GetObjectItemCaseSensitive(item, "gold");
-    const cJSON *bias = cJSON_GetObjectItemCaseSensitive(item, "bias");
-
-    WN_TRY(check_form(requests, index, item));
-    WN_TRY(check_indices(requests, index, "gold", gold, count_choices(item)));
-    if (wn_requests_has_metric(requests, BRIER) && cJSON_IsArray(gold) && cJSON_GetArraySize(gold) > 1)
-        return wn_requests_fail(requests, index, "the metric brier needs one gold choice, found %d",
-                                cJSON_GetArraySize(gold));
-    for (int m = ACC_AMBIGUOUS; m <= BIAS_DISAMBIGUATED; m++)
-        if (!bias && wn_requests_has_metric(requests, m))
-            return wn_requests_fail(requests, index, "key \"bias\" is missing: the metric %s needs it",
-                                    metrics[m].name);
-    return bias ? check_bias(requests, index, bias, count_choices(item)) : WN_OK;
-}
-
-/* ---- requests to sequences ---- */
-
-/* A choice to be scored without context: equal texts are scored once. */
-struct lone {
-    char *text; /* delimiter + choice; owned */
-    int64_t choice, item;
-};
-
-static const char *entry_text(const cJSON *item, const char *list, const char *single, int64_t index)
-{
-    const cJSON *texts = cJSON_GetObjectItemCaseSensitive(item, list);
-
-    return texts ? cJSON_GetArrayItem(texts, (int)index)->valuestring : wn_settings_text(item, single, "");
-}
-
-/* Choices of one token read the same row behind the same context: one sequence for all of them, in front of the others.
- * Choices with contexts of their own share nothing. */
-static void append_choices(struct wn_encoder *e, const struct wn_ids *ids, struct choice *choices, int64_t n)
-{
-    int64_t shared_row = -1;
-
-    for (int64_t c = 0; c < n; c++)
-        if (ids[c].count == 1) {
-            if (shared_row < 0)
-                shared_row = wn_append_sequence(e, &ids[c]);
-            choices[c].span = wn_append_targets(e, &ids[c], shared_row);
-        }
-    for (int64_t c = 0; c < n; c++)
-        if (ids[c].count > 1)
-            choices[c].span = wn_append_targets(e, &ids[c], wn_append_sequence(e, &ids[c]));
-}
-
-/* Tokens of one choice; one with a context of its own is appended at once. */
-static wn_status encode_choice(struct wn_encoder *e, const cJSON *item, int64_t index, struct wn_ids *ids,
-                               struct choice *choice)
-{
-    bool own_context = cJSON_HasObjectItem(item, "contexts");
-    const char *context = entry_text(item, "contexts", "context", index);
-    const char *scored = entry_text(item, "choices", "continuation", index);
-
-    choice->bytes = (int64_t)strlen(scored);
-    choice->characters = wn_utf8_length(scored, choice->bytes);
-    if (index == 0 || own_context)
-        WN_TRY(wn_encode_context(e, context));
-    char *text = wn_format("%s%s", e->requests->delimiter, scored);
-    wn_status status = wn_encode_continuation(e, context, text, ids);
-    wn_free(text);
-    if (status == WN_OK && own_context)
-        choice->span = wn_append_targets(e, ids, wn_append_sequence(e, ids));
-    return status;
-}
-
-static wn_status encode_choices(struct wn_encoder *e, const cJSON *item, struct choice *choices, int64_t n)
-{
-    struct wn_ids *ids = wn_alloc_zero(n, sizeof *ids);
-    wn_status status = WN_OK;
-
-    for (int64_t c = 0; c < n && status == WN_OK; c++)
-        status = encode_choice(e, item, c, &ids[c], &choices[c]);
-    if (status == WN_OK && !cJSON_HasObjectItem(item, "contexts"))
-        append_choices(e, ids, choices, n);
-    for (int64_t c = 0; c < n; c++)
-        wn_ids_release(&ids[c]);
-    wn_free(ids);
-    return status;
-}
-
-/* A choice behind an empty context is alone already: the same tokens, so that the difference is exactly 0. */
-static void add_lone(const struct wn_encoder *e, const cJSON *item, int64_t first_choice, int64_t n)
-{
-    struct multiple_choice *state = e->set->state;
-
-    for (int64_t c = 0; c < n; c++) {
-        struct choice *choice = &state->choices[first_choice + c];
-        const char *text = entry_text(item, "choices", "continuation", c);
-        choice->alone = choice->span;
-        if (entry_text(item, "contexts", "context", c)[0] == '\0')
-            continue;
-        state->lone = wn_grow(state->lone, state->n_lone, 1, sizeof *state->lone);
-        state->lone[state->n_lone++] =
-            (struct lone){wn_format("%s%s", e->requests->delimiter, text), first_choice + c, e->index};
-    }
-}
-
-static int compare_lone(const void *a, const void *b)
-{
-    const struct lone *left = a, *right = b;
-    int order = strcmp(left->text, right->text);
-
-    return order ? order : (left->choice > right->choice) - (left->choice < right->choice);
-}
-
-static bool is_repeated(const struct lone *lone, int64_t i)
-{
-    return i > 0 && strcmp(lone[i].text, lone[i - 1].text) == 0;
-}
-
-/* Tokens of the sorted texts into ids [n_lone], of equal ones only the first. */
-static wn_status encode_lone(struct wn_encoder *e, const struct multiple_choice *state, struct wn_ids *ids)
-{
-    e->index = 0;
-    WN_TRY(wn_encode_context(e, ""));
-    for (int64_t i = 0; i < state->n_lone; i++) {
-        e->index = state->lone[i].item;
-        if (!is_repeated(state->lone, i))
-            WN_TRY(wn_encode_continuation(e, "", state->lone[i].text, &ids[i]));
-    }
-    return WN_OK;
-}
-
-/* Texts of one token read one row behind the prefix token. */
-static void append_lone(struct wn_encoder *e, struct multiple_choice *state, const struct wn_ids *ids)
-{
-    int64_t shared_row = -1;
-
-    for (int64_t i = 0; i < state->n_lone; i++)
-        if (ids[i].count == 1) {
-            if (shared_row < 0)
-                shared_row = wn_append_sequence(e, &ids[i]);
-            state->choices[state->lone[i].choice].alone = wn_append_targets(e, &ids[i], shared_row);
-        }
-    for (int64_t i = 0; i < state->n_lone; i++)
-        if (ids[i].count > 1)
-            state->choices[state->lone[i].choice].alone = wn_append_targets(e, &ids[i], wn_append_sequence(e, &ids[i]));
-    for (int64_t i = 0; i < state->n_lone; i++)
-        if (is_repeated(state->lone, i))
-            state->choices[state->lone[i].choice].alone = state->choices[state->lone[i - 1].choice].alone;
-}
-
-static wn_status score_lone(struct wn_encoder *e)
-{
-    struct multiple_choice *state = e->set->state;
-    struct wn_ids *ids = wn_alloc_zero(state->n_lone, sizeof *ids);
-
-    qsort(state->lone, (size_t)state->n_lone, sizeof *state->lone, compare_lone);
-    wn_status status = encode_lone(e, state, ids);
-    if (status == WN_OK)
-        append_lone(e, state, ids);
-    for (int64_t i = 0; i < state->n_lone; i++)
-        wn_ids_release(&ids[i]);
-    wn_free(ids);
-    return status;
-}
-
-static void mark_choices(struct multiple_choice *state, struct item *item, const cJSON *json)
-{
-    const cJSON *gold = cJSON_GetObjectItemCaseSensitive(json, "gold");
-    const cJSON *bias = cJSON_GetObjectItemCaseSensitive(json, "bias");
-
-    state->several_gold |= cJSON_IsArray(gold) && cJSON_GetArraySize(gold) > 1;
-    item->has_bias = bias != NULL;
-    item->ambiguous = strcmp(wn_settings_text(bias, "condition", ""), "ambiguous") == 0;
-    item->negative = strcmp(wn_settings_text(bias, "polarity", ""), "negative") == 0;
-    for (int64_t c = 0; c < item->n_choices; c++) {
-        struct choice *choice = &state->choices[item->first_choice + c];
-        *choice = (struct choice){.gold = is_gold(gold, c)};
-        choice->unknown = is_gold(cJSON_GetObjectItemCaseSensitive(bias, "unknown"), c);
-        choice->target = is_gold(cJSON_GetObjectItemCaseSensitive(bias, "target"), c);
-    }
-}
-
-static wn_status add_item(struct wn_encoder *e, const cJSON *json)
-{
-    struct multiple_choice *state = e->set->state;
-    int64_t n = count_choices(json), first = state->n_choices, index = state->task.n_items - 1;
-
-    state->items = wn_grow(state->items, index, 1, sizeof *state->items);
-    state->choices = wn_grow(state->choices, first, n, sizeof *state->choices);
-    state->items[index] = (struct item){.first_choice = first, .n_choices = n};
-    mark_choices(state, &state->items[index], json);
-    state->n_choices += n;
-    state->most_choices = n > state->most_choices ? n : state->most_choices;
-    WN_TRY(encode_choices(e, json, state->choices + first, n));
-    if (wants(state, ACC_MUTUAL_INFO))
-        add_lone(e, json, first, n);
-    return WN_OK;
-}
-
-static wn_status finish_items(struct wn_encoder *e)
-{
-    const struct multiple_choice *state = e->set->state;
-
-    e->set->protocol =
-        wn_format("multiple_choice: log-likelihood of delimiter + choice behind the context as in "
-                  "lm-evaluation-harness; %lld items, delimiter \"%s\"; acc_norm per character, acc_bytes "
-                  "per UTF-8 byte of the choice; ties to the lowest index",
-                  (long long)e->requests->count, e->requests->delimiter);
-    return state->n_lone > 0 ? score_lone(e) : WN_OK;
-}
-
 static wn_status prepare(const char *directory, const char *name, const cJSON *json, const struct wn_model *model,
                          struct wn_eval_set *set)
 {
-    struct multiple_choice *state = wn_alloc_zero(1, sizeof *state);
-
     set->kind = &wn_eval_multiple_choice;
-    set->state = state;
-    wn_status status = wn_prepare_task(directory, name, json, model, set, &state->task, add_item, finish_items);
-    for (int64_t c = 0; c < state->n_lone; c++)
-        wn_free(state->lone[c].text);
-    wn_free(state->lone);
-    state->lone = NULL;
-    state->n_lone = 0;
-    return status;
-}
-
-static void release(void *pointer)
-{
-    struct multiple_choice *state = pointer;
-
-    wn_task_release(&state->task);
-    wn_free(state->items);
-    wn_free(state->choices);
-    wn_free(state);
+    return wn_choices_prepare(directory, name, json, model, set);
 }
 
 /* ---- fields ---- */
 
 static void item_fields(struct wn_eval_set *set, struct wn_schema *schema, const int dims[2])
 {
-    struct multiple_choice *state = set->state;
+    struct wn_choices *state = set->state;
 
     state->field_likelihood = wn_add_field(schema, set, "tasks", "choice_log_likelihood", WN_FIELD_F64, 2, dims, "nat",
                                            "ln p(delimiter + choice | context); NaN beyond the choices of an item");
@@ -461,26 +107,26 @@ static void item_fields(struct wn_eval_set *set, struct wn_schema *schema, const
                      "choice with the largest log-likelihood, the lowest of equals; -1: not finite");
     state->field_correct = wn_add_field(schema, set, "tasks", "correct", WN_FIELD_U8, 1, dims, "1",
                                         "1 where the prediction is the right choice");
-    if (wants(state, ACC_MUTUAL_INFO))
+    if (wn_choices_wants(state, ACC_MUTUAL_INFO))
         state->field_alone = wn_add_field(schema, set, "tasks", "choice_log_likelihood_alone", WN_FIELD_F64, 2, dims,
                                           "nat", "ln p(delimiter + choice | prefix token); NaN beyond the choices");
-    if (wants(state, EXACT_MATCH))
+    if (wn_choices_wants(state, EXACT_MATCH))
         state->field_greedy = wn_add_field(schema, set, "tasks", "choice_greedy", WN_FIELD_U8, 2, dims, "1",
                                            "1 where each token of the choice is the most likely one");
 }
 
-static int32_t *item_numbers(const struct multiple_choice *state)
+static int32_t *item_numbers(const struct wn_choices *state)
 {
     return wn_alloc(state->task.n_items, sizeof(int32_t));
 }
 
 static void item_constants(const struct wn_eval_set *set, struct wn_schema *schema, const int dims[2])
 {
-    const struct multiple_choice *state = set->state;
+    const struct wn_choices *state = set->state;
     int32_t *gold = item_numbers(state), *choices = item_numbers(state);
 
     for (int64_t i = 0; i < state->task.n_items; i++) {
-        const struct item *item = &state->items[i];
+        const struct wn_choice_item *item = &state->items[i];
         gold[i] = -1;
         choices[i] = (int32_t)item->n_choices;
         for (int64_t c = item->n_choices - 1; c >= 0; c--)
@@ -493,26 +139,26 @@ static void item_constants(const struct wn_eval_set *set, struct wn_schema *sche
     wn_free(choices);
 }
 
-static int32_t tokens_of(const struct choice *choice)
+static int32_t tokens_of(const struct wn_choice *choice)
 {
     return (int32_t)choice->span.count;
 }
 
-static int32_t gold_of(const struct choice *choice)
+static int32_t gold_of(const struct wn_choice *choice)
 {
     return choice->gold;
 }
 
 /* 0: another group, 1: unknown, 2: the stereotyped group. */
-static int32_t role_of(const struct choice *choice)
+static int32_t role_of(const struct wn_choice *choice)
 {
     return choice->unknown ? 1 : choice->target ? 2 : 0;
 }
 
 static void choice_constant(const struct wn_eval_set *set, struct wn_schema *schema, const int dims[2],
-                            const char *name, const char *description, int32_t (*value)(const struct choice *))
+                            const char *name, const char *description, int32_t (*value)(const struct wn_choice *))
 {
-    const struct multiple_choice *state = set->state;
+    const struct wn_choices *state = set->state;
     int64_t most = state->most_choices;
     int32_t *values = wn_alloc(state->task.n_items * most, sizeof *values);
 
@@ -524,15 +170,15 @@ static void choice_constant(const struct wn_eval_set *set, struct wn_schema *sch
     wn_free(values);
 }
 
-static bool wants_bias(const struct multiple_choice *state)
+static bool wants_bias(const struct wn_choices *state)
 {
-    return wants(state, ACC_AMBIGUOUS) || wants(state, ACC_DISAMBIGUATED) || wants(state, BIAS_AMBIGUOUS) ||
-           wants(state, BIAS_DISAMBIGUATED);
+    return wn_choices_wants(state, ACC_AMBIGUOUS) || wn_choices_wants(state, ACC_DISAMBIGUATED) ||
+           wn_choices_wants(state, BIAS_AMBIGUOUS) || wn_choices_wants(state, BIAS_DISAMBIGUATED);
 }
 
 static void bias_constants(const struct wn_eval_set *set, struct wn_schema *schema, const int dims[2])
 {
-    const struct multiple_choice *state = set->state;
+    const struct wn_choices *state = set->state;
     int32_t *ambiguous = item_numbers(state), *negative = item_numbers(state);
 
     for (int64_t i = 0; i < state->task.n_items; i++) {
@@ -549,7 +195,7 @@ static void bias_constants(const struct wn_eval_set *set, struct wn_schema *sche
 
 static void fields(struct wn_eval_set *set, struct wn_schema *schema)
 {
-    struct multiple_choice *state = set->state;
+    struct wn_choices *state = set->state;
     char *choice = wn_format("choice_%s", set->name);
 
     wn_task_fields(&state->task, set, schema, WN_FLIP_ANSWERS | WN_FLIP_MARGINS);
@@ -575,7 +221,7 @@ struct verdict {
     int64_t best[PREDICTIONS]; /* -1: not finite */
 };
 
-static double adjusted(const struct wn_target_scores *scores, const struct choice *choice, int metric)
+static double adjusted(const struct wn_target_scores *scores, const struct wn_choice *choice, int metric)
 {
     double likelihood = wn_span_log_likelihood(scores, choice->span);
 
@@ -601,15 +247,15 @@ static int64_t best_choice(const double *values, int64_t n)
 }
 
 /* `room` has PREDICTIONS * most_choices elements. */
-static void judge(const struct multiple_choice *state, const struct wn_target_scores *scores, int64_t item,
-                  double *room, struct verdict *verdict)
+static void judge(const struct wn_choices *state, const struct wn_target_scores *scores, int64_t item, double *room,
+                  struct verdict *verdict)
 {
-    const struct choice *choices = &state->choices[state->items[item].first_choice];
+    const struct wn_choice *choices = &state->choices[state->items[item].first_choice];
 
     verdict->n = state->items[item].n_choices;
     for (int m = 0; m < PREDICTIONS; m++) {
         verdict->by[m] = room + m * state->most_choices;
-        if (m != ACC && !wants(state, m))
+        if (m != ACC && !wn_choices_wants(state, m))
             continue;
         for (int64_t c = 0; c < verdict->n; c++)
             verdict->by[m][c] = adjusted(scores, &choices[c], m);
@@ -629,7 +275,7 @@ static double margin_of(const double *values, int64_t n, int64_t best)
 }
 
 /* Sum over choices of (p - gold)^2, and the mass of the gold ones. */
-static void softmax_scores(const double *likelihood, const struct choice *choices, int64_t n, double *brier,
+static void softmax_scores(const double *likelihood, const struct wn_choice *choices, int64_t n, double *brier,
                            double *mc2)
 {
     double largest = -INFINITY, sum = 0;
@@ -646,7 +292,7 @@ static void softmax_scores(const double *likelihood, const struct choice *choice
     }
 }
 
-static bool any_gold_greedy(const struct wn_target_scores *scores, const struct choice *choices, int64_t n)
+static bool any_gold_greedy(const struct wn_target_scores *scores, const struct wn_choice *choices, int64_t n)
 {
     for (int64_t c = 0; c < n; c++)
         if (choices[c].gold && wn_span_greedy(scores, choices[c].span))
@@ -655,10 +301,10 @@ static bool any_gold_greedy(const struct wn_target_scores *scores, const struct 
 }
 
 /* Whether the metric is right about an item; of those that are 0 or 1. */
-static double is_right(const struct multiple_choice *state, const struct wn_target_scores *scores,
+static double is_right(const struct wn_choices *state, const struct wn_target_scores *scores,
                        const struct verdict *verdict, int64_t item, int metric)
 {
-    const struct choice *choices = &state->choices[state->items[item].first_choice];
+    const struct wn_choice *choices = &state->choices[state->items[item].first_choice];
 
     if (metric == EXACT_MATCH)
         return any_gold_greedy(scores, choices, verdict->n);
@@ -666,11 +312,11 @@ static double is_right(const struct multiple_choice *state, const struct wn_targ
 }
 
 /* Of the answer to an item: an item of the other condition is no part of a metric. */
-static void bias_values(const struct multiple_choice *state, const struct verdict *verdict, int64_t i,
+static void bias_values(const struct wn_choices *state, const struct verdict *verdict, int64_t i,
                         struct wn_item_values *values)
 {
-    const struct item *item = &state->items[i];
-    const struct choice *answer =
+    const struct wn_choice_item *item = &state->items[i];
+    const struct wn_choice *answer =
         &state->choices[item->first_choice + (verdict->best[ACC] < 0 ? 0 : verdict->best[ACC])];
     bool biased = item->negative ? answer->target : !answer->target && !answer->unknown;
 
@@ -714,37 +360,37 @@ static double reduce_scaled_bias(const struct wn_item_values *values, int metric
     return (1 - accuracy) * bias;
 }
 
-static void item_values(const struct multiple_choice *state, const struct wn_target_scores *scores,
+static void item_values(const struct wn_choices *state, const struct wn_target_scores *scores,
                         const struct verdict *verdict, int64_t i, struct wn_item_values *values)
 {
-    const struct choice *choices = &state->choices[state->items[i].first_choice];
+    const struct wn_choice *choices = &state->choices[state->items[i].first_choice];
     double brier, mc2;
 
     for (int m = 0; m <= EXACT_MATCH; m++)
-        if (wants(state, m))
+        if (wn_choices_wants(state, m))
             values->value[m][i] = is_right(state, scores, verdict, i, m);
     softmax_scores(verdict->by[ACC], choices, verdict->n, &brier, &mc2);
-    if (wants(state, BRIER))
+    if (wn_choices_wants(state, BRIER))
         values->value[BRIER][i] = brier;
-    if (wants(state, MC2))
+    if (wn_choices_wants(state, MC2))
         values->value[MC2][i] = mc2;
     if (wants_bias(state))
         bias_values(state, verdict, i, values);
 }
 
-static void item_record(const struct multiple_choice *state, const struct wn_target_scores *scores,
+static void item_record(const struct wn_choices *state, const struct wn_target_scores *scores,
                         const struct verdict *verdict, int64_t i, struct wn_record *record)
 {
-    const struct choice *choices = &state->choices[state->items[i].first_choice];
+    const struct wn_choice *choices = &state->choices[state->items[i].first_choice];
     int64_t at = i * state->most_choices;
 
     memcpy(wn_record_f64(record, state->field_likelihood) + at, verdict->by[ACC], (size_t)verdict->n * sizeof(double));
     wn_record_i32(record, state->field_prediction)[i] = (int32_t)verdict->best[ACC];
     wn_record_u8(record, state->field_correct)[i] = is_right(state, scores, verdict, i, ACC) == 1;
     for (int64_t c = 0; c < verdict->n; c++) {
-        if (wants(state, ACC_MUTUAL_INFO))
+        if (wn_choices_wants(state, ACC_MUTUAL_INFO))
             wn_record_f64(record, state->field_alone)[at + c] = wn_span_log_likelihood(scores, choices[c].alone);
-        if (wants(state, EXACT_MATCH))
+        if (wn_choices_wants(state, EXACT_MATCH))
             wn_record_u8(record, state->field_greedy)[at + c] = wn_span_greedy(scores, choices[c].span);
     }
 }
@@ -769,7 +415,7 @@ static void answers_release(struct answers *answers)
     wn_free(answers->answer);
 }
 
-static void add_answer(const struct multiple_choice *state, const struct wn_target_scores *scores,
+static void add_answer(const struct wn_choices *state, const struct wn_target_scores *scores,
                        const struct verdict *verdict, int64_t i, struct answers *answers)
 {
     int metric = state->task.metrics[0], by = metric < PREDICTIONS ? metric : ACC;
@@ -779,7 +425,7 @@ static void add_answer(const struct multiple_choice *state, const struct wn_targ
     answers->margin[i] = margin_of(verdict->by[by], verdict->n, verdict->best[by]);
 }
 
-static void score_flips(const struct multiple_choice *state, const struct answers *point,
+static void score_flips(const struct wn_choices *state, const struct answers *point,
                         const struct wn_target_scores *scores, double *room, struct wn_record *record)
 {
     struct answers dense;
@@ -798,7 +444,7 @@ static void score_flips(const struct multiple_choice *state, const struct answer
 static void score(const struct wn_eval_set *set, const struct wn_outcome *point, const struct wn_outcome *dense,
                   struct wn_record *record)
 {
-    const struct multiple_choice *state = set->state;
+    const struct wn_choices *state = set->state;
     int64_t n = state->task.n_items;
     double *room = wn_alloc(PREDICTIONS * state->most_choices, sizeof *room);
     struct wn_item_values values;
@@ -832,7 +478,7 @@ static const struct wn_task_kind task = {
     .n_metrics = METRICS,
     .n_standard = ACC_BYTES + 1,
     .delimiter = " ",
-    .check_item = check_item,
+    .check_item = wn_choices_check_item,
 };
 
 const struct wn_eval wn_eval_multiple_choice = {
@@ -845,5 +491,5 @@ const struct wn_eval wn_eval_multiple_choice = {
     .prepare = prepare,
     .fields = fields,
     .score = score,
-    .release = release,
+    .release = wn_choices_release,
 };
