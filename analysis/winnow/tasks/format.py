@@ -316,6 +316,7 @@ def _choice_problems(item: dict[str, Any], header: dict[str, Any]) -> Iterator[s
         return
     if "context" in item and "continuation" in item:
         yield '"continuation" goes with "contexts"'
+        return
     if ("choices" in item) == ("continuation" in item):
         yield '"choices" is needed' + (', or "continuation"' if "contexts" in item else "")
         return

@@ -72,12 +72,17 @@ def load(choice: Choice) -> dict[str, Any]:
         raise TaskError(f"lm-evaluation-harness has no task {unknown[0]!r}{near}")
     tasks = manager.load(list(choice.names))["tasks"]
     for task in tasks.values():
-        if choice.shots is not None:
-            task.set_config("num_fewshot", choice.shots)
-        elif task.get_config("num_fewshot") is None:
-            task.set_config("num_fewshot", 0)
-        task.set_fewshot_seed(choice.seed)
+        prepare(task, choice)
     return tasks
+
+
+def prepare(task: Any, choice: Choice) -> None:
+    """Set what the harness sets before it builds requests; the generator of examples restarts."""
+    if choice.shots is not None:
+        task.set_config("num_fewshot", choice.shots)
+    elif task.get_config("num_fewshot") is None:
+        task.set_config("num_fewshot", 0)
+    task.set_fewshot_seed(choice.seed)
 
 
 @functools.lru_cache(maxsize=1)  # it reads thousands of files

@@ -79,8 +79,10 @@ class _Maker:
             raise TaskError(f"{task.name}: no mode {self.mode!r}; it has: {known}")
         if options.template is not None and task.template is None:
             raise TaskError(f"{task.name}: prompts are fixed, --template is for instructions")
-        if self.shots < 0:
-            raise TaskError("--shots: must not be negative")
+        for name, least in (("shots", 0), ("limit", 1), ("per_group", 1)):
+            value = getattr(options, name)
+            if value is not None and value < least:
+                raise TaskError(f"--{name.replace('_', '-')}: must be at least {least}")
         if self.shots and task.kind in ("pairs", "rolling", CALIBRATION):
             raise TaskError(f"{task.name}: its texts stand alone, --shots is not for them")
 
