@@ -265,7 +265,14 @@ def test_gsm8k_and_bbh(tmp_path):
     for name in ("navigate", "snarks"):
         examples = [{"input": f"{name} {n}", "target": "Yes"} for n in range(4)]
         whole(tmp_path / f"{name}.json", {"examples": examples})
-    found = items("bbh", tmp_path)
+    (tmp_path / "bbh").mkdir()
+    for name in ("navigate", "snarks"):
+        (tmp_path / f"{name}.json").rename(tmp_path / "bbh" / f"{name}.json")
+    (tmp_path / "cot-prompts").mkdir()
+    (tmp_path / "cot-prompts" / "snarks.txt").write_text("canary\n-----\nPick one.\n\nQ: a\nA: b")
+    found = items("bbh", tmp_path / "bbh")
+    assert found[4]["prompt"].startswith("Pick one.\n\nQ: snarks")
+    assert found[0]["prompt"].startswith("Q: navigate")
     assert [item["id"] for item in found[3:5]] == ["navigate/3", "snarks/0"]
     assert all(item["prompt"].count(item["group"]) == 4 for item in found)  # examples of its own
 

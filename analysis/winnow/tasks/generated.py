@@ -72,10 +72,15 @@ def gsm8k(doc: Doc) -> Item:
 
 
 def read_bbh(source: Source) -> Iterator[Doc]:
-    """A task of BIG-Bench Hard, or the folder of all."""
+    """A task of BIG-Bench Hard, or the folder of all; what is asked is in ../cot-prompts."""
     for path in source.files("*.json"):
+        asked = path.resolve().parents[1] / "cot-prompts" / f"{path.stem}.txt"
+        about = ""
+        if asked.is_file():
+            about = source.text(asked).partition("-----\n")[2].partition("Q:")[0].strip()
         for number, example in enumerate(source.json(path)["examples"]):
-            yield {"task": path.stem, "name": f"{path.stem}/{number}", **example}
+            name = f"{path.stem}/{number}"
+            yield {"task": path.stem, "name": name, "about": about, **example}
 
 
 def bbh(doc: Doc) -> Item:
@@ -86,6 +91,11 @@ def bbh(doc: Doc) -> Item:
         "prompt": f"Q: {doc['input']}\nA:",
         "references": [doc["target"]],
     }
+
+
+def bbh_description(doc: Doc) -> str:
+    """What is asked of all puzzles of a task."""
+    return f"{doc['about']}\n\n" if doc["about"] else ""
 
 
 # ---- summaries ----

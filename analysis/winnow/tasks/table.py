@@ -326,7 +326,7 @@ _ROWS = (
     Task(
         "bbh",
         generated.bbh,
-        reads="a task's JSON file, or the folder of all",
+        reads="a task's JSON file, or the folder of all, with ../cot-prompts for what is asked",
         origin="BIG-Bench Hard (Suzgun et al. 2023), MIT",
         dimension="reasoning",
         metrics=("exact_match",),
@@ -342,6 +342,7 @@ _ROWS = (
         },
         shots=3,
         grouped=True,
+        description=generated.bbh_description,
     ),
     Task(
         "cnn_stories",
