@@ -227,6 +227,25 @@ def test_prompts_of_subjects_are_those_of_the_harness(index, tmp_path, name):
             assert different == 0, subject
 
 
+def test_biased_answers_are_those_of_the_harness(index, tmp_path):
+    """By its rule from ours: of negative questions the stereotyped one, else the other."""
+    source = SHARED / SOURCES["bbq"][0]
+    data = dump(tmp_path / "all.jsonl", documents_of("bbq", source))
+    task = local_task(index, tmp_path, "bbq", {"test": data})
+    found = make("bbq", source)[1]
+    assert len(found) == len(task.eval_docs) == 6120
+    for item, document in zip(found, task.eval_docs):
+        target = item["bias"]["target"]
+        if item["bias"]["polarity"] == "nonnegative":
+            target = [n for n in (0, 1) if n not in target]
+        biased = [n for n in range(12) if item["choices"][n] in document["biased_answers"]]
+        assert target == biased, item["id"]
+        right = [document["ans0"], document["ans1"], document["ans2"]][document["label"]]
+        assert [item["choices"][n] for n in item["gold"]] == [right] or right in (
+            item["choices"][n] for n in item["gold"] if len(item["gold"]) == 10
+        )
+
+
 def puzzles(folder, path, asked):
     """A task of BIG-Bench Hard with what is asked, as its authors lay them out."""
     for name in ("bbh", "cot-prompts"):
