@@ -486,17 +486,14 @@ WRONG = [
     ([{"task": "t", "kind": "pairs"}, {"texts": ["a"]}], '"texts" must have exactly 2 entries'),
     ([{"task": "t", "kind": "pairs"}, {"texts": ["a", "b"], "gold": 2}], '"gold" is 2'),
     ([{"task": "t", "kind": "rolling"}, {"text": "a", "words": 0}], '"words" must be an integer'),
-    ([GENERATION, {"prompt": "p"}], 'the field "references" is missing'),
+    ([GENERATION, {"references": ["p"]}], 'the field "prompt" is missing'),
     ([{**GENERATION, "filter": {"regex": "("}}, CHOICE], "must be a regular expression"),
     ([{**GENERATION, "filter": "stripp"}, CHOICE], "(did you mean 'strip'?)"),
     (
         [GENERATION, {"prompt": "p", "references": [], "checks": [{}]}],
         '"checks" entry 0 must be an',
     ),
-    (
-        [{**GENERATION, "metrics": ["checks"]}, {"prompt": "p", "references": []}],
-        "the metric checks",
-    ),
+    ([GENERATION, {"prompt": "p", "stop": [""]}], '"stop" entry 0 must not be empty'),
     ([[1]], "must be an object"),
 ]
 

@@ -26,16 +26,14 @@ DIMENSIONS = (
     "language",
     "arithmetic",
 )
-GENERATION_METRICS = (
-    "exact_match",
-    "em_relaxed",
-    "f1",
-    "rouge1",
-    "rouge2",
-    "rougeL",
-    "rougeLsum",
-    "contains",
-    "checks",
+_BIAS_METRICS = ("acc_ambiguous", "acc_disambiguated", "bias_ambiguous", "bias_disambiguated")
+_GENERATION_METRICS = (
+    *("exact_match", "f1", "em_relaxed", "contains"),
+    *("rouge1", "rouge2", "rougeL", "rougeLsum", "checks"),
+    *("agreement_exact", "agreement_tokens", "agreement_rougeL", "dense_perplexity"),
+    *("length", "words", "ended_limit", "ended_eos", "ended_stop"),
+    *("rep_2", "rep_3", "rep_4", "repeated_suffix", "distinct_1", "distinct_2"),
+    *("coverage", "density", "compression"),
 )
 _MOST_SHOWN = 20  # problems of one file
 
@@ -199,6 +197,7 @@ KINDS = {
             "exact_match",
             "mc2",
             "bias",
+            *_BIAS_METRICS,
         ),
         {"gold": _gold},
         {
@@ -225,21 +224,23 @@ KINDS = {
         ("word_perplexity", "byte_perplexity", "bits_per_byte"),
         {"text": _filled},
         {"words": _count, "bytes": _count},
+        {"length": _count},
     ),
     "generation": Kind(
-        GENERATION_METRICS,
-        {"prompt": _text, "references": _list_of(_text)},
+        _GENERATION_METRICS,
+        {"prompt": _text},
         {
-            "source": _text,
-            "stop": _list_of(_text),
+            "references": _list_of(_text),
+            "source": _filled,
+            "stop": _list_of(_filled),
             "max_tokens": _count,
             "checks": _list_of(_constraint),
         },
         {
-            "stop": _list_of(_text),
+            "stop": _list_of(_filled),
             "max_tokens": _count,
             "filter": _filter,
-            "normalize": _one_of("none", "harness", "squad", "triviaqa"),
+            "normalize": _one_of("none", "harness", "squad", "triviaqa", "llm_kick"),
             "ignore_case": _flag,
             "ignore_punctuation": _flag,
             "ignore_numbers": _flag,
@@ -248,6 +249,7 @@ KINDS = {
             "temperature": _number,
             "seed": _is(int, "an integer"),
             "draws": _count,
+            "dense_perplexity": _flag,
         },
     ),
 }
@@ -305,8 +307,6 @@ def item_problems(item: Any, header: dict[str, Any]) -> list[str]:
         found = list(_choice_problems(item, header))
     if not found and kind == "pairs":
         found = list(_gold_problems(item.get("gold", 0), 2))
-    if not found and "checks" in header.get("metrics", ()) and not item.get("checks"):
-        found = ['the metric checks needs "checks" in every item']
     return found
 
 
@@ -327,7 +327,7 @@ def _choice_problems(item: dict[str, Any], header: dict[str, Any]) -> Iterator[s
     if "bias" in item:
         for key in ("unknown", "target"):
             yield from _gold_problems(item["bias"][key], n, f'"bias": "{key}"')
-    elif "bias" in header.get("metrics", ()):
+    elif {"bias", *_BIAS_METRICS} & set(header.get("metrics", ())):
         yield 'the metric bias needs "bias" in every item'
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import importlib.metadata
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,13 +118,21 @@ def _built(name: str, task: Any, limit: int | None) -> dict[int, list[Any]]:
 # ---- export ----
 
 
+def short(name: str) -> str:
+    """The name of a task in request files and results: at most 48 plain characters."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    if plain == name and len(name) <= 48:
+        return name
+    return f"{plain[:39]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
 def export(choice: Choice, folder: Path) -> dict[Path, int]:
     """Write one request file per task; returns the number of items of each file."""
     folder.mkdir(parents=True, exist_ok=True)
     written = {}
     for name, task in load(choice).items():
         header, items = request_file(name, task, choice)
-        path = folder / f"{name}.jsonl"
+        path = folder / f"{short(name)}.jsonl"
         written[path] = requests.write(path, header, items)
     return written
 
@@ -131,7 +141,7 @@ def request_file(name: str, task: Any, choice: Choice) -> tuple[dict[str, Any], 
     """Header and items of one task."""
     documents = _built(name, task, choice.limit)
     kind = _KINDS[_kind_of(name, task, documents)]
-    header: dict[str, Any] = {"task": name, "kind": kind.ours}
+    header: dict[str, Any] = {"task": short(name), "kind": kind.ours}
     header["version"] = str(getattr(task, "VERSION", ""))
     shots = task.get_config("num_fewshot") or 0
     version = importlib.metadata.version("lm_eval")
@@ -306,9 +316,10 @@ _KINDS = {
 def stored(results: Results, name: str) -> dict[str, Any]:
     """What winnow stored about the items of a task: arrays [point, item, ...], and their labels.
 
-    ``log_likelihood`` [point, item] or [point, item, choice], ``greedy`` alike, ``alone`` [point,
+    ``choices`` [item] counts them, ``log_likelihood`` [point, item] or [point, item, choice], ``greedy`` alike, ``alone`` [point,
     item, choice] without context, ``text`` [point, item] or [point, item, draw]; None is not there.
     """
+    name = short(name)
     if name not in results.tasks:
         raise TaskError(f"{results.path}: no task {name!r}; known: {', '.join(results.tasks)}")
     data = results.task(name)
@@ -324,7 +335,7 @@ def stored(results: Results, name: str) -> dict[str, Any]:
         "log_likelihood": array("choice_log_likelihood", "log_likelihood"),
         "greedy": array("choice_greedy", "greedy"),
         "alone": array("choice_log_likelihood_alone"),
-        "text": array("text"),
+        "text": array("generated_text"),
     }
 
 

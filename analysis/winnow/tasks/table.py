@@ -305,7 +305,7 @@ _ROWS = (
             "stop": ["\n"],
             "max_tokens": 32,
             "filter": "first_line",
-            "normalize": "triviaqa",
+            "normalize": "llm_kick",
         },
     ),
     Task(
