@@ -97,8 +97,8 @@ int64_t wn_quadratic_form_bytes(int64_t rows, int64_t columns, int threads);
 
 /* ---- the factor of the inverse second moments ---- */
 
-/* In which order a solver goes through columns: as stored, or by descending H_jj, ties by lower column. */
-enum wn_column_order { WN_ORDER_NATURAL, WN_ORDER_ACTIVATION };
+/* In which order a solver goes through columns: as stored; by descending H_jj, ties by lower column; or as told. */
+enum wn_column_order { WN_ORDER_NATURAL, WN_ORDER_ACTIVATION, WN_ORDER_GIVEN };
 
 /*
  * U [width, width], upper triangular, (P H P^T + lambda I)^-1 = U^T U: what the column sweep of SparseGPT and GPTQ
@@ -127,6 +127,9 @@ struct wn_factor {
  */
 wn_status wn_factor_compute(const char *name, const float *h, int64_t width, double scale, double percdamp,
                             enum wn_column_order column_order, struct wn_factor *factor);
+/* The same with damp_first, in the order [width] given (copied); never in a cache. */
+wn_status wn_factor_compute_ordered(const char *name, const float *h, int64_t width, double scale, double percdamp,
+                                    const int64_t *order, struct wn_factor *factor);
 void wn_factor_release(struct wn_factor *factor);
 
 /*

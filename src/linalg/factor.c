@@ -246,6 +246,20 @@ wn_status wn_factor_compute(const char *name, const float *h, int64_t width, dou
     return compute(name, h, factor);
 }
 
+wn_status wn_factor_compute_ordered(const char *name, const float *h, int64_t width, double scale, double percdamp,
+                                    const int64_t *order, struct wn_factor *factor)
+{
+    *factor = (struct wn_factor){.width = width,
+                                 .column_order = WN_ORDER_GIVEN,
+                                 .percdamp = percdamp,
+                                 .percdamp_used = percdamp,
+                                 .scale = scale,
+                                 .order = wn_alloc(width, sizeof *order),
+                                 .damp_first = true};
+    memcpy(factor->order, order, (size_t)width * sizeof *order);
+    return compute(name, h, factor);
+}
+
 void wn_factor_release(struct wn_factor *factor)
 {
     wn_free(factor->dead);

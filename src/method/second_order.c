@@ -41,6 +41,24 @@ int64_t wn_second_order_bytes(int64_t rows, int64_t columns, int threads)
 }
 
 /* As published, H = (2 / sequences) * sum of x x^T: the scale matters only beside the 1 that dead columns get. */
+static double scale_of(const struct wn_input_stats *stats)
+{
+    return 2.0 / (double)stats->sequences;
+}
+
+static wn_status run_ordered(const struct wn_second_order *run, struct wn_compressed *out)
+{
+    const struct wn_linear_task *task = run->task;
+    struct wn_factor factor;
+
+    WN_TRY(wn_factor_compute_ordered(task->name, task->stats->second_moments, task->columns, scale_of(task->stats),
+                                     wn_params_number(task->params, "percdamp"), run->order, &factor));
+    record_factor(task, &factor, out);
+    solve(run, &factor, out);
+    wn_factor_release(&factor);
+    return WN_OK;
+}
+
 wn_status wn_second_order_run(const struct wn_second_order *run, struct wn_compressed *out)
 {
     const struct wn_linear_task *task = run->task;
@@ -50,9 +68,11 @@ wn_status wn_second_order_run(const struct wn_second_order *run, struct wn_compr
 
     if (!stats || !stats->second_moments || stats->width != task->columns || stats->sequences < 1)
         WN_BUG("%s: a second-order method was given no second moments of this width", task->name);
+    if (run->column_order == WN_ORDER_GIVEN)
+        return run_ordered(run, out);
     wn_status status = (run->damp_first ? wn_factor_cache_get_damped_first : wn_factor_cache_get)(
-        stats->factors ? stats->factors : &own, task->name, stats->second_moments, stats->width,
-        2.0 / (double)stats->sequences, wn_params_number(task->params, "percdamp"), run->column_order, &factor);
+        stats->factors ? stats->factors : &own, task->name, stats->second_moments, stats->width, scale_of(stats),
+        wn_params_number(task->params, "percdamp"), run->column_order, &factor);
     if (status == WN_OK) {
         record_factor(task, factor, out);
         solve(run, factor, out);

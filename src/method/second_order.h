@@ -31,6 +31,8 @@ struct wn_second_order {
     void (*prepare)(void *context, const struct wn_factor *factor);
     uint8_t *keep;   /* where the solver writes masks: out->keep or NULL */
     bool damp_first; /* see struct wn_factor */
+    /* [columns] with column_order WN_ORDER_GIVEN and damp_first: a factor of this linear alone. */
+    const int64_t *order;
 };
 wn_status wn_second_order_run(const struct wn_second_order *run, struct wn_compressed *out);
 

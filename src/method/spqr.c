@@ -15,6 +15,7 @@
  */
 #include "quant.h"
 #include "second_order.h"
+#include "spearman.h"
 
 #include <math.h>
 #include <string.h>
@@ -28,8 +29,9 @@ static const struct wn_parameter parameters[] = {
     {.name = "order",
      .type = WN_STRING,
      .standard = "\"act_order\"",
-     .words = "identity|act_order",
-     .help = "order of columns: as stored, or by descending diagonal of H, ties by lower column"},
+     .words = "identity|act_order|spearman",
+     .help = "order of columns: as stored; by descending diagonal of H, ties by lower column; or a chain in which the "
+             "next one ranks the rows most alike (a factor for every linear)"},
     {.name = "percdamp",
      .type = WN_NUMBER,
      .standard = "1",
@@ -552,14 +554,27 @@ static wn_status take_codes(const struct state *state, struct wn_compressed *out
 
 /* ---- the method ---- */
 
+static enum wn_column_order order_of(const struct wn_params *params)
+{
+    const char first = wn_params_text(params, "order")[0];
+
+    return first == 'i' ? WN_ORDER_NATURAL : first == 'a' ? WN_ORDER_ACTIVATION : WN_ORDER_GIVEN;
+}
+
 static wn_status compress_linear(const struct wn_linear_task *task, struct wn_compressed *out)
 {
-    const bool act_order = !strcmp(wn_params_text(task->params, "order"), "act_order");
+    const enum wn_column_order column_order = order_of(task->params);
     struct state state;
+    int64_t *order = NULL;
 
+    if (column_order == WN_ORDER_GIVEN) {
+        order = wn_alloc(task->columns, sizeof *order);
+        wn_spearman_order(task->weight, task->rows, task->columns, order);
+    }
     open_state(&state, task, out);
     const struct wn_second_order run = {.task = task,
-                                        .column_order = act_order ? WN_ORDER_ACTIVATION : WN_ORDER_NATURAL,
+                                        .column_order = column_order,
+                                        .order = order,
                                         .damp_first = true,
                                         .prepare = find_tau,
                                         .keep = state.flags,
@@ -573,6 +588,7 @@ static wn_status compress_linear(const struct wn_linear_task *task, struct wn_co
     if (status == WN_OK)
         status = take_codes(&state, out);
     close_state(&state);
+    wn_free(order);
     return status;
 }
 

@@ -35,6 +35,8 @@ every_method() {
     *"(quantization; needs calibration data)")
       echo '{"method": "'"$name"'", '"$(axis "$name" bits "[4, 3]")$(axis "$name" group 32)"'"calibration": "general",'
       echo ' "propagation": ["sequential", "dense"]},'
+      [ -z "$(axis "$name" order x)" ] ||
+        echo '{"method": "'"$name"'", "bits": 3, "order": "spearman", "calibration": "general"},'
       [ -z "$(axis "$name" quantize_outputs x)" ] ||
         echo '{"method": "'"$name"'", "quantize_outputs": true, "calibration": "general"},'
       [ -z "$(axis "$name" true_sequential x)" ] ||

@@ -32,11 +32,28 @@ def problem(rows, columns, tokens, seed, dead=()):
     return weight, inputs
 
 
-def factor(inputs, percdamp, act_order):
+def chain(weight):
+    """Column 0, then the nearest by Spearman's correlation, whose place is taken by the first of those left."""
+    ranks = weight.argsort(0, kind="stable").argsort(0, kind="stable")
+    ranks = (2 * ranks - (len(weight) - 1)).astype(np.int64)
+    order, left = [0], list(range(1, weight.shape[1]))
+    while left:
+        near = [int(ranks[:, order[-1]] @ ranks[:, j]) for j in left]
+        best = near.index(max(near)) if len(left) > 1 else 0
+        order.append(left[best])
+        left[best] = left[0]
+        left = left[1:]
+    return np.array(order)
+
+
+def factor(inputs, percdamp, order, weight):
     """SpQR: dead columns have 0 in the mean and in the order, and exactly 1 on the diagonal afterwards."""
     moments = 2.0 / SEQUENCES * (inputs.astype(np.float64).T @ inputs.astype(np.float64))
     diagonal = np.diag(moments).copy()
-    order = np.argsort(-diagonal, kind="stable") if act_order else np.arange(len(diagonal))
+    if order == "spearman":
+        order = chain(weight)
+    else:
+        order = np.argsort(-diagonal, kind="stable") if order == "act_order" else np.arange(len(diagonal))
     damped = diagonal + percdamp * diagonal.mean()
     np.fill_diagonal(moments, np.where(diagonal == 0, 1.0, damped))
     inverse = np.linalg.inv(moments[np.ix_(order, order)])
@@ -100,7 +117,7 @@ def second_level(grids, name, bits, run):
 
 def spqr(weight, inputs, mask, bits, group=16, symmetric=False, order="act_order", percdamp=1.0, outlier_threshold=0.2,
          simplified_outliers=False, round_zero=False, qq_scale_bits=3, qq_zero_bits=3, qq_groupsize=16):
-    dead, places, upper = factor(inputs, percdamp, order == "act_order")
+    dead, places, upper = factor(inputs, percdamp, order, weight)
     pivots = np.diag(upper)
     left = weight.astype(np.float64)
     left[:, dead] = 0
@@ -212,6 +229,8 @@ CASES = [
     [("spqr", {"bits": 4, "round_zero": True, "qq_zero_bits": 2, "outlier_threshold": 0.1})],
     [("magnitude", {"sparsity": 0.5}), ("spqr", {"bits": 3})],
     [("magnitude", {"sparsity": 0.9}), ("spqr", {"bits": 3, "group": 8, "outlier_threshold": 0.05})],
+    [("spqr", {"bits": 3, "order": "spearman"})],
+    [("magnitude", {"sparsity": 0.5}), ("spqr", {"bits": 3, "order": "spearman", "outlier_threshold": 0.05})],
 ]
 OTHERS = [
     [("rtn", {"bits": 3, "group": "channel", "symmetric": False, "clip": "mse"})],

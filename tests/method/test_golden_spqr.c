@@ -127,7 +127,7 @@ int main(void)
     cJSON *cases = cJSON_Parse(cJSON_GetObjectItem(metadata, "cases")->valuestring);
     int64_t sequences = atoll(cJSON_GetObjectItem(metadata, "sequences")->valuestring);
 
-    CHECK(cJSON_GetArraySize(cases) >= 32);
+    CHECK(cJSON_GetArraySize(cases) >= 36);
     cJSON_ArrayForEach (one, cases)
         check_case(&golden, one, sequences);
     CHECK(totals.entries > 40000 && totals.values > 10000 && totals.expected_outliers > 500);

@@ -5,6 +5,8 @@
  */
 #include "recipes.h"
 
+#include "../../src/method/spearman.h"
+
 #include <omp.h>
 
 /* Weights with a heavier tail, so that there are outliers. */
@@ -102,6 +104,8 @@ static void check_forms(void)
     check_settings(9, 300, "{\"bits\": 3, \"group\": \"channel\"}");
     check_settings(5, 400, "{\"bits\": 3, \"group\": 200, \"qq_zero_bits\": \"none\"}");
     check_settings(3, 40, "{\"bits\": 4, \"group\": 1}");
+    check_settings(70, 144, "{\"bits\": 3, \"order\": \"spearman\"}");
+    check_settings(1, 16, "{\"bits\": 3, \"order\": \"spearman\"}");
     check_settings(3, 40, "{\"bits\": 4, \"group\": 2, \"outlier_threshold\": 0.001}");
 }
 
@@ -362,8 +366,53 @@ static void check_threads(void)
     wn_free(first);
 }
 
-/* What is allocated at most, beyond the result, stays below what is said of all second-order methods. */
-static void check_bytes(const char *settings)
+/* Correlation of the ranks of two columns, ranks by counting. */
+static double rank_correlation(const float *weight, int64_t rows, int64_t columns, int64_t a, int64_t b)
+{
+    double sum = 0, middle = (double)(rows - 1) / 2;
+
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t rank_a = 0, rank_b = 0;
+        for (int64_t s = 0; s < rows; s++) {
+            rank_a += weight[s * columns + a] < weight[r * columns + a];
+            rank_b += weight[s * columns + b] < weight[r * columns + b];
+        }
+        sum += ((double)rank_a - middle) * ((double)rank_b - middle);
+    }
+    return 12 * sum / ((double)rows * (double)(rows * rows - 1));
+}
+
+/* Nobody left is nearer than the next one, and columns that rank their rows as column 0 does follow it at any size. */
+static void check_spearman(void)
+{
+    enum { ROWS = 400, COLUMNS = 24 };
+    float *weight = wn_alloc(ROWS * COLUMNS, sizeof *weight);
+    int64_t order[3][COLUMNS];
+
+    for (int64_t i = 0; i < ROWS * COLUMNS; i++)
+        weight[i] = (float)wn_random_uniform(7, 0, (uint64_t)i);
+    for (int64_t r = 0; r < ROWS; r++) {
+        weight[r * COLUMNS + 20] = expf(9 * weight[r * COLUMNS]);
+        weight[r * COLUMNS + 17] = 0.001f * weight[r * COLUMNS];
+    }
+    for (int threads = 1; threads <= 3; threads++) {
+        omp_set_num_threads(threads);
+        wn_spearman_order(weight, ROWS, COLUMNS, order[threads - 1]);
+        CHECK(!memcmp(order[0], order[threads - 1], sizeof order[0]));
+    }
+    CHECK(order[0][0] == 0 && order[0][1] == 17 && order[0][2] == 20); /* of equal ones the first */
+    for (int i = 1; i < COLUMNS; i++) {
+        double taken = rank_correlation(weight, ROWS, COLUMNS, order[0][i - 1], order[0][i]);
+        for (int p = i + 1; p < COLUMNS; p++)
+            CHECK(rank_correlation(weight, ROWS, COLUMNS, order[0][i - 1], order[0][p]) <= taken + 1e-6);
+    }
+    omp_set_num_threads(2);
+    wn_free(weight);
+}
+
+/* What is allocated at most, beyond the result, stays below what is said of all second-order methods; `own`: a factor
+ * that goes into no cache. */
+static void check_bytes(const char *settings, int64_t own)
 {
     struct problem problem;
 
@@ -376,7 +425,7 @@ static void check_bytes(const char *settings)
         wn_memory_reset_peak();
         CHECK_OK(problem_run_one(&problem, "spqr", settings));
         int64_t kept = wn_memory_bytes() - before, used = wn_memory_peak() - before - kept;
-        CHECK(used <= wn_second_order_bytes(256, 384, threads) + (1 << 15));
+        CHECK(used <= wn_second_order_bytes(256, 384, threads) + own + (1 << 15));
     }
     omp_set_num_threads(2);
     problem_release(&problem);
@@ -389,7 +438,7 @@ static void check_refusals(void)
         {"{\"bits\": 9}", "[2, 8]"},
         {"{\"bits\": 3, \"qq_groupsize\": 24}", "a divisor of 64, got 24"},
         {"{\"bits\": 3, \"qq_scale_bits\": 1}", "\"qq_scale_bits\""},
-        {"{\"bits\": 3, \"order\": \"spearman\"}", "\"identity\", \"act_order\""},
+        {"{\"bits\": 3, \"order\": \"nearest\"}", "\"act_order\", \"spearman\""},
         {"{\"bits\": 3, \"outlier_threshold\": -1}", "\"outlier_threshold\""},
         {"{\"bits\": 3, \"outlier_threshold\": \"inf\"}", "\"none\""},
     };
@@ -436,8 +485,10 @@ int main(void)
     check_joint("wanda", "{\"sparsity\": 0.9}", "{\"bits\": 3, \"group\": 8}");
     check_joint("sparsegpt", "{\"pattern\": \"2:4\"}", "{\"bits\": 4, \"round_zero\": true}");
     check_threads();
-    check_bytes("{\"bits\": 3}");
-    check_bytes("{\"bits\": 3, \"group\": 8, \"qq_groupsize\": 8}");
+    check_spearman();
+    check_bytes("{\"bits\": 3}", 0);
+    check_bytes("{\"bits\": 3, \"group\": 8, \"qq_groupsize\": 8}", 0);
+    check_bytes("{\"bits\": 3, \"order\": \"spearman\"}", 384 * 384 * (int64_t)sizeof(float));
     check_refusals();
     check_overflow();
     return test_finish();
