@@ -21,7 +21,9 @@ enum {
     AHEAD = 8,  /* columns that take back errors together */
     TILE_ROWS = 512,
     TILE_COLUMNS = 1024,
-    PAD = 16, /* floats between columns of W^T: a power of two would put them all in one set of the cache */
+    LOAD = 64,  /* columns that are turned together: enough of a row that its page is worth the visit */
+    STORE = 16, /* and back: as many as stay in the nearest cache beside masks and codes */
+    PAD = 16,   /* floats between columns of W^T: a power of two would put them all in one set of the cache */
     VECTOR = 64,
     LANES = VECTOR / sizeof(wn_real),
     VECTORS = STRIP / LANES
@@ -61,35 +63,53 @@ const wn_real *wn_strip_column(const struct wn_strip *strip, int64_t column)
 
 /* ---- W to W^T and back ---- */
 
+static void load_columns(struct wn_solver *solver, int64_t row, int64_t first, int64_t count)
+{
+    const int64_t rows = smaller(solver->rows - row, STRIP);
+    wn_real part[STRIP][LOAD] = {{0}};
+
+    for (int64_t r = 0; r < rows; r++) {
+        const wn_real *from = solver->weight + (row + r) * solver->columns;
+        for (int64_t k = 0; solver->order && k < count; k++)
+            part[r][k] = from[solver->order[first + k]];
+        if (!solver->order)
+            memcpy(part[r], from + first, (size_t)count * sizeof *from);
+    }
+    for (int64_t k = 0; k < count; k++) {
+        const bool dead = solver->dead && solver->dead[wn_solver_place(solver, first + k)];
+        wn_real *to = solver->work + (first + k) * solver->stride + row;
+        for (int r = 0; r < STRIP; r++)
+            to[r] = dead ? 0 : part[r][k];
+    }
+}
+
 static void load_strip_rows(struct wn_solver *solver, int64_t row)
 {
-    const int64_t rows = smaller(solver->rows - row, STRIP), columns = solver->columns;
+    for (int64_t j = 0; j < solver->columns; j += LOAD)
+        load_columns(solver, row, j, smaller(solver->columns - j, LOAD));
+}
 
-    for (int64_t j = 0; j < columns; j++) {
-        const int64_t place = wn_solver_place(solver, j);
-        const bool dead = solver->dead && solver->dead[place];
-        const wn_real *from = solver->weight + row * columns + place;
-        wn_real *to = solver->work + j * solver->stride + row;
-        for (int64_t r = 0; r < rows; r++)
-            to[r] = dead ? 0 : from[r * columns];
-        for (int64_t r = rows; r < STRIP; r++)
-            to[r] = 0;
+static void store_columns(const struct wn_solver *solver, const struct wn_strip *strip, int64_t j, int64_t count)
+{
+    int64_t places[STORE];
+
+    for (int64_t k = 0; k < count; k++)
+        places[k] = wn_solver_place(solver, strip->first + j + k);
+    for (int64_t r = 0; r < strip->rows; r++) {
+        const int64_t at = (strip->row + r) * solver->columns;
+        for (int64_t k = 0; k < count; k++)
+            solver->result[at + places[k]] = strip->q[j + k][r];
+        for (int64_t k = 0; solver->keep && k < count; k++)
+            solver->keep[at + places[k]] = strip->keep[j + k][r];
+        for (int64_t k = 0; solver->codes && k < count; k++)
+            solver->codes[at + places[k]] = strip->codes[j + k][r];
     }
 }
 
 static void store_strip(const struct wn_solver *solver, const struct wn_strip *strip)
 {
-    for (int64_t r = 0; r < strip->rows; r++) {
-        const int64_t at = (strip->row + r) * solver->columns;
-        for (int64_t j = 0; j < strip->columns; j++)
-            solver->result[at + wn_solver_place(solver, strip->first + j)] = strip->q[j][r];
-        if (solver->keep)
-            for (int64_t j = 0; j < strip->columns; j++)
-                solver->keep[at + wn_solver_place(solver, strip->first + j)] = strip->keep[j][r];
-        if (solver->codes)
-            for (int64_t j = 0; j < strip->columns; j++)
-                solver->codes[at + wn_solver_place(solver, strip->first + j)] = strip->codes[j][r];
-    }
+    for (int64_t j = 0; j < strip->columns; j += STORE)
+        store_columns(solver, strip, j, smaller(strip->columns - j, STORE));
 }
 
 /* ---- inside a block ---- */

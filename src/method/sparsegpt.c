@@ -41,7 +41,7 @@ struct state {
     const struct wn_linear_task *task;
     struct wn_pattern pattern;
     bool reference;
-    /* Unstructured: scores [rows, columns of the block] and their cut. */
+    /* Unstructured: scores [columns of the block, rows] and their cut, whose tie_end is that of [rows, columns]. */
     float *scores;
     struct wn_cut cut;
     /* Joint: one grid per row, [rows rounded up to a strip]. */
@@ -73,10 +73,19 @@ static void score_block(struct state *state, const struct wn_solver *solver, int
         for (int64_t j = 0; j < columns; j++) {
             float lanes[STRIP];
             score_lanes(solver->work + (first + j) * solver->stride + row, pivot_of(solver, first + j), lanes);
-            for (int64_t r = 0; r < rows; r++)
-                state->scores[(row + r) * columns + j] = lanes[r];
+            memcpy(state->scores + j * solver->rows + row, lanes, (size_t)rows * sizeof *lanes);
         }
     }
+}
+
+/* Ties go by row, then by column, whatever the order of the scores: where that leaves the tie number `ties`. */
+static int64_t end_of_ties(const wn_key *keys, int64_t rows, int64_t columns, int32_t threshold, int64_t ties)
+{
+    int64_t at = 0;
+
+    for (; ties > 0; at++)
+        ties -= (keys[at % columns * rows + at / columns] & WN_KEY_MAGNITUDE) == threshold;
+    return at;
 }
 
 /* The published rule drops the threshold itself and every tie of it. */
@@ -90,19 +99,27 @@ static void cut_block(void *context, const struct wn_solver *solver, int64_t fir
     state->cut = wn_cut_matrix(keys, count, quota + (state->reference && quota));
     if (state->reference && quota)
         state->cut.tie_end = count;
+    if (state->cut.tie_end == 0 || state->cut.tie_end == count)
+        return;
+    const struct wn_cut below = {state->cut.threshold, 0};
+    const int64_t ties = wn_cut_count(&state->cut, 0, keys, count) - wn_cut_count(&below, 0, keys, count);
+    state->cut.tie_end = end_of_ties(keys, solver->rows, columns, state->cut.threshold, ties);
 }
 
 static void mask_strip(void *context, struct wn_strip *strip)
 {
     const struct state *state = context;
-    const wn_key *keys = (const wn_key *)state->scores;
+    const int32_t threshold = state->cut.threshold;
 
-    for (int64_t r = 0; r < strip->rows; r++) {
-        const int64_t at = (strip->row + r) * strip->columns;
-        for (int64_t j = 0; j < strip->columns; j++) {
-            const int32_t limit = state->cut.threshold - (at + j >= state->cut.tie_end);
-            strip->keep[j][r] = (keys[at + j] & WN_KEY_MAGNITUDE) > limit;
-        }
+    for (int64_t j = 0; j < strip->columns; j++) {
+        const wn_key *keys = (const wn_key *)state->scores + j * strip->solver->rows + strip->row;
+        /* rows below this one lose their ties in column j */
+        const int64_t left = state->cut.tie_end - j, end = (left + strip->columns - 1) / strip->columns - strip->row;
+        const int32_t lost = (int32_t)(left <= 0 || end < 0 ? 0 : end < STRIP ? end : STRIP);
+        uint8_t *keep = strip->keep[j];
+#pragma omp simd
+        for (int32_t r = 0; r < (int32_t)strip->rows; r++)
+            keep[r] = (keys[r] & WN_KEY_MAGNITUDE) > threshold - (r >= lost);
     }
 }
 

@@ -56,7 +56,7 @@ static void check_patterns(int64_t rows, int64_t columns)
 /* H = c I: nothing is compensated, kept weights have their bits, the mask is that of magnitude per block. */
 static void check_uncorrelated(void)
 {
-    enum { rows = 9, columns = 200 };
+    enum { rows = 150, columns = 200 }; /* more than two strips of the solver */
     struct problem problem, block;
     uint8_t mask[rows * columns];
 
