@@ -294,13 +294,23 @@ double wn_bits_per_weight(const struct wn_compressed *compressed, int64_t patter
 
 /* A recipe with a method of kind WN_DROPPER has this one stage. Which units go is chosen for the model as a whole;
  * compress_linear is called for their linears only. */
-enum wn_drop_unit { WN_UNIT_ATTENTION, WN_UNIT_MLP, WN_UNIT_BLOCK, WN_DROP_UNITS };
-enum wn_drop_score { WN_SCORE_BLOCK_INFLUENCE, WN_SCORE_ANGULAR, WN_SCORE_SUBCLONING, WN_DROP_SCORES };
+enum wn_drop_unit { WN_UNIT_ATTENTION, WN_UNIT_MLP, WN_UNIT_BLOCK, WN_DROP_UNITS, WN_UNIT_BRANCH = WN_DROP_UNITS };
+/* The first WN_DROP_SCORES are of single tokens; a window is of as many blocks as go; the last two are of the dense
+ * model without the unit. */
+enum wn_drop_score {
+    WN_SCORE_BLOCK_INFLUENCE,
+    WN_SCORE_ANGULAR,
+    WN_SCORE_SUBCLONING,
+    WN_DROP_SCORES,
+    WN_SCORE_WINDOW = WN_DROP_SCORES,
+    WN_SCORE_PERPLEXITY,
+    WN_SCORE_KL
+};
 
 /*
- * Adds the scores of each token to sums [WN_DROP_SCORES]: `before` the unit and hidden + added after it, [rows, width].
- * All but the subcloning ratio depend on directions alone. A score is the sum over the tokens of a calibration set
- * divided by their number.
+ * Adds the scores of each token to sums [WN_DROP_SCORES]: `before` the unit and hidden + added (NULL: 0) after it,
+ * [rows, width]. All but the subcloning ratio depend on directions alone. A score is the sum over the tokens of a
+ * calibration set divided by their number.
  */
 void wn_drop_scores_add(const float *before, const float *hidden, const float *added, int64_t rows, int64_t width,
                         double *sums);
@@ -308,7 +318,13 @@ void wn_drop_scores_add(const float *before, const float *hidden, const float *a
 const struct wn_params *wn_recipe_drop(const struct wn_recipe *recipe);
 enum wn_drop_unit wn_drop_unit_of(const struct wn_params *params);
 enum wn_drop_score wn_drop_score_of(const struct wn_params *params);
-/* dropped [n_blocks]: the int(sparsity * n_blocks) units of lowest scores [n_blocks], ties by lowest block. */
+/* Units that go: int(sparsity * n_blocks), of branches int(sparsity * 2 n_blocks). */
+int64_t wn_drop_count(const struct wn_params *params, int64_t n_blocks);
+/*
+ * dropped [n_blocks] and scores [n_blocks] are per block; with units "branch" both are [2 n_blocks], attention and MLP
+ * of a block one after the other. The lowest go, ties by lowest index, NaN last; with score "window" the score of a
+ * block is that of the window which begins there, and the lowest window goes.
+ */
 void wn_drop_choose(const struct wn_params *params, const double *scores, int64_t n_blocks, bool *dropped);
 
 /* ---- the shared quantizer grid ---- */

@@ -121,8 +121,8 @@ struct wn_prepared_model {
     int64_t *solver_fields;              /* the same of the solver's, NULL when no point uses second moments */
     int64_t *search_fields;              /* the same of searches, NULL when no point searches */
     int sparsity_field, outlier_field;   /* of blocks; -1 when every point has the same sparsity in all blocks */
-    int drop_fields[3];                  /* of blocks: attention and MLP left out, score; -1 when no point drops */
-    char *hash;                          /* lines "sha256 file" of config, weights and tokenizer */
+    int drop_fields[4]; /* of blocks: attention and MLP left out, score, score of the MLP; -1 when no point drops */
+    char *hash;         /* lines "sha256 file" of config, weights and tokenizer */
 };
 
 /* Fields every point has; indices into each model's schema (equal for all models). */
@@ -193,6 +193,11 @@ struct wn_reference {
         int64_t count;
         double *multiples, *shares; /* owned */
     } * *outliers;
+    /* [models][calibrations]: means over a calibration set that leave single units out of the dense model, and of
+     * windows of blocks (left_out.c); NULL values unless a point needs them */
+    struct wn_left_out {
+        double *values; /* owned */
+    } * *left_out;
     int64_t n_models, n_sets, n_calibrations;
 };
 /* Collective: chunks are split over the ranks, results shared inside a node and exchanged between nodes. `wanted`

@@ -696,32 +696,61 @@ static wn_status allocate_sparsity(struct walk *walk)
     return WN_OK;
 }
 
-/* Chooses the units to leave out by their scores in the dense pass. */
+static double drop_score(const struct wn_run *run, const struct wn_reference *reference, const struct wn_point *point,
+                         enum wn_drop_unit unit, int64_t block)
+{
+    const struct wn_params *params = wn_recipe_drop(&point->recipe);
+    const struct wn_prepared_model *prepared = &run->models[point->model];
+    const struct wn_layout *layout = &prepared->model->layout;
+    enum wn_drop_score score = wn_drop_score_of(params);
+    if (score >= WN_DROP_SCORES)
+        return wn_left_out_score(&reference->left_out[point->model][point->calibration], params,
+                                 prepared->model->config.n_blocks, unit, block);
+    unsigned needs = reference->needs[point->model][point->calibration];
+    void *statistics = (char *)reference->statistics[point->model][point->calibration].data +
+                       block * wn_statistics_bytes(layout, needs);
+    return wn_statistics_drop_scores(layout, needs, statistics, unit)[score] /
+           (double)wn_sequences_tokens(&prepared->calibrations[point->calibration].sequences);
+}
+
+void wn_point_choose_dropped(const struct wn_run *run, const struct wn_reference *reference,
+                             const struct wn_point *point, double *scores, bool *const dropped[WN_BRANCHES])
+{
+    const struct wn_params *params = wn_recipe_drop(&point->recipe);
+    int64_t n_blocks = run->models[point->model].model->config.n_blocks;
+    enum wn_drop_unit unit = wn_drop_unit_of(params);
+    int kinds = unit == WN_UNIT_BRANCH ? 2 : 1;
+    bool *chosen = wn_alloc(kinds * n_blocks, sizeof *chosen);
+    for (int64_t i = 0; i < kinds * n_blocks; i++)
+        scores[i] = drop_score(run, reference, point, kinds == 2 ? (enum wn_drop_unit)(i % 2) : unit, i / kinds);
+    wn_drop_choose(params, scores, n_blocks, chosen);
+    for (int branch = 0; branch < WN_BRANCHES; branch++)
+        for (int64_t b = 0; b < n_blocks; b++)
+            dropped[branch][b] =
+                kinds == 2 ? chosen[2 * b + branch] : (unit == WN_UNIT_BLOCK || (int)unit == branch) && chosen[b];
+    wn_free(chosen);
+}
+
+/* Chooses the units to leave out by their scores in the dense model, and records them. */
 static void choose_dropped(struct walk *walk)
 {
     const struct wn_params *params = wn_recipe_drop(&walk->point->recipe);
-    const struct wn_reference *reference = walk->reference;
-    const struct wn_layout *layout = &walk->model->layout;
-    int64_t n_blocks = walk->model->config.n_blocks, model = walk->point->model, set = walk->point->calibration;
+    const int *fields = walk->prepared->drop_fields;
+    int64_t n_blocks = walk->model->config.n_blocks;
     if (!params)
         return;
-    enum wn_drop_unit unit = wn_drop_unit_of(params);
-    double *scores = wn_record_f64(walk->record, walk->prepared->drop_fields[WN_BRANCHES]);
+    int kinds = wn_drop_unit_of(params) == WN_UNIT_BRANCH ? 2 : 1;
+    double *scores = wn_alloc(kinds * n_blocks, sizeof *scores);
+    for (int branch = 0; branch < WN_BRANCHES; branch++)
+        walk->dropped[branch] = wn_alloc(n_blocks, sizeof(bool));
+    wn_point_choose_dropped(walk->run, walk->reference, walk->point, scores, walk->dropped);
     for (int64_t b = 0; b < n_blocks; b++) {
-        void *statistics = (char *)reference->statistics[model][set].data +
-                           b * wn_statistics_bytes(layout, reference->needs[model][set]);
-        scores[b] = wn_statistics_drop_scores(layout, reference->needs[model][set], statistics,
-                                              unit)[wn_drop_score_of(params)] /
-                    (double)wn_sequences_tokens(&calibration_of(walk)->sequences);
+        for (int branch = 0; branch < WN_BRANCHES; branch++)
+            wn_record_f64(walk->record, fields[branch])[b] = walk->dropped[branch][b];
+        for (int k = 0; k < kinds; k++)
+            wn_record_f64(walk->record, fields[WN_BRANCHES + k])[b] = scores[b * kinds + k];
     }
-    for (int branch = 0; branch < WN_BRANCHES; branch++) {
-        walk->dropped[branch] = wn_alloc_zero(n_blocks, sizeof(bool));
-        if (unit == WN_UNIT_BLOCK || (int)unit == branch)
-            wn_drop_choose(params, scores, n_blocks, walk->dropped[branch]);
-        double *recorded = wn_record_f64(walk->record, walk->prepared->drop_fields[branch]);
-        for (int64_t b = 0; b < n_blocks; b++)
-            recorded[b] = walk->dropped[branch][b];
-    }
+    wn_free(scores);
 }
 
 static wn_status walk_block(struct walk *walk)

@@ -2,7 +2,6 @@
  * predict.c: how long, how much memory, how large a file, before the work starts. Operations follow from shapes; the
  * rate is measured on the spot by short runs of the canonical tile, so the seconds are those of the machine that plans.
  */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -58,7 +57,7 @@ static double solver_flops(const struct wn_model *model)
 static double kept_share(const struct wn_model *model, const struct wn_recipe *recipe)
 {
     const struct wn_params *params = wn_recipe_drop(recipe);
-    double dropped = 0, all = 0, blocks = (double)model->config.n_blocks;
+    double dropped = 0, all = 0;
     if (!params)
         return 1;
     for (int l = 0; l < model->layout.n_linears; l++) {
@@ -66,10 +65,11 @@ static double kept_share(const struct wn_model *model, const struct wn_recipe *r
         enum wn_drop_unit unit = wn_drop_unit_of(params);
         double weights = (double)linear->rows * (double)linear->columns;
         all += weights;
-        if (unit == WN_UNIT_BLOCK || (int)unit == (int)model->layout.input_branches[linear->input])
+        if (unit >= WN_UNIT_BLOCK || (int)unit == (int)model->layout.input_branches[linear->input])
             dropped += weights;
     }
-    return 1 - dropped / all * floor(wn_params_number(params, "sparsity") * blocks) / blocks;
+    double units = (double)model->config.n_blocks * (wn_drop_unit_of(params) == WN_UNIT_BRANCH ? 2 : 1);
+    return 1 - dropped / all * (double)wn_drop_count(params, model->config.n_blocks) / units;
 }
 
 /* Products of the changes of every candidate clip with the second moments of their runs. */
@@ -133,6 +133,23 @@ static double measure_rate(void)
     return best;
 }
 
+/* Scores of drop that leave single units out. */
+static void predict_left_out(const struct wn_run *run, int64_t m, int64_t c, struct wn_prediction *prediction)
+{
+    const struct wn_model *model = run->models[m].model;
+    const struct wn_sequences *sequences = &run->models[m].calibrations[c].sequences;
+    int64_t models, passes = wn_left_out_passes(run, m, c, &models), bytes = wn_left_out_bytes(run, m, c);
+    double head = 2.0 * (double)model->config.vocab_size * (double)model->config.hidden_size;
+    prediction->reference_flops +=
+        (double)passes * block_flops(model, sequences) + (double)models * head * (double)wn_sequences_tokens(sequences);
+    prediction->shared_bytes += wn_left_out_shared_bytes(run, m, c);
+    if (bytes > prediction->rank_bytes) {
+        prediction->rank_bytes = bytes;
+        snprintf(prediction->largest, sizeof prediction->largest, "drop scores on %s, before any point",
+                 run->sweep->calibrations[c].name);
+    }
+}
+
 /* The dense pass over calibration sets of points that read it, and what it leaves behind. Shares of outliers are two
  * looks at the weights: nothing beside it. */
 static void predict_statistics(const struct wn_run *run, int64_t m, struct wn_prediction *prediction)
@@ -157,6 +174,7 @@ static void predict_statistics(const struct wn_run *run, int64_t m, struct wn_pr
         prediction->reference_flops +=
             (block_flops(model, sequences) + (needs & WN_NEED_SECOND_MOMENTS ? moments_flops(model, sequences) : 0)) *
             (double)model->config.n_blocks;
+        predict_left_out(run, m, c, prediction);
     }
 }
 

@@ -272,11 +272,13 @@ static void add_drop_fields(const struct wn_run *run, struct wn_prepared_model *
         {"dropped_attention", "1", "1 where the attention of the block is left out, with drop"},
         {"dropped_mlp", "1", "1 where the MLP of the block is left out, with drop"},
         {"drop_score", "1",
-         "score of the unit in this block on dense activations, with drop: the lowest are left out"}};
+         "score of the unit in this block, with drop: the lowest are left out; of attention with units branch, of the "
+         "window that begins here with score window"},
+        {"drop_score_mlp", "1", "score of the MLP in this block, with drop and units branch"}};
     bool any = false;
     for (int64_t i = 0; i < run->grid.n_points; i++)
         any = any || wn_recipe_drop(&run->grid.points[i].recipe);
-    for (int f = 0; f < 3; f++) {
+    for (int f = 0; f < 4; f++) {
         char path[96];
         prepared->drop_fields[f] = -1;
         if (!any)

@@ -1,7 +1,8 @@
 /*
  * reference.c: the dense pass that all points share: states of the dense model at the targets of divergence sets, its
  * losses at the targets of sets that are compared item by item, and statistics on dense activations for points with
- * dense propagation, with the outliers from which owl allocates.
+ * dense propagation, with the outliers from which owl allocates. Depth pruning scores that take more than one pass come
+ * after it (left_out.c).
  *
  * The chunks of evaluation sets and the chunk groups of calibration sets are units; unit u is computed by rank u modulo
  * size. Every rank walks the blocks once with the hidden states of its own units. A unit's numbers do not depend on who
@@ -401,6 +402,7 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
     reference->statistics = wn_alloc_zero(run->n_models, sizeof *reference->statistics);
     reference->needs = wn_alloc_zero(run->n_models, sizeof *reference->needs);
     reference->outliers = wn_alloc_zero(run->n_models, sizeof *reference->outliers);
+    reference->left_out = wn_alloc_zero(run->n_models, sizeof *reference->left_out);
     for (int64_t m = 0; m < run->n_models; m++) {
         reference->states[m] = wn_alloc_zero(reference->n_sets, sizeof(struct wn_shared));
         reference->loss[m] = wn_alloc_zero(reference->n_sets, sizeof(struct wn_shared));
@@ -408,6 +410,7 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
         reference->statistics[m] = wn_alloc_zero(reference->n_calibrations, sizeof(struct wn_shared));
         reference->needs[m] = wn_alloc_zero(reference->n_calibrations, sizeof(unsigned));
         reference->outliers[m] = wn_alloc_zero(reference->n_calibrations, sizeof **reference->outliers);
+        reference->left_out[m] = wn_alloc_zero(reference->n_calibrations, sizeof **reference->left_out);
     }
     for (int64_t m = 0; m < run->n_models && status == WN_OK; m++) {
         struct pass pass = {.par = par,
@@ -421,6 +424,8 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
                             .needs = reference->needs[m],
                             .outliers = reference->outliers[m]};
         status = reference_model(&pass, wanted);
+        for (int64_t c = 0; c < reference->n_calibrations && status == WN_OK; c++)
+            status = wn_left_out_compute(par, run, m, c, wanted, &reference->left_out[m][c]);
         if (status == WN_ERR_NUMERIC)
             status = WN_OK; /* its points meet the same value and give the reason in their rows */
     }
@@ -445,6 +450,7 @@ void wn_reference_release(struct wn_reference *reference)
             release_shared(&reference->statistics[m][c]);
             wn_free(reference->outliers[m][c].multiples);
             wn_free(reference->outliers[m][c].shares);
+            wn_free(reference->left_out[m][c].values);
         }
         wn_free(reference->states[m]);
         wn_free(reference->loss[m]);
@@ -452,6 +458,7 @@ void wn_reference_release(struct wn_reference *reference)
         wn_free(reference->statistics[m]);
         wn_free(reference->needs[m]);
         wn_free(reference->outliers[m]);
+        wn_free(reference->left_out[m]);
     }
     wn_free(reference->states);
     wn_free(reference->loss);
@@ -459,5 +466,6 @@ void wn_reference_release(struct wn_reference *reference)
     wn_free(reference->statistics);
     wn_free(reference->needs);
     wn_free(reference->outliers);
+    wn_free(reference->left_out);
     *reference = (struct wn_reference){0};
 }

@@ -81,6 +81,20 @@ void wn_statistics_add_branch(void *context, enum wn_branch branch, const float 
 void wn_run_block_on(const struct wn_model *model, const struct wn_block *block, const struct wn_sequences *sequences,
                      float *hidden, float *scratch, int64_t *offset);
 
+/* ---- depth pruning scores that need more than one pass (left_out.c) ---- */
+
+/* Collective. Fills left_out when a wanted point needs it: about half a forward of the calibration set per unit. */
+wn_status wn_left_out_compute(struct wn_par *par, const struct wn_run *run, int64_t model, int64_t calibration,
+                              const bool *wanted, struct wn_left_out *left_out);
+/* Score of a unit (of the window that begins at the block, NaN when it does not fit); not WN_UNIT_BRANCH. */
+double wn_left_out_score(const struct wn_left_out *left_out, const struct wn_params *params, int64_t n_blocks,
+                         enum wn_drop_unit unit, int64_t block);
+/* For all points: passes of the set through single blocks, *models: how often the head runs over it; bytes of a rank
+ * meanwhile, and of a node. 0 when no point needs it. */
+int64_t wn_left_out_passes(const struct wn_run *run, int64_t model, int64_t calibration, int64_t *models);
+int64_t wn_left_out_bytes(const struct wn_run *run, int64_t model, int64_t calibration);
+int64_t wn_left_out_shared_bytes(const struct wn_run *run, int64_t model, int64_t calibration);
+
 /* ---- search of scales (struct wn_method, n_trials) ---- */
 
 struct wn_scale_search {
@@ -113,6 +127,13 @@ bool wn_point_walks_calibration(const struct wn_point *point);
 bool wn_point_reads_dense(const struct wn_point *point);
 /* What of them: flags of enum wn_need. Squares are always there. */
 unsigned wn_point_dense_needs(const struct wn_point *point);
+
+/*
+ * The units that a point with drop leaves out: dropped [WN_BRANCHES] of [n_blocks] each, filled; scores [n_blocks], or
+ * with units "branch" [n_blocks, 2].
+ */
+void wn_point_choose_dropped(const struct wn_run *run, const struct wn_reference *reference,
+                             const struct wn_point *point, double *scores, bool *const dropped[WN_BRANCHES]);
 
 /* Tokens of the longest chunk, and most sequences + 1 of any set, that a point of `model` meets. */
 int64_t wn_prepared_longest_chunk(const struct wn_run *run, int64_t model);

@@ -29,8 +29,11 @@ every_method() {
       echo '{"method": "'"$name"'", "sparsity": 0.6, "allocation": "owl", "calibration": "general"},'
       ;;
     *"(depth pruning; needs calibration data)")
-      echo '{"method": "'"$name"'", "sparsity": [0.2, 0.5], "units": ["block", "attention", "mlp"],'
+      echo '{"method": "'"$name"'", "sparsity": [0.2, 0.5], "units": ["block", "attention", "mlp", "branch"],'
       echo ' "score": ["block_influence", "angular", "subcloning"], "calibration": "general"},'
+      echo '{"method": "'"$name"'", "sparsity": 0.4, "units": ["block", "branch"], "score": ["perplexity", "kl"],'
+      echo ' "calibration": ["general", "prompts"]},'
+      echo '{"method": "'"$name"'", "sparsity": [0.2, 0.4], "score": "window", "calibration": "general"},'
       ;;
     *"(quantization; needs calibration data)")
       echo '{"method": "'"$name"'", '"$(axis "$name" bits "[4, 3]")$(axis "$name" group 32)"'"calibration": "general",'

@@ -72,6 +72,9 @@ static void check_scale(void)
     wn_drop_scores_add(before, before, zeros, ROWS, WIDTH, nothing);
     for (int s = 0; s < WN_DROP_SCORES; s++)
         CHECK(nothing[s] == 0);
+    wn_drop_scores_add(before, before, NULL, ROWS, WIDTH, nothing);
+    for (int s = 0; s < WN_DROP_SCORES; s++)
+        CHECK(nothing[s] == 0);
     wn_drop_scores_add(before, hidden, added, ROWS, WIDTH, sums);
     for (int64_t i = 0; i < ROWS * WIDTH; i++)
         before[i] *= 3;
@@ -100,18 +103,41 @@ static void check_zero_states(void)
     CHECK(sums[WN_SCORE_SUBCLONING] == 0);
 }
 
-static void check_choice(const char *settings, const bool *expected)
+/* Of six blocks, or with units branch of three. */
+static void check_choice(const char *settings, const double *scores, const bool *expected)
 {
-    static const double scores[6] = {0.4, 0.1, 0.3, 0.1, 0.3, 0.3};
     struct wn_recipe recipe = {0};
     bool dropped[6];
 
     CHECK_OK(add_stage(&recipe, "drop", settings));
     const struct wn_params *params = wn_recipe_drop(&recipe);
+    int64_t n_blocks = wn_drop_unit_of(params) == WN_UNIT_BRANCH ? 3 : 6, count = 0;
     CHECK(params == &recipe.stages[0].params);
-    wn_drop_choose(params, scores, 6, dropped);
+    wn_drop_choose(params, scores, n_blocks, dropped);
     CHECK(!memcmp(dropped, expected, sizeof dropped));
+    for (int i = 0; i < 6; i++)
+        count += dropped[i];
+    CHECK(count == wn_drop_count(params, n_blocks));
     CHECK(recipe.stages[0].method->is_identity(params) == (wn_params_number(params, "sparsity") == 0));
+}
+
+static void check_choices(void)
+{
+    static const double scores[6] = {0.4, 0.1, 0.3, 0.1, 0.3, 0.3}, numbers[6] = {NAN, 2, INFINITY, 3, NAN, 1};
+    /* With windows of two the first place is not the lowest alone, and the last has no window. */
+    static const double windows[6] = {0.4, 0.3, 0.2, 0.2, 0.5, 0};
+
+    check_choice("{\"sparsity\": 0}", scores, (const bool[6]){0});
+    check_choice("{\"sparsity\": 0.16}", scores, (const bool[6]){0});
+    check_choice("{\"sparsity\": 0.17}", scores, (const bool[6]){0, 1});
+    check_choice("{\"sparsity\": 0.4}", scores, (const bool[6]){0, 1, 0, 1});
+    check_choice("{\"sparsity\": 0.5, \"units\": \"mlp\"}", scores, (const bool[6]){0, 1, 1, 1});
+    check_choice("{\"sparsity\": 0.5, \"units\": \"branch\"}", scores, (const bool[6]){0, 1, 1, 1});
+    check_choice("{\"sparsity\": 0.99}", scores, (const bool[6]){0, 1, 1, 1, 1, 1});
+    check_choice("{\"sparsity\": 0.67, \"score\": \"kl\"}", numbers, (const bool[6]){0, 1, 1, 1, 0, 1});
+    check_choice("{\"sparsity\": 0.9, \"score\": \"perplexity\"}", numbers, (const bool[6]){1, 1, 1, 1, 0, 1});
+    check_choice("{\"sparsity\": 0.34, \"score\": \"window\"}", windows, (const bool[6]){0, 0, 1, 1});
+    check_choice("{\"sparsity\": 0.1, \"score\": \"window\"}", windows, (const bool[6]){0});
 }
 
 int main(void)
@@ -123,14 +149,12 @@ int main(void)
     check_split();
     check_scale();
     check_zero_states();
-    check_choice("{\"sparsity\": 0}", (const bool[6]){0});
-    check_choice("{\"sparsity\": 0.16}", (const bool[6]){0});
-    check_choice("{\"sparsity\": 0.17}", (const bool[6]){0, 1});
-    check_choice("{\"sparsity\": 0.4}", (const bool[6]){0, 1, 0, 1});
-    check_choice("{\"sparsity\": 0.5, \"units\": \"mlp\"}", (const bool[6]){0, 1, 1, 1});
-    check_choice("{\"sparsity\": 0.99}", (const bool[6]){0, 1, 1, 1, 1, 1});
+    check_choices();
     CHECK_OK(add_stage(&recipe, "drop", "{\"sparsity\": 0.5, \"units\": \"mlp\", \"score\": \"angular\"}"));
     CHECK(wn_drop_unit_of(wn_recipe_drop(&recipe)) == WN_UNIT_MLP);
     CHECK(wn_drop_score_of(wn_recipe_drop(&recipe)) == WN_SCORE_ANGULAR);
+    recipe = (struct wn_recipe){0};
+    CHECK(add_stage(&recipe, "drop", "{\"sparsity\": 0.5, \"units\": \"mlp\", \"score\": \"window\"}") == WN_ERR_INPUT);
+    CHECK(strstr(wn_error_message(), "score: \"window\""));
     return test_finish();
 }

@@ -1,53 +1,67 @@
-"""Perplexities of the demo model without some blocks or branches, by transformers: the constants of test_drop_points.c.
+#!/usr/bin/env python3
+"""Writes drop.json: scores, dropped units and perplexities of depth pruning of the demo model, for test_drop_points.c.
 
-usage: make_drop.py SOURCE_FOLDER
+    python3 tests/sweep/make_drop.py     needs torch, transformers, tokenizers, numpy
+
+By transformers, without winnow (tests/oracle/walk.py). Run it again when the demo model or its data change.
 """
+
+import json
+import pathlib
 import sys
 
-import numpy
 import torch
-from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM
 
-WINDOWS, LENGTH = 8, 128
-CASES = [("block", [3]), ("block", [1, 2, 3]), ("attention", [3, 4, 5]), ("mlp", [1, 2, 3])]
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "oracle"))
+from walk import ATTENTION, MLP, Walk, batches, c4_windows, drop_choice, without  # noqa: E402
 
-
-class Nothing(torch.nn.Module):
-    """A branch that adds nothing; attention gives a pair."""
-
-    def __init__(self, pair):
-        super().__init__()
-        self.pair = pair
-
-    def forward(self, *arguments, **named):
-        hidden = named.get("hidden_states", arguments[0] if arguments else None)
-        return (torch.zeros_like(hidden), None) if self.pair else torch.zeros_like(hidden)
-
-
-def perplexity(folder, sequences, units, dropped):
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    if units == "block":
-        model.model.layers = torch.nn.ModuleList(b for i, b in enumerate(model.model.layers) if i not in dropped)
-    for i, block in enumerate(model.model.layers):
-        if units == "attention" and i in dropped:
-            block.self_attn = Nothing(True)
-        if units == "mlp" and i in dropped:
-            block.mlp = Nothing(False)
-    with torch.no_grad():
-        logits = model(sequences, use_cache=False).logits[:, :-1]
-    losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1).double(), sequences[:, 1:].flatten())
-    return numpy.exp(losses.item())
+DEMO = HERE.parents[1] / "sweeps/demo"
+SAMPLES, CALIBRATION_LENGTH, WINDOWS, LENGTH = 40, 64, 8, 128  # two chunks of calibration
+POINTS = [
+    {"sparsity": 0.2},
+    {"sparsity": 0.5},
+    {"sparsity": 0.5, "units": "attention"},
+    {"sparsity": 0.5, "units": "mlp"},
+    {"sparsity": 0.5, "units": "branch"},
+    {"sparsity": 0.5, "score": "angular"},
+    {"sparsity": 0.5, "score": "subcloning"},
+    {"sparsity": 0.2, "score": "window"},
+    {"sparsity": 0.5, "score": "window"},
+    {"sparsity": 0.34, "score": "perplexity"},
+    {"sparsity": 0.34, "score": "kl"},
+    {"sparsity": 0.34, "units": "attention", "score": "kl"},
+    {"sparsity": 0.34, "units": "mlp", "score": "perplexity"},
+    {"sparsity": 0.34, "units": "branch", "score": "perplexity"},
+    {"sparsity": 0.25, "units": "branch", "score": "kl"},
+]
 
 
+def flags(walk, dropped, branch):
+    return [int(any(b == block and branch in branches for b, branches in dropped)) for block in range(walk.n_blocks)]
+
+
+@torch.no_grad()
 def main():
-    folder = sys.argv[1] + "/sweeps/demo/"
-    tokenizer = Tokenizer.from_file(folder + "model/tokenizer.json")
-    with open(folder + "data/general_eval.txt", encoding="utf-8") as file:
-        ids = tokenizer.encode(file.read()).ids[: WINDOWS * LENGTH]
-    sequences = torch.tensor(ids).view(WINDOWS, LENGTH)
-    for units, dropped in CASES:
-        print(units, dropped, f"{perplexity(folder + 'model', sequences, units, dropped):.6f}")
+    torch.set_num_threads(1)
+    walk = Walk(str(DEMO / "model"))
+    path = DEMO / "data/general_calibration.jsonl"
+    ids = batches(c4_windows(path, walk.encode, SAMPLES, CALIBRATION_LENGTH, 0))
+    stream = walk.encode((DEMO / "data/general_eval.txt").read_text(encoding="utf-8"))[: WINDOWS * LENGTH]
+    windows = torch.tensor(stream).view(WINDOWS, LENGTH)
+    points = []
+    for settings in POINTS:
+        scores, dropped = drop_choice(walk, ids, **settings)
+        row = {"product": {"method": "drop"} | settings, "perplexity": walk.perplexity(without(walk, dropped), windows)}
+        row |= {"attention": flags(walk, dropped, ATTENTION), "mlp": flags(walk, dropped, MLP), "scores": scores}
+        if settings.get("units") == "branch":
+            row |= {"scores": scores[::2], "scores_mlp": scores[1::2]}
+        points.append(row)
+        print(f"{row['perplexity']:12.6f}  {settings}  {[(b, *names) for b, names in dropped]}", flush=True)
+    calibration = {"samples": SAMPLES, "length": CALIBRATION_LENGTH}
+    golden = {"calibration": calibration, "world": {"windows": WINDOWS, "length": LENGTH}, "points": points}
+    (HERE / "drop.json").write_text(json.dumps(golden, indent=1) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

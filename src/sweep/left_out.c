@@ -1,0 +1,366 @@
+/*
+ * left_out.c: scores of depth pruning that single tokens of one pass do not give: what the dense model says without one
+ * unit, for every unit, and how far windows of blocks turn the hidden state.
+ *
+ * A chunk of calibration tokens goes down the blocks once, with the hidden states of all models that have lost a unit
+ * above: without the unit of block b they are the dense ones up to b, so it costs only the blocks behind b, and every
+ * block is loaded once per chunk. Chunk c is computed by rank c modulo size; sums are made per chunk and added in order
+ * of chunks, so the scores are the same for any number of ranks and threads.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "sweep_impl.h"
+
+/* What points ask for of a calibration set. */
+struct needs {
+    bool any, units[WN_DROP_UNITS], divergence;
+    bool *lengths; /* [n_blocks + 1] windows of so many blocks; owned */
+};
+
+struct pass {
+    const struct wn_model *model;
+    int64_t n_blocks, width, rows; /* rows of the current chunk */
+    struct needs needs;
+    struct wn_eval_set set; /* every next token of the calibration sequences, which are borrowed */
+    struct wn_target_scores scores;
+    struct wn_block *block;
+    float *dense, *states;          /* [rows of the longest chunk, width]; states: final-normed, of the targets */
+    float **without[WN_DROP_UNITS]; /* [n_blocks] each; NULL where not asked for, or not begun */
+    float **before;                 /* [n_blocks] dense states before each block, for windows */
+    float *scratch;
+    int64_t *offset;
+};
+
+/* ---- values: sums, then means ---- */
+
+static int64_t value_count(int64_t n_blocks)
+{
+    return 2 * WN_DROP_UNITS * n_blocks + (n_blocks + 1) * n_blocks;
+}
+
+/* -ln p of the next token, or KL, without a unit. */
+static double *unit_value(double *values, int64_t n_blocks, bool divergence, int unit, int64_t block)
+{
+    return values + ((divergence ? WN_DROP_UNITS : 0) + unit) * n_blocks + block;
+}
+
+static double *window_value(double *values, int64_t n_blocks, int64_t length, int64_t first)
+{
+    return values + (2 * WN_DROP_UNITS + length) * n_blocks + first;
+}
+
+double wn_left_out_score(const struct wn_left_out *left_out, const struct wn_params *params, int64_t n_blocks,
+                         enum wn_drop_unit unit, int64_t block)
+{
+    enum wn_drop_score score = wn_drop_score_of(params);
+    int64_t length = wn_drop_count(params, n_blocks);
+    if (score == WN_SCORE_WINDOW)
+        return length && block + length <= n_blocks ? *window_value(left_out->values, n_blocks, length, block) : NAN;
+    double mean = *unit_value(left_out->values, n_blocks, score == WN_SCORE_KL, (int)unit, block);
+    return score == WN_SCORE_KL ? mean : exp(mean);
+}
+
+/* ---- what is needed ---- */
+
+/* `wanted` NULL: all points. */
+static void open_needs(const struct wn_run *run, int64_t model, int64_t calibration, const bool *wanted,
+                       struct needs *needs)
+{
+    int64_t n_blocks = run->models[model].model->config.n_blocks;
+    *needs = (struct needs){.lengths = wn_alloc_zero(n_blocks + 1, sizeof(bool))};
+    for (int64_t p = 0; p < run->grid.n_points; p++) {
+        const struct wn_point *point = &run->grid.points[p];
+        const struct wn_params *params = wn_recipe_drop(&point->recipe);
+        if (!params || point->model != model || point->calibration != calibration || (wanted && !wanted[p]))
+            continue;
+        enum wn_drop_score score = wn_drop_score_of(params);
+        enum wn_drop_unit unit = wn_drop_unit_of(params);
+        if (score < WN_DROP_SCORES)
+            continue;
+        needs->any = true;
+        needs->divergence |= score == WN_SCORE_KL;
+        if (score == WN_SCORE_WINDOW)
+            needs->lengths[wn_drop_count(params, n_blocks)] = true;
+        else if (unit == WN_UNIT_BRANCH)
+            needs->units[WN_UNIT_ATTENTION] = needs->units[WN_UNIT_MLP] = true;
+        else
+            needs->units[unit] = true;
+    }
+}
+
+static int unit_kinds(const struct needs *needs)
+{
+    int kinds = 0;
+    for (int u = 0; u < WN_DROP_UNITS; u++)
+        kinds += needs->units[u];
+    return kinds;
+}
+
+static bool has_windows(const struct needs *needs, int64_t n_blocks)
+{
+    for (int64_t length = 1; length <= n_blocks; length++)
+        if (needs->lengths[length])
+            return true;
+    return false;
+}
+
+int64_t wn_left_out_passes(const struct wn_run *run, int64_t model, int64_t calibration, int64_t *models)
+{
+    int64_t n = run->models[model].model->config.n_blocks, passes;
+    struct needs needs;
+    open_needs(run, model, calibration, NULL, &needs);
+    int64_t kinds = unit_kinds(&needs);
+    *models = needs.any ? (kinds * n + (kinds > 0)) * (needs.divergence ? 2 : 1) : 0;
+    passes = needs.any ? n + kinds * n * (n - 1) / 2 + (kinds - needs.units[WN_UNIT_BLOCK]) * n / 2 : 0;
+    wn_free(needs.lengths);
+    return passes;
+}
+
+static int64_t targets_of(const struct wn_sequences *sequences)
+{
+    int64_t count = 0;
+    for (int64_t s = 0; s < sequences->n_sequences; s++) {
+        int64_t length = sequences->offset[s + 1] - sequences->offset[s];
+        count += length > 1 ? length - 1 : 0;
+    }
+    return count;
+}
+
+int64_t wn_left_out_bytes(const struct wn_run *run, int64_t model_index, int64_t calibration)
+{
+    const struct wn_model *model = run->models[model_index].model;
+    const struct wn_sequences *sequences = &run->models[model_index].calibrations[calibration].sequences;
+    int64_t n = model->config.n_blocks, longest = wn_sequences_longest_chunk(sequences);
+    struct needs needs;
+    open_needs(run, model_index, calibration, NULL, &needs);
+    struct wn_eval_set set = {.n_targets = targets_of(sequences), .divergence = needs.divergence};
+    int64_t states = 2 + unit_kinds(&needs) * n + (has_windows(&needs, n) ? n : 0);
+    int64_t bytes = states * longest * model->config.hidden_size * (int64_t)sizeof(float) +
+                    wn_model_scratch(model, longest) * (int64_t)sizeof(float) + wn_block_bytes(model) +
+                    set.n_targets * (int64_t)(sizeof(int64_t) + sizeof(int32_t)) + wn_target_scores_bytes(&set) +
+                    wn_eval_scratch_bytes(model, needs.divergence) + value_count(n) * (int64_t)sizeof(double);
+    bytes = needs.any ? bytes : 0;
+    wn_free(needs.lengths);
+    return bytes;
+}
+
+int64_t wn_left_out_shared_bytes(const struct wn_run *run, int64_t model, int64_t calibration)
+{
+    const struct wn_prepared_model *prepared = &run->models[model];
+    struct needs needs;
+    open_needs(run, model, calibration, NULL, &needs);
+    int64_t values = needs.any ? value_count(prepared->model->config.n_blocks) : 0;
+    wn_free(needs.lengths);
+    return prepared->calibrations[calibration].sequences.n_chunks * values * (int64_t)sizeof(double);
+}
+
+/* ---- one chunk ---- */
+
+static float *copy_dense(const struct pass *pass)
+{
+    float *copy = wn_alloc(pass->rows * pass->width, sizeof(float));
+    memcpy(copy, pass->dense, (size_t)(pass->rows * pass->width) * sizeof(float));
+    return copy;
+}
+
+/* The hidden states of the models that lose their unit in this block, behind it. */
+static void begin_without(struct pass *pass, int64_t b, const struct wn_chunk *chunk)
+{
+    for (int u = 0; u < WN_DROP_UNITS; u++) {
+        struct wn_block view = *pass->block;
+        if (!pass->needs.units[u])
+            continue;
+        pass->without[u][b] = copy_dense(pass);
+        if (u == WN_UNIT_BLOCK)
+            continue;
+        view.skip[u == WN_UNIT_ATTENTION ? WN_BRANCH_ATTENTION : WN_BRANCH_MLP] = true;
+        wn_model_run_block(pass->model, &view, chunk, pass->without[u][b], pass->scratch, NULL);
+    }
+}
+
+/* Windows that end with block b. */
+static void add_windows(const struct pass *pass, int64_t b, double *values)
+{
+    for (int64_t length = 1; length <= b + 1; length++) {
+        double sums[WN_DROP_SCORES] = {0};
+        int64_t first = b + 1 - length;
+        if (!pass->needs.lengths[length])
+            continue;
+        wn_drop_scores_add(pass->before[first], pass->dense, NULL, pass->rows, pass->width, sums);
+        *window_value(values, pass->n_blocks, length, first) = sums[WN_SCORE_BLOCK_INFLUENCE];
+    }
+}
+
+static void run_block(struct pass *pass, int64_t b, const struct wn_chunk *chunk, double *values)
+{
+    for (int u = 0; u < WN_DROP_UNITS; u++)
+        for (int64_t i = 0; pass->needs.units[u] && i < b; i++)
+            wn_model_run_block(pass->model, pass->block, chunk, pass->without[u][i], pass->scratch, NULL);
+    begin_without(pass, b, chunk);
+    if (pass->before)
+        pass->before[b] = copy_dense(pass);
+    wn_model_run_block(pass->model, pass->block, chunk, pass->dense, pass->scratch, NULL);
+    if (pass->before)
+        add_windows(pass, b, values);
+}
+
+static void score_chunk(struct pass *pass, int64_t c, double *values)
+{
+    int64_t first, count = wn_eval_chunk_targets(&pass->set, c, &first);
+    if (count && pass->set.divergence)
+        wn_eval_dense_states(pass->model, &pass->set, c, pass->dense, pass->states);
+    for (int u = 0; u < WN_DROP_UNITS; u++)
+        for (int64_t b = 0; count && pass->needs.units[u] && b < pass->n_blocks; b++) {
+            double *loss = unit_value(values, pass->n_blocks, false, u, b);
+            double *divergence = unit_value(values, pass->n_blocks, true, u, b);
+            wn_eval_score_chunk(pass->model, &pass->set, c, pass->without[u][b],
+                                pass->set.divergence ? pass->states : NULL, &pass->scores);
+            for (int64_t t = first; t < first + count; t++) {
+                *loss += pass->scores.loss[t];
+                *divergence += pass->set.divergence ? pass->scores.kl[t] : 0;
+            }
+        }
+}
+
+static void free_states(struct pass *pass)
+{
+    for (int64_t b = 0; b < pass->n_blocks; b++) {
+        for (int u = 0; u < WN_DROP_UNITS; u++) {
+            wn_free(pass->without[u][b]);
+            pass->without[u][b] = NULL;
+        }
+        if (pass->before) {
+            wn_free(pass->before[b]);
+            pass->before[b] = NULL;
+        }
+    }
+}
+
+/* Sums over the tokens and targets of a chunk; values are zeros before. */
+static wn_status compute_chunk(struct pass *pass, int64_t c, double *values)
+{
+    const struct wn_sequences *sequences = &pass->set.sequences;
+    struct wn_chunk chunk;
+    wn_status status = WN_OK;
+    int64_t row = wn_sequences_chunk(sequences, c, pass->offset, &chunk);
+    pass->rows = chunk.offset[chunk.n_sequences];
+    wn_model_embed(pass->model, sequences->ids + row, pass->rows, pass->dense);
+    for (int64_t b = 0; b < pass->n_blocks && status == WN_OK; b++) {
+        status = wn_model_load_block(pass->model, b, pass->block);
+        if (status == WN_OK)
+            run_block(pass, b, &chunk, values);
+    }
+    if (status == WN_OK)
+        score_chunk(pass, c, values);
+    free_states(pass);
+    return status;
+}
+
+/* ---- the set ---- */
+
+/* Every next token is a target. */
+static void open_set(struct pass *pass, const struct wn_sequences *sequences)
+{
+    struct wn_eval_set *set = &pass->set;
+    int64_t t = 0;
+    *set = (struct wn_eval_set){
+        .sequences = *sequences, .divergence = pass->needs.divergence, .n_targets = targets_of(sequences)};
+    set->target_row = wn_alloc(set->n_targets, sizeof *set->target_row);
+    set->target_id = wn_alloc(set->n_targets, sizeof *set->target_id);
+    for (int64_t s = 0; s < sequences->n_sequences; s++)
+        for (int64_t row = sequences->offset[s]; row + 1 < sequences->offset[s + 1]; row++, t++) {
+            set->target_row[t] = row;
+            set->target_id[t] = sequences->ids[row + 1];
+        }
+    wn_target_scores_init(&pass->scores, set);
+}
+
+static void open_pass(struct pass *pass, const struct wn_sequences *sequences)
+{
+    int64_t longest = wn_sequences_longest_chunk(sequences);
+    open_set(pass, sequences);
+    pass->block = wn_block_create(pass->model);
+    pass->dense = wn_alloc(longest * pass->width, sizeof(float));
+    pass->states = wn_alloc(longest * pass->width, sizeof(float));
+    pass->scratch = wn_alloc(wn_model_scratch(pass->model, longest), sizeof(float));
+    pass->offset = wn_alloc(sequences->n_sequences + 1, sizeof *pass->offset);
+    for (int u = 0; u < WN_DROP_UNITS; u++)
+        pass->without[u] = wn_alloc_zero(pass->n_blocks, sizeof(float *));
+    if (has_windows(&pass->needs, pass->n_blocks))
+        pass->before = wn_alloc_zero(pass->n_blocks, sizeof(float *));
+}
+
+static void close_pass(struct pass *pass)
+{
+    wn_target_scores_release(&pass->scores);
+    wn_free(pass->set.target_row);
+    wn_free(pass->set.target_id);
+    wn_block_destroy(&pass->block, pass->model);
+    wn_free(pass->dense);
+    wn_free(pass->states);
+    wn_free(pass->scratch);
+    wn_free(pass->offset);
+    for (int u = 0; u < WN_DROP_UNITS; u++)
+        wn_free(pass->without[u]);
+    wn_free(pass->before);
+}
+
+/* Adds the chunks' sums in order and divides: means, on every rank. */
+static double *add_chunks(const struct pass *pass, const double *partial)
+{
+    int64_t count = value_count(pass->n_blocks), windows = 2 * WN_DROP_UNITS * pass->n_blocks;
+    const struct wn_sequences *sequences = &pass->set.sequences;
+    double *values = wn_alloc_zero(count, sizeof *values);
+    for (int64_t c = 0; c < sequences->n_chunks; c++)
+        for (int64_t i = 0; i < count; i++)
+            values[i] += partial[c * count + i];
+    for (int64_t i = 0; i < count; i++)
+        values[i] /= (double)(i < windows ? pass->set.n_targets : wn_sequences_tokens(sequences));
+    return values;
+}
+
+/* Collective. */
+static wn_status compute_chunks(struct wn_par *par, struct pass *pass, double **values)
+{
+    int64_t n_chunks = pass->set.sequences.n_chunks, count = value_count(pass->n_blocks);
+    struct wn_shared partial;
+    wn_status status = WN_OK;
+    WN_TRY(wn_par_shared_create(par, NULL, n_chunks * count * (int64_t)sizeof(double), &partial));
+    int64_t *offset = wn_alloc(n_chunks + 1, sizeof *offset);
+    int *owner = wn_alloc(n_chunks, sizeof *owner);
+    for (int64_t c = 0; c <= n_chunks; c++)
+        offset[c] = c * count * (int64_t)sizeof(double);
+    for (int64_t c = 0; c < n_chunks; c++) {
+        owner[c] = (int)(c % wn_par_size(par));
+        if (owner[c] == wn_par_rank(par) && status == WN_OK)
+            status = compute_chunk(pass, c, (double *)partial.data + c * count);
+    }
+    status = wn_par_agree(par, status);
+    if (status == WN_OK) {
+        wn_par_shared_exchange(par, &partial, n_chunks, offset, owner);
+        *values = add_chunks(pass, partial.data);
+    }
+    wn_free(offset);
+    wn_free(owner);
+    wn_par_shared_release(&partial);
+    return status;
+}
+
+wn_status wn_left_out_compute(struct wn_par *par, const struct wn_run *run, int64_t model, int64_t calibration,
+                              const bool *wanted, struct wn_left_out *left_out)
+{
+    const struct wn_prepared_model *prepared = &run->models[model];
+    struct pass pass = {.model = prepared->model,
+                        .n_blocks = prepared->model->config.n_blocks,
+                        .width = prepared->model->config.hidden_size};
+    wn_status status = WN_OK;
+    open_needs(run, model, calibration, wanted, &pass.needs);
+    if (pass.needs.any) {
+        open_pass(&pass, &prepared->calibrations[calibration].sequences);
+        status = compute_chunks(par, &pass, &left_out->values);
+        close_pass(&pass);
+    }
+    wn_free(pass.needs.lengths);
+    return status;
+}
