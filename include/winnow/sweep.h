@@ -256,6 +256,8 @@ struct wn_export_options {
  *                              weight = scale * (code - zero) / input_scale, the value of an outlier, 0 where masked;
  *                              group g has the columns order[g * group] .., without an order g * group ..
  *   winnow_export.json         what it is: key, sweep, identity, methods, bits per weight, versions
+ * Where drop leaves out both branches of a block the checkpoint has one block less, and those behind it have lower
+ * numbers; where it leaves out one branch, the weights of that branch are zeros.
  * The inputs must be those of the sweep: another identity is WN_ERR_INPUT with the first line that differs. All is
  * written to DIRECTORY.exporting, which is renamed at the end and removed on failure. Mistakes of the sweep's inputs go
  * to `problems`; wn_error_message() has the first or only one. Default dtype: that of the checkpoint when all weights

@@ -48,6 +48,9 @@ struct export
     const struct wn_point *point;
     const struct wn_model *model;
     enum wn_dtype dtype;
+    struct wn_reference reference; /* computed when the point reads it */
+    bool reads_reference, *dropped[WN_BRANCHES],
+        *gone; /* [n_blocks] gone: both branches; NULL unless units are dropped */
     struct wn_export_files *files;
     struct wn_record record;
     bool agrees;
@@ -333,17 +336,6 @@ static wn_status choose_dtype(struct export *export)
     return wn_fail(WN_ERR_INPUT, "dtype \"%s\": expected f32, bf16, f16 or source", wanted);
 }
 
-/* What is left out has weights of zeros in a checkpoint; a bias would still be added. */
-static wn_status check_dropped(const struct export *export)
-{
-    const struct wn_layout *layout = &export->model->layout;
-    for (int l = 0; wn_recipe_drop(&export->point->recipe) && l < layout->n_linears; l++)
-        if (layout->linears[l].bias[0])
-            return wn_fail(WN_ERR_INPUT, "%s: point \"%s\" leaves out linears with a bias: a checkpoint cannot say so",
-                           export->options->results, export->point->key);
-    return WN_OK;
-}
-
 /* ---- computing ---- */
 
 static wn_status take_linear(void *context, int64_t block, int linear, const struct wn_compressed *compressed)
@@ -371,29 +363,60 @@ static void compare_totals(struct export *export)
     }
 }
 
+static wn_status compute_reference(struct export *export)
+{
+    export->reads_reference = wn_point_reads_dense(export->point);
+    if (!export->reads_reference)
+        return WN_OK;
+    /* Only calibration statistics are wanted of the dense pass, not the states that divergence is measured on. */
+    for (int64_t e = 0; e < export->sweep->n_evals; e++)
+        export->sweep->evals[e].divergence = false;
+    bool *wanted = wn_alloc_zero(export->run->grid.n_points, sizeof *wanted);
+    wanted[export->stored.point] = true;
+    wn_status status = wn_reference_compute(export->par, export->run, wanted, &export->reference);
+    wn_free(wanted);
+    return status;
+}
+
+/* The linears of a branch that is left out of a block which stays are zeros in a checkpoint; a bias would still be
+ * added. */
+static wn_status check_biases(const struct export *export)
+{
+    const struct wn_layout *layout = &export->model->layout;
+    for (int64_t b = 0; b < export->model->config.n_blocks; b++)
+        for (int l = 0; l < layout->n_linears; l++)
+            if (!export->gone[b] && export->dropped[layout->input_branches[layout->linears[l].input]][b] &&
+                layout->linears[l].bias[0])
+                return wn_fail(WN_ERR_INPUT,
+                               "%s: point \"%s\" leaves out linears with a bias: a checkpoint cannot say so",
+                               export->options->results, export->point->key);
+    return WN_OK;
+}
+
+/* Blocks without both branches are left out of the checkpoint. */
+static wn_status choose_blocks(struct export *export)
+{
+    int64_t n_blocks = export->model->config.n_blocks;
+    if (!wn_recipe_drop(&export->point->recipe))
+        return WN_OK;
+    double *scores = wn_alloc(2 * n_blocks, sizeof *scores);
+    for (int branch = 0; branch < WN_BRANCHES; branch++)
+        export->dropped[branch] = wn_alloc(n_blocks, sizeof(bool));
+    export->gone = wn_alloc(n_blocks, sizeof(bool));
+    wn_point_choose_dropped(export->run, &export->reference, export->point, scores, export->dropped);
+    for (int64_t b = 0; b < n_blocks; b++)
+        export->gone[b] = export->dropped[WN_BRANCH_ATTENTION][b] && export->dropped[WN_BRANCH_MLP][b];
+    wn_free(scores);
+    return check_biases(export);
+}
+
 static wn_status compute(struct export *export)
 {
-    struct wn_reference reference = {0};
-    bool dense = wn_point_reads_dense(export->point), *wanted;
     struct wn_point_sink sink = {take_linear, export};
-    wn_status status = WN_OK;
     wn_record_init(&export->record, &export->run->models[export->point->model].schema);
-    if (dense) {
-        /* Only calibration statistics are wanted of the dense pass, not the states that divergence is measured on. */
-        for (int64_t e = 0; e < export->sweep->n_evals; e++)
-            export->sweep->evals[e].divergence = false;
-        wanted = wn_alloc_zero(export->run->grid.n_points, sizeof *wanted);
-        wanted[export->stored.point] = true;
-        status = wn_reference_compute(export->par, export->run, wanted, &reference);
-        wn_free(wanted);
-    }
-    if (status == WN_OK)
-        status = wn_point_compress(export->run, &reference, export->stored.point, &sink, &export->record);
-    if (dense)
-        wn_reference_release(&reference);
-    if (status == WN_OK)
-        compare_totals(export);
-    return status;
+    WN_TRY(wn_point_compress(export->run, &export->reference, export->stored.point, &sink, &export->record));
+    compare_totals(export);
+    return WN_OK;
 }
 
 /* ---- winnow_export.json ---- */
@@ -472,6 +495,24 @@ static void describe_point(const struct export *export, cJSON *json)
         cJSON_AddNullToObject(json, "agrees_with_results");
 }
 
+/* Numbers of blocks of the model: what is left out, and which the blocks of the checkpoint are. */
+static void describe_dropped(const struct export *export, cJSON *json)
+{
+    static const char *const names[] = {"dropped_attention", "dropped_mlp"};
+    if (!export->gone)
+        return;
+    for (int branch = 0; branch < WN_BRANCHES; branch++) {
+        cJSON *list = cJSON_AddArrayToObject(json, names[branch]);
+        for (int64_t b = 0; b < export->model->config.n_blocks; b++)
+            if (export->dropped[branch][b])
+                cJSON_AddItemToArray(list, cJSON_CreateNumber((double)b));
+    }
+    cJSON *blocks = cJSON_AddArrayToObject(json, "blocks");
+    for (int64_t b = 0; b < export->model->config.n_blocks; b++)
+        if (!export->gone[b])
+            cJSON_AddItemToArray(blocks, cJSON_CreateNumber((double)b));
+}
+
 static const char code_form[] =
     "NAME.mask: bit j % 8 of byte j / 8 of a row is 1 when weight j is kept. NAME.codes, NAME.scales, NAME.zeros: "
     "weight "
@@ -490,6 +531,7 @@ static wn_status describe(const struct export *export)
     cJSON_AddStringToObject(program, "revision", WN_REVISION);
     cJSON_AddStringToObject(program, "arithmetic", wn_linalg_protocol());
     describe_point(export, json);
+    describe_dropped(export, json);
     describe_source(export, json);
     cJSON_AddStringToObject(json, "dtype", wn_export_dtype_name(export->dtype));
     cJSON_AddNumberToObject(json, "rounded", (double)wn_export_files_rounded(export->files));
@@ -511,10 +553,11 @@ static wn_status run_export(struct export *export, struct wn_problems *problems)
     WN_TRY(open_stored(export));
     WN_TRY(make_folder(export));
     WN_TRY(prepare(export, problems));
-    WN_TRY(check_dropped(export));
     WN_TRY(choose_dtype(export));
+    WN_TRY(compute_reference(export));
+    WN_TRY(choose_blocks(export));
     WN_TRY(wn_export_files_create(export->model, export->temporary, export->dtype, shard ? shard : SHARD_BYTES,
-                                  &export->files));
+                                  export->gone, &export->files));
     WN_TRY(compute(export));
     WN_TRY(wn_export_files_finish(export->files));
     WN_TRY(describe(export));
@@ -541,6 +584,11 @@ wn_status wn_export(const struct wn_export_options *options, struct wn_problems 
     struct export export = {.options = options};
     wn_status status = run_export(&export, problems);
     wn_export_files_close(&export.files);
+    if (export.reads_reference)
+        wn_reference_release(&export.reference);
+    for (int branch = 0; branch < WN_BRANCHES; branch++)
+        wn_free(export.dropped[branch]);
+    wn_free(export.gone);
     if (export.temporary)
         remove_temporary(export.temporary);
     if (export.record.data)

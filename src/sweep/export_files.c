@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -21,6 +22,8 @@ struct wn_export_files {
     char *folder;
     enum wn_dtype dtype; /* WN_OTHER: as in the checkpoint */
     int64_t n_tensors;   /* of the checkpoint */
+    int64_t *place;      /* [n_blocks] number of a block in the export; -1: gone */
+    char **names;        /* [n_tensors] in the export; NULL: gone; owned */
     int64_t *shard;      /* [n_tensors] */
     bool *written;       /* [n_tensors] */
     int64_t n_shards, n_linears, bytes;
@@ -99,12 +102,42 @@ static int64_t size_of(enum wn_dtype dtype)
     return dtype == WN_F32 ? 4 : 2;
 }
 
+/* "model.layers.4.mlp" for block 4; linear "mlp". */
+static char *block_name(const struct wn_model *model, int64_t block, const char *rest)
+{
+    const char *prefix = model->layout.block_prefix, *number = strstr(prefix, "%d");
+    return wn_format("%.*s%lld%s%s", (int)(number - prefix), prefix, (long long)block, number + 2, rest);
+}
+
+/* The name of a tensor when blocks before it are gone; NULL when its own is. */
+static char *name_of(const struct wn_export_files *files, const char *name)
+{
+    const char *prefix = files->model->layout.block_prefix, *number = strstr(prefix, "%d");
+    size_t start = (size_t)(number - prefix), behind = strlen(number + 2);
+    char *end;
+    if (strncmp(name, prefix, start) || name[start] < '0' || name[start] > '9')
+        return wn_strdup(name);
+    long long block = strtoll(name + start, &end, 10);
+    if (strncmp(end, number + 2, behind) || block >= files->model->config.n_blocks)
+        return wn_strdup(name);
+    return files->place[block] < 0 ? NULL : block_name(files->model, files->place[block], end + behind);
+}
+
+static void choose_names(struct wn_export_files *files, const bool *gone)
+{
+    int64_t kept = 0;
+    for (int64_t b = 0; b < files->model->config.n_blocks; b++)
+        files->place[b] = gone && gone[b] ? -1 : kept++;
+    for (int64_t i = 0; i < files->n_tensors; i++)
+        files->names[i] = name_of(files, tensor_at(files, i)->name);
+}
+
 static void plan_tensor(const struct wn_export_files *files, const struct wn_tensor *tensor,
                         struct wn_tensor_plan *plan)
 {
     enum wn_dtype dtype = dtype_of(files, tensor);
     int64_t elements = 1;
-    *plan = (struct wn_tensor_plan){.name = tensor->name, .n_dims = tensor->n_dims};
+    *plan = (struct wn_tensor_plan){.name = files->names[index_of(files, tensor)], .n_dims = tensor->n_dims};
     for (int i = 0; i < tensor->n_dims; i++)
         elements *= plan->shape[i] = tensor->shape[i];
     plan->dtype = dtype == WN_F32 ? "F32" : dtype == WN_F16 ? "F16" : dtype == WN_BF16 ? "BF16" : tensor->dtype_name;
@@ -118,8 +151,11 @@ static void choose_shards(struct wn_export_files *files, int64_t shard_bytes)
     int64_t filled = 0;
     for (int64_t i = 0; i < files->n_tensors; i++) {
         struct wn_tensor_plan plan;
+        files->shard[i] = -1;
+        if (!files->names[i])
+            continue;
         plan_tensor(files, tensor_at(files, i), &plan);
-        if (i == 0 || (filled && filled + plan.bytes > shard_bytes)) {
+        if (files->n_shards == 0 || (filled && filled + plan.bytes > shard_bytes)) {
             files->n_shards++;
             filled = 0;
         }
@@ -160,7 +196,7 @@ static wn_status create_scratch(struct wn_export_files *files)
 }
 
 wn_status wn_export_files_create(const struct wn_model *model, const char *folder, enum wn_dtype dtype,
-                                 int64_t shard_bytes, struct wn_export_files **out)
+                                 int64_t shard_bytes, const bool *gone, struct wn_export_files **out)
 {
     struct wn_export_files *files = wn_alloc_zero(1, sizeof *files);
     *out = files;
@@ -170,10 +206,13 @@ wn_status wn_export_files_create(const struct wn_model *model, const char *folde
     files->scratch = -1;
     files->linears = cJSON_CreateObject();
     files->n_tensors = wn_checkpoint_count(model->checkpoint);
+    files->place = wn_alloc(model->config.n_blocks, sizeof *files->place);
+    files->names = wn_alloc_zero(files->n_tensors, sizeof *files->names);
     files->shard = wn_alloc_zero(files->n_tensors, sizeof *files->shard);
     files->written = wn_alloc_zero(files->n_tensors, sizeof *files->written);
     files->floats = wn_alloc(PIECE, sizeof *files->floats);
     files->numbers = wn_alloc(4 * PIECE, 1);
+    choose_names(files, gone);
     choose_shards(files, shard_bytes);
     files->shards = wn_alloc_zero(files->n_shards, sizeof *files->shards);
     files->plans = wn_alloc_zero(files->n_shards, sizeof *files->plans);
@@ -187,7 +226,8 @@ wn_status wn_export_files_create(const struct wn_model *model, const char *folde
 static wn_status put_bytes(struct wn_export_files *files, const struct wn_tensor *tensor, int64_t first,
                            const void *data, int64_t bytes)
 {
-    return wn_safetensors_put(files->shards[files->shard[index_of(files, tensor)]], tensor->name, first, data, bytes);
+    int64_t index = index_of(files, tensor);
+    return wn_safetensors_put(files->shards[files->shard[index]], files->names[index], first, data, bytes);
 }
 
 /* Elements first .. of a tensor, which get its dtype in the file. */
@@ -223,7 +263,6 @@ static wn_status put_weight(struct wn_export_files *files, const struct wn_tenso
     if (files->written[index])
         WN_BUG("the linear \"%s\" was handed over twice", tensor->name);
     files->written[index] = true;
-    files->n_linears++;
     for (int64_t first = 0; first < count; first += PIECE)
         WN_TRY(put_floats(files, tensor, first, compressed->weight + first,
                           count - first < PIECE ? count - first : PIECE));
@@ -350,15 +389,18 @@ static wn_status spool_linear(struct wn_export_files *files, const char *name, c
 wn_status wn_export_files_linear(struct wn_export_files *files, int64_t block, int linear,
                                  const struct wn_compressed *compressed)
 {
-    const struct wn_layout *layout = &files->model->layout;
-    const char *prefix = layout->block_prefix, *number = strstr(prefix, "%d");
-    char *name = wn_format("%.*s%lld%s%s", (int)(number - prefix), prefix, (long long)block, number + 2,
-                           layout->linears[linear].name);
-    char *weight = wn_format("%s.weight", name);
-    wn_status status = put_weight(files, wn_checkpoint_find(files->model->checkpoint, weight), compressed);
+    const struct wn_model *model = files->model;
+    files->n_linears++;
+    if (files->place[block] < 0)
+        return WN_OK;
+    char *source = block_name(model, block, model->layout.linears[linear].name);
+    char *name = block_name(model, files->place[block], model->layout.linears[linear].name);
+    char *weight = wn_format("%s.weight", source);
+    wn_status status = put_weight(files, wn_checkpoint_find(model->checkpoint, weight), compressed);
     if (status == WN_OK)
         status = spool_linear(files, name, compressed);
     wn_free(weight);
+    wn_free(source);
     wn_free(name);
     return status;
 }
@@ -406,8 +448,10 @@ static wn_status write_index(const struct wn_export_files *files)
     cJSON_AddNumberToObject(cJSON_AddObjectToObject(json, "metadata"), "total_size", (double)files->bytes);
     cJSON *map = cJSON_AddObjectToObject(json, "weight_map");
     for (int64_t i = 0; i < files->n_tensors; i++) {
+        if (!files->names[i])
+            continue;
         char *name = shard_name(files, files->shard[i]);
-        cJSON_AddStringToObject(map, tensor_at(files, i)->name, name);
+        cJSON_AddStringToObject(map, files->names[i], name);
         wn_free(name);
     }
     char *text = cJSON_Print(json);
@@ -430,17 +474,18 @@ static const char *string_end(const char *at)
     return at + 1;
 }
 
-static bool is_dtype_key(const char *at, const char *end)
+static bool is_key(const char *at, const char *end, const char *key)
 {
-    return (end - at == 7 && !strncmp(at, "\"dtype\"", 7)) || (end - at == 13 && !strncmp(at, "\"torch_dtype\"", 13));
+    return (size_t)(end - at) == strlen(key) + 2 && !strncmp(at + 1, key, strlen(key));
 }
 
 /*
- * config.json with another dtype. Only that value is replaced in the text: printed anew, 10000.0 would become 10000,
- * which readers that check types refuse.
+ * config.json with another value (JSON text) of a key, or of its old name; put in front where neither is there. Only
+ * that value is replaced in the text: printed anew, 10000.0 would become 10000, which readers that check types refuse.
  */
-static void change_dtype(const char *config, const char *dtype, struct wn_text *out)
+static char *change_config(const char *config, const char *key, const char *old_key, const char *new_value)
 {
+    struct wn_text out = {0};
     const char *copied = config, *at = config;
     int depth = 0;
     bool found = false;
@@ -451,10 +496,10 @@ static void change_dtype(const char *config, const char *dtype, struct wn_text *
             continue;
         }
         const char *end = string_end(at), *value = skip_space(end);
-        if (depth == 1 && *value == ':' && is_dtype_key(at, end)) {
+        if (depth == 1 && *value == ':' && (is_key(at, end, key) || is_key(at, end, old_key))) {
             value = skip_space(value + 1);
-            wn_text_append(out, copied, (size_t)(value - copied));
-            wn_text_printf(out, "\"%s\"", dtype);
+            wn_text_append(&out, copied, (size_t)(value - copied));
+            wn_text_append(&out, new_value, strlen(new_value));
             copied = *value == '"' ? string_end(value) : value + strcspn(value, ",} \t\r\n");
             end = copied;
             found = true;
@@ -464,30 +509,46 @@ static void change_dtype(const char *config, const char *dtype, struct wn_text *
         }
         at = end;
     }
-    wn_text_append(out, copied, strlen(copied));
-    if (found)
-        return;
-    size_t brace = strcspn(config, "{") + 1;
-    out->length = 0;
-    wn_text_append(out, config, brace);
-    wn_text_printf(out, "\n  \"torch_dtype\": \"%s\",%s", dtype, config + brace);
+    wn_text_append(&out, copied, strlen(copied));
+    if (!found) {
+        size_t brace = strcspn(config, "{") + 1;
+        out.length = 0;
+        wn_text_append(&out, config, brace);
+        wn_text_printf(&out, "\n  \"%s\": %s,%s", old_key, new_value, config + brace);
+    }
+    return out.data;
+}
+
+static int64_t kept_blocks(const struct wn_export_files *files)
+{
+    int64_t kept = 0;
+    for (int64_t b = 0; b < files->model->config.n_blocks; b++)
+        kept += files->place[b] >= 0;
+    return kept;
+}
+
+/* Replaces *text by itself with another value. */
+static void set_config(char **text, const char *key, const char *old_key, char *new_value)
+{
+    char *changed = change_config(*text, key, old_key, new_value);
+    wn_free(new_value);
+    wn_free(*text);
+    *text = changed;
 }
 
 static wn_status write_config(const struct wn_export_files *files)
 {
     char *path = wn_join_path(files->model->directory, "config.json"), *text;
-    struct wn_text changed = {0};
-    int64_t length;
+    int64_t length, kept = kept_blocks(files);
     wn_status status = wn_read_text(path, &text, &length);
     if (status == WN_OK) {
-        if (files->dtype == WN_OTHER)
-            wn_text_append(&changed, text, (size_t)length);
-        else
-            change_dtype(text, wn_export_dtype_name(files->dtype), &changed);
-        status = wn_export_write(files->folder, "config.json", changed.data, (int64_t)changed.length);
+        if (files->dtype != WN_OTHER)
+            set_config(&text, "dtype", "torch_dtype", wn_format("\"%s\"", wn_export_dtype_name(files->dtype)));
+        if (kept < files->model->config.n_blocks)
+            set_config(&text, "num_hidden_layers", "num_hidden_layers", wn_format("%lld", (long long)kept));
+        status = wn_export_write(files->folder, "config.json", text, (int64_t)strlen(text));
         wn_free(text);
     }
-    wn_text_release(&changed);
     wn_free(path);
     return status;
 }
@@ -525,7 +586,7 @@ wn_status wn_export_files_finish(struct wn_export_files *files)
     if (files->n_linears != model->config.n_blocks * model->layout.n_linears)
         WN_BUG("%lld linears were handed over", (long long)files->n_linears);
     for (int64_t i = 0; i < files->n_tensors; i++)
-        if (!files->written[i])
+        if (files->names[i] && !files->written[i])
             WN_TRY(put_dense(files, tensor_at(files, i)));
     for (int64_t s = 0; s < files->n_shards; s++)
         WN_TRY(wn_safetensors_finish(&files->shards[s]));
@@ -567,6 +628,10 @@ void wn_export_files_close(struct wn_export_files **files_pointer)
     wn_free(files->shards);
     wn_free(files->plans);
     wn_free(files->codes);
+    for (int64_t i = 0; i < files->n_tensors; i++)
+        wn_free(files->names[i]);
+    wn_free(files->names);
+    wn_free(files->place);
     wn_free(files->shard);
     wn_free(files->written);
     wn_free(files->floats);

@@ -11,11 +11,13 @@ struct wn_export_files; /* opaque */
 
 /*
  * Makes the files of weights in `folder`, which exists and is empty. `dtype` WN_OTHER: every tensor as in the
- * checkpoint. The model must outlive the files.
+ * checkpoint. gone [n_blocks] (NULL: none): blocks that are left out; those behind them get lower numbers. The model
+ * must outlive the files.
  */
 wn_status wn_export_files_create(const struct wn_model *model, const char *folder, enum wn_dtype dtype,
-                                 int64_t shard_bytes, struct wn_export_files **files);
-/* Writes a compressed linear: weights at once, the code form for later. Each linear once. */
+                                 int64_t shard_bytes, const bool *gone, struct wn_export_files **files);
+/* Writes a compressed linear: weights at once, the code form for later. Each linear once, those of blocks that are gone
+ * too. */
 wn_status wn_export_files_linear(struct wn_export_files *files, int64_t block, int linear,
                                  const struct wn_compressed *compressed);
 /* Everything else: the tensors that stay dense, the code form, index, config and tokenizer; closes all files. */

@@ -89,6 +89,51 @@ print([row[key] for key in sorted(row) if key.endswith("/perplexity") or key.end
 }
 same "scores of the exported point" "$(score "$file" 4)" "$(score "$folder/again/small.h5" 0)"
 
+# ---- blocks that are dropped are gone, the others have new numbers; a branch alone becomes zeros ----
+
+make_sweep "$folder/depth" '{"method": "drop", "sparsity": 0.4, "calibration": "general"},
+    {"method": "drop", "sparsity": 0.4, "units": "branch", "score": "kl", "calibration": "general"}'
+expect "run with drop" 0 "$winnow" run "$folder/depth/sweep.json" -q
+for point in 1 2; do
+  expect "dropped $point" 0 "$winnow" export "$folder/depth/small.h5" --point $point --to "$folder/dropped$point" -q
+  expect "dropped $point in shards" 0 "$winnow" export "$folder/depth/small.h5" --point $point --to "$folder/shards$point" \
+    --shard-size 1MB --dtype bf16 -q
+  make_sweep "$folder/shorter$point" '{"method": "none"}'
+  rm -r "$folder/shorter$point/model"
+  cp -r "$folder/dropped$point" "$folder/shorter$point/model"
+  expect "sweep of a shorter model" 0 "$winnow" run "$folder/shorter$point/sweep.json" -q
+  same "scores of the shorter model" "$(score "$folder/depth/small.h5" $point)" "$(score "$folder/shorter$point/small.h5" 0)"
+done
+python3 - "$folder" "$source_dir" <<'END' || fail "blocks that are dropped"
+import json, struct, sys
+
+folder, source = sys.argv[1:]
+
+def header(path):
+    with open(path, "rb") as file:
+        return json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+
+config = json.load(open(f"{source}/sweeps/demo/model/config.json"))
+tensors = header(f"{source}/sweeps/demo/model/model.safetensors").keys() - {"__metadata__"}
+for point in "12":
+    about = json.load(open(f"{folder}/dropped{point}/winnow_export.json"))
+    gone = set(about["dropped_attention"]) & set(about["dropped_mlp"])
+    blocks = [b for b in range(config["num_hidden_layers"]) if b not in gone]
+    assert about["blocks"] == blocks and (point == "2" or len(gone) == int(0.4 * config["num_hidden_layers"]))
+    names = {name for name in tensors if not name.startswith("model.layers.")}
+    for new, old in enumerate(blocks):
+        prefix = f"model.layers.{old}."
+        names |= {f"model.layers.{new}.{name[len(prefix):]}" for name in tensors if name.startswith(prefix)}
+    assert header(f"{folder}/dropped{point}/model.safetensors").keys() - {"__metadata__"} == names
+    index = json.load(open(f"{folder}/shards{point}/model.safetensors.index.json"))["weight_map"]
+    assert index.keys() == names and len(set(index.values())) > 1
+    for name in ("dropped", "shards"):
+        new = json.load(open(f"{folder}/{name}{point}/config.json"))
+        assert new.pop("num_hidden_layers") == len(blocks)
+        assert all(new[key] == config[key] for key in new if key != "torch_dtype")
+assert about["dropped_attention"] or about["dropped_mlp"]
+END
+
 # ---- the place ----
 
 mkdir "$folder/full"
