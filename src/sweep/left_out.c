@@ -111,7 +111,7 @@ int64_t wn_left_out_passes(const struct wn_run *run, int64_t model, int64_t cali
     struct needs needs;
     open_needs(run, model, calibration, NULL, &needs);
     int64_t kinds = unit_kinds(&needs);
-    *models = needs.any ? (kinds * n + (kinds > 0)) * (needs.divergence ? 2 : 1) : 0;
+    *models = kinds * n * (needs.divergence ? 2 : 1);
     passes = needs.any ? n + kinds * n * (n - 1) / 2 + (kinds - needs.units[WN_UNIT_BLOCK]) * n / 2 : 0;
     wn_free(needs.lengths);
     return passes;
@@ -333,6 +333,8 @@ static wn_status compute_chunks(struct wn_par *par, struct pass *pass, double **
         offset[c] = c * count * (int64_t)sizeof(double);
     for (int64_t c = 0; c < n_chunks; c++) {
         owner[c] = (int)(c % wn_par_size(par));
+        if (wn_par_stop_requested() && status == WN_OK)
+            status = wn_fail(WN_ERR_INTERRUPTED, "stopped on request, before any point: drop scores were not finished");
         if (owner[c] == wn_par_rank(par) && status == WN_OK)
             status = compute_chunk(pass, c, (double *)partial.data + c * count);
     }

@@ -232,7 +232,7 @@ static int report_failure(struct wn_par *par, wn_status status)
 {
     if (wn_par_rank(par) == 0)
         wn_log(WN_LOG_ERROR, "%s", wn_error_message());
-    return status == WN_ERR_INPUT ? WN_EXIT_USAGE : WN_EXIT_FAILED;
+    return status == WN_ERR_INPUT ? WN_EXIT_USAGE : status == WN_ERR_INTERRUPTED ? WN_EXIT_STOPPED : WN_EXIT_FAILED;
 }
 
 int wn_run_sweep(struct wn_par *par, struct wn_run *run, const char *output, bool retry, bool quiet)

@@ -138,19 +138,26 @@ static void check_nothing(const struct wn_run *run, struct wn_record *dense, str
 }
 
 /* The pass that leaves units out keeps to what plan says. */
-static void compute_reference(struct wn_par *par, const struct wn_run *run, struct wn_reference *reference)
+static void compute_reference(struct wn_par *par, const struct wn_run *run, const bool *wanted,
+                              struct wn_reference *reference)
 {
     struct wn_prediction prediction;
-    bool *wanted = wn_alloc(run->grid.n_points, sizeof *wanted);
     int64_t before = wn_memory_bytes();
-    memset(wanted, true, (size_t)run->grid.n_points * sizeof *wanted);
     wn_predict(run, 1, &prediction);
     wn_memory_reset_peak();
     CHECK_OK(wn_reference_compute(par, run, wanted, reference));
     CHECK((double)(wn_memory_peak() - before) <= 1.1 * (double)prediction.rank_bytes);
     CHECK(strstr(prediction.largest, "drop scores on general"));
     wn_prediction_release(&prediction);
-    wn_free(wanted);
+}
+
+/* It can take long, so it stops on request. Last of all: the request stays. */
+static void check_stop(struct wn_par *par, const struct wn_run *run, const bool *wanted)
+{
+    struct wn_reference reference;
+    wn_par_request_stop();
+    CHECK(wn_reference_compute(par, run, wanted, &reference) == WN_ERR_INTERRUPTED);
+    wn_reference_release(&reference);
 }
 
 static void check_run(struct wn_par *par, const struct wn_run *run, const cJSON *golden)
@@ -158,8 +165,10 @@ static void check_run(struct wn_par *par, const struct wn_run *run, const cJSON 
     struct wn_reference reference;
     struct wn_record dense;
     const cJSON *points = part(golden, "points");
+    bool *wanted = wn_alloc(run->grid.n_points, sizeof *wanted);
+    memset(wanted, true, (size_t)run->grid.n_points * sizeof *wanted);
     CHECK(run->grid.n_points == FIRST + cJSON_GetArraySize(points));
-    compute_reference(par, run, &reference);
+    compute_reference(par, run, wanted, &reference);
     for (int64_t p = 0; p < run->grid.n_points; p++) {
         struct wn_point_report report;
         struct wn_record record;
@@ -177,6 +186,8 @@ static void check_run(struct wn_par *par, const struct wn_run *run, const cJSON 
     }
     wn_record_release(&dense);
     wn_reference_release(&reference);
+    check_stop(par, run, wanted);
+    wn_free(wanted);
 }
 
 int main(void)
