@@ -61,6 +61,7 @@ struct wn_eval_set {
     int64_t n_targets;
     int64_t *target_row;   /* [n_targets] packed row whose logits are read; not falling, repeats allowed; owned */
     int32_t *target_id;    /* [n_targets] the token that came next; owned */
+    int64_t *target_place; /* [n_targets] after wn_eval_share: where target t of the kind is among them; else NULL */
     bool divergence;       /* KL, JS, top-1 against the dense model wanted per target */
     int64_t top;           /* top-k logits wanted: k, 0 for none; at most the vocabulary */
     int64_t logit_targets; /* of the first this many targets (cut to n_targets by wn_eval_fields) */
@@ -117,6 +118,15 @@ struct wn_eval {
 
 const struct wn_eval *const *wn_eval_table(int64_t *count);
 const struct wn_eval *wn_eval_find(const char *name);
+
+/*
+ * Runs what sequences of a task have in common once: replaces the sequences of the set by segments
+ * (wn_sequences_share) and puts its targets in their order; wn_eval_finish hands scores to the kind in the order in
+ * which it added the targets. Sets with divergence, kept logits or no saving stay as they are, and so do sets of models
+ * whose positions depend on the length of a sequence ("dynamic" beyond the trained length). Adds what is saved to the
+ * protocol. Call once, after prepare and before wn_eval_fields. A function of the data alone.
+ */
+void wn_eval_share(const struct wn_model *model, struct wn_eval_set *set);
 
 void wn_eval_set_init(struct wn_eval_set *set);
 void wn_eval_set_release(struct wn_eval_set *set);

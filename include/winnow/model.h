@@ -80,13 +80,23 @@ int64_t wn_model_head_scratch(const struct wn_model *model);
 
 #define WN_CHUNK_TOKENS 2048
 
-/* Token sequences of one data set, packed one after the other. */
+#define WN_PART_TOKENS 16384
+
+/* Token sequences of one data set, packed one after the other. Arrays are owned. */
 struct wn_sequences {
     int64_t n_sequences;
-    int64_t *offset; /* [n_sequences + 1]; owned */
-    int32_t *ids;    /* [offset[n_sequences]]; owned */
+    int64_t *offset; /* [n_sequences + 1] */
+    int32_t *ids;    /* [offset[n_sequences]] */
     int64_t n_chunks;
-    int64_t *chunk; /* [n_chunks + 1]: chunk c holds sequences chunk[c] .. chunk[c+1]-1; owned */
+    int64_t *chunk; /* [n_chunks + 1]: chunk c holds sequences chunk[c] .. chunk[c+1]-1 */
+    /* After wn_sequences_share, else NULL: sequences are segments, each of which continues another one. */
+    int64_t *parent; /* [n_sequences] an earlier one of the same part; -1: none */
+    int64_t *start;  /* [n_sequences] position of its first row */
+    int64_t *slot;   /* [n_sequences] where its keys and values are kept while its part runs; -1: nobody's parent */
+    int64_t n_parts;
+    int64_t *part;   /* [n_parts + 1]: part p is the chunks part[p] .. part[p+1]-1 */
+    int64_t slots;   /* most of any part */
+    int64_t written; /* tokens of the sequences as they were appended */
 };
 
 void wn_sequences_init(struct wn_sequences *sequences);
@@ -95,10 +105,30 @@ void wn_sequences_append(struct wn_sequences *sequences, const int32_t *ids, int
 /* Cuts into chunks: sequences in order, as many as fit into WN_CHUNK_TOKENS tokens, at least one. A function of the
  * data alone, so results do not depend on ranks or threads. Call once, after the last append. */
 void wn_sequences_cut(struct wn_sequences *sequences);
+/*
+ * Makes segments of sequences: prefixes that at least two sequences begin with are rows of their own, where that saves
+ * at least 8 rows, and what follows them continues them. Equal sequences, and those that another one begins with, are
+ * run once. In parts of about WN_PART_TOKENS rows (or one path), each with its own copy of the prefixes it needs, cut
+ * into chunks as above. A function of the data alone. rows [n_rows]: packed rows of the sequences, replaced by the rows
+ * where the same tokens with the same past are now. Returns false, and changes nothing, when less than one row in 16
+ * would be saved.
+ */
+bool wn_sequences_share(struct wn_sequences *sequences, int64_t *rows, int64_t n_rows);
+/* Runs that need nothing of each other: parts, or single chunks where nothing is shared. Run i begins with chunk
+ * wn_sequences_part(sequences, i); i = wn_sequences_parts gives the number of chunks. */
+int64_t wn_sequences_parts(const struct wn_sequences *sequences);
+int64_t wn_sequences_part(const struct wn_sequences *sequences, int64_t index);
+/* Runs a block over the chunks first .. end - 1, which are whole parts; hidden [rows of these chunks, hidden_size] in
+ * place; scratch and offset for the longest chunk; tap may be NULL. */
+void wn_sequences_run(const struct wn_model *model, const struct wn_block *block, const struct wn_sequences *sequences,
+                      int64_t first, int64_t end, float *hidden, float *scratch, int64_t *offset,
+                      const struct wn_tap *tap);
+/* Bytes it allocates meanwhile: keys and values of the segments of a part that others continue. */
+int64_t wn_sequences_run_bytes(const struct wn_model *model, const struct wn_sequences *sequences);
 int64_t wn_sequences_tokens(const struct wn_sequences *sequences);
 int64_t wn_sequences_longest_chunk(const struct wn_sequences *sequences); /* tokens */
-/* The chunk as offsets from its first row; `offset` gets n_sequences + 1 values (room for the whole set is enough).
- * Returns the first row of the chunk. */
+/* The chunk as offsets from its first row, without its past; `offset` gets n_sequences + 1 values (room for the whole
+ * set is enough). Returns the first row of the chunk. */
 int64_t wn_sequences_chunk(const struct wn_sequences *sequences, int64_t index, int64_t *offset,
                            struct wn_chunk *chunk);
 

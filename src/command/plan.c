@@ -105,6 +105,9 @@ static void print_inputs(const struct wn_run *run)
             printf("evaluation   %s: %s, %lld tokens, %lld scored%s\n", set->name, set->kind->name,
                    (long long)wn_sequences_tokens(&set->sequences), (long long)set->n_targets,
                    set->divergence ? ", divergence from the dense model" : "");
+            if (set->sequences.parent)
+                printf("             common prefixes run once: %lld tokens as written, %lld run\n",
+                       (long long)set->sequences.written, (long long)wn_sequences_tokens(&set->sequences));
         }
     }
 }

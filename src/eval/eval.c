@@ -62,10 +62,81 @@ void wn_eval_set_release(struct wn_eval_set *set)
     wn_sequences_release(&set->sequences);
     wn_free(set->target_row);
     wn_free(set->target_id);
+    wn_free(set->target_place);
     wn_free(set->path);
     wn_free(set->facts);
     wn_free(set->protocol);
     clear_set(set);
+}
+
+/* ---- common prefixes ---- */
+
+static bool may_share(const struct wn_model *model, const struct wn_eval_set *set)
+{
+    bool may = strcmp(set->kind->section, "tasks") == 0 && !set->divergence && set->top == 0;
+
+    for (int64_t s = 0; may && model->config.rope.kind == WN_ROPE_DYNAMIC && s < set->sequences.n_sequences; s++)
+        may = set->sequences.offset[s + 1] - set->sequences.offset[s] <= model->config.rope.original_max_positions;
+    return may;
+}
+
+/* A target by its row, and by its number among equal rows. */
+struct placed {
+    int64_t row, number;
+};
+
+static int compare_placed(const void *a, const void *b)
+{
+    const struct placed *left = a, *right = b;
+
+    if (left->row != right->row)
+        return left->row < right->row ? -1 : 1;
+    return (left->number > right->number) - (left->number < right->number);
+}
+
+/* Puts the targets in the order of their rows. */
+static void place_targets(struct wn_eval_set *set)
+{
+    int64_t n = set->n_targets;
+    struct placed *placed = wn_alloc(n, sizeof *placed);
+    int32_t *ids = wn_alloc(n, sizeof *ids);
+
+    for (int64_t t = 0; t < n; t++)
+        placed[t] = (struct placed){set->target_row[t], t};
+    qsort(placed, (size_t)n, sizeof *placed, compare_placed);
+    set->target_place = wn_alloc(n, sizeof *set->target_place);
+    for (int64_t i = 0; i < n; i++) {
+        set->target_row[i] = placed[i].row;
+        ids[i] = set->target_id[placed[i].number];
+        set->target_place[placed[i].number] = i;
+    }
+    wn_free(set->target_id);
+    set->target_id = ids;
+    wn_free(placed);
+}
+
+void wn_eval_share(const struct wn_model *model, struct wn_eval_set *set)
+{
+    if (!may_share(model, set) || !wn_sequences_share(&set->sequences, set->target_row, set->n_targets))
+        return;
+    place_targets(set);
+    char *protocol = wn_format("%s; common prefixes run once: %lld tokens as written, %lld run", set->protocol,
+                               (long long)set->sequences.written, (long long)wn_sequences_tokens(&set->sequences));
+    wn_free(set->protocol);
+    set->protocol = protocol;
+}
+
+/* Losses in the order in which the kind added its targets. */
+static void unplace_scores(const struct wn_eval_set *set, const struct wn_target_scores *from,
+                           struct wn_target_scores *scores)
+{
+    *scores = (struct wn_target_scores){0};
+    scores->loss = wn_alloc(set->n_targets, sizeof *scores->loss);
+    scores->greedy = wn_alloc(set->n_targets, sizeof *scores->greedy);
+    for (int64_t t = 0; t < set->n_targets; t++) {
+        scores->loss[t] = from->loss[set->target_place[t]];
+        scores->greedy[t] = from->greedy[set->target_place[t]];
+    }
 }
 
 /* ---- fields ---- */
@@ -199,7 +270,9 @@ void wn_target_scores_release(struct wn_target_scores *scores)
 
 int64_t wn_target_scores_bytes(const struct wn_eval_set *set)
 {
-    int64_t per_target = (int64_t)(sizeof(double) + 1) + (set->divergence ? (int64_t)(2 * sizeof(double) + 1) : 0);
+    int64_t copies = !set->target_place ? 1 : set->kind->compares ? 3 : 2;
+    int64_t per_target =
+        copies * (int64_t)(sizeof(double) + 1) + (set->divergence ? (int64_t)(2 * sizeof(double) + 1) : 0);
     int64_t per_logit =
         set->top * (int64_t)(sizeof(int32_t) + sizeof(float)) + (int64_t)(sizeof(double) + sizeof(float));
 
@@ -459,6 +532,25 @@ static void finish_logits(const struct wn_eval_set *set, const struct wn_target_
     memcpy(wn_record_f32(record, set->field_target_logit), scores->target_logit, m * sizeof *scores->target_logit);
 }
 
+/* The kind's part, with outcomes in its own order. */
+static void score_placed(const struct wn_eval_set *set, const struct wn_outcome *point, const struct wn_outcome *dense,
+                         struct wn_record *record)
+{
+    struct wn_target_scores scores, dense_scores = {0};
+    struct wn_outcome of_point = *point, of_dense = {0};
+
+    unplace_scores(set, point->scores, &scores);
+    of_point.scores = &scores;
+    if (dense) {
+        unplace_scores(set, dense->scores, &dense_scores);
+        of_dense = *dense;
+        of_dense.scores = &dense_scores;
+    }
+    set->kind->score(set, &of_point, dense ? &of_dense : NULL, record);
+    wn_target_scores_release(&scores);
+    wn_target_scores_release(&dense_scores);
+}
+
 void wn_eval_finish(const struct wn_eval_set *set, const struct wn_outcome *point, const struct wn_outcome *dense,
                     struct wn_record *record)
 {
@@ -466,5 +558,10 @@ void wn_eval_finish(const struct wn_eval_set *set, const struct wn_outcome *poin
         finish_divergence(set, point->scores, record);
     if (set->field_top_ids >= 0)
         finish_logits(set, point->scores, record);
-    set->kind->score(set, point, set->kind->compares ? dense : NULL, record);
+    if (!set->kind->compares)
+        dense = NULL;
+    if (set->target_place)
+        score_placed(set, point, dense, record);
+    else
+        set->kind->score(set, point, dense, record);
 }

@@ -14,6 +14,10 @@ void wn_sequences_release(struct wn_sequences *sequences)
     wn_free(sequences->offset);
     wn_free(sequences->ids);
     wn_free(sequences->chunk);
+    wn_free(sequences->parent);
+    wn_free(sequences->start);
+    wn_free(sequences->slot);
+    wn_free(sequences->part);
     *sequences = (struct wn_sequences){0};
 }
 
@@ -55,6 +59,16 @@ void wn_sequences_cut(struct wn_sequences *sequences)
             end++;
         sequences->chunk[++sequences->n_chunks] = end;
     }
+}
+
+int64_t wn_sequences_parts(const struct wn_sequences *sequences)
+{
+    return sequences->parent ? sequences->n_parts : sequences->n_chunks;
+}
+
+int64_t wn_sequences_part(const struct wn_sequences *sequences, int64_t index)
+{
+    return sequences->parent ? sequences->part[index] : index;
 }
 
 int64_t wn_sequences_tokens(const struct wn_sequences *sequences)

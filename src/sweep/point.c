@@ -171,11 +171,14 @@ int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
     const struct wn_model *model = prepared->model;
     int64_t hidden = model->config.hidden_size, longest = wn_prepared_longest_chunk(run, point->model);
     int64_t sample = wn_sequences_tokens(&prepared->sample), widest, largest, rows = sample, scores = 0, head = 0;
+    int64_t kept = 0; /* keys and values of prefixes */
     sample_shapes(&model->layout, &widest, &largest);
     for (int64_t e = 0; e < run->sweep->n_evals; e++) {
         const struct wn_eval_set *set = &prepared->sets[e];
         int64_t bytes = wn_target_scores_bytes(set), scratch = wn_eval_scratch_bytes(model, set->divergence);
         rows += wn_sequences_tokens(&set->sequences);
+        int64_t prefixes = wn_sequences_run_bytes(model, &set->sequences);
+        kept = prefixes > kept ? prefixes : kept;
         scores = bytes > scores ? bytes : scores;
         head = scratch > head ? scratch : head;
     }
@@ -186,7 +189,7 @@ int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
     int64_t compress = point->recipe.n_stages ? largest * 10 : 0; /* keep, codes and the selection's work array */
     compress += statistics_bytes(run, point) + solver_bytes(&model->layout, &point->recipe);
     compress += activation_bytes(run, point) + wn_search_bytes(model, &point->recipe, longest);
-    int64_t walking = (point->recipe.n_stages ? 2 : 1) * wn_block_bytes(model) + compress;
+    int64_t walking = (point->recipe.n_stages ? 2 : 1) * wn_block_bytes(model) + compress + kept;
     int64_t scoring = scores + head;
     return floats * (int64_t)sizeof(float) + (walking > scoring ? walking : scoring) + wn_schema_bytes(&run->schema) +
            wn_prepared_offsets(run, point->model) * (int64_t)sizeof(int64_t);

@@ -18,7 +18,8 @@ static double block_flops(const struct wn_model *model, const struct wn_sequence
     double attention = 0, width = (double)(model->config.n_heads * model->config.head_dim);
     for (int64_t s = 0; s < sequences->n_sequences; s++) {
         double length = (double)(sequences->offset[s + 1] - sequences->offset[s]);
-        attention += 2 * length * length * width; /* scores and values, half of the square each */
+        double before = sequences->start ? (double)sequences->start[s] : 0;
+        attention += 2 * (length + 2 * before) * length * width; /* scores and values, of the square half of each */
     }
     return 2.0 * (double)wn_model_block_weights(model) * (double)wn_sequences_tokens(sequences) + attention;
 }
@@ -185,11 +186,15 @@ static void predict_shared(const struct wn_run *run, struct wn_prediction *predi
         const struct wn_model *model = prepared->model;
         for (int64_t e = 0; e < run->sweep->n_evals; e++) {
             const struct wn_eval_set *set = &prepared->sets[e];
-            if (!set->divergence)
+            if (!set->divergence && !set->kind->compares)
                 continue;
-            prediction->shared_bytes += set->n_targets * model->config.hidden_size * (int64_t)sizeof(float);
-            prediction->reference_flops +=
-                block_flops(model, &set->sequences) * (double)model->config.n_blocks + head_flops(model, set);
+            prediction->reference_flops += block_flops(model, &set->sequences) * (double)model->config.n_blocks;
+            if (set->divergence) /* states; every point makes its own logits of them */
+                prediction->shared_bytes += set->n_targets * model->config.hidden_size * (int64_t)sizeof(float);
+            if (set->kind->compares) {
+                prediction->shared_bytes += set->n_targets * (int64_t)(sizeof(double) + 1);
+                prediction->reference_flops += head_flops(model, set) / (set->divergence ? 2 : 1);
+            }
         }
         predict_statistics(run, m, prediction);
     }

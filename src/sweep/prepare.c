@@ -462,6 +462,8 @@ wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, struct wn
     WN_TRY(agree_on_problems(par, problems));
     for (int64_t m = 0; m < run->n_models; m++) {
         take_sample(run, &run->models[m]);
+        for (int64_t e = 0; e < sweep->n_evals; e++)
+            wn_eval_share(run->models[m].model, &run->models[m].sets[e]);
         build_schema(run, &run->models[m]);
         WN_TRY(hash_model(par, &run->models[m]));
     }

@@ -4,7 +4,7 @@
  * dense propagation, with the outliers from which owl allocates. Depth pruning scores that take more than one pass come
  * after it (left_out.c).
  *
- * The chunks of evaluation sets and the chunk groups of calibration sets are units; unit u is computed by rank u modulo
+ * The parts of evaluation sets and the chunk groups of calibration sets are units; unit u is computed by rank u modulo
  * size. Every rank walks the blocks once with the hidden states of its own units. A unit's numbers do not depend on who
  * computed it, and groups are added in order, so the results are the same for any number of ranks.
  */
@@ -155,8 +155,10 @@ static wn_status open_pass(struct pass *pass, const bool *wanted)
         const struct wn_eval_set *set = &pass->prepared->sets[e];
         if (!wants_set(run, pass->model_index, e, wanted))
             continue;
-        for (int64_t c = 0; c < set->sequences.n_chunks; c++)
-            add_unit(pass, &set->sequences, e, -1, c, 1);
+        for (int64_t p = 0; p < wn_sequences_parts(&set->sequences); p++) {
+            int64_t first = wn_sequences_part(&set->sequences, p);
+            add_unit(pass, &set->sequences, e, -1, first, wn_sequences_part(&set->sequences, p + 1) - first);
+        }
         WN_TRY(open_set(pass, set, e));
     }
     return open_calibrations(pass, wanted);
@@ -229,17 +231,6 @@ static void count_outliers(struct pass *pass, const struct wn_block *block, int6
             wn_outlier_share(linears, layout->n_linears, outliers->multiples[i]);
 }
 
-/* Runs a block over the chunks of a unit. */
-static void run_unit(struct pass *pass, const struct wn_block *block, struct unit *unit, const struct wn_tap *tap)
-{
-    for (int64_t c = unit->chunk; c < unit->chunk + unit->chunks; c++) {
-        struct wn_chunk chunk;
-        int64_t row = wn_sequences_chunk(unit->sequences, c, pass->offset, &chunk) - unit->row;
-        wn_model_run_block(pass->prepared->model, block, &chunk,
-                           unit->hidden + row * pass->prepared->model->config.hidden_size, pass->scratch, tap);
-    }
-}
-
 static void run_units(struct pass *pass, const struct wn_block *block)
 {
     const struct wn_layout *layout = &pass->prepared->model->layout;
@@ -255,7 +246,8 @@ static void run_units(struct pass *pass, const struct wn_block *block)
         if (is_mine(pass, unit)) {
             if (counts)
                 memset(partial, 0, (size_t)bytes);
-            run_unit(pass, block, unit, counts ? &tap : NULL);
+            wn_sequences_run(pass->prepared->model, block, unit->sequences, unit->chunk, unit->chunk + unit->chunks,
+                             unit->hidden, pass->scratch, pass->offset, counts ? &tap : NULL);
         }
         if (counts)
             partial += bytes;
@@ -296,25 +288,40 @@ static void embed_units(struct pass *pass)
     }
 }
 
+/* First target and number of targets of the chunks of a unit. */
+static int64_t unit_targets(const struct pass *pass, const struct unit *unit, int64_t *first)
+{
+    const struct wn_eval_set *set = &pass->prepared->sets[unit->set];
+    int64_t last, count = wn_eval_chunk_targets(set, unit->chunk + unit->chunks - 1, &last);
+    wn_eval_chunk_targets(set, unit->chunk, first);
+    return last + count - *first;
+}
+
 /* What I computed of a set, `size` bytes for each target, shared with all nodes. Collective. */
 static void share(struct pass *pass, int64_t e, struct wn_shared *shared, int64_t size)
 {
-    const struct wn_eval_set *set = &pass->prepared->sets[e];
-    int64_t chunks = set->sequences.n_chunks, first;
-    int64_t *offset = wn_alloc(chunks + 1, sizeof *offset);
-    int *owner = wn_alloc(chunks, sizeof *owner);
+    int64_t units = 0, first;
+    int64_t *offset = wn_alloc_zero(pass->count + 1, sizeof *offset);
+    int *owner = wn_alloc(pass->count, sizeof *owner);
     for (int64_t u = 0; u < pass->count; u++) {
         struct unit *unit = &pass->units[u];
         if (unit->set != e)
             continue;
-        int64_t targets = wn_eval_chunk_targets(set, unit->chunk, &first);
-        owner[unit->chunk] = unit->owner;
-        offset[unit->chunk] = first * size;
-        offset[unit->chunk + 1] = (first + targets) * size;
+        int64_t targets = unit_targets(pass, unit, &first);
+        owner[units++] = unit->owner;
+        offset[units] = (first + targets) * size;
     }
-    wn_par_shared_exchange(pass->par, shared, chunks, offset, owner);
+    wn_par_shared_exchange(pass->par, shared, units, offset, owner);
     wn_free(offset);
     wn_free(owner);
+}
+
+/* Hidden states of a chunk of one of my units. */
+static const float *chunk_hidden(const struct pass *pass, const struct unit *unit, int64_t chunk)
+{
+    const struct wn_sequences *sequences = unit->sequences;
+    int64_t row = sequences->offset[sequences->chunk[chunk]] - unit->row;
+    return unit->hidden + row * pass->prepared->model->config.hidden_size;
 }
 
 /* States of my units of a set at their targets. Collective. */
@@ -324,9 +331,10 @@ static void share_states(struct pass *pass, int64_t e)
     int64_t hidden = pass->prepared->model->config.hidden_size, first;
     for (int64_t u = 0; u < pass->count; u++) {
         struct unit *unit = &pass->units[u];
-        if (unit->set == e && is_mine(pass, unit) && wn_eval_chunk_targets(set, unit->chunk, &first))
-            wn_eval_dense_states(pass->prepared->model, set, unit->chunk, unit->hidden,
-                                 (float *)pass->states[e].data + first * hidden);
+        for (int64_t c = unit->chunk; unit->set == e && is_mine(pass, unit) && c < unit->chunk + unit->chunks; c++)
+            if (wn_eval_chunk_targets(set, c, &first))
+                wn_eval_dense_states(pass->prepared->model, set, c, chunk_hidden(pass, unit, c),
+                                     (float *)pass->states[e].data + first * hidden);
     }
     share(pass, e, &pass->states[e], hidden * (int64_t)sizeof(float));
 }
@@ -338,8 +346,8 @@ static void share_losses(struct pass *pass, int64_t e)
     struct wn_target_scores scores = {.loss = pass->loss[e].data, .greedy = pass->greedy[e].data};
     for (int64_t u = 0; u < pass->count; u++) {
         struct unit *unit = &pass->units[u];
-        if (unit->set == e && is_mine(pass, unit))
-            wn_eval_score_chunk(pass->prepared->model, set, unit->chunk, unit->hidden, NULL, &scores);
+        for (int64_t c = unit->chunk; unit->set == e && is_mine(pass, unit) && c < unit->chunk + unit->chunks; c++)
+            wn_eval_score_chunk(pass->prepared->model, set, c, chunk_hidden(pass, unit, c), NULL, &scores);
     }
     share(pass, e, &pass->loss[e], (int64_t)sizeof(double));
     share(pass, e, &pass->greedy[e], 1);

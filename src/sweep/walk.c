@@ -178,9 +178,5 @@ void wn_statistics_add_branch(void *context, enum wn_branch branch, const float 
 void wn_run_block_on(const struct wn_model *model, const struct wn_block *block, const struct wn_sequences *sequences,
                      float *hidden, float *scratch, int64_t *offset)
 {
-    for (int64_t c = 0; c < sequences->n_chunks; c++) {
-        struct wn_chunk chunk;
-        int64_t row = wn_sequences_chunk(sequences, c, offset, &chunk);
-        wn_model_run_block(model, block, &chunk, hidden + row * model->config.hidden_size, scratch, NULL);
-    }
+    wn_sequences_run(model, block, sequences, 0, sequences->n_chunks, hidden, scratch, offset, NULL);
 }

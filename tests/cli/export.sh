@@ -174,7 +174,7 @@ for name in model.safetensors winnow_codes.safetensors config.json; do
   cmp -s "$folder/sweep/$name" "$folder/key/$name" || fail "moved inputs with --sweep: another $name"
 done
 mkdir "$folder/small"
-lines=6 refused "an empty folder in place of the inputs" 2 'give --sweep' export_to "$folder/no" 4
+lines=7 refused "an empty folder in place of the inputs" 2 'give --sweep' export_to "$folder/no" 4
 rmdir "$folder/small"
 mv "$folder/moved" "$folder/small"
 echo '{' >"$folder/small/sweep.json"

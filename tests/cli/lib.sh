@@ -109,6 +109,7 @@ make_sweep() {
   head -n 40 "$source_dir/sweeps/demo/data/task_calibration.jsonl" >"$to/data/prompts.jsonl"
   head -n 60 "$source_dir/sweeps/demo/data/general_eval.txt" >"$to/data/text.txt"
   head -n 12 "$source_dir/sweeps/demo/data/facts.jsonl" >"$to/data/facts.jsonl"
+  head -n 12 "$source_dir/sweeps/demo/data/in_context.jsonl" >"$to/data/in_context.jsonl"
   cat >"$to/sweep.json" <<END
 {
   "name": "small",
@@ -125,7 +126,7 @@ make_sweep() {
       "windows": {"text": "data/text.txt", "protocol": "gptq", "length": 64, "windows": 8},
       "documents": {"text": "data/general.jsonl", "protocol": "rolling", "length": 64, "windows": 2}
     },
-    "tasks": ["data/facts.jsonl"],
+    "tasks": ["data/facts.jsonl", "data/in_context.jsonl"],
     "divergence": {"on": ["windows", "facts"], "measures": ["kl", "js", "top1"]},
     "logits": {"on": ["windows"], "top": 4, "tokens": 64}
   },

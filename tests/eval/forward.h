@@ -16,11 +16,7 @@ static inline float *forward_hidden(const struct wn_model *model, const struct w
     wn_model_embed(model, sequences->ids, tokens, hidden);
     for (int64_t b = 0; b < model->config.n_blocks; b++) {
         CHECK_OK(wn_model_load_block(model, b, block));
-        for (int64_t c = 0; c < sequences->n_chunks; c++) {
-            struct wn_chunk chunk;
-            int64_t row = wn_sequences_chunk(sequences, c, offset, &chunk);
-            wn_model_run_block(model, block, &chunk, hidden + row * width, scratch, NULL);
-        }
+        wn_sequences_run(model, block, sequences, 0, sequences->n_chunks, hidden, scratch, offset, NULL);
     }
     wn_block_destroy(&block, model);
     wn_free(offset);

@@ -1,6 +1,7 @@
 /*
  * Perplexity and multiple choice of stories260k against torch (make_golden.py, golden.json; its --harness run shows
- * that the Python agrees with lm-evaluation-harness), and the dense model against itself: exactly 0.
+ * that the Python agrees with lm-evaluation-harness), the dense model against itself: exactly 0, and common prefixes
+ * run once against every choice by itself.
  */
 #include "test.h"
 
@@ -38,9 +39,10 @@ static void run_release(struct run *run)
     wn_eval_set_release(&run->set);
 }
 
-/* The whole way from the settings to a record, dense against itself when `divergence`. */
-static void run_set(const struct wn_model *model, const char *kind, const char *directory, const char *text,
-                    bool divergence, struct run *run)
+/* The whole way from the settings to a record, dense against itself when `divergence`, common prefixes run once when
+ * `share`. */
+static void run_any(const struct wn_model *model, const char *kind, const char *directory, const char *text,
+                    bool divergence, bool share, struct run *run)
 {
     const struct wn_eval *eval = wn_eval_find(kind);
     struct wn_problems problems;
@@ -56,6 +58,8 @@ static void run_set(const struct wn_model *model, const char *kind, const char *
     run->set.divergence = divergence;
     run->set.top = divergence ? 8 : 0;
     run->set.logit_targets = 100;
+    if (share)
+        wn_eval_share(model, &run->set);
     wn_eval_fields(&run->set, &run->schema);
     wn_record_init(&run->record, &run->schema);
     float *hidden = forward_hidden(model, &run->set.sequences);
@@ -64,6 +68,18 @@ static void run_set(const struct wn_model *model, const char *kind, const char *
     wn_free(hidden);
     wn_problems_release(&problems);
     cJSON_Delete(json);
+}
+
+static void run_set(const struct wn_model *model, const char *kind, const char *directory, const char *text,
+                    bool divergence, struct run *run)
+{
+    run_any(model, kind, directory, text, divergence, false, run);
+}
+
+static void run_shared(const struct wn_model *model, const char *kind, const char *directory, const char *text,
+                       struct run *run)
+{
+    run_any(model, kind, directory, text, false, true, run);
 }
 
 static void check_windows(struct run *run, const char *group)
@@ -278,6 +294,146 @@ static void check_multiple_choice(const struct wn_model *model, const char *data
     wn_free(path);
 }
 
+/* ---- common prefixes ---- */
+
+/* The next field of a CSV line at *text, quotes taken off, into `field`; false at the end of the file. *last: the line
+ * ends behind it. */
+static bool csv_field(const char **text, char *field, bool *last)
+{
+    bool quoted = **text == '"';
+    const char *c = *text + quoted;
+
+    if (**text == '\0')
+        return false;
+    for (; *c && (quoted || (*c != ',' && *c != '\n' && *c != '\r')); c++) {
+        if (quoted && *c == '"' && c[1] != '"')
+            break;
+        c += quoted && *c == '"';
+        *field++ = *c;
+    }
+    *field = '\0';
+    c += quoted;
+    *last = *c != ',';
+    c += strspn(c, *last ? "\r\n" : ",") > 0 ? (*last ? strspn(c, "\r\n") : 1) : 0;
+    *text = c;
+    return true;
+}
+
+/* A question, four choices and the letter of the answer; false at the end. */
+static bool csv_question(const char **text, char fields[6][8192])
+{
+    bool last = false;
+    int f = 0;
+
+    while (f < 6 && !last && csv_field(text, fields[f], &last))
+        f++;
+    return f == 6 && last;
+}
+
+static void print_question(struct wn_text *prompt, char fields[6][8192])
+{
+    wn_text_printf(prompt, "%s\nA. %s\nB. %s\nC. %s\nD. %s\nAnswer:", fields[0], fields[1], fields[2], fields[3],
+                   fields[4]);
+}
+
+static void mmlu_paths(const char *data, const char *subject, char **dev, char **test)
+{
+    *dev = wn_format("%s/mmlu/dev/%s_dev.csv", data, subject);
+    *test = wn_format("%s/mmlu/test/%s_test.csv", data, subject);
+}
+
+/* The first `count` questions of a subject behind five answered ones; choices are letters, or texts. */
+static void write_mmlu(FILE *out, const char *data, const char *subject, int count, bool letters)
+{
+    static char fields[6][8192];
+    char *dev_path, *test_path_, *dev, *test;
+    int64_t length;
+    struct wn_text shots = {0};
+
+    mmlu_paths(data, subject, &dev_path, &test_path_);
+    CHECK_OK(wn_read_text(dev_path, &dev, &length));
+    CHECK_OK(wn_read_text(test_path_, &test, &length));
+    const char *from = dev;
+    wn_text_printf(&shots, "The following are multiple choice questions (with answers) about %s.\n\n", subject);
+    for (int i = 0; i < 5 && csv_question(&from, fields); i++) {
+        print_question(&shots, fields);
+        wn_text_printf(&shots, " %s\n\n", fields[5]);
+    }
+    from = test;
+    for (int i = 0; i < count && csv_question(&from, fields); i++) {
+        struct wn_text prompt = {0};
+        cJSON *choices = cJSON_CreateArray();
+        wn_text_printf(&prompt, "%s", shots.data);
+        print_question(&prompt, fields);
+        for (int c = 0; c < 4; c++) {
+            const char letter[2] = {(char)('A' + c), '\0'};
+            cJSON_AddItemToArray(choices, cJSON_CreateString(letters ? letter : fields[1 + c]));
+        }
+        cJSON *context = cJSON_CreateString(prompt.data);
+        write_request(out, context, choices, fields[5][0] - 'A');
+        cJSON_Delete(context);
+        wn_text_release(&prompt);
+    }
+    wn_text_release(&shots);
+    wn_free(dev);
+    wn_free(test);
+    wn_free(dev_path);
+    wn_free(test_path_);
+}
+
+/* Likelihoods of a task with and without common prefixes; returns which share of the tokens was run. */
+static double compare_sharing(const struct wn_model *model, const char *directory, const char *text)
+{
+    struct run whole, shared;
+
+    run_set(model, "multiple_choice", directory, text, false, &whole);
+    run_shared(model, "multiple_choice", directory, text, &shared);
+    CHECK(!whole.set.sequences.parent && shared.set.sequences.parent);
+    CHECK(strstr(shared.set.protocol, "common prefixes run once") != NULL);
+    int field = wn_schema_find(&whole.schema, "/tasks/set/choice_log_likelihood");
+    const double *a = wn_record_f64(&whole.record, field), *b = wn_record_f64(&shared.record, field);
+    for (int64_t i = 0; i < whole.schema.fields[field].elements; i++) {
+        CHECK(isnan(a[i]) == isnan(b[i]));
+        if (!isnan(a[i]))
+            CHECK_NEAR(b[i], a[i], 1e-5 * fabs(a[i]));
+    }
+    field = wn_schema_find(&whole.schema, "/tasks/set/prediction");
+    CHECK(memcmp(whole.record.data[field], shared.record.data[field], (size_t)whole.schema.fields[field].bytes) == 0);
+    CHECK(field_value(&whole.record, "/scores/set/acc") == field_value(&shared.record, "/scores/set/acc"));
+    double share =
+        (double)wn_sequences_tokens(&shared.set.sequences) / (double)wn_sequences_tokens(&whole.set.sequences);
+    run_release(&whole);
+    run_release(&shared);
+    return share;
+}
+
+/* MMLU with five shots is longer than what the model was trained for, which cuts prompts on the left. */
+static void check_sharing(struct wn_model *model, const char *data)
+{
+    const int64_t positions = model->config.max_positions;
+    static const char *const subjects[] = {"abstract_algebra", "anatomy"};
+    char directory[] = "winnow-eval-XXXXXX";
+
+    CHECK(mkdtemp(directory));
+    char *path = wn_join_path(directory, "requests.jsonl");
+    model->config.max_positions = 4096;
+    for (int letters = 0; letters < 2; letters++) {
+        FILE *out = fopen(path, "w");
+        for (int s = 0; s < 2; s++)
+            write_mmlu(out, data, subjects[s], 6, letters);
+        CHECK(fclose(out) == 0);
+        double share = compare_sharing(model, directory, "\"requests.jsonl\"");
+        if (getenv("WINNOW_VERBOSE"))
+            printf("mmlu with %s: %.3f of the tokens are run\n", letters ? "letters" : "texts", share);
+        CHECK(share < (letters ? 0.4 : 0.2));
+    }
+    model->config.max_positions = positions;
+    write_requests(path, data);
+    CHECK(compare_sharing(model, directory, "\"requests.jsonl\"") < 0.9);
+    CHECK(unlink(path) == 0 && rmdir(directory) == 0);
+    wn_free(path);
+}
+
 /* The same bits with one thread and with several. */
 static void check_threads(const struct wn_model *model, const char *data)
 {
@@ -314,6 +470,7 @@ int main(void)
         check_rolling(model, data);
         check_multiple_choice(model, data);
         check_threads(model, data);
+        check_sharing(model, data);
     }
     wn_model_close(&model);
     cJSON_Delete(json);
