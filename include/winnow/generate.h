@@ -1,0 +1,132 @@
+/*
+ * generate.h: text from a model: batched decoding with a key-value cache on blocks that are kept in memory.
+ *
+ * A set of prompts is cut into batches of WN_GENERATE_BATCH texts in file order, whoever computes them. The prompts of
+ * a batch go through all blocks once; then each text that goes on adds one row per step. What a text gets is a function
+ * of its batch alone: not of ranks, threads or other batches.
+ *
+ *     struct wn_kept_blocks kept;
+ *     wn_kept_blocks_init(&kept, model);
+ *     for each block b:  wn_kept_blocks_take(&kept, b, &view, rules);
+ *     wn_generated_init(&generated, &generation);
+ *     for each batch i:  WN_TRY(wn_generate_batch(&kept, &generation, i, &generated));
+ *     wn_generated_decode(&generated, &generation, model->tokenizer);
+ *
+ * Depends on base, model and nn. Not collective. OpenMP inside; results do not depend on threads.
+ */
+#ifndef WINNOW_GENERATE_H
+#define WINNOW_GENERATE_H
+
+#include <winnow/model.h>
+
+#define WN_GENERATE_BATCH 32 /* texts decoded side by side; part of the recorded protocol */
+
+/* ---- blocks in memory ---- */
+
+/* All blocks of a model as a point evaluates them, and the head as fp32. */
+struct wn_kept_blocks {
+    const struct wn_model *model; /* borrowed */
+    struct wn_block *blocks;      /* [n_blocks]; arrays owned; no linears of branches that are skipped */
+    struct wn_activation **rules; /* [n_blocks, WN_MAX_LINEARS]; owned */
+    const float *head;            /* [vocab, hidden]: in the mapped file where it has fp32, else `head_copy` */
+    float *head_copy;             /* owned; NULL: not needed */
+};
+
+void wn_kept_blocks_init(struct wn_kept_blocks *kept, const struct wn_model *model);
+void wn_kept_blocks_release(struct wn_kept_blocks *kept);
+/* Copies weights, biases, vectors and skipped branches of `view`. Takes over the rules of its linears,
+ * rules[WN_MAX_LINEARS] (NULL where there is none), whose entries become NULL. */
+void wn_kept_blocks_take(struct wn_kept_blocks *kept, int64_t index, const struct wn_block *view,
+                         struct wn_activation **rules);
+/* Bytes of all blocks and the head; without rules, and with no branch skipped. */
+int64_t wn_kept_blocks_bytes(const struct wn_model *model);
+
+/* ---- what is to be generated ---- */
+
+struct wn_prompt {
+    int32_t *ids; /* [count], count >= 1; owned */
+    int64_t count;
+    bool truncated; /* tokens were cut off on the left, so that `most` more fit into the positions of the model */
+    int64_t most;   /* tokens generated at most, >= 1; count + most <= max_positions */
+    int64_t n_stops;
+    char **stops; /* [n_stops] in the order of the task, none empty; owned */
+};
+
+struct wn_generation {
+    int64_t n_prompts, draws; /* texts: n_prompts * draws; text t is draw t % draws of prompt t / draws */
+    struct wn_prompt *prompts;
+    int64_t most; /* the largest of the prompts */
+    int64_t n_eos;
+    int32_t eos[16];    /* ids that end a text */
+    double temperature; /* 0: the token with the largest logit, the lowest id of equals */
+    uint64_t seed;
+};
+
+void wn_generation_release(struct wn_generation *generation);
+int64_t wn_generation_texts(const struct wn_generation *generation);
+int64_t wn_generation_batches(const struct wn_generation *generation);
+/* Texts of the batch and its first one. */
+int64_t wn_generation_batch(const struct wn_generation *generation, int64_t batch, int64_t *first);
+/* EOS ids of the configuration, and that of the tokenizer. */
+void wn_generation_take_eos(struct wn_generation *generation, const struct wn_model *model);
+/* Keeps the last max_positions - most tokens of a prompt. */
+void wn_prompt_truncate(struct wn_prompt *prompt, int64_t max_positions);
+
+/* ---- what was generated ---- */
+
+/* Why a text ended; WN_END_STOP + i: its stop string i. */
+enum wn_end { WN_END_LIMIT, WN_END_EOS, WN_END_STOP };
+
+/*
+ * One record of 2 + most numbers per text: tokens, end, ids (-1 behind the last one). Flat, so that ranks can share it.
+ * The ids are those that were generated, the EOS token and those of the stop string included. The text is that of all
+ * ids without special tokens, cut at the first occurrence of each stop string in turn.
+ */
+struct wn_generated {
+    int64_t n_texts, most;
+    int32_t *records; /* [n_texts, 2 + most]; owned unless borrowed */
+    bool borrowed;
+    char **texts; /* [n_texts]; NULL until decoded; owned */
+};
+
+void wn_generated_init(struct wn_generated *generated, const struct wn_generation *generation);
+/* The same on records that exist already. */
+void wn_generated_borrow(struct wn_generated *generated, const struct wn_generation *generation, int32_t *records);
+void wn_generated_release(struct wn_generated *generated);
+int64_t wn_generated_record_bytes(const struct wn_generation *generation);
+int64_t wn_generated_count(const struct wn_generated *generated, int64_t text);
+int64_t wn_generated_end(const struct wn_generated *generated, int64_t text);
+const int32_t *wn_generated_ids(const struct wn_generated *generated, int64_t text);
+/* Fills texts. */
+void wn_generated_decode(struct wn_generated *generated, const struct wn_generation *generation,
+                         const struct wn_tokenizer *tokenizer);
+
+/* ---- decoding ---- */
+
+/*
+ * Generates the texts of one batch. A text ends with an EOS token, as soon as a stop string is in its decoded text
+ * (special tokens included), or with its last token. Drawn tokens (temperature > 0): the inverse of the cumulated
+ * softmax of logits / temperature, in double, in id order, at a number that depends on (seed, prompt, draw, position)
+ * only. WN_ERR_NUMERIC when logits are not finite.
+ */
+wn_status wn_generate_batch(const struct wn_kept_blocks *kept, const struct wn_generation *generation, int64_t batch,
+                            struct wn_generated *generated);
+/* Bytes wn_generate_batch allocates, the most of all batches. */
+int64_t wn_generate_bytes(const struct wn_model *model, const struct wn_generation *generation);
+/* Rows pushed through the blocks when every text goes to its last token, and their operations in the blocks and the
+ * head: an upper limit. */
+double wn_generate_rows(const struct wn_generation *generation);
+
+/*
+ * The next token: of `logits` [count]; `uniform` in [0, 1), not used with temperature 0.
+ */
+int32_t wn_choose_token(const float *logits, int64_t count, double temperature, double uniform);
+/* The stop string (its index) that is in the decoded text of ids[0..count) but was not before the last id; -1: none. */
+int64_t wn_find_stop(const struct wn_tokenizer *tokenizer, const struct wn_prompt *prompt, const int32_t *ids,
+                     int64_t count);
+/* The text of ids without special tokens, cut at the first occurrence of each stop string in turn; free with wn_free.
+ */
+char *wn_generated_text(const struct wn_tokenizer *tokenizer, const struct wn_prompt *prompt, const int32_t *ids,
+                        int64_t count);
+
+#endif
