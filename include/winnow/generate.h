@@ -60,6 +60,7 @@ struct wn_generation {
     int32_t eos[16];    /* ids that end a text */
     double temperature; /* 0: the token with the largest logit, the lowest id of equals */
     uint64_t seed;
+    bool dense_loss; /* the losses of the generated tokens under the dense model are wanted */
 };
 
 void wn_generation_release(struct wn_generation *generation);
@@ -113,8 +114,7 @@ wn_status wn_generate_batch(const struct wn_kept_blocks *kept, const struct wn_g
                             struct wn_generated *generated);
 /* Bytes wn_generate_batch allocates, the most of all batches. */
 int64_t wn_generate_bytes(const struct wn_model *model, const struct wn_generation *generation);
-/* Rows pushed through the blocks when every text goes to its last token, and their operations in the blocks and the
- * head: an upper limit. */
+/* Rows pushed through the blocks when every text goes to its last token: an upper limit. */
 double wn_generate_rows(const struct wn_generation *generation);
 
 /*

@@ -128,7 +128,7 @@ struct wn_prepared_model {
 /* Fields every point has; indices into each model's schema (equal for all models). */
 struct wn_point_fields {
     int reason, host, rank, threads, seconds, seconds_load, seconds_statistics, seconds_compress, seconds_forward,
-        seconds_score, peak_bytes, tokens;
+        seconds_generate, seconds_score, peak_bytes, tokens;
     int sparsity, bits_per_weight, weight_error, output_error;
 };
 
@@ -183,6 +183,8 @@ struct wn_reference {
     struct wn_shared **states;
     /* [models][sets]: loss and greedy [n_targets] of the dense model; NULL data unless the kind compares */
     struct wn_shared **loss, **greedy;
+    /* [models][sets]: records of the texts the dense model generates (struct wn_generated); NULL data for other sets */
+    struct wn_shared **generated;
     /* [models][calibrations]: statistics of every block's inputs on dense activations, wn_statistics_bytes each; NULL
      * data unless a point with dense propagation or a sparsity per block needs them. needs: what they hold. */
     struct wn_shared **statistics;

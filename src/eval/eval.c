@@ -60,6 +60,9 @@ void wn_eval_set_release(struct wn_eval_set *set)
     if (set->kind && set->state)
         set->kind->release(set->state);
     wn_sequences_release(&set->sequences);
+    if (set->generation)
+        wn_generation_release(set->generation);
+    wn_free(set->generation);
     wn_free(set->target_row);
     wn_free(set->target_id);
     wn_free(set->target_place);

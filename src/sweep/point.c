@@ -1,7 +1,8 @@
 /*
  * point.c: one walk down the decoder blocks. Load a block, collect what the method needs, compress its linears, push
  * the calibration and evaluation sequences through the compressed block, drop it; after the last block, score. Memory
- * is the hidden states of the sequences plus two blocks (dense and compressed), whatever the number of blocks.
+ * is the hidden states of the sequences plus two blocks (dense and compressed), whatever the number of blocks. Where a
+ * set has texts to be generated, the evaluated blocks are kept, all of them, until that is done.
  */
 #include <math.h>
 #include <omp.h>
@@ -12,7 +13,7 @@
 
 #include "sweep_impl.h"
 
-enum stage { STAGE_LOAD, STAGE_STATISTICS, STAGE_COMPRESS, STAGE_FORWARD, STAGE_SCORE, N_STAGES };
+enum stage { STAGE_LOAD, STAGE_STATISTICS, STAGE_COMPRESS, STAGE_FORWARD, STAGE_GENERATE, STAGE_SCORE, N_STAGES };
 
 /* Sums over all linears, for the totals of a point. */
 struct totals {
@@ -50,7 +51,11 @@ struct walk {
     int trials[WN_MAX_INPUTS];                         /* which trial of the search a scale is */
     float *run_moments[WN_MAX_INPUTS];                 /* what the search has summed for clipping; NULL: nothing */
     bool folded;                                       /* the evaluated block divides inputs by their scales */
-    float *sample_scaled; /* [sample tokens, widest input]; NULL unless inputs are scaled */
+    float *sample_scaled;       /* [sample tokens, widest input]; NULL unless inputs are scaled */
+    bool generates;             /* a set has texts to be generated: */
+    struct wn_kept_blocks kept; /* all blocks as they are evaluated */
+    struct wn_generated *texts; /* [n_sets] */
+    double **text_losses;       /* [n_sets] under the dense model; NULL: not wanted */
     struct totals totals;
     double seconds[N_STAGES], mark, tokens;
 };
@@ -147,16 +152,29 @@ static int64_t solver_bytes(const struct wn_layout *layout, const struct wn_reci
     return factors + work;
 }
 
-/* Rules of the linears of a block, the work of the hungriest one, and scaled inputs of the sample. */
+/* Rules of the linears of a block. */
+static int64_t rules_bytes(const struct wn_run *run, const struct wn_point *point)
+{
+    const struct wn_layout *layout = &run->models[point->model].model->layout;
+    int64_t total = 0, bytes, scratch;
+    for (int l = 0; l < layout->n_linears; l++) {
+        wn_recipe_activation_bytes(&point->recipe, layout->linears[l].rows, layout->linears[l].columns, 1, 1, &bytes,
+                                   &scratch);
+        total += bytes;
+    }
+    return total;
+}
+
+/* The same with the work of the hungriest one, and scaled inputs of the sample. */
 static int64_t activation_bytes(const struct wn_run *run, const struct wn_point *point)
 {
     const struct wn_layout *layout = &run->models[point->model].model->layout;
-    int64_t longest = wn_prepared_longest_chunk(run, point->model), total = 0, most = 0, bytes, scratch;
+    int64_t longest = wn_prepared_longest_chunk(run, point->model), total = rules_bytes(run, point), most = 0;
     for (int l = 0; l < layout->n_linears; l++) {
         const struct wn_linear_info *linear = &layout->linears[l];
+        int64_t bytes, scratch;
         wn_recipe_activation_bytes(&point->recipe, linear->rows, linear->columns, longest, omp_get_max_threads(),
                                    &bytes, &scratch);
-        total += bytes;
         most = scratch > most ? scratch : most;
     }
     if (wn_recipe_needs(&point->recipe) & WN_NEED_ABSOLUTE_MAXIMA)
@@ -189,10 +207,16 @@ int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
     int64_t compress = point->recipe.n_stages ? largest * 10 : 0; /* keep, codes and the selection's work array */
     compress += statistics_bytes(run, point) + solver_bytes(&model->layout, &point->recipe);
     compress += activation_bytes(run, point) + wn_search_bytes(model, &point->recipe, longest);
-    int64_t walking = (point->recipe.n_stages ? 2 : 1) * wn_block_bytes(model) + compress + kept;
-    int64_t scoring = scores + head;
-    return floats * (int64_t)sizeof(float) + (walking > scoring ? walking : scoring) + wn_schema_bytes(&run->schema) +
-           wn_prepared_offsets(run, point->model) * (int64_t)sizeof(int64_t);
+    struct wn_generation_bytes texts;
+    wn_generation_bytes(run, point->model, &texts);
+    int64_t walking = (point->recipe.n_stages ? 2 : 1) * wn_block_bytes(model) + compress + kept + texts.kept;
+    if (texts.kept)
+        walking += (model->config.n_blocks - 1) * rules_bytes(run, point);
+    int64_t generating = texts.kept + texts.generate, scoring = scores + head;
+    int64_t most = walking > generating ? walking : generating;
+    most = most > texts.losses ? most : texts.losses;
+    return floats * (int64_t)sizeof(float) + (most > scoring ? most : scoring) + texts.records +
+           wn_schema_bytes(&run->schema) + wn_prepared_offsets(run, point->model) * (int64_t)sizeof(int64_t);
 }
 
 static float *embed(const struct walk *walk, const struct wn_sequences *sequences)
@@ -237,6 +261,11 @@ static void open_walk(struct walk *walk)
     walk->copy = wn_alloc(longest * model->config.hidden_size, sizeof(float));
     walk->scratch = wn_alloc(wn_model_scratch(model, longest), sizeof(float));
     walk->offset = wn_alloc(wn_prepared_offsets(walk->run, walk->point->model), sizeof(int64_t));
+    walk->generates = !walk->sink && wn_prepared_generates(walk->run, walk->point->model);
+    walk->texts = wn_alloc_zero(walk->n_sets, sizeof *walk->texts);
+    walk->text_losses = wn_alloc_zero(walk->n_sets, sizeof *walk->text_losses);
+    if (walk->generates)
+        wn_kept_blocks_init(&walk->kept, model);
 }
 
 static void release_factors(struct walk *walk)
@@ -280,8 +309,14 @@ static void close_walk(struct walk *walk)
         wn_free(walk->dropped[branch]);
     wn_free(walk->sparsity);
     wn_free(walk->hidden_calibration);
-    for (int64_t e = 0; e < walk->n_sets; e++)
+    wn_kept_blocks_release(&walk->kept);
+    for (int64_t e = 0; e < walk->n_sets; e++) {
         wn_free(walk->hidden_sets[e]);
+        wn_generated_release(&walk->texts[e]);
+        wn_free(walk->text_losses[e]);
+    }
+    wn_free(walk->texts);
+    wn_free(walk->text_losses);
     wn_free(walk->hidden_sets);
     wn_free(walk->hidden_sample);
     for (int i = 0; i < walk->model->layout.n_inputs; i++)
@@ -781,11 +816,63 @@ static wn_status walk_block(struct walk *walk)
         wn_run_block_on(walk->model, &view, sequences, walk->hidden_sets[e], walk->scratch, walk->offset);
         walk->tokens += (double)wn_sequences_tokens(sequences);
     }
+    if (walk->generates)
+        wn_kept_blocks_take(&walk->kept, walk->block_index, &view, walk->activations);
     clock_stage(walk, STAGE_FORWARD);
     return WN_OK;
 }
 
+/* ---- generated text ---- */
+
+static wn_status generate_set(struct walk *walk, int64_t index)
+{
+    const struct wn_generation *generation = walk->prepared->sets[index].generation;
+    struct wn_generated *texts = &walk->texts[index];
+    wn_generated_init(texts, generation);
+    for (int64_t b = 0; b < wn_generation_batches(generation); b++)
+        WN_TRY(wn_generate_batch(&walk->kept, generation, b, texts));
+    wn_generated_decode(texts, generation, walk->model->tokenizer);
+    walk->tokens += wn_generate_rows(generation);
+    return WN_OK;
+}
+
+static wn_status look_at_texts(struct walk *walk, int64_t index)
+{
+    const struct wn_generation *generation = walk->prepared->sets[index].generation;
+    if (!generation->dense_loss)
+        return WN_OK;
+    walk->text_losses[index] = wn_alloc(wn_generation_texts(generation), sizeof(double));
+    return wn_dense_losses(walk->model, generation, &walk->texts[index], walk->text_losses[index], &walk->tokens);
+}
+
+/* Texts of all sets, then, when the kept blocks are gone, their losses under the dense model. */
+static wn_status generate_sets(struct walk *walk)
+{
+    for (int64_t e = 0; walk->generates && e < walk->n_sets; e++)
+        if (walk->prepared->sets[e].generation)
+            WN_TRY(generate_set(walk, e));
+    wn_kept_blocks_release(&walk->kept);
+    for (int64_t e = 0; walk->generates && e < walk->n_sets; e++)
+        if (walk->prepared->sets[e].generation)
+            WN_TRY(look_at_texts(walk, e));
+    clock_stage(walk, STAGE_GENERATE);
+    return WN_OK;
+}
+
 /* ---- scores ---- */
+
+/* Texts have no targets: what they are is all there is to score. */
+static void score_texts(struct walk *walk, int64_t index)
+{
+    const struct wn_eval_set *set = &walk->prepared->sets[index];
+    struct wn_generated of_dense;
+    wn_generated_borrow(&of_dense, set->generation, walk->reference->generated[walk->point->model][index].data);
+    wn_generated_decode(&of_dense, set->generation, walk->model->tokenizer);
+    struct wn_outcome point = {.generated = &walk->texts[index], .generated_loss = walk->text_losses[index]};
+    struct wn_outcome dense = {.generated = &of_dense};
+    wn_eval_finish(set, &point, &dense, walk->record);
+    wn_generated_release(&of_dense);
+}
 
 static wn_status score_set(struct walk *walk, int64_t index)
 {
@@ -793,7 +880,7 @@ static wn_status score_set(struct walk *walk, int64_t index)
     const float *states = set->divergence ? walk->reference->states[walk->point->model][index].data : NULL;
     int64_t hidden = walk->model->config.hidden_size, not_finite = 0;
     struct wn_target_scores scores, dense = {0};
-    struct wn_outcome of_point = {&scores}, of_dense = {&dense};
+    struct wn_outcome of_point = {.scores = &scores}, of_dense = {.scores = &dense};
     wn_target_scores_init(&scores, set);
     for (int64_t c = 0; c < set->sequences.n_chunks; c++) {
         int64_t first, row = set->sequences.offset[set->sequences.chunk[c]];
@@ -831,6 +918,15 @@ static wn_status check_outer_tensors(const struct walk *walk)
     return WN_OK;
 }
 
+/* The first reason counts. */
+static void take_reason(struct walk *walk, wn_status one, wn_status *status)
+{
+    if (*status != WN_OK || one == WN_OK)
+        return;
+    *status = one;
+    wn_record_set_text(walk->record, walk->run->fields.reason, wn_error_message());
+}
+
 static wn_status walk_model(struct walk *walk)
 {
     wn_status status = WN_OK;
@@ -840,12 +936,13 @@ static wn_status walk_model(struct walk *walk)
     for (walk->block_index = 0; walk->block_index < walk->model->config.n_blocks; walk->block_index++)
         WN_TRY(walk_block(walk));
     close_blocks(walk);
+    wn_status generated = generate_sets(walk);
+    take_reason(walk, generated, &status);
     for (int64_t e = 0; e < walk->n_sets; e++) {
-        wn_status one = score_set(walk, e);
-        if (status == WN_OK && one != WN_OK) { /* the first reason counts */
-            status = one;
-            wn_record_set_text(walk->record, walk->run->fields.reason, wn_error_message());
-        }
+        if (!walk->prepared->sets[e].generation)
+            take_reason(walk, score_set(walk, e), &status);
+        else if (generated == WN_OK)
+            score_texts(walk, e);
     }
     clock_stage(walk, STAGE_SCORE);
     return status;
@@ -868,6 +965,7 @@ static void record_totals(struct walk *walk, const struct wn_point_fields *field
     set_number(walk, fields->seconds_statistics, walk->seconds[STAGE_STATISTICS]);
     set_number(walk, fields->seconds_compress, walk->seconds[STAGE_COMPRESS]);
     set_number(walk, fields->seconds_forward, walk->seconds[STAGE_FORWARD]);
+    set_number(walk, fields->seconds_generate, walk->seconds[STAGE_GENERATE]);
     set_number(walk, fields->seconds_score, walk->seconds[STAGE_SCORE]);
     set_number(walk, fields->tokens, walk->tokens);
     set_number(walk, fields->threads, omp_get_max_threads());

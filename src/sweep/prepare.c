@@ -112,28 +112,43 @@ static void build_all_sets(struct wn_par *par, struct wn_run *run, struct wn_pro
 
 /* ---- the reference sample of output_error ---- */
 
-static const struct wn_sequences *find_sequences(const struct wn_run *run, const struct wn_prepared_model *prepared)
+/* `set` gets the evaluation set of that name. */
+static const struct wn_sequences *find_sequences(const struct wn_run *run, const struct wn_prepared_model *prepared,
+                                                 const struct wn_eval_set **set)
 {
+    *set = NULL;
     for (int64_t c = 0; c < run->sweep->n_calibrations; c++)
         if (!strcmp(run->sweep->calibrations[c].name, run->sweep->sample_name))
             return &prepared->calibrations[c].sequences;
     for (int64_t e = 0; e < run->sweep->n_evals; e++)
-        if (!strcmp(run->sweep->evals[e].name, run->sweep->sample_name))
+        if (!strcmp(run->sweep->evals[e].name, run->sweep->sample_name)) {
+            *set = &prepared->sets[e];
             return &prepared->sets[e].sequences;
+        }
     return NULL;
 }
 
-/* The first sample_tokens tokens of the set, cut at sequence ends, as one chunk. */
+/* As many of the tokens as are left to take. */
+static void append_sample(struct wn_sequences *sample, const int32_t *ids, int64_t count, int64_t *left)
+{
+    count = count < *left ? count : *left;
+    if (count > 0)
+        wn_sequences_append(sample, ids, count);
+    *left -= count;
+}
+
+/* The first sample_tokens tokens of the set, cut at sequence ends, as one chunk. Of a set that generates: of its
+ * prompts. */
 static void take_sample(const struct wn_run *run, struct wn_prepared_model *prepared)
 {
-    const struct wn_sequences *source = find_sequences(run, prepared);
+    const struct wn_eval_set *set;
+    const struct wn_sequences *source = find_sequences(run, prepared, &set);
     int64_t left = run->sweep->sample_tokens;
-    for (int64_t s = 0; source && s < source->n_sequences && left > 0; s++) {
-        int64_t length = source->offset[s + 1] - source->offset[s];
-        length = length < left ? length : left;
-        wn_sequences_append(&prepared->sample, source->ids + source->offset[s], length);
-        left -= length;
-    }
+    for (int64_t s = 0; source && s < source->n_sequences; s++)
+        append_sample(&prepared->sample, source->ids + source->offset[s], source->offset[s + 1] - source->offset[s],
+                      &left);
+    for (int64_t p = 0; set && set->generation && p < set->generation->n_prompts; p++)
+        append_sample(&prepared->sample, set->generation->prompts[p].ids, set->generation->prompts[p].count, &left);
     wn_sequences_cut(&prepared->sample);
 }
 
@@ -191,6 +206,7 @@ static void add_point_fields(struct wn_schema *schema, struct wn_point_fields *f
         point_number(schema, "seconds_statistics", "s", "of which: calibration statistics", false);
     fields->seconds_compress = point_number(schema, "seconds_compress", "s", "of which: compressing", false);
     fields->seconds_forward = point_number(schema, "seconds_forward", "s", "of which: forward passes", false);
+    fields->seconds_generate = point_number(schema, "seconds_generate", "s", "of which: generating text", false);
     fields->seconds_score = point_number(schema, "seconds_score", "s", "of which: head and scores", false);
     fields->peak_bytes =
         point_number(schema, "peak_bytes", "byte", "largest amount of memory allocated during the point", false);

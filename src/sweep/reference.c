@@ -1,8 +1,8 @@
 /*
  * reference.c: the dense pass that all points share: states of the dense model at the targets of divergence sets, its
- * losses at the targets of sets that are compared item by item, and statistics on dense activations for points with
- * dense propagation, with the outliers from which owl allocates. Depth pruning scores that take more than one pass come
- * after it (left_out.c).
+ * losses at the targets of sets that are compared item by item, the texts it generates, and statistics on dense
+ * activations for points with dense propagation, with the outliers from which owl allocates. Depth pruning scores that
+ * take more than one pass come after it (left_out.c).
  *
  * The parts of evaluation sets and the chunk groups of calibration sets are units; unit u is computed by rank u modulo
  * size. Every rank walks the blocks once with the hidden states of its own units. A unit's numbers do not depend on who
@@ -28,7 +28,9 @@ struct pass {
     int64_t model_index;
     int64_t count;
     struct unit *units;
-    struct wn_shared *states, *loss, *greedy, *statistics;
+    struct wn_shared *states, *loss, *greedy, *generated, *statistics;
+    bool generates;
+    struct wn_kept_blocks kept;         /* when texts are generated */
     unsigned *needs;                    /* [calibrations] */
     struct wn_outlier_shares *outliers; /* [calibrations] */
     struct wn_shared partial;           /* statistics of the current block, one per calibration unit */
@@ -141,6 +143,12 @@ static wn_status open_set(struct pass *pass, const struct wn_eval_set *set, int6
     int64_t state = pass->prepared->model->config.hidden_size * (int64_t)sizeof(float);
     if (set->divergence)
         WN_TRY(wn_par_shared_create(pass->par, NULL, set->n_targets * state, &pass->states[e]));
+    if (set->generation) {
+        pass->generates = true;
+        return wn_par_shared_create(pass->par, NULL,
+                                    wn_generation_texts(set->generation) * wn_generated_record_bytes(set->generation),
+                                    &pass->generated[e]);
+    }
     if (!set->kind->compares)
         return WN_OK;
     WN_TRY(wn_par_shared_create(pass->par, NULL, set->n_targets * (int64_t)sizeof(double), &pass->loss[e]));
@@ -258,7 +266,10 @@ static wn_status walk_blocks(struct pass *pass)
 {
     const struct wn_model *model = pass->prepared->model;
     struct wn_block *block = wn_block_create(model);
+    struct wn_activation *none[WN_MAX_LINEARS] = {0};
     wn_status status = WN_OK;
+    if (pass->generates)
+        wn_kept_blocks_init(&pass->kept, model);
     for (int64_t b = 0; b < model->config.n_blocks && status == WN_OK; b++) {
         status = wn_par_agree(pass->par, wn_model_load_block(model, b, block));
         if (status != WN_OK)
@@ -269,6 +280,8 @@ static wn_status walk_blocks(struct pass *pass)
         for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++)
             if (pass->outliers[c].count)
                 count_outliers(pass, block, b, c);
+        if (pass->generates)
+            wn_kept_blocks_take(&pass->kept, b, block, none);
     }
     wn_block_destroy(&block, model);
     return status;
@@ -353,8 +366,51 @@ static void share_losses(struct pass *pass, int64_t e)
     share(pass, e, &pass->greedy[e], 1);
 }
 
+/* Texts of my batches of a set, shared with all nodes. Collective. */
+static wn_status share_texts(struct pass *pass, int64_t e)
+{
+    const struct wn_generation *generation = pass->prepared->sets[e].generation;
+    int64_t batches = wn_generation_batches(generation), bytes = wn_generated_record_bytes(generation), first = 0;
+    int64_t *offset = wn_alloc(batches + 1, sizeof *offset);
+    int *owner = wn_alloc(batches, sizeof *owner);
+    struct wn_generated texts;
+    wn_status status = WN_OK;
+    wn_generated_borrow(&texts, generation, pass->generated[e].data);
+    offset[0] = 0;
+    for (int64_t b = 0; b < batches; b++) {
+        int64_t count = wn_generation_batch(generation, b, &first);
+        owner[b] = (int)(b % wn_par_size(pass->par));
+        offset[b + 1] = (first + count) * bytes;
+        if (status == WN_OK && owner[b] == wn_par_rank(pass->par))
+            status = wn_generate_batch(&pass->kept, generation, b, &texts);
+    }
+    status = wn_par_agree(pass->par, status);
+    wn_par_shared_exchange(pass->par, &pass->generated[e], batches, offset, owner);
+    wn_generated_release(&texts);
+    wn_free(offset);
+    wn_free(owner);
+    return status;
+}
+
+/* What was computed of all sets; texts that cannot be generated do not keep other sets from being shared. Collective.
+ */
+static wn_status share_sets(struct pass *pass)
+{
+    wn_status status = WN_OK;
+    for (int64_t e = 0; e < pass->run->sweep->n_evals; e++) {
+        if (pass->states[e].data)
+            share_states(pass, e);
+        if (pass->loss[e].data)
+            share_losses(pass, e);
+        if (pass->generated[e].data && status == WN_OK)
+            status = share_texts(pass, e);
+    }
+    return status;
+}
+
 static void close_pass(struct pass *pass)
 {
+    wn_kept_blocks_release(&pass->kept);
     for (int64_t u = 0; u < pass->count; u++)
         wn_free(pass->units[u].hidden);
     wn_free(pass->units);
@@ -380,19 +436,15 @@ static wn_status reference_model(struct pass *pass, const bool *wanted)
 {
     const struct wn_model *model = pass->prepared->model;
     wn_status status = open_pass(pass, wanted);
-    if (status == WN_OK && pass->count) {
+    if (status == WN_OK && (pass->count || pass->generates)) {
         pass->scratch =
             wn_alloc(wn_model_scratch(model, wn_prepared_longest_chunk(pass->run, pass->model_index)), sizeof(float));
         pass->offset = wn_alloc(wn_prepared_offsets(pass->run, pass->model_index), sizeof(int64_t));
         open_before(pass);
         embed_units(pass);
         status = walk_blocks(pass);
-        for (int64_t e = 0; status == WN_OK && e < pass->run->sweep->n_evals; e++) {
-            if (pass->states[e].data)
-                share_states(pass, e);
-            if (pass->loss[e].data)
-                share_losses(pass, e);
-        }
+        if (status == WN_OK)
+            status = share_sets(pass);
     }
     close_pass(pass);
     return status;
@@ -407,6 +459,7 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
     reference->states = wn_alloc_zero(run->n_models, sizeof *reference->states);
     reference->loss = wn_alloc_zero(run->n_models, sizeof *reference->loss);
     reference->greedy = wn_alloc_zero(run->n_models, sizeof *reference->greedy);
+    reference->generated = wn_alloc_zero(run->n_models, sizeof *reference->generated);
     reference->statistics = wn_alloc_zero(run->n_models, sizeof *reference->statistics);
     reference->needs = wn_alloc_zero(run->n_models, sizeof *reference->needs);
     reference->outliers = wn_alloc_zero(run->n_models, sizeof *reference->outliers);
@@ -415,6 +468,7 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
         reference->states[m] = wn_alloc_zero(reference->n_sets, sizeof(struct wn_shared));
         reference->loss[m] = wn_alloc_zero(reference->n_sets, sizeof(struct wn_shared));
         reference->greedy[m] = wn_alloc_zero(reference->n_sets, sizeof(struct wn_shared));
+        reference->generated[m] = wn_alloc_zero(reference->n_sets, sizeof(struct wn_shared));
         reference->statistics[m] = wn_alloc_zero(reference->n_calibrations, sizeof(struct wn_shared));
         reference->needs[m] = wn_alloc_zero(reference->n_calibrations, sizeof(unsigned));
         reference->outliers[m] = wn_alloc_zero(reference->n_calibrations, sizeof **reference->outliers);
@@ -428,6 +482,7 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
                             .states = reference->states[m],
                             .loss = reference->loss[m],
                             .greedy = reference->greedy[m],
+                            .generated = reference->generated[m],
                             .statistics = reference->statistics[m],
                             .needs = reference->needs[m],
                             .outliers = reference->outliers[m]};
@@ -453,6 +508,7 @@ void wn_reference_release(struct wn_reference *reference)
             release_shared(&reference->states[m][e]);
             release_shared(&reference->loss[m][e]);
             release_shared(&reference->greedy[m][e]);
+            release_shared(&reference->generated[m][e]);
         }
         for (int64_t c = 0; c < reference->n_calibrations; c++) {
             release_shared(&reference->statistics[m][c]);
@@ -463,6 +519,7 @@ void wn_reference_release(struct wn_reference *reference)
         wn_free(reference->states[m]);
         wn_free(reference->loss[m]);
         wn_free(reference->greedy[m]);
+        wn_free(reference->generated[m]);
         wn_free(reference->statistics[m]);
         wn_free(reference->needs[m]);
         wn_free(reference->outliers[m]);
@@ -471,6 +528,7 @@ void wn_reference_release(struct wn_reference *reference)
     wn_free(reference->states);
     wn_free(reference->loss);
     wn_free(reference->greedy);
+    wn_free(reference->generated);
     wn_free(reference->statistics);
     wn_free(reference->needs);
     wn_free(reference->outliers);

@@ -220,7 +220,10 @@ static void read_on(struct reader *reader, const char *section, const cJSON *spe
     }
     cJSON_ArrayForEach (item, on) {
         struct wn_sweep_eval *eval = cJSON_IsString(item) ? find_eval(sweep, item->valuestring) : NULL;
-        if (eval)
+        if (eval && eval->kind->generates)
+            PROBLEM(reader, "%s: evaluate.%s.on: \"%s\" generates text: it has no tokens to compare", sweep->path,
+                    section, item->valuestring);
+        else if (eval)
             mark(eval, spec);
         else
             PROBLEM(reader, "%s: evaluate.%s.on: \"%s\" is not a name under evaluate.perplexity or evaluate.tasks",

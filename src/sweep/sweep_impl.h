@@ -120,6 +120,25 @@ wn_status wn_search_scales(const struct wn_scale_search *search, float **scales,
 /* Bytes it takes, with what it leaves and what compressing with that takes; 0 when the recipe searches nothing. */
 int64_t wn_search_bytes(const struct wn_model *model, const struct wn_recipe *recipe, int64_t longest);
 
+/* ---- generated text ---- */
+
+/* True when a set of the model has texts to be generated. */
+bool wn_prepared_generates(const struct wn_run *run, int64_t model);
+/*
+ * losses [texts]: mean -ln p of the generated tokens of each text under the dense model, whose blocks are streamed over
+ * prompts and texts; NaN for a text without tokens. *tokens grows by the rows that were run.
+ */
+wn_status wn_dense_losses(const struct wn_model *model, const struct wn_generation *generation,
+                          const struct wn_generated *generated, double *losses, double *tokens);
+/* Memory of generation for a point of `model`, 0 each without. */
+struct wn_generation_bytes {
+    int64_t records;  /* of all sets, until they are scored; their decoded texts come on top */
+    int64_t kept;     /* all blocks, while they are made and used */
+    int64_t generate; /* the largest batch */
+    int64_t losses;   /* wn_dense_losses, when the kept blocks are gone */
+};
+void wn_generation_bytes(const struct wn_run *run, int64_t model, struct wn_generation_bytes *bytes);
+
 /* True when a point pushes calibration sequences itself: under sequential propagation, and for a search. */
 bool wn_point_walks_calibration(const struct wn_point *point);
 /* True when a point reads statistics that the shared dense pass makes: under dense propagation, and for a sparsity per

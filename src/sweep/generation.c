@@ -1,0 +1,161 @@
+/*
+ * generation.c: texts of a point. All blocks as the point evaluates them are kept in memory while its texts are
+ * generated; then the dense blocks are streamed once more over prompts and texts, for the losses of the generated
+ * tokens under the dense model.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "sweep_impl.h"
+
+enum { WAVE_TOKENS = 8 * WN_CHUNK_TOKENS }; /* hidden states held at a time; the blocks are loaded once for each wave */
+
+bool wn_prepared_generates(const struct wn_run *run, int64_t model)
+{
+    for (int64_t e = 0; e < run->sweep->n_evals; e++)
+        if (run->models[model].sets[e].generation)
+            return true;
+    return false;
+}
+
+/* ---- losses under the dense model ---- */
+
+/* Prompts with their texts as sequences, the generated tokens as targets. */
+static void make_set(const struct wn_generation *generation, const struct wn_generated *generated,
+                     struct wn_eval_set *set)
+{
+    int64_t most = 0;
+    wn_eval_set_init(set);
+    for (int64_t p = 0; p < generation->n_prompts; p++)
+        most = generation->prompts[p].count > most ? generation->prompts[p].count : most;
+    int32_t *ids = wn_alloc(most + generation->most, sizeof *ids);
+    set->target_row = wn_alloc(generated->n_texts * generation->most, sizeof *set->target_row);
+    set->target_id = wn_alloc(generated->n_texts * generation->most, sizeof *set->target_id);
+    for (int64_t t = 0; t < generated->n_texts; t++) {
+        const struct wn_prompt *prompt = &generation->prompts[t / generation->draws];
+        int64_t count = wn_generated_count(generated, t), row = wn_sequences_tokens(&set->sequences) + prompt->count;
+        memcpy(ids, prompt->ids, (size_t)prompt->count * sizeof *ids);
+        memcpy(ids + prompt->count, wn_generated_ids(generated, t), (size_t)count * sizeof *ids);
+        wn_sequences_append(&set->sequences, ids, prompt->count + count - 1);
+        for (int64_t i = 0; i < count; i++) {
+            set->target_row[set->n_targets] = row - 1 + i;
+            set->target_id[set->n_targets++] = ids[prompt->count + i];
+        }
+    }
+    wn_free(ids);
+    wn_sequences_cut(&set->sequences);
+}
+
+static int64_t chunk_row(const struct wn_eval_set *set, int64_t chunk)
+{
+    return set->sequences.offset[set->sequences.chunk[chunk]];
+}
+
+/* Chunks first .. end - 1 through all blocks, then the losses of their targets. */
+static wn_status run_wave(const struct wn_model *model, const struct wn_eval_set *set, int64_t first, int64_t end,
+                          struct wn_block *block, float *hidden, float *scratch, int64_t *offset,
+                          struct wn_target_scores *scores)
+{
+    int64_t row = chunk_row(set, first), width = model->config.hidden_size;
+    struct wn_chunk chunk;
+    wn_model_embed(model, set->sequences.ids + row, chunk_row(set, end) - row, hidden);
+    for (int64_t b = 0; b < model->config.n_blocks; b++) {
+        WN_TRY(wn_model_load_block(model, b, block));
+        for (int64_t c = first; c < end; c++) {
+            wn_sequences_chunk(&set->sequences, c, offset, &chunk);
+            wn_model_run_block(model, block, &chunk, hidden + (chunk_row(set, c) - row) * width, scratch, NULL);
+        }
+    }
+    for (int64_t c = first; c < end; c++)
+        wn_eval_score_chunk(model, set, c, hidden + (chunk_row(set, c) - row) * width, NULL, scores);
+    return WN_OK;
+}
+
+/* Chunks of the wave that begins with chunk `first`. */
+static int64_t wave_end(const struct wn_eval_set *set, int64_t first)
+{
+    int64_t end = first + 1;
+    while (end < set->sequences.n_chunks && chunk_row(set, end + 1) - chunk_row(set, first) <= WAVE_TOKENS)
+        end++;
+    return end;
+}
+
+static wn_status run_waves(const struct wn_model *model, const struct wn_eval_set *set, struct wn_target_scores *scores)
+{
+    int64_t longest = wn_sequences_longest_chunk(&set->sequences), tokens = wn_sequences_tokens(&set->sequences);
+    int64_t rows = WAVE_TOKENS > longest ? WAVE_TOKENS : longest;
+    struct wn_block *block = wn_block_create(model);
+    float *hidden = wn_alloc((rows < tokens ? rows : tokens) * model->config.hidden_size, sizeof *hidden);
+    float *scratch = wn_alloc(wn_model_scratch(model, longest), sizeof *scratch);
+    int64_t *offset = wn_alloc(set->sequences.n_sequences + 1, sizeof *offset);
+    wn_status status = WN_OK;
+    for (int64_t c = 0, end; c < set->sequences.n_chunks && status == WN_OK; c = end) {
+        end = wave_end(set, c);
+        status = run_wave(model, set, c, end, block, hidden, scratch, offset, scores);
+    }
+    wn_block_destroy(&block, model);
+    wn_free(hidden);
+    wn_free(scratch);
+    wn_free(offset);
+    return status;
+}
+
+wn_status wn_dense_losses(const struct wn_model *model, const struct wn_generation *generation,
+                          const struct wn_generated *generated, double *losses, double *tokens)
+{
+    struct wn_eval_set set;
+    struct wn_target_scores scores;
+    int64_t target = 0;
+    make_set(generation, generated, &set);
+    wn_target_scores_init(&scores, &set);
+    wn_status status = run_waves(model, &set, &scores);
+    for (int64_t t = 0; t < generated->n_texts && status == WN_OK; t++) {
+        int64_t count = wn_generated_count(generated, t);
+        double sum = 0;
+        for (int64_t i = 0; i < count; i++)
+            sum += scores.loss[target++];
+        losses[t] = count ? sum / (double)count : (double)NAN;
+    }
+    *tokens += (double)wn_sequences_tokens(&set.sequences);
+    wn_target_scores_release(&scores);
+    wn_eval_set_release(&set);
+    return status;
+}
+
+/* When every text has as many tokens as it may have. */
+static int64_t losses_bytes(const struct wn_model *model, const struct wn_generation *generation)
+{
+    int64_t tokens = 0, longest = 0, texts = wn_generation_texts(generation);
+    for (int64_t p = 0; p < generation->n_prompts; p++) {
+        int64_t length = generation->prompts[p].count + generation->prompts[p].most - 1;
+        tokens += generation->draws * length;
+        longest = length > longest ? length : longest;
+    }
+    longest = longest > WN_CHUNK_TOKENS ? longest : WN_CHUNK_TOKENS;
+    longest = longest < tokens ? longest : tokens;
+    int64_t rows = longest > WAVE_TOKENS ? longest : WAVE_TOKENS;
+    int64_t floats = (rows < tokens ? rows : tokens) * model->config.hidden_size + wn_model_scratch(model, longest);
+    int64_t targets = texts * generation->most * (int64_t)(2 * sizeof(int64_t) + sizeof(int32_t) + 1);
+    return wn_block_bytes(model) + floats * (int64_t)sizeof(float) + targets + tokens * (int64_t)sizeof(int32_t) +
+           3 * texts * (int64_t)sizeof(int64_t) + wn_eval_scratch_bytes(model, false);
+}
+
+/* ---- memory ---- */
+
+void wn_generation_bytes(const struct wn_run *run, int64_t index, struct wn_generation_bytes *bytes)
+{
+    const struct wn_prepared_model *prepared = &run->models[index];
+    const struct wn_model *model = prepared->model;
+    *bytes = (struct wn_generation_bytes){0};
+    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+        const struct wn_generation *generation = prepared->sets[e].generation;
+        if (!generation)
+            continue;
+        int64_t generate = wn_generate_bytes(model, generation);
+        int64_t losses = generation->dense_loss ? losses_bytes(model, generation) : 0;
+        bytes->kept = wn_kept_blocks_bytes(model);
+        bytes->records += wn_generation_texts(generation) * wn_generated_record_bytes(generation);
+        bytes->generate = generate > bytes->generate ? generate : bytes->generate;
+        bytes->losses = losses > bytes->losses ? losses : bytes->losses;
+    }
+}
