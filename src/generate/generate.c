@@ -273,7 +273,8 @@ static wn_status add_tokens(struct batch *b)
     bool goes_on[WN_GENERATE_BATCH], finite[WN_GENERATE_BATCH];
     int64_t left = 0;
     wn_model_final_norm(b->kept->model, b->states, b->n_live, b->states);
-    wn_linear(b->states, b->n_live, config->hidden_size, b->kept->head, config->vocab_size, NULL, b->logits);
+    wn_linear_few_rows(b->states, b->n_live, config->hidden_size, b->kept->head, config->vocab_size, NULL, b->logits,
+                       config->vocab_size);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < b->n_live; i++) {
         const float *logits = b->logits + i * config->vocab_size;

@@ -71,7 +71,7 @@ static void finish(struct wn_eval_set *set, const struct wn_target_scores *score
     wn_schema_init(&results->schema);
     wn_eval_fields(set, &results->schema);
     wn_record_init(&results->record, &results->schema);
-    wn_eval_finish(set, &(struct wn_outcome){scores}, NULL, &results->record);
+    wn_eval_finish(set, &(struct wn_outcome){.scores = scores}, NULL, &results->record);
 }
 
 static void results_release(struct results *results)

@@ -64,7 +64,7 @@ static void run_any(const struct wn_model *model, const char *kind, const char *
     wn_record_init(&run->record, &run->schema);
     float *hidden = forward_hidden(model, &run->set.sequences);
     forward_scores(model, &run->set, hidden, divergence ? hidden : NULL, &run->scores);
-    wn_eval_finish(&run->set, &(struct wn_outcome){&run->scores}, NULL, &run->record);
+    wn_eval_finish(&run->set, &(struct wn_outcome){.scores = &run->scores}, NULL, &run->record);
     wn_free(hidden);
     wn_problems_release(&problems);
     cJSON_Delete(json);
