@@ -25,7 +25,7 @@ struct wn_dim {
 struct wn_field {
     char path[192]; /* "/scores/wikitext2/perplexity" */
     enum wn_field_type type;
-    int64_t text_bytes;          /* WN_FIELD_TEXT: bytes of a fixed-length string */
+    int64_t text_bytes;          /* WN_FIELD_TEXT: bytes of a fixed-length string, one for each element */
     int n_dims;                  /* without the point axis */
     int dims[WN_MAX_FIELD_DIMS]; /* indices into schema->dims */
     char unit[32];               /* "1" for plain numbers, "nat", "bit", "s", "byte" */
@@ -59,6 +59,9 @@ int wn_schema_field(struct wn_schema *schema, const char *path, enum wn_field_ty
                     const char *unit, const char *description, bool result);
 /* A text field of fixed length. */
 int wn_schema_text(struct wn_schema *schema, const char *path, int64_t bytes, const char *description, bool result);
+/* The same with axes: a text for each element. */
+int wn_schema_texts(struct wn_schema *schema, const char *path, int64_t bytes, int n_dims, const int *dims,
+                    const char *description, bool result);
 /* Adds a constant of 1 to WN_MAX_FIELD_DIMS axes and returns its index; `data` has its values, row-major, and is copied
  * (NULL: all missing, as in a record). A path used twice, also by a field, is a WN_BUG. */
 int wn_schema_constant(struct wn_schema *schema, const char *path, enum wn_field_type type, int n_dims, const int *dims,
@@ -90,5 +93,6 @@ int32_t *wn_record_i32(struct wn_record *record, int field);
 uint8_t *wn_record_u8(struct wn_record *record, int field);
 /* Cut at a code point to fit in text_bytes - 1, and filled up with NUL: always terminated. */
 void wn_record_set_text(struct wn_record *record, int field, const char *text);
+void wn_record_set_text_at(struct wn_record *record, int field, int64_t element, const char *text);
 
 #endif

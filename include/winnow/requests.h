@@ -100,6 +100,8 @@ struct wn_task_kind {
     int n_metrics;
     int n_standard;        /* the first this many metrics are the default, the first of all is the main one */
     const char *delimiter; /* default of the key "delimiter"; NULL: the kind has no such key */
+    /* What tables cannot say about the header (NULL: there is none); the message names the key. May be NULL. */
+    wn_status (*check_header)(const struct cJSON *header);
     /* What tables cannot say about the item; `item` has passed them. Fails by wn_requests_fail. May be NULL. */
     wn_status (*check_item)(const struct wn_requests *requests, int64_t index, const struct cJSON *item);
 };

@@ -130,7 +130,7 @@ static void set_axes(const struct wn_schema *schema, struct wn_field *field, enu
         field->dims[d] = dims[d];
         field->elements *= schema->dims[dims[d]].size;
     }
-    field->bytes = field->elements * type_bytes(type);
+    field->bytes = field->elements * (type == WN_FIELD_TEXT ? field->text_bytes : type_bytes(type));
 }
 
 int wn_schema_field(struct wn_schema *schema, const char *path, enum wn_field_type type, int n_dims, const int *dims,
@@ -164,18 +164,24 @@ int wn_schema_constant(struct wn_schema *schema, const char *path, enum wn_field
     return schema->n_constants++;
 }
 
-int wn_schema_text(struct wn_schema *schema, const char *path, int64_t bytes, const char *description, bool result)
+int wn_schema_texts(struct wn_schema *schema, const char *path, int64_t bytes, int n_dims, const int *dims,
+                    const char *description, bool result)
 {
     struct wn_field field;
 
     describe(schema, &field, path, "", description);
     if (bytes < 1)
         WN_BUG("text field \"%s\" has %lld bytes", path, (long long)bytes);
-    field.type = WN_FIELD_TEXT;
+    field.text_bytes = bytes;
+    set_axes(schema, &field, WN_FIELD_TEXT, n_dims, dims);
     field.result = result;
-    field.text_bytes = field.bytes = bytes;
     add_field(schema, &field);
     return schema->n_fields - 1;
+}
+
+int wn_schema_text(struct wn_schema *schema, const char *path, int64_t bytes, const char *description, bool result)
+{
+    return wn_schema_texts(schema, path, bytes, 0, NULL, description, result);
 }
 
 int wn_schema_find(const struct wn_schema *schema, const char *path)
@@ -293,11 +299,12 @@ uint8_t *wn_record_u8(struct wn_record *record, int field)
 }
 
 /* Cut in front of a byte that continues a code point (10xxxxxx), so that what is left stays valid UTF-8. */
-void wn_record_set_text(struct wn_record *record, int field, const char *text)
+void wn_record_set_text_at(struct wn_record *record, int field, int64_t element, const char *text)
 {
     char *data = data_of(record, field, WN_FIELD_TEXT);
     size_t room = (size_t)record->schema->fields[field].text_bytes, length = strlen(text);
 
+    data += (size_t)element * room;
     if (length > room - 1) {
         length = room - 1;
         while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80)
@@ -305,4 +312,9 @@ void wn_record_set_text(struct wn_record *record, int field, const char *text)
     }
     memset(data, 0, room);
     memcpy(data, text, length);
+}
+
+void wn_record_set_text(struct wn_record *record, int field, const char *text)
+{
+    wn_record_set_text_at(record, field, 0, text);
 }

@@ -220,7 +220,7 @@ static wn_status check_header(const cJSON *header, const struct wn_eval **kind)
     if (header && !wn_name_fits(wn_settings_text(header, "task", "")))
         return wn_fail(WN_ERR_INPUT, "key \"task\": a name has 1 to 48 letters, digits, '_', '-' or '.', got \"%s\"",
                        wn_settings_text(header, "task", ""));
-    return WN_OK;
+    return (*kind)->task->check_header ? (*kind)->task->check_header(header) : WN_OK;
 }
 
 static wn_status fail_metric(const struct wn_eval *kind, const char *name)

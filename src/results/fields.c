@@ -70,7 +70,7 @@ static void put_field(struct wn_text *text, const struct wn_schema *schema, cons
     for (int d = 0; d < field->n_dims; d++)
         wn_text_printf(text, "%s%lld", d ? "x" : "", (long long)schema->dims[field->dims[d]].size);
     if (field->type == WN_FIELD_TEXT)
-        wn_text_printf(text, "%lld", (long long)field->text_bytes);
+        wn_text_printf(text, "%s%lld", field->n_dims ? "x" : "", (long long)field->text_bytes);
 }
 
 static void put_constant(struct wn_text *text, const struct wn_schema *schema, const struct wn_constant *constant)

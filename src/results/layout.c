@@ -8,7 +8,7 @@
 
 #include "results_internal.h"
 
-enum { MOST_AXES = WN_MAX_FIELD_DIMS + 1 };
+enum { MOST_AXES = WN_MAX_FIELD_DIMS + 2 }; /* the points, and the characters of a text */
 
 /* A dataset about to be made. `fill` is a value of `type`; NULL: zero bytes. */
 struct shape {

@@ -211,7 +211,8 @@ wn_status wn_results_read_list(struct wn_results_reader *reader, const char *gro
     char unit[64], description[256];
 
     while (wn_field_line_next_(&at, &line)) {
-        bool text = line.type == WN_FIELD_TEXT, long_row = !text && *line.sizes; /* so is every constant */
+        bool text = line.type == WN_FIELD_TEXT; /* its last size is that of a character axis; constants have an axis */
+        bool long_row = text ? strchr(line.sizes, 'x') != NULL : *line.sizes != '\0';
         if (long_row || !below(line.path, group))
             continue;
         hid_t dataset = H5Dopen2(reader->h5.file, line.path, H5P_DEFAULT);

@@ -28,7 +28,7 @@ static wn_status put_state(struct wn_results *r, int64_t point, enum wn_point_st
 
 static int64_t elements_of(const struct wn_field *field)
 {
-    return field->type == WN_FIELD_TEXT ? field->text_bytes : field->elements;
+    return field->type == WN_FIELD_TEXT ? field->bytes : field->elements;
 }
 
 static wn_status put_fields(struct wn_results *r, int64_t point, const struct wn_record *record)

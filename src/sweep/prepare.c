@@ -405,11 +405,12 @@ static void merge_schemas(struct wn_run *run)
             int dims[WN_MAX_FIELD_DIMS];
             if (wn_schema_find(&run->schema, field->path) >= 0)
                 continue;
+            longest_dims(run, schema, field, dims);
             if (field->type == WN_FIELD_TEXT) {
-                wn_schema_text(&run->schema, field->path, field->text_bytes, field->description, field->result);
+                wn_schema_texts(&run->schema, field->path, field->text_bytes, field->n_dims, dims, field->description,
+                                field->result);
                 continue;
             }
-            longest_dims(run, schema, field, dims);
             wn_schema_field(&run->schema, field->path, field->type, field->n_dims, dims, field->unit,
                             field->description, field->result);
         }

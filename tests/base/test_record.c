@@ -38,7 +38,15 @@ static void check_schema(void)
     CHECK(schema.fields[loss].elements == 1 && schema.fields[loss].bytes == 8 && schema.fields[loss].result);
     CHECK(schema.fields[host].bytes == 16 && schema.fields[host].text_bytes == 16 && !schema.fields[host].result);
     CHECK(schema.fields[zeros].dims[1] == linear);
-    CHECK(wn_schema_bytes(&schema) == 24 + 8 + 16 + 40 * 3);
+    int texts = wn_schema_texts(&schema, "/texts", 5, 2, dims, "texts with axes", true);
+    CHECK(schema.fields[texts].elements == 6 && schema.fields[texts].bytes == 30);
+    struct wn_record record;
+    wn_record_init(&record, &schema);
+    wn_record_set_text_at(&record, texts, 1, "abcdefgh");
+    wn_record_set_text_at(&record, texts, 5, "ab\xc3\xa9\xc3\xa9"); /* cut in front of the last character */
+    CHECK(!memcmp(record.data[texts], "\0\0\0\0\0abcd\0", 10) && !memcmp(record.data[texts] + 25, "ab\xc3\xa9\0", 5));
+    wn_record_release(&record);
+    CHECK(wn_schema_bytes(&schema) == 24 + 8 + 16 + 40 * 3 + 30);
     wn_schema_release(&schema);
 }
 
