@@ -57,6 +57,24 @@ every_method() {
 }
 make_sweep "$folder/all" "$(every_method)"
 sweep=$folder/all/sweep.json
+# Generated text: answers in two batches, some of them cut by a stop string, and texts that are drawn.
+python3 - "$source_dir/sweeps/demo/data/facts.jsonl" "$folder/all/data" <<'END'
+import json, sys
+
+items = [json.loads(line) for line in open(sys.argv[1])][:40]
+headers = {
+    "answers": {"kind": "generation", "stop": ["\n"], "max_tokens": 6, "filter": "strip",
+                "metrics": ["exact_match", "f1", "em_relaxed", "contains", "rouge1", "rougeLsum"]},
+    "drawn": {"kind": "generation", "temperature": 0.9, "draws": 3, "seed": 5, "max_tokens": 9, "metrics": ["contains"]},
+}
+for name, header in headers.items():
+    with open(f"{sys.argv[2]}/{name}.jsonl", "w") as file:
+        print(json.dumps({"task": name, **header}), file=file)
+        for item in items if name == "answers" else items[:7]:
+            answer = {"prompt": item["context"], "references": [item["choices"][item["gold"]]]}
+            print(json.dumps({"id": item["id"], **answer}), file=file)
+END
+sed -i 's#"tasks": \["data/facts.jsonl"\]#"tasks": ["data/facts.jsonl", "data/answers.jsonl", "data/drawn.jsonl"]#' "$sweep"
 for method in $(grep -Eo '^[a-z0-9_]+ \((pruning|quantization|depth pruning)' "$folder/methods" | cut -d' ' -f1); do
   grep -q "\"$method\"" "$sweep" || fail "method $method is not in the sweep"
 done
@@ -99,6 +117,12 @@ for name in ("windows", "facts"):
         if dense and dense[0][f"/scores/{name}/{key}"] != value:
             wrong.append(f"{name} {key} is {dense[0][f'/scores/{name}/{key}']}, expected {value}")
     if not any(row[f"/scores/{name}/kl_mean"] > 1e-6 for row in rows):
+        wrong.append(f"{name}: no compressed point differs from the dense model")
+for name in ("answers", "drawn"):
+    for key in ("agreement_exact", "agreement_rougeL"):
+        if dense and dense[0][f"/scores/{name}/{key}"] != 1:
+            wrong.append(f"{name} {key} is {dense[0][f'/scores/{name}/{key}']}, expected 1")
+    if not any(row[f"/scores/{name}/agreement_exact"] < 1 for row in rows):
         wrong.append(f"{name}: no compressed point differs from the dense model")
 print("\n".join(wrong), file=sys.stderr, end="\n" if wrong else "")
 sys.exit(bool(wrong))
