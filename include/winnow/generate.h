@@ -114,8 +114,16 @@ wn_status wn_generate_batch(const struct wn_kept_blocks *kept, const struct wn_g
                             struct wn_generated *generated);
 /* Bytes wn_generate_batch allocates, the most of all batches. */
 int64_t wn_generate_bytes(const struct wn_model *model, const struct wn_generation *generation);
-/* Rows pushed through the blocks when every text goes to its last token: an upper limit. */
-double wn_generate_rows(const struct wn_generation *generation);
+/* What generation takes when every text goes to its last token: an upper limit. */
+struct wn_generate_work {
+    double prompt_rows; /* run through the blocks before the first tokens; what prompts share is run once for a batch */
+    double rows;        /* one for each token but the first, run step by step */
+    double step_rows; /* the same with each step counted as at least WN_GENERATE_STEP_ROWS: below, a step takes as long
+                         as the weights take to be read */
+    double pairs;     /* of a row and a position it attends to */
+};
+#define WN_GENERATE_STEP_ROWS 16
+void wn_generate_work(const struct wn_generation *generation, struct wn_generate_work *work);
 
 /*
  * The next token: of `logits` [count]; `uniform` in [0, 1), not used with temperature 0.

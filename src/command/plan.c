@@ -81,6 +81,26 @@ static void print_sharing(const struct wn_run *run, int64_t model, int64_t calib
                (long long)widest);
 }
 
+static void print_generation(const struct wn_model *model, const struct wn_eval_set *set)
+{
+    const struct wn_generation *generation = set->generation;
+    int64_t prompts = 0, texts = 0, truncated = 0;
+    for (int64_t p = 0; p < generation->n_prompts; p++) {
+        prompts += generation->prompts[p].count;
+        texts += generation->prompts[p].most * generation->draws;
+        truncated += generation->prompts[p].truncated;
+    }
+    printf("evaluation   %s: %s, %lld prompts of %lld tokens, at most %lld tokens generated\n", set->name,
+           set->kind->name, (long long)generation->n_prompts, (long long)prompts, (long long)texts);
+    printf("             keeps %s of blocks and %s of a batch in memory\n",
+           wn_bytes_text((double)wn_kept_blocks_bytes(model)),
+           wn_bytes_text((double)wn_generate_bytes(model, generation)));
+    if (truncated)
+        printf("             warning: %lld prompts are cut on the left: with max_tokens they do not fit into %lld "
+               "positions\n",
+               (long long)truncated, (long long)model->config.max_positions);
+}
+
 static void print_inputs(const struct wn_run *run)
 {
     for (int64_t m = 0; m < run->n_models; m++) {
@@ -102,6 +122,10 @@ static void print_inputs(const struct wn_run *run)
         }
         for (int64_t e = 0; e < run->sweep->n_evals; e++) {
             const struct wn_eval_set *set = &prepared->sets[e];
+            if (set->generation) {
+                print_generation(model, set);
+                continue;
+            }
             printf("evaluation   %s: %s, %lld tokens, %lld scored%s\n", set->name, set->kind->name,
                    (long long)wn_sequences_tokens(&set->sequences), (long long)set->n_targets,
                    set->divergence ? ", divergence from the dense model" : "");

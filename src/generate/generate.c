@@ -151,14 +151,34 @@ int64_t wn_generate_bytes(const struct wn_model *model, const struct wn_generati
     return most;
 }
 
-double wn_generate_rows(const struct wn_generation *generation)
+/* Rows of the steps of a batch: text t is in step k while k < most - 1. */
+static void add_steps(const struct wn_generation *generation, const struct shape *shape, struct wn_generate_work *work)
 {
-    double rows = 0;
+    for (int64_t step = 0; step + 1 < generation->most; step++) {
+        double rows = 0;
+        for (int64_t t = 0; t < shape->n_texts; t++)
+            rows += step + 1 < prompt_of(generation, shape->first + t)->most;
+        work->rows += rows;
+        work->step_rows += rows > 0 && rows < WN_GENERATE_STEP_ROWS ? WN_GENERATE_STEP_ROWS : rows;
+    }
+}
+
+void wn_generate_work(const struct wn_generation *generation, struct wn_generate_work *work)
+{
+    *work = (struct wn_generate_work){0};
     for (int64_t i = 0; i < wn_generation_batches(generation); i++) {
         struct shape shape = shape_of(generation, i);
-        rows += (double)shape.slots;
+        double prefix = (double)shape.prefix;
+        work->prompt_rows += prefix;
+        work->pairs += prefix * prefix / 2;
+        for (int64_t t = 0; t < shape.n_texts; t++) {
+            const struct wn_prompt *prompt = prompt_of(generation, shape.first + t);
+            double length = (double)(prompt->count + prompt->most - 1);
+            work->prompt_rows += (double)prompt->count - prefix;
+            work->pairs += (length * length - prefix * prefix) / 2;
+        }
+        add_steps(generation, &shape, work);
     }
-    return rows;
 }
 
 /* ---- rows ---- */

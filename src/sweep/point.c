@@ -828,11 +828,15 @@ static wn_status generate_set(struct walk *walk, int64_t index)
 {
     const struct wn_generation *generation = walk->prepared->sets[index].generation;
     struct wn_generated *texts = &walk->texts[index];
+    struct wn_generate_work work;
     wn_generated_init(texts, generation);
     for (int64_t b = 0; b < wn_generation_batches(generation); b++)
         WN_TRY(wn_generate_batch(&walk->kept, generation, b, texts));
     wn_generated_decode(texts, generation, walk->model->tokenizer);
-    walk->tokens += wn_generate_rows(generation);
+    wn_generate_work(generation, &work);
+    walk->tokens += work.prompt_rows;
+    for (int64_t t = 0; t < texts->n_texts; t++)
+        walk->tokens += (double)(wn_generated_count(texts, t) - 1);
     return WN_OK;
 }
 

@@ -85,6 +85,35 @@ static double clip_flops(const struct wn_model *model, const struct wn_recipe *r
     return flops;
 }
 
+/* Generating the texts of a set through `kept` of the weights of the blocks; steps of few rows take as long as those of
+ * more. */
+static double generation_flops(const struct wn_model *model, const struct wn_generation *generation, double kept)
+{
+    const struct wn_config *config = &model->config;
+    double width = (double)(config->n_heads * config->head_dim), blocks = (double)config->n_blocks;
+    double head = 2.0 * (double)config->vocab_size * (double)config->hidden_size;
+    struct wn_generate_work work;
+    wn_generate_work(generation, &work);
+    double linears = 2.0 * (double)wn_model_block_weights(model) * (work.prompt_rows + work.step_rows);
+    return kept * blocks * (linears + 4 * work.pairs * width) +
+           head * ((double)wn_generation_texts(generation) + work.step_rows);
+}
+
+/* The dense model reads prompts and texts. */
+static double losses_flops(const struct wn_model *model, const struct wn_generation *generation)
+{
+    const struct wn_config *config = &model->config;
+    double width = (double)(config->n_heads * config->head_dim), rows = 0, pairs = 0, targets = 0;
+    for (int64_t p = 0; generation->dense_loss && p < generation->n_prompts; p++) {
+        double most = (double)generation->prompts[p].most, length = (double)generation->prompts[p].count + most - 1;
+        rows += length * (double)generation->draws;
+        pairs += length * length / 2 * (double)generation->draws;
+        targets += most * (double)generation->draws;
+    }
+    return (2.0 * (double)wn_model_block_weights(model) * rows + 4 * pairs * width) * (double)config->n_blocks +
+           2.0 * (double)config->vocab_size * (double)config->hidden_size * targets;
+}
+
 double wn_point_flops(const struct wn_run *run, int64_t index)
 {
     const struct wn_point *point = &run->grid.points[index];
@@ -97,6 +126,9 @@ double wn_point_flops(const struct wn_run *run, int64_t index)
     for (int64_t e = 0; e < run->sweep->n_evals; e++) {
         blocks += kept_share(model, &point->recipe) * block_flops(model, &prepared->sets[e].sequences);
         heads += head_flops(model, &prepared->sets[e]);
+        if (prepared->sets[e].generation)
+            heads += generation_flops(model, prepared->sets[e].generation, kept_share(model, &point->recipe)) +
+                     losses_flops(model, prepared->sets[e].generation);
     }
     if (wn_point_walks_calibration(point)) /* every linear, once for each trial, at most twice: alone and in its part */
         blocks += 1.5 * wn_recipe_trials(&point->recipe) *
@@ -186,6 +218,11 @@ static void predict_shared(const struct wn_run *run, struct wn_prediction *predi
         const struct wn_model *model = prepared->model;
         for (int64_t e = 0; e < run->sweep->n_evals; e++) {
             const struct wn_eval_set *set = &prepared->sets[e];
+            if (set->generation) {
+                prediction->shared_bytes +=
+                    wn_generation_texts(set->generation) * wn_generated_record_bytes(set->generation);
+                prediction->reference_flops += generation_flops(model, set->generation, 1);
+            }
             if (!set->divergence && !set->kind->compares)
                 continue;
             prediction->reference_flops += block_flops(model, &set->sequences) * (double)model->config.n_blocks;

@@ -165,10 +165,13 @@ static void check_prefix(const struct wn_kept_blocks *kept)
     make_shots(kept->model, 40, -1, 12, &shots);
     generate_all(kept, &shots, &together);
     CHECK(wn_generation_batches(&shots) == 2);
+    struct wn_generate_work work;
     double rows = 0;
     for (int64_t i = 0; i < 40; i++)
-        rows += (double)(shots.prompts[i].count + 11);
-    CHECK(wn_generate_rows(&shots) < rows / 2);
+        rows += (double)shots.prompts[i].count;
+    wn_generate_work(&shots, &work);
+    CHECK(work.prompt_rows < rows / 2);
+    CHECK(work.rows == 40 * 11 && work.step_rows == 11 * (32 + 16));
     for (int64_t i = 0; i < 40; i++) {
         make_shots(kept->model, 40, i, 12, &one);
         generate_all(kept, &one, &alone);
