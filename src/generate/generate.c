@@ -138,12 +138,14 @@ static void close_batch(struct batch *b)
 
 int64_t wn_generate_bytes(const struct wn_model *model, const struct wn_generation *generation)
 {
-    int64_t most = 0, width = model->config.hidden_size;
+    int64_t most = 0, width = model->config.hidden_size, widest = width;
+    for (int i = 0; i < model->layout.n_inputs; i++)
+        widest = model->layout.input_widths[i] > widest ? model->layout.input_widths[i] : widest;
     for (int64_t i = 0; i < wn_generation_batches(generation); i++) {
         struct shape shape = shape_of(generation, i);
         int64_t n = shape.n_texts, rows = shape.longest_rows;
         int64_t floats = 2 * cache_floats(model, &shape) + rows * (width + 1) + wn_model_scratch(model, rows) +
-                         n * (width + model->config.vocab_size);
+                         n * (width + model->config.vocab_size) + 32 * widest; /* of wn_linear_few_rows */
         int64_t bytes = floats * (int64_t)sizeof(float) + (7 * n + 2) * (int64_t)sizeof(int64_t) +
                         2 * n * (int64_t)sizeof(struct wn_span);
         most = bytes > most ? bytes : most;
