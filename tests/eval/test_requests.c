@@ -52,7 +52,8 @@ static void run_task(const struct wn_model *model, const cJSON *golden, struct r
     wn_record_init(&run->record, &run->schema);
     float *hidden = forward_hidden(model, &run->set.sequences);
     forward_scores(model, &run->set, hidden, NULL, &scores);
-    wn_eval_finish(&run->set, &(struct wn_outcome){&scores}, &(struct wn_outcome){&scores}, &run->record);
+    wn_eval_finish(&run->set, &(struct wn_outcome){.scores = &scores}, &(struct wn_outcome){.scores = &scores},
+                   &run->record);
     wn_target_scores_release(&scores);
     wn_free(hidden);
     wn_problems_release(&problems);
