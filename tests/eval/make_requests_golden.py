@@ -5,6 +5,7 @@ Independent of the C code: tokens and log-likelihoods are made as lm-evaluation-
 numerical derivatives of weighted scores by the weights of the items (the infinitesimal jackknife, which is s/sqrt(n)
 for means and the delta method for the rest). With --harness the installed lm_eval is asked for all log-likelihoods, too.
 """
+
 import json
 import math
 import os
@@ -92,9 +93,7 @@ class Model:
 
         length = length or self.most
         if length not in self.asked:
-            self.asked[length] = HFLM(
-                pretrained=self.model, tokenizer=self.tokenizer, batch_size=1, max_length=length
-            )
+            self.asked[length] = HFLM(pretrained=self.model, tokenizer=self.tokenizer, batch_size=1, max_length=length)
         made = [Instance(request_type=kind, doc={}, arguments=arguments, idx=0)]
         return getattr(self.asked[length], kind)(made, disable_tqdm=True)[0]
 
@@ -216,9 +215,7 @@ def run_file(model, path):
     for metric in metrics:
         score, error = with_error(metric, results)
         out["scores"][metric], out["scores"][metric + "_stderr"] = clean(score), clean(error)
-        by_group = [
-            with_error(metric, [r for r, item in zip(results, items) if item.get("group") == g]) for g in groups
-        ]
+        by_group = [with_error(metric, [r for r, item in zip(results, items) if item.get("group") == g]) for g in groups]
         if groups:
             out["groups"][metric] = [clean(s) for s, _ in by_group]
             out["scores"][metric + "_group_mean"] = clean(float(np.mean([s for s, _ in by_group])))
@@ -230,8 +227,12 @@ def run_file(model, path):
 
 
 def main():
-    golden = {"mcnemar": [[b, c, binomtest(b, b + c).pvalue] for b, c in
-                          [(1, 0), (3, 1), (0, 9), (5, 5), (12, 3), (40, 61), (300, 200), (5000, 4700), (1, 40)]]}
+    golden = {
+        "mcnemar": [
+            [b, c, binomtest(b, b + c).pvalue]
+            for b, c in [(1, 0), (3, 1), (0, 9), (5, 5), (12, 3), (40, 61), (300, 200), (5000, 4700), (1, 40)]
+        ]
+    }
     for name, directory in MODELS.items():
         if not directory.exists():
             sys.exit(f"{directory} is missing")
