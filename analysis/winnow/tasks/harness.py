@@ -316,8 +316,9 @@ _KINDS = {
 def stored(results: Results, name: str) -> dict[str, Any]:
     """What winnow stored about the items of a task: arrays [point, item, ...], and their labels.
 
-    ``choices`` [item] counts them, ``log_likelihood`` [point, item] or [point, item, choice], ``greedy`` alike, ``alone`` [point,
-    item, choice] without context, ``text`` [point, item] or [point, item, draw]; None is not there.
+    ``choices`` [item] counts them, ``log_likelihood`` is [point, item] or [point, item, choice],
+    ``greedy`` alike, ``alone`` [point, item, choice] without context, ``text`` [point, item] or
+    [point, item, draw]; None is not there.
     """
     name = short(name)
     if name not in results.tasks:
