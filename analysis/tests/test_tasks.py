@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ANALYSIS
+from conftest import ANALYSIS, ROOT
 
 from winnow.tasks import TASKS, Options, TaskError, make, problems, read, write
 from winnow.tasks.command import main
@@ -59,6 +59,16 @@ PIQA = [
 @pytest.fixture
 def piqa(tmp_path):
     return lines(tmp_path / "valid.jsonl", *PIQA)
+
+
+FREEBASE = {
+    "Question-ID": "f1",
+    "RawQuestion": "Q?",
+    "Parses": [
+        {"Answers": [{"AnswersName": ["x", "y"]}]},
+        {"Answers": [{"AnswersName": ["y", "z"]}]},
+    ],
+}
 
 
 # ---- one task, one layout ----
@@ -241,12 +251,9 @@ def test_short_answers(tmp_path):
     trivia = {"Question": "Q?", "QuestionId": "tc_1", "Answer": {"Aliases": ["X", "Y"]}}
     (item,) = items("triviaqa", whole(tmp_path / "dev.json", {"Data": [trivia]}))
     assert item == {"id": "tc_1", "prompt": "Question: Q??\nAnswer:", "references": ["X", "Y"]}
-    parses = [
-        {"Answers": [{"AnswersName": ["x", "y"]}]},
-        {"Answers": [{"AnswersName": ["y", "z"]}]},
-    ]
-    free = {"Question-ID": "f1", "RawQuestion": "Q?", "Parses": parses}
-    (item,) = items("freebaseqa", whole(tmp_path / "FreebaseQA-eval.json", {"Questions": [free]}))
+    (item,) = items(
+        "freebaseqa", whole(tmp_path / "FreebaseQA-eval.json", {"Questions": [FREEBASE]})
+    )
     assert item["references"] == ["x", "y", "z"]
     assert item["prompt"] == "Please give answer to this question: Q?\nThe answer is "
 
@@ -549,6 +556,39 @@ def test_the_program(tmp_path, piqa, capsys):
     assert f"{target}:1: " in capsys.readouterr().err
     assert main(["make", "piqa", "--from", str(tmp_path / "no"), "--to", str(target)]) == 1
     assert "no such file" in capsys.readouterr().err
+
+
+def test_the_program_takes_every_kind(binary, tmp_path, mmlu, piqa, squad):
+    if subprocess.run([binary, "help", "tasks"], capture_output=True).returncode != 0:
+        pytest.skip("this winnow binary knows no request files with headers")
+    sentences_ = {"sentence_good": "He is.", "sentence_bad": "He are.", "UID": "agreement"}
+    add = {"instruction": "Add.", "input": "1 1", "output": "2"}
+    (tmp_path / "wiki.test.raw").write_text(" = One = \n \n Text . \n")
+    sources = {
+        "mmlu": mmlu,
+        "piqa": piqa,
+        "blimp": lines(tmp_path / "agreement.jsonl", sentences_),
+        "lambada": lines(tmp_path / "lambada_test.jsonl", {"text": "one two three"}),
+        "wikitext": tmp_path / "wiki.test.raw",
+        "nq_open": lines(tmp_path / "NQ.jsonl", {"question": "who", "answer": ["A"]}),
+        "gsm8k": lines(tmp_path / "gsm.jsonl", {"question": "What?", "answer": "A\n#### 1"}),
+        "freebaseqa": whole(tmp_path / "FreebaseQA-eval.json", {"Questions": [FREEBASE]}),
+        "squad": squad,
+        "cnn_stories": lines(tmp_path / "cnn.jsonl", {"article": "Long.", "highlights": "It."}),
+        "bbh": whole(tmp_path / "snarks.json", {"examples": [{"input": "Q", "target": "(A)"}]}),
+        "instructions": whole(tmp_path / "alpaca.json", [add]),
+    }
+    for name, source in sources.items():
+        write(name, source, tmp_path / f"to_{name}.jsonl", Options(shots=0))
+    sweep = {
+        "model": str(ROOT / "sweeps" / "demo" / "model"),
+        "grid": [{"method": "magnitude", "sparsity": 0.5}],
+        "evaluate": {"tasks": [f"to_{name}.jsonl" for name in sources]},
+    }
+    (tmp_path / "sweep.json").write_text(json.dumps(sweep))
+    command = [binary, "plan", tmp_path / "sweep.json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_it_needs_nothing_but_python(tmp_path, piqa):
