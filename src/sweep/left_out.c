@@ -55,6 +55,8 @@ double wn_left_out_score(const struct wn_left_out *left_out, const struct wn_par
 {
     enum wn_drop_score score = wn_drop_score_of(params);
     int64_t length = wn_drop_count(params, n_blocks);
+    if (!left_out->values) /* a weight was not finite: the point will meet it */
+        return NAN;
     if (score == WN_SCORE_WINDOW)
         return length && block + length <= n_blocks ? *window_value(left_out->values, n_blocks, length, block) : NAN;
     double mean = *unit_value(left_out->values, n_blocks, score == WN_SCORE_KL, (int)unit, block);
