@@ -72,7 +72,8 @@ static const struct wn_command commands[] = {
      "Exit codes: 0 all checksums agree, 1 some differ (each is named), 2 the file cannot be read.\n\n"
      "Example:\n  winnow verify demo.h5",
      wn_command_verify},
-    {"help", "help methods|architectures|metrics|tasks|tasks-schema|sweep|schema", "reference pages, printed from the tables",
+    {"help", "help methods|architectures|metrics|tasks|tasks-schema|sweep|schema",
+     "reference pages, printed from the tables",
      "  methods         compression methods with their parameters\n"
      "  architectures   model types that can be loaded\n"
      "  metrics         evaluations with their parameters\n"

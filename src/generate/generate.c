@@ -306,7 +306,7 @@ static wn_status add_tokens(struct batch *b)
     for (int64_t i = 0; i < b->n_live; i++) {
         if (!finite[i])
             return wn_fail(WN_ERR_NUMERIC, "a logit of text %lld of the set is not finite",
-                           (long long)(b->shape.first + b->live[i] + 1));
+                           (long long)b->shape.first + b->live[i] + 1);
         if (goes_on[i])
             b->live[left++] = b->live[i];
     }

@@ -131,6 +131,15 @@ static void take_best(double *best, double seconds)
         *best = seconds;
 }
 
+static float sum_of(const float *x, int64_t count)
+{
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < count; i++)
+        sum += x[i];
+    return sum;
+}
+
 /* Reading all weights once, with all threads. */
 static double time_reading(const struct state *s, int threads)
 {
@@ -139,12 +148,10 @@ static double time_reading(const struct state *s, int threads)
     for (int64_t b = 0; b < s->model.config.n_blocks; b++)
         for (int l = 0; l < layout->n_linears; l++) {
             const float *w = s->kept.blocks[b].linears[l];
-            int64_t count = layout->linears[l].rows * layout->linears[l].columns;
-            float part = 0;
-#pragma omp parallel for simd reduction(+ : part) schedule(static)
-            for (int64_t i = 0; i < count; i++)
-                part += w[i];
-            sum += part;
+            int64_t columns = layout->linears[l].columns;
+#pragma omp parallel for reduction(+ : sum) schedule(static)
+            for (int64_t i = 0; i < layout->linears[l].rows; i++)
+                sum += sum_of(w + i * columns, columns);
         }
     double seconds = seconds_now(threads) - start;
     return sum == 12345 ? 0 : seconds; /* the sum is used */

@@ -105,7 +105,7 @@ refused "unknown kind" 'facts\.jsonl:1' 'expected one of .*"continuation".* did 
 fresh; sed -i '1i {"task": "facts", "chance": 25}' "$case/data/facts.jsonl"
 refused "chance of 25" 'facts\.jsonl:1' 'chance' '\[0, 1\]'
 fresh; sed -i '3i {"task": "facts"}' "$case/data/facts.jsonl"; refused "header in line 3" 'facts\.jsonl:3' 'header must be the first line'
-fresh; change sweep.json '"data/facts.jsonl"]' '{"requests": "data/facts.jsonl", "metrics": ["mc1"]}]'
+fresh; change sweep.json '"data/facts.jsonl"' '{"requests": "data/facts.jsonl", "metrics": ["mc1"]}'
 refused "unknown metric in the sweep" 'sweep\.json: evaluate\.tasks\.facts: key "metrics".*"mc1"'
 fresh
 python3 -c 'import json; print(json.dumps({"context": "a", "choices": ["b", "word " * 600], "gold": 0}))' >>"$case/data/facts.jsonl"

@@ -74,7 +74,8 @@ for name, header in headers.items():
             answer = {"prompt": item["context"], "references": [item["choices"][item["gold"]]]}
             print(json.dumps({"id": item["id"], **answer}), file=file)
 END
-sed -i 's#"tasks": \["data/facts.jsonl"\]#"tasks": ["data/facts.jsonl", "data/answers.jsonl", "data/drawn.jsonl"]#' "$sweep"
+sed -i 's#"data/in_context.jsonl"\]#"data/in_context.jsonl", "data/answers.jsonl", "data/drawn.jsonl"]#' "$sweep"
+grep -q drawn.jsonl "$sweep" || fail "the sweep has no generated texts"
 for method in $(grep -Eo '^[a-z0-9_]+ \((pruning|quantization|depth pruning)' "$folder/methods" | cut -d' ' -f1); do
   grep -q "\"$method\"" "$sweep" || fail "method $method is not in the sweep"
 done

@@ -394,7 +394,8 @@ static void finish_both(struct wn_eval_set *set, const struct wn_target_scores *
     wn_schema_init(&results->schema);
     wn_eval_fields(set, &results->schema);
     wn_record_init(&results->record, &results->schema);
-    wn_eval_finish(set, &(struct wn_outcome){.scores = scores}, &(struct wn_outcome){.scores = dense}, &results->record);
+    wn_eval_finish(set, &(struct wn_outcome){.scores = scores}, &(struct wn_outcome){.scores = dense},
+                   &results->record);
 }
 
 /* Six items of three choices of one token: one stays right, two are lost, one is won, one stays wrong by the same and

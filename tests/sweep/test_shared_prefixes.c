@@ -133,7 +133,8 @@ static double *whole_losses(const struct wn_run *run)
 
 static void check_run(struct wn_par *par, struct wn_sweep *sweep, struct wn_run *run)
 {
-    struct wn_eval comparing = *wn_eval_find("multiple_choice");
+    const struct wn_eval *kind = wn_eval_find("multiple_choice");
+    struct wn_eval comparing = *kind;
     struct wn_reference reference;
     bool wanted[POINTS] = {true, true};
     comparing.compares = true;
@@ -157,6 +158,7 @@ static void check_run(struct wn_par *par, struct wn_sweep *sweep, struct wn_run 
     wn_free(again);
     wn_free(pruned);
     wn_reference_release(&reference);
+    sweep->evals[0].kind = run->models[0].sets[0].kind = kind;
 }
 
 int main(void)
