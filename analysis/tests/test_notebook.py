@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom on a results file, and is kept without outputs."""
+"""The notebooks run from top to bottom on a results file, and are kept without outputs."""
 
 import os
 
@@ -8,23 +8,30 @@ from conftest import ANALYSIS
 nbformat = pytest.importorskip("nbformat")
 preprocessors = pytest.importorskip("nbconvert.preprocessors")
 
-NOTEBOOK = ANALYSIS / "notebooks" / "first_look.ipynb"
+NOTEBOOKS = {"first_look.ipynb": 4, "what_survives.ipynb": 2}  # the figures on a file of two tasks
 
 
-def test_first_look(path, monkeypatch):
+def test_all_notebooks_are_listed():
+    assert {path.name for path in (ANALYSIS / "notebooks").glob("*.ipynb")} == set(NOTEBOOKS)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_it_runs(path, monkeypatch, name):
     monkeypatch.setenv("WINNOW_RESULTS", str(path))
     paths = [str(ANALYSIS), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     monkeypatch.delenv("MPLBACKEND", raising=False)
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    file = ANALYSIS / "notebooks" / name
+    notebook = nbformat.read(file, as_version=4)
     run = preprocessors.ExecutePreprocessor(timeout=120, kernel_name="python3")
-    run.preprocess(notebook, {"metadata": {"path": str(NOTEBOOK.parent)}})
+    run.preprocess(notebook, {"metadata": {"path": str(file.parent)}})
     outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
     assert not [o for o in outputs if o.output_type == "stream" and o.name == "stderr"]
-    assert sum("image/png" in o.get("data", {}) for o in outputs) >= 4
+    assert sum("image/png" in o.get("data", {}) for o in outputs) >= NOTEBOOKS[name]
 
 
-def test_no_outputs_are_stored():
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_no_outputs_are_stored(name):
+    notebook = nbformat.read(ANALYSIS / "notebooks" / name, as_version=4)
     code = [c for c in notebook.cells if c.cell_type == "code"]
     assert code and all(not c.outputs and c.execution_count is None for c in code)

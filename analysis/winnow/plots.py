@@ -30,6 +30,7 @@ _DASHES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 _GREY = "#555555"
 _PANEL = (4.4, 3.5)  # inches
+_COLUMNS = 4  # panels beside each other
 
 
 def colours(results: Results) -> dict[str, str]:
@@ -79,6 +80,39 @@ def over_bits(
             _draw(axis, line, "bits_per_weight", name)
         axis.xaxis.set_major_locator(ticker.MultipleLocator(1))
     _legend(figure, axes, lines)
+    return figure
+
+
+def survival(results: Results, table: pd.DataFrame, xlabel: str = "sparsity") -> Figure:
+    """Where each task breaks, from ``winnow.breaking_points``: a row per task, a dot per method.
+
+    Bars are the intervals over items. A task that never loses as much has an open mark at the end
+    of its line.
+    """
+    tasks = list(dict.fromkeys(table.index.get_level_values("task")))
+    methods = list(dict.fromkeys(table.index.get_level_values("method")))
+    palette = colours(results)
+    size = (7.0, 1.2 + len(tasks) * (0.18 + 0.14 * len(methods)))
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    finite = table[["at", "low", "high"]].to_numpy()
+    end = float(np.max(finite[np.isfinite(finite)], initial=0.1)) * 1.08
+    for m, method in enumerate(methods):
+        rows = table.xs(method, level="method").reindex(tasks)
+        height = np.arange(len(tasks)) + (m - (len(methods) - 1) / 2) * 0.6 / len(methods)
+        at, low, high = (np.minimum(rows[c], end).to_numpy() for c in ("at", "low", "high"))
+        style = {"color": palette[method], "lw": 1.5}
+        axis.hlines(height, low, high, **style)
+        never = np.isinf(rows["at"].to_numpy())
+        axis.plot(at[~never], height[~never], "o", color=palette[method], ms=5, label=method)
+        axis.plot(at[never], height[never], "o", mfc="white", mec=palette[method], ms=5)
+    axis.set_yticks(range(len(tasks)), [t.replace("_", " ") for t in tasks])
+    axis.invert_yaxis()
+    axis.set_xlabel(xlabel)
+    axis.set_xlim(0, end * 1.03)
+    axis.xaxis.set_major_formatter(ticker.PercentFormatter(1, decimals=0))
+    _style(axis)
+    handles, _ = axis.get_legend_handles_labels()
+    _legend_below(figure, handles)
     return figure
 
 
@@ -290,7 +324,7 @@ def _list(names: Sequence[str] | str) -> list[str]:
 
 def _scores(results: Results, scores: Sequence[str] | str | None) -> list[str]:
     if scores is None:
-        scores = [f"{t}/perplexity" for t in results.texts] + [f"{t}/acc" for t in results.tasks]
+        scores = [f"{t}/perplexity" for t in results.texts] + list(results.main_scores.values())
     names = results.columns.index
     return [resolve(name, names) for name in _list(scores)]
 
@@ -304,15 +338,19 @@ def _of_model(results: Results, table: pd.DataFrame, model: str | None) -> pd.Da
 def _panels(
     results: Results, names: list[str], models: pd.Series, xlabel: str, intact: str
 ) -> tuple[Figure, list[Axes]]:
-    """A row of panels; accuracies share their scale, so that tasks can be compared.
+    """Panels in rows; main scores share their scale, so that tasks can be compared.
 
     ``intact`` is the side where models are as good as dense: the level of the dense model is
     labelled on the other side and chance on this one, where no points are in the way.
     """
-    size = (_PANEL[0] * len(names), _PANEL[1] + 0.6)
-    figure, grid = plt.subplots(1, len(names), figsize=size, squeeze=False, layout="constrained")
-    axes = list(grid[0])
-    shared = None
+    columns = min(len(names), _COLUMNS)
+    rows = -(-len(names) // columns)
+    size = (_PANEL[0] * columns, _PANEL[1] * rows + 0.6)
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    axes = list(grid.flat)[: len(names)]
+    for unused in list(grid.flat)[len(names) :]:
+        unused.set_axis_off()
+    shared, main = None, set(results.main_scores.values())
     for axis, name in zip(axes, names):
         _references(axis, results, name, models, intact)
         axis.set_xlabel(xlabel)
@@ -320,7 +358,7 @@ def _panels(
         _style(axis)
         if name.endswith("perplexity"):
             _log_axis(axis.yaxis)
-        elif name.endswith("/acc"):
+        elif name in main:
             if shared is not None:
                 axis.sharey(shared)
             shared = axis
@@ -335,7 +373,8 @@ def _references(
     for model in models.unique():
         levels.append((float(results.dense_of(model)[name]), "dense", "--", "black"))
     task, _, measure = name.partition("/")
-    if task in results.tasks and measure.startswith("acc") and not measure.endswith("_stderr"):
+    guessed = measure.startswith("acc") or name in results.main_scores.values()
+    if task in results.tasks and guessed and not measure.endswith("_stderr"):
         levels.append((results.chance(task), "chance", ":", _GREY))
     for value, text, dashes, colour in levels:
         if not np.isfinite(value):

@@ -8,6 +8,7 @@ points that were not done at that moment are left out.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,11 +30,28 @@ _INTEGERS = ("attempt", "rank", "threads", "tokens", "calibration_tokens", "peak
 _STATE = ("status", "attempt", "checksum", "reason")
 
 # Short names of scores, most telling first: "facts" is facts/acc, "js" is TEXT/js_mean.
-_TASK_SCORES = ("acc",)
+_TASK_SCORES = (
+    "acc",
+    "exact_match",
+    "em_relaxed",
+    "f1",
+    "rougeL",
+    "rouge1",
+    "mc2",
+    "contains",
+    "checks",
+    "pct_stereotype",
+)
 _LABELS = {
     "acc": "accuracy",
     "acc_norm": "accuracy per character",
     "acc_bytes": "accuracy per byte",
+    "exact_match": "exact match",
+    "em_relaxed": "relaxed match",
+    "f1": "F1",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
     "js_mean": "JS divergence",
     "kl_mean": "KL divergence",
     "top1_agreement": "top-1 agreement",
@@ -72,11 +90,13 @@ class Results:
                 )
             order = _text(file["fields"]).splitlines() if "fields" in file else []
             self._order = {line.split("\t")[0]: i for i, line in enumerate(order)}
-            #: Names of the multiple-choice tasks.
+            #: Names of the tasks.
             self.tasks = self._names(file, "tasks")
             #: Names of the texts that perplexity was computed on.
             self.texts = [
-                n for n in self._names(file, "scores") if f"scores/{n}/perplexity" in file
+                n
+                for n in self._names(file, "scores")
+                if f"scores/{n}/perplexity" in file and n not in self.tasks
             ]
 
     # ---- tables ----
@@ -243,12 +263,33 @@ class Results:
         """
         return self._short_axes("tasks", name, all_points)
 
-    def chance(self, task: str) -> float:
-        """Expected accuracy of guessing: the mean of 1 / choices over the items."""
+    def task_facts(self, task: str) -> dict[str, Any]:
+        """What a task says of itself: kind, metrics, main metric, dimension, chance, version ..."""
         if task not in self.tasks:
             raise KeyError(f"{self.path}: no task {task!r}; known: {', '.join(self.tasks)}")
+        return json.loads(self.provenance.get(f"task_{task}", "{}"))
+
+    def main_score(self, task: str) -> str:
+        """The column with the main metric of a task: "facts/acc", "summaries/rougeL"."""
+        return f"{task}/{self.task_facts(task).get('main_metric', 'acc')}"
+
+    @property
+    def main_scores(self) -> dict[str, str]:
+        """The main metric of every task for which more is better: task to column."""
+        names = {task: self.main_score(task) for task in self.tasks}
+        return {t: n for t, n in names.items() if not n.endswith(("perplexity", "bits_per_byte"))}
+
+    def chance(self, task: str) -> float:
+        """Expected main score of guessing.
+
+        As the task says; else the mean of 1 / choices over the items, and 0 where there are none.
+        """
+        facts = self.task_facts(task)
+        if "chance" in facts:
+            return float(facts["chance"])
         with self._h5() as file:
-            return float(np.mean(1.0 / file[f"tasks/{task}/choices"][...]))
+            choices = f"tasks/{task}/choices"
+            return float(np.mean(1.0 / file[choices][...])) if choices in file else 0.0
 
     # ---- documents ----
 
@@ -383,6 +424,9 @@ def resolve(name: str, columns: Any) -> str:
     measure = _SHORT.get(measure, measure)
     found = [c for c in columns if c.rpartition("/")[2] == measure and "/" in c]
     found = [c for c in found if not evaluation or c.startswith(f"{evaluation}/")]
+    if not evaluation and len(found) > 1:  # of a text rather than of a task
+        tasks = {c.rpartition("/")[0] for c in columns if c.rpartition("/")[2] in _TASK_SCORES}
+        found = [c for c in found if c.rpartition("/")[0] not in tasks] or found
     if len(found) == 1:
         return found[0]
     known = found or [c for c in columns if "/" in c and not c.endswith("_stderr")]

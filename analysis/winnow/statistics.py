@@ -135,11 +135,12 @@ def compare(
     )
 
 
-def relative(results: Results, score: str = "acc") -> pd.DataFrame:
+def relative(results: Results, score: str | None = None) -> pd.DataFrame:
     """The cells with what is left of the dense model, one column per text and task.
 
-    ``TEXT/perplexity`` is the ratio to the dense perplexity; ``TASK/acc`` is (accuracy - chance) /
-    (dense accuracy - chance): 1 as good as dense, 0 guessing. A task that the dense model cannot do
+    ``TEXT/perplexity`` is the ratio to the dense perplexity; ``TASK/acc``, or what else the main
+    metric of a task is (``score``: this one), is (score - chance) / (dense score - chance): 1 as
+    good as dense, 0 guessing. A task that the dense model cannot do
     itself (not two standard errors above chance) is left out: there is nothing to lose.
     """
     cells = results.cells
@@ -150,8 +151,8 @@ def relative(results: Results, score: str = "acc") -> pd.DataFrame:
         for text in results.texts:
             name = f"{text}/perplexity"
             left.loc[rows, name] = cells.loc[rows, name] / dense[name]
-        for task in results.tasks:
-            name, chance = f"{task}/{score}", results.chance(task)
+        for task, main in results.main_scores.items():
+            name, chance = f"{task}/{score}" if score else main, results.chance(task)
             if dense[name] - chance > 2 * dense[f"{name}_stderr"]:
                 left.loc[rows, name] = (cells.loc[rows, name] - chance) / (dense[name] - chance)
     return left

@@ -24,7 +24,7 @@ def item_scores(results: Results, task: str) -> pd.DataFrame:
     0 or 1 where an answer is right or wrong; between them where a score such as ROUGE is graded.
     """
     with results.task(task) as data:
-        name = "correct" if "correct" in data else _main_score(data)
+        name = "main_value" if "main_value" in data else "correct"
         values = np.asarray(data[name].transpose("point", "item").values, dtype=float)
         points = np.asarray(data["point"].values)
         items = np.asarray(data["item"].values)
@@ -58,7 +58,7 @@ def breaking_points(
         line = group.drop_duplicates(axis).dropna(subset=[axis]).sort_values(axis)
         if line.empty:
             continue
-        for task in tasks or results.tasks:
+        for task in tasks or results.main_scores:
             rows.append(
                 {"task": task, "method": method}
                 | _break(results, task, line, axis, lost, model, (resamples, level, seed))
@@ -124,13 +124,6 @@ def compare_calibrations(
             rows.append({name: left[name] for name in axes} | pair.to_dict())
     table = pd.DataFrame(rows)
     return table.dropna(axis="columns", how="all") if len(table) else table
-
-
-def _main_score(data: Any) -> str:
-    name = data.attrs.get("main_metric")
-    if name not in data:
-        raise KeyError(f"no score of single items among {', '.join(map(str, data.data_vars))}")
-    return name
 
 
 def _cells(results: Results, model: str | None, where: dict[str, Any]) -> pd.DataFrame:
