@@ -57,25 +57,42 @@ every_method() {
 }
 make_sweep "$folder/all" "$(every_method)"
 sweep=$folder/all/sweep.json
-# Generated text: answers in two batches, some of them cut by a stop string, and texts that are drawn.
-python3 - "$source_dir/sweeps/demo/data/facts.jsonl" "$folder/all/data" <<'END'
-import json, sys
+# Every kind of task with every metric that `winnow help tasks` names. Generated text: answers in two batches, some of
+# them cut by a stop string, and texts that are drawn.
+"$winnow" help tasks >"$folder/tasks"
+python3 - "$source_dir/sweeps/demo/data/facts.jsonl" "$folder/all/data" "$folder/tasks" <<'END' || fail "a kind of task is not covered"
+import json, re, sys
 
-items = [json.loads(line) for line in open(sys.argv[1])][:40]
-headers = {
-    "answers": {"kind": "generation", "stop": ["\n"], "max_tokens": 6, "filter": "strip",
-                "metrics": ["exact_match", "f1", "em_relaxed", "contains", "rouge1", "rougeLsum"]},
-    "drawn": {"kind": "generation", "temperature": 0.9, "draws": 3, "seed": 5, "max_tokens": 9, "metrics": ["contains"]},
+facts = [json.loads(line) for line in open(sys.argv[1])]
+help_of = dict(re.findall(r"^(\w+): [^\n]*\n((?: .*\n)+)", open(sys.argv[3]).read(), re.M))
+metrics = {kind: re.findall(r"^  (\w+)  ", text.partition(" metrics\n")[2], re.M) for kind, text in help_of.items()}
+for some in metrics.values():  # bias stands for its four
+    some[:] = [m for m in some if not m.endswith("ambiguous") and not m.endswith("disambiguated")]
+prompts = lambda count: [
+    {"id": i["id"], "prompt": i["context"], "references": [i["choices"][i["gold"]]], "source": i["context"],
+     "checks": [{"max_words": 1}]} for i in facts[:count]]
+bias = lambda number: {"condition": ["ambiguous", "disambiguated"][number % 2], "polarity": "negative", "unknown": [0],
+                       "target": [1]}
+tasks = {
+    "choices": ("multiple_choice", {}, [{**item, "group": str(n % 3), "bias": bias(n)} for n, item in enumerate(facts[:12])]),
+    "texts": ("pairs", {}, [{"texts": [i["context"] + " " + c for c in i["choices"][:2]]} for i in facts[:9]]),
+    "words": ("continuation", {}, [{"context": i["context"], "continuation": i["choices"][0]} for i in facts[:9]]),
+    "pages": ("rolling", {"length": 16}, [{"text": i["context"]} for i in facts[:5]]),
+    "answers": ("generation", {"stop": ["\n"], "max_tokens": 6, "filter": "strip"}, prompts(40)),
+    "drawn": ("generation", {"temperature": 0.9, "draws": 3, "seed": 5, "max_tokens": 9}, prompts(7)),
 }
-for name, header in headers.items():
+missing = set(help_of) - {"header"} - {kind for kind, *_ in tasks.values()}
+if missing or not help_of:
+    sys.exit(f"no task of kind {missing or 'any'}")
+for name, (kind, header, items) in tasks.items():
     with open(f"{sys.argv[2]}/{name}.jsonl", "w") as file:
-        print(json.dumps({"task": name, **header}), file=file)
-        for item in items if name == "answers" else items[:7]:
-            answer = {"prompt": item["context"], "references": [item["choices"][item["gold"]]]}
-            print(json.dumps({"id": item["id"], **answer}), file=file)
+        print(json.dumps({"task": name, "kind": kind, "metrics": metrics[kind], **header}), file=file)
+        for item in items:
+            print(json.dumps(item), file=file)
 END
-sed -i 's#"data/in_context.jsonl"\]#"data/in_context.jsonl", "data/answers.jsonl", "data/drawn.jsonl"]#' "$sweep"
-grep -q drawn.jsonl "$sweep" || fail "the sweep has no generated texts"
+names='"data/in_context.jsonl", "data/choices.jsonl", "data/texts.jsonl", "data/words.jsonl", "data/pages.jsonl"'
+sed -i 's#"data/in_context.jsonl"\]#'"$names"', "data/answers.jsonl", "data/drawn.jsonl"]#' "$sweep"
+grep -q pages.jsonl "$sweep" || fail "the sweep has not every kind of task"
 for method in $(grep -Eo '^[a-z0-9_]+ \((pruning|quantization|depth pruning)' "$folder/methods" | cut -d' ' -f1); do
   grep -q "\"$method\"" "$sweep" || fail "method $method is not in the sweep"
 done
