@@ -285,7 +285,7 @@ def judged(binary, folder, swept, tasks):
             task_manager=manager,
             device="cpu",
             batch_size=1,
-            bootstrap_iters=1,
+            bootstrap_iters=2,  # of one sample there is no deviation
         )["results"]
     return judged
 

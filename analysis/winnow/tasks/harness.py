@@ -329,12 +329,13 @@ def stored(results: Results, name: str) -> dict[str, Any]:
         found = [n for n in names if n in data]
         return data[found[0]].to_numpy() if found else None
 
+    whole = "log_likelihood" in data  # one continuation: right when it is greedy
     return {
         "point": data["point"].to_numpy(),
         "item": [str(label) for label in data["item"].to_numpy()],
         "choices": array("choices"),
         "log_likelihood": array("choice_log_likelihood", "log_likelihood"),
-        "greedy": array("choice_greedy", "greedy"),
+        "greedy": array("correct" if whole else "choice_greedy"),
         "alone": array("choice_log_likelihood_alone"),
         "text": array("generated_text"),
     }
