@@ -105,14 +105,14 @@ def hub_documents(name, documents):
             yield {key: value for key, value in document.items() if key}  # "": number of a row
 
 
-def local_task(index, folder, theirs, splits):
+def local_task(index, folder, theirs, splits, **changes):
     """Point a task file of the harness at local JSON lines; returns the task object."""
     from lm_eval.tasks import TaskManager
 
     original = index[theirs].yaml_path
     files = {split: str(path) for split, path in splits.items()}
     content = {"include": str(original), "task": f"local_{theirs}", "dataset_path": "json"}
-    content.update(dataset_name=None, dataset_kwargs={"data_files": files})
+    content.update(dataset_name=None, dataset_kwargs={"data_files": files}, **changes)
     (folder / "tasks").mkdir(exist_ok=True)
     path = folder / "tasks" / f"local_{theirs}.yaml"
     path.write_text(json.dumps(content), encoding="utf-8")
