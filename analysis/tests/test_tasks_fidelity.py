@@ -6,7 +6,7 @@ have the same log-likelihoods within 1e-3; predictions, accuracies, generated te
 
 The harness gets the tokenizer that tokenizer.json describes. Version 5 of transformers makes one of
 the class LlamaTokenizer from vocabulary and merges instead, which finds other tokens in a text that
-begins with a space; version 4 reads the file as winnow does.
+begins with a space.
 """
 
 import json
