@@ -11,6 +11,7 @@ import numpy as np
 
 F = np.float32
 BLOCK = 128  # columns of a block of SparseGPT and GPTQ
+RUN = 32  # groups of columns divide it or are multiples of it
 
 
 @dataclasses.dataclass
@@ -29,6 +30,7 @@ class Linear:
     weight: np.ndarray
     mask: np.ndarray = None  # bool, True: kept
     codes: np.ndarray = None  # 0 .. 2^bits - 1
+    outliers: np.ndarray = None  # bool, True: kept as it is
     activation: tuple = None  # how its inputs are quantized: see activations.py
 
 
@@ -56,13 +58,28 @@ def runs(scores, pattern):
 # ---- pruning ----
 
 
-def magnitude(weight, _statistics, _mask, _name, sparsity=None, pattern=None, rule="exact"):
+def magnitude(weight, _statistics, _mask, _name, sparsity=None, pattern=None, rule="exact", drop=None):
+    """`drop`: of magnitude_block."""
     size = np.abs(weight)
+    if drop is not None:
+        return pruned(weight, drop)
     if pattern:
         return pruned(weight, runs(size, pattern))
     if rule == "exact":
         return pruned(weight, smallest_of_all(size, int(size.size * sparsity)))
     return pruned(weight, size <= np.sort(size.ravel())[int(size.size * sparsity)])
+
+
+def magnitude_block(weights, sparsity, rule="exact"):
+    """What goes of each of the linears of a block that are pruned as one; the published rule keeps the weights larger
+    than the int(count * (1 - sparsity))-th largest."""
+    sizes = np.concatenate([np.abs(weight).ravel() for weight in weights])
+    if rule == "exact":
+        drop = smallest(sizes, int(sizes.size * sparsity))
+    else:
+        drop = sizes <= np.sort(sizes)[::-1][int((1 - sparsity) * sizes.size) - 1]
+    parts = np.split(drop, np.cumsum([weight.size for weight in weights])[:-1])
+    return [part.reshape(weight.shape) for part, weight in zip(parts, weights)]
 
 
 def philox(seed, stream, count):
@@ -84,13 +101,13 @@ def philox(seed, stream, count):
     return words[1] << np.uint64(32) | words[0]
 
 
-def random(weight, _statistics, _mask, name, sparsity, seed=0):
+def random(weight, _statistics, _mask, name, sparsity=None, pattern=None, seed=0):
     """Scores are 31 bits of Philox; the stream is the FNV-1a hash of the name of the linear."""
     stream = 14695981039346656037
     for byte in name.encode():
         stream = (stream ^ byte) * 1099511628211 % 2**64
     scores = (philox(seed, stream, weight.size) >> np.uint64(33)).reshape(weight.shape)
-    return pruned(weight, smallest_of_all(scores, int(weight.size * sparsity)))
+    return pruned(weight, runs(scores, pattern) if pattern else smallest_of_all(scores, int(weight.size * sparsity)))
 
 
 def wanda_scores(weight, statistics):
@@ -140,7 +157,7 @@ def grid(values, bits, symmetric):
 
 
 def codes_of(values, scale, zero, bits):
-    return np.clip(np.round(values / scale) + zero, 0, 2**bits - 1)
+    return np.clip(np.round(values.astype(F) / scale) + zero, 0, 2**bits - 1)
 
 
 def grouped(weight, group):
@@ -187,6 +204,15 @@ def factor(statistics, percdamp, act_order):
     return dead, order, np.linalg.cholesky((inverse + inverse.T) / 2).T
 
 
+def take_over(left, errors, upper, i):
+    """Columns behind i make up for its error: those of the same run of 32 at once, all others at the end of the run."""
+    start = i // RUN * RUN
+    end = min(start + RUN, left.shape[1])
+    left[:, i + 1 : end] -= errors[:, i, None] * upper[i, None, i + 1 : end]
+    if i + 1 == end:
+        left[:, end:] -= errors[:, start:end] @ upper[start:end, end:]
+
+
 def sparsegpt(
     weight, statistics, _mask, _name, sparsity=None, pattern=None, rule="exact", percdamp=0.01, bits=None, symmetric=False
 ):
@@ -194,7 +220,7 @@ def sparsegpt(
     fixed = grid(weight, bits, symmetric) if bits else None
     left = weight.astype(np.float64)
     left[:, dead] = 0
-    result, codes = np.zeros_like(left), np.zeros(left.shape)
+    result, errors, codes = np.zeros_like(left), np.zeros_like(left), np.zeros(left.shape)
     drop = np.zeros(left.shape, bool)
     pivots = np.diag(upper)
     columns = left.shape[1]
@@ -215,8 +241,8 @@ def sparsegpt(
             codes[:, i] = codes_of(value, *fixed, bits)
             value = fixed[0] * (codes[:, i] - fixed[1])
         result[:, i] = value
-        error = (left[:, i] - value) / pivots[i]
-        left[:, i + 1 :] -= error[:, None] * upper[i, None, i + 1 :]
+        errors[:, i] = (left[:, i] - value) / pivots[i]
+        take_over(left, errors, upper, i)
     return Linear(result.astype(F), ~drop, codes if bits else None)
 
 
@@ -246,7 +272,7 @@ def gptq(
     left = left[:, order]
     keep = np.ones(left.shape, bool) if mask is None else mask[:, order]
     stale = left.copy()
-    result, codes = np.zeros_like(left), np.zeros(left.shape)
+    result, errors, codes = np.zeros_like(left), np.zeros_like(left), np.zeros(left.shape)
     for i in range(columns):
         if i % BLOCK == 0:
             stale = left.copy()
@@ -257,8 +283,8 @@ def gptq(
         value = np.where(keep[:, i], left[:, i], 0)
         codes[:, i] = codes_of(value, scale, zero, bits)
         result[:, i] = scale * (codes[:, i] - zero)
-        error = (left[:, i] - result[:, i]) / upper[i, i]
-        left[:, i + 1 :] -= error[:, None] * upper[i, None, i + 1 :]
+        errors[:, i] = (left[:, i] - result[:, i]) / upper[i, i]
+        take_over(left, errors, upper, i)
     back = np.argsort(order)
     return Linear(result[:, back].astype(F), mask, codes[:, back])
 
@@ -266,11 +292,27 @@ def gptq(
 # ---- SpQR ----
 
 
-def spqr_factor(statistics, percdamp, act_order):
+def chain(weight):
+    """Column 0, then always the one of those left that ranks the rows most alike (Spearman's correlation); the place of
+    a column that is taken goes to the first of those left."""
+    ranks = 2.0 * weight.argsort(0, kind="stable").argsort(0, kind="stable") - (len(weight) - 1)
+    alike = ranks.T @ ranks  # integers: exact
+    order, left = [0], np.arange(1, weight.shape[1])
+    while len(left) > 1:
+        best = int(np.argmax(alike[order[-1], left]))
+        order.append(int(left[best]))
+        left[best] = left[0]
+        left = left[1:]
+    return np.array([*order, *left])
+
+
+def spqr_factor(statistics, percdamp, order, weight):
     """Dead columns have 0 in the mean and in the order, and exactly 1 on the diagonal afterwards."""
     moments = 2.0 / statistics.sequences * statistics.moments
     diagonal = np.diag(moments).copy()
-    order = np.argsort(-diagonal, kind="stable") if act_order else np.arange(len(diagonal))
+    orders = {"identity": lambda: np.arange(len(diagonal)), "spearman": lambda: chain(weight),
+              "act_order": lambda: np.argsort(-diagonal, kind="stable")}  # fmt: skip
+    order = orders[order]()
     np.fill_diagonal(moments, np.where(diagonal == 0, 1.0, diagonal + percdamp * diagonal.mean()))
     inverse = np.linalg.inv(moments[np.ix_(order, order)])
     return diagonal == 0, order, np.linalg.cholesky((inverse + inverse.T) / 2).T
@@ -280,23 +322,23 @@ def spqr_grid(values, valid, bits, symmetric, round_zero):
     """Plain min and max of the valid values of the last axis; ranges without width are widened to 0; where even that
     has none, `empty`."""
     any_valid = valid.any(-1)
-    low = np.where(any_valid, np.where(valid, values, np.inf).min(-1), 0)
-    high = np.where(any_valid, np.where(valid, values, -np.inf).max(-1), 0)
+    low = np.where(any_valid, np.where(valid, values, np.inf).min(-1), 0).astype(F)
+    high = np.where(any_valid, np.where(valid, values, -np.inf).max(-1), 0).astype(F)
     if symmetric:
         high = np.maximum(-low, high)
         low = -high
     flat = low == high
     low, high = np.where(flat, np.minimum(low, 0), low), np.where(flat, np.maximum(high, 0), high)
     empty = low == high
-    levels = 2**bits - 1
-    scale = np.where(empty, 2, high - low) / levels
+    levels = F(2**bits - 1)
+    scale = np.where(empty, F(2), high - low) / levels
     zero = np.full_like(scale, (levels + 1) / 2) if symmetric else -low / scale
     zero = np.where(empty, np.round((levels + 1) / 2), np.round(zero) if round_zero else zero)
     return scale, zero, empty
 
 
 def spqr_codes(values, scale, zero, bits):
-    return np.clip(np.round(values / scale + zero), 0, 2**bits - 1)
+    return np.clip(np.round(F(values) / scale + zero), 0, 2**bits - 1)
 
 
 def likely_outliers(values, valid, pivots, tau, bits, symmetric):
@@ -322,7 +364,7 @@ def second_level(values, empty, bits, run):
         if (~nothing).any():
             part[nothing] = low
         if low < high:
-            scale = (high - low) / (2**bits - 1)
+            scale = (high - low) / F(2**bits - 1)
             zero = -low / scale
             part[:] = scale * (np.clip(np.round(part / scale + zero), 0, 2**bits - 1) - zero)
     return values
@@ -339,36 +381,43 @@ def spqr(
     order="act_order",
     percdamp=1.0,
     outlier_threshold=0.2,
+    simplified_outliers=False,
     round_zero=False,
     qq_scale_bits=3,
     qq_zero_bits=3,
     qq_groupsize=16,
 ):
-    dead, places, upper = spqr_factor(statistics, percdamp, order == "act_order")
+    dead, places, upper = spqr_factor(statistics, percdamp, order, weight)
     pivots = np.diag(upper)
     left = weight.astype(np.float64)
     left[:, dead] = 0
     left = left[:, places]
     keep = np.ones(left.shape, bool) if mask is None else mask[:, places]
-    tau = outlier_threshold * (left.var(0, ddof=1) / pivots**2).mean()
-    zero_level = not symmetric and not (round_zero and qq_zero_bits >= bits)
-    result, codes = np.zeros_like(left), np.zeros(left.shape)
+    group = left.shape[1] if group == "channel" else group
+    tau = np.inf
+    if outlier_threshold != "none":
+        tau = outlier_threshold * (left.var(0, ddof=1) / pivots**2).mean()
+    zero_level = qq_zero_bits != "none" and not symmetric and not (round_zero and qq_zero_bits >= bits)
+    result, errors, codes = np.zeros_like(left), np.zeros_like(left), np.zeros(left.shape)
+    outliers = np.zeros(left.shape, bool)
     for i in range(left.shape[1]):
         if i % group == 0:
             now, valid = left[:, i : i + group], keep[:, i : i + group]
-            valid = valid & ~likely_outliers(now, valid, pivots[i : i + group], tau, bits, symmetric)
+            if np.isfinite(tau) and not simplified_outliers:
+                valid = valid & ~likely_outliers(now, valid, pivots[i : i + group], tau, bits, symmetric)
             scale, zero, empty = spqr_grid(now, valid, bits, symmetric, round_zero)
-            scale = second_level(scale, empty, qq_scale_bits, qq_groupsize)
+            scale = second_level(scale, empty, qq_scale_bits, qq_groupsize) if qq_scale_bits != "none" else scale
             zero = second_level(zero, empty, qq_zero_bits, qq_groupsize) if zero_level else zero
         code = spqr_codes(left[:, i], scale, zero, bits)
         rounded = scale * (code - zero)
         outlier = keep[:, i] & (((left[:, i] - rounded) / pivots[i]) ** 2 > tau)
+        outliers[:, i] = outlier
         codes[:, i] = np.where(outlier | ~keep[:, i], spqr_codes(0.0, scale, zero, bits), code)
         result[:, i] = np.where(keep[:, i], np.where(outlier, left[:, i], rounded), 0)
-        error = (left[:, i] - result[:, i]) / pivots[i]
-        left[:, i + 1 :] -= error[:, None] * upper[i, None, i + 1 :]
+        errors[:, i] = (left[:, i] - result[:, i]) / pivots[i]
+        take_over(left, errors, upper, i)
     back = np.argsort(places)
-    return Linear(result[:, back].astype(F), mask, codes[:, back])
+    return Linear(result[:, back].astype(F), mask, codes[:, back], outliers[:, back])
 
 
 # ---- scaled and quantized inputs ----
@@ -385,7 +434,7 @@ def llm_int8(weight, _statistics, mask, _name, threshold=6.0, outlier_weights="i
     code, step = row_codes(weight, 0, 127)
     result = code * step
     kept = weight if outlier_weights == "fp" else result
-    return Linear(result, mask, code + 128, ("llm_int8", threshold, kept))
+    return Linear(result, mask, code + 128, activation=("llm_int8", threshold, kept))
 
 
 def smooth_scale(weights, maxima, alpha):
@@ -394,10 +443,11 @@ def smooth_scale(weights, maxima, alpha):
     return np.maximum((maxima.astype(np.float64) ** alpha / largest ** (1 - alpha)).astype(F), F(1e-5))
 
 
-def smoothquant(weight, _statistics, mask, _name, scale, bits=8):
+def smoothquant(weight, _statistics, mask, name, scale, bits=8, quantize_outputs=False):
     limit = 2 ** (bits - 1) - 1
     code, step = row_codes(weight * scale, 1e-5, limit)
-    return Linear(code * step / scale, mask, code + limit + 1, ("smoothquant", limit, scale))
+    outputs = quantize_outputs and name.endswith(("q_proj", "k_proj", "v_proj"))
+    return Linear(code * step / scale, mask, code + limit + 1, activation=("smoothquant", limit, scale, outputs))
 
 
 def awq_scale(statistics, trial):
@@ -406,8 +456,31 @@ def awq_scale(statistics, trial):
     return (scale / np.sqrt(scale.max() * scale.min())).astype(F)
 
 
-def awq(weight, statistics, mask, name, scale, bits, group="channel", symmetric=False):
-    made = rtn(weight * scale, statistics, mask, name, bits, group, symmetric)
+def clipped(weight, inputs, bits, group, symmetric):
+    """Groups cut at 1, 0.95 .. 0.55 of their largest magnitude, the first of the least mean squared error of what a
+    group adds to the output of the tokens `inputs`."""
+    size = weight.shape[1] if group == "channel" else group
+    values = weight.reshape(len(weight), -1, size)
+    seen = inputs.reshape(len(inputs), -1, size).transpose(1, 0, 2).astype(np.float64)
+    largest = np.abs(values).max(-1, keepdims=True)
+    least, result = np.full(values.shape[:2], np.inf), values.copy()
+    for step in range(10):
+        limit = largest * F(1 - step / 20)
+        cut = np.clip(values, -limit, limit)
+        scale, zero = (part[..., None] for part in grid(cut, bits, symmetric))
+        change = scale * (codes_of(cut, scale, zero, bits) - zero) - values.astype(np.float64)
+        error = ((seen @ change.transpose(1, 2, 0)) ** 2).mean(1).T
+        result[error < least] = cut[error < least]
+        least = np.minimum(error, least)
+    return result.reshape(weight.shape)
+
+
+def awq(weight, statistics, mask, name, scale, bits, group="channel", symmetric=False, clip="mse", inputs=None):
+    """`inputs`: tokens for the choice of clips, which queries and keys do without."""
+    scaled = weight * scale
+    if clip == "mse" and inputs is not None and not name.endswith(("q_proj", "k_proj")):
+        scaled = clipped(scaled, inputs / scale, bits, group, symmetric)
+    made = rtn(scaled, statistics, mask, name, bits, group, symmetric)
     return Linear(made.weight / scale, mask, made.codes)
 
 

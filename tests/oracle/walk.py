@@ -3,12 +3,13 @@ methods of methods.py on every linear, perplexity.
 """
 
 import copy
+import dataclasses
 import json
 import random
 
 import numpy as np
 import torch
-from methods import METHODS, Linear, Statistics, awq_scale, smooth_scale, wanda_scores
+from methods import METHODS, Linear, Statistics, awq_scale, magnitude_block, smooth_scale, wanda_scores
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
@@ -59,18 +60,21 @@ class IntegerLinear(torch.nn.Module):
 
     def __init__(self, made, bias):
         super().__init__()
-        self.kind, self.limit, self.other = made.activation
+        self.kind, self.limit, self.other, *self.outputs = made.activation
         self.weight, self.bias = torch.from_numpy(np.ascontiguousarray(made.weight)), bias
         self.other = torch.from_numpy(np.ascontiguousarray(self.other))
 
     def forward(self, x):
         y = self.smoothed(x) if self.kind == "smoothquant" else self.decomposed(x)
-        return y if self.bias is None else y + self.bias
+        y = y if self.bias is None else y + self.bias
+        return self.rounded(y).float() if any(self.outputs) else y
+
+    def rounded(self, x):
+        step = x.abs().amax(-1, keepdim=True).clamp(min=1e-5) / self.limit
+        return torch.round(x / step).double() * step
 
     def smoothed(self, x):
-        x = x / self.other
-        step = x.abs().amax(-1, keepdim=True).clamp(min=1e-5) / self.limit
-        return (torch.round(x / step).double() * step @ (self.weight * self.other).double().T).float()
+        return (self.rounded(x / self.other) @ (self.weight * self.other).double().T).float()
 
     def decomposed(self, x):
         """Columns with a value of at least the threshold in a sequence [.., tokens, columns] stay floating point."""
@@ -180,38 +184,66 @@ def has_producer(walk, producer, layer):
     return True
 
 
-def awq_scales(walk, layer, states, statistics, settings):
-    """The first trial of least squared error over the calibration set, all other weights dense."""
-    scales = {}
+CLIP_TOKENS = 512
+
+
+def same(scale, theirs):
+    return theirs is not None and np.allclose(scale, theirs, rtol=1e-5, atol=0)
+
+
+def awq_choices(walk, layer, states, statistics, weights, settings, theirs):
+    """For every linear the scale of its input and the tokens on which clips are chosen: 512 at equal distances.
+    `weights`: what the stage before made; `theirs`: {name: scale}, see chosen_scale."""
+    choices = {}
     for names, producer in INPUTS:
-        if not has_producer(walk, producer, layer):
-            continue
-        weights = {name: weight_of(layer, name) for name in names}
         inputs = part_inputs(walk, layer, names[0], states)
-        wanted = [run_part(walk, layer, names, x) for x in inputs]
-        losses = []
-        for trial in range(20):
-            scale = awq_scale(statistics[names[0]], trial)
-            for name in names:
-                put(layer, name, METHODS["awq"](weights[name], None, None, name, scale=scale, **settings))
-            made = (run_part(walk, layer, names, x) for x in inputs)
-            losses.append(sum(float(((a - b) ** 2).sum()) for a, b in zip(made, wanted)))
+        tokens = torch.cat([x.flatten(0, 1) for x in inputs]).numpy()
+        tokens = tokens[:: max(len(tokens) // CLIP_TOKENS, 1)]
+        scale = np.ones(tokens.shape[1], np.float32)
+        if has_producer(walk, producer, layer):
+            loss = trial_loss(walk, layer, names, inputs, weights, settings)
+            trials = [awq_scale(statistics[names[0]], trial) for trial in range(20)]
+            slack = 0.02 if settings.get("symmetric") else 1e-4
+            scale = chosen_scale(trials, loss, slack, theirs.get(names[0]))
+        choices.update({name: {"scale": scale, "inputs": tokens} for name in names})
+    return choices
+
+
+def trial_loss(walk, layer, names, inputs, weights, settings):
+    """A function: squared error over the calibration set with a scale, all other weights of the block dense."""
+    dense = {name: weight_of(layer, name) for name in names}
+    wanted = [run_part(walk, layer, names, x) for x in inputs]
+
+    def loss(scale):
         for name in names:
-            put(layer, name, Linear(weights[name]))
-        best = awq_scale(statistics[names[0]], int(np.argmin(losses)))
-        scales.update({name: best for name in names})
-    return scales
+            put(layer, name, METHODS["awq"](weights[name], None, None, name, scale=scale, **settings))
+        made = [run_part(walk, layer, names, x) for x in inputs]
+        for name in names:
+            put(layer, name, Linear(dense[name]))
+        return sum(float(((a - b) ** 2).sum()) for a, b in zip(made, wanted))
+
+    return loss
 
 
-def smooth_scales(layer, statistics, settings):
-    """Only for inputs that a norm makes."""
-    scales = {}
+def chosen_scale(trials, loss, slack, theirs):
+    """The first trial of least loss. Theirs is as good when it is a trial and its loss is within the slack: symmetric
+    grids have the largest weight of a row exactly between two codes, and the last bit of a scale decides."""
+    losses = [loss(trial) for trial in trials]
+    best = trials[int(np.argmin(losses))]
+    if same(best, theirs) or not any(same(trial, theirs) for trial in trials):
+        return best
+    return theirs if loss(theirs) <= min(losses) * (1 + slack) else best
+
+
+def smooth_choices(layer, statistics, alpha=0.5):
+    """The scale of every linear; other than 1 only for inputs that a norm makes."""
+    choices = {}
     for names, producer in INPUTS:
+        scale = np.ones(len(statistics[names[0]].maxima), np.float32)
         if producer == "norm":
-            scale = smooth_scale([weight_of(layer, name) for name in names], statistics[names[0]].maxima,
-                                 settings.get("alpha", 0.5))  # fmt: skip
-            scales.update({name: scale for name in names})
-    return scales
+            scale = smooth_scale([weight_of(layer, name) for name in names], statistics[names[0]].maxima, alpha)
+        choices.update({name: {"scale": scale} for name in names})
+    return choices
 
 
 # ---- sparsity per block ----
@@ -227,53 +259,119 @@ def outlier_shares(walk, ids, multiple):
     return np.array(shares)
 
 
-def owl_sparsities(shares, sparsity, spread):
+def owl_levels(shares, owl_lambda, sparsity=None, pattern=None):
+    """Of every block: the sparsity, or the pattern with N - round(M * what is less)."""
     width = shares.max() - shares.min()
-    d = 2 * spread * (shares - shares.min()) / width if width > 0 else np.zeros(len(shares))
-    return np.clip(sparsity - d + d.mean(), 0.01, 0.99)
+    d = 2 * owl_lambda * (shares - shares.min()) / width if width > 0 else np.zeros(len(shares))
+    if pattern:
+        n, m = map(int, pattern.split(":"))
+        zeros = np.clip(n - np.round(m * (d - d.mean())), 1, m - 1)
+        return [{"pattern": f"{int(count)}:{m}"} for count in zeros]
+    return [{"sparsity": level} for level in np.clip(sparsity - d + d.mean(), 0.01, 0.99)]
+
+
+def owl(walk, ids, settings):
+    """Settings of the pruner for every block."""
+    settings = {k: v for k, v in settings.items() if k != "allocation"}
+    pattern = settings.get("pattern")
+    multiple = settings.pop("owl_m", 6 if pattern else 5)
+    spread = settings.pop("owl_lambda", 1 / int(pattern.split(":")[1]) if pattern else 0.08)
+    level = {k: settings.pop(k) for k in ("sparsity", "pattern") if k in settings}
+    return [settings | chosen for chosen in owl_levels(outlier_shares(walk, ids, multiple), spread, **level)]
 
 
 # ---- points ----
 
 
-def compress_block(walk, layer, block, stages, states):
-    """Compresses the linears of a block in place; `states` are its inputs. Returns what was made of each linear."""
+@dataclasses.dataclass
+class Theirs:
+    """A linear as another program has compressed it."""
+
+    weight: np.ndarray
+    scale: np.ndarray = None  # of the inputs; None: 1
+
+
+def block_zeros(layer, method, settings):
+    """What goes of each linear when magnitude prunes them as one."""
+    if method != "magnitude" or settings.get("scope") != "block":
+        return {}
+    settings = {k: v for k, v in settings.items() if k != "scope"}
+    drops = magnitude_block([weight_of(layer, name) for name in LINEARS], **settings)
+    return {name: {"drop": drop} for name, drop in zip(LINEARS, drops)}
+
+
+def compress_linears(walk, layer, block, names, stages, states, theirs):
+    """What the stages make of these linears; the block stays as it is."""
     statistics = walk.statistics(layer, states) if states else dict.fromkeys(LINEARS)
-    scales, result = {}, {}
+    result = {name: Linear(weight_of(layer, name)) for name in names}
+    scales = {name: theirs[block, name].scale for name in names} if theirs else {}
     for method, settings in stages:
+        settings = {k: v for k, v in settings.items() if k != "true_sequential"}
+        choices = block_zeros(layer, method, settings)
+        settings.pop("scope", None)
         if method == "awq":
-            scales = awq_scales(walk, layer, states, statistics, settings)
+            before = {name: made.weight for name, made in result.items()}
+            choices = awq_choices(walk, layer, states, statistics, before, settings, scales)
         if method == "smoothquant":
-            scales = smooth_scales(layer, statistics, settings)
-    for name in LINEARS:
-        weight, mask = weight_of(layer, name), None
-        for method, settings in stages:
-            if method in ("awq", "smoothquant"):
-                settings = {k: v for k, v in settings.items() if k != "alpha"}
-                settings["scale"] = scales.get(name, np.ones(weight.shape[1], np.float32))
-            made = METHODS[method](weight, statistics[name], mask, f"block {block} {name}", **settings)
-            weight, mask = made.weight, made.mask
-        result[name] = made
-    for name in LINEARS:
-        put(layer, name, result[name])
+            alpha = {"alpha": settings.pop("alpha")} if "alpha" in settings else {}
+            choices = smooth_choices(layer, statistics, **alpha)
+        for name, choice in choices.items():  # their last bits, on which codes can hang
+            if "scale" in choice and same(choice["scale"], scales.get(name)):
+                choice["scale"] = scales[name]
+        for name, made in result.items():
+            result[name] = METHODS[method](made.weight, statistics[name], made.mask, f"block {block} {name}", **settings,
+                                           **choices.get(name, {}))  # fmt: skip
     return result
 
 
-def compress(walk, stages, ids, propagation, sparsities=None):
-    """A compressed copy of the dense model, and what was made of each linear: {(block, name): Linear}."""
+def compress_block(walk, layer, block, stages, states, theirs):
+    """What is made of each linear of the block whose inputs are `states`; `layer`, dense, becomes the block that the next
+    statistics see: with these weights, or with those of `theirs`."""
+    in_order = any(settings.get("true_sequential") for _, settings in stages)
+    result = {}
+    for names in [names for names, _ in INPUTS] if in_order else [LINEARS]:
+        result |= compress_linears(walk, layer, block, names, stages, states, theirs)
+        for name in names:
+            weight = theirs[block, name].weight if theirs else result[name].weight
+            put(layer, name, dataclasses.replace(result[name], weight=weight))
+    return result
+
+
+def compress(walk, stages, ids, propagation, theirs=None):
+    """A compressed copy of the dense model, and what was made of each linear: {(block, name): Linear}. `theirs`: the
+    linears of another program, {(block, name): Theirs}, whose outputs the next block gets in place of those of this one."""
     model = copy.deepcopy(walk.dense)
     made = {}
     hidden = walk.embed(ids) if ids else None
+    blocks = [stages] * walk.n_blocks
+    if stages and stages[0][1].get("allocation") == "owl":
+        method, settings = stages[0]
+        blocks = [[(method, chosen), *stages[1:]] for chosen in owl(walk, ids, settings)]
     for block, layer in enumerate(model.model.layers):
-        if sparsities is not None:
-            stages = [(method, {**settings, "sparsity": sparsities[block]}) for method, settings in stages]
         if ids and propagation == "dense":
             hidden = walk.dense_states(ids)[block]
-        for name, linear in compress_block(walk, layer, block, stages, hidden).items():
+        seen = copy.deepcopy(layer)
+        for name, linear in compress_block(walk, seen, block, blocks[block], hidden, theirs).items():
             made[block, name] = linear
+            put(layer, name, linear)
         if ids:
-            hidden = [walk.run(layer, states) for states in hidden]
+            hidden = [walk.run(seen, states) for states in hidden]
     return model, made
+
+
+def linear_inputs(walk, ids):
+    """Of every linear of the dense model: {(block, name): [sequences, tokens, columns]}."""
+    states = walk.dense_states(ids)
+    layers = enumerate(walk.dense.model.layers)
+    return {(b, name): torch.cat(part_inputs(walk, layer, name, states[b])) for b, layer in layers for name in LINEARS}
+
+
+def output_error(walk, block, name, made, x):
+    """||dense outputs - those of what was made|| / ||dense outputs|| on inputs x."""
+    module = walk.dense.model.layers[block].get_submodule(name)
+    wanted = module(x).double()
+    y = IntegerLinear(made, module.bias)(x) if made.activation else x @ torch.from_numpy(made.weight).T
+    return float((y.double() - wanted).norm() / wanted.norm())
 
 
 # ---- depth ----
