@@ -25,8 +25,9 @@ struct wn_cut {
     int64_t tie_end;
 };
 
-/* The `chosen` smallest of `count` keys, 0 <= chosen <= count. `scratch` has room for `count` keys. Serial. */
-struct wn_cut wn_cut_row(const wn_key *keys, int64_t count, int64_t chosen, wn_key *scratch);
+/* The `chosen` smallest of `count` keys, 0 <= chosen <= count. `near`: the threshold of a row like this one, which
+ * saves time; 0: none. `scratch` has room for `count` keys. Serial. */
+struct wn_cut wn_cut_row(const wn_key *keys, int64_t count, int64_t chosen, int32_t near, wn_key *scratch);
 /* The same for a whole matrix; uses OpenMP and memory of its own. */
 struct wn_cut wn_cut_matrix(const wn_key *keys, int64_t count, int64_t chosen);
 /* The same for several arrays taken as one: the cut's tie_end is an index of the first array followed by the second ..

@@ -53,24 +53,30 @@ static void prune_rows(const struct wn_linear_task *task, const float *norms, co
 {
     const int64_t columns = task->columns, quota = wn_pruner_quota(task->params, columns);
     const struct wn_pattern pattern = wn_pattern_of(task->params);
+    const int64_t strip = 128 * pattern.m;
 
 #pragma omp parallel
     {
         float *score = wn_alloc(columns, sizeof *score);
         wn_key *scratch = wn_alloc(columns, sizeof *scratch);
         const wn_key *keys = (const wn_key *)score;
+        int32_t near = 0;
 #pragma omp for schedule(static)
         for (int64_t row = 0; row < task->rows; row++) {
             const float *weight = task->weight + row * columns;
             uint8_t *keep = out->keep + row * columns;
             float *result = out->weight + row * columns;
-            score_row(weight, norms, columns, score);
-            if (pattern.m) {
-                wn_runs_apply(keys, columns, pattern.n, pattern.m, weight, keep, result);
-            } else {
-                struct wn_cut cut = wn_cut_row(keys, columns, counts ? counts[row] : quota, scratch);
-                wn_cut_apply(&cut, 0, keys, columns, weight, keep, result);
+            for (int64_t at = 0, here; pattern.m && at < columns; at += here) { /* runs are scored while in the cache */
+                here = columns - at < strip ? columns - at : strip;
+                score_row(weight + at, norms + at, here, score);
+                wn_runs_apply(keys, here, pattern.n, pattern.m, weight + at, keep + at, result + at);
             }
+            if (pattern.m)
+                continue;
+            score_row(weight, norms, columns, score);
+            struct wn_cut cut = wn_cut_row(keys, columns, counts ? counts[row] : quota, near, scratch);
+            near = cut.threshold;
+            wn_cut_apply(&cut, 0, keys, columns, weight, keep, result);
         }
         wn_free(scratch);
         wn_free(score);

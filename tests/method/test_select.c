@@ -18,12 +18,16 @@ static bool same_cut(struct wn_cut a, struct wn_cut b, const wn_key *keys, int64
 
 static void check_all_ranks(const float *w, int64_t count, int64_t step)
 {
+    /* None, the least, about 1e-5, 1, infinite, no number. */
+    static const int32_t hints[] = {0, 1, 0x37000000, 0x3f800000, 0x7f800000, WN_KEY_MAGNITUDE};
     const wn_key *keys = (const wn_key *)w;
     wn_key *scratch = wn_alloc(count, sizeof *scratch);
 
     for (int64_t chosen = 0; chosen <= count; chosen += step) {
         struct wn_cut plain = wn_cut_ref(keys, count, chosen);
-        CHECK(same_cut(wn_cut_row(keys, count, chosen, scratch), plain, keys, count));
+        for (size_t n = 0; n < sizeof hints / sizeof *hints; n++)
+            CHECK(same_cut(wn_cut_row(keys, count, chosen, hints[n], scratch), plain, keys, count));
+        CHECK(same_cut(wn_cut_row(keys, count, chosen, plain.threshold, scratch), plain, keys, count));
         CHECK(same_cut(wn_cut_matrix(keys, count, chosen), plain, keys, count));
     }
     wn_free(scratch);
