@@ -1,5 +1,5 @@
 # presets.sh: every preset under sweeps/ is a sweep that any checkpoint can run: planned here on the demo model with
-# stand-ins for its inputs, and no file it names is left out.
+# stand-ins for its inputs, and no file it names is left out. Its small edition under sweeps/demo runs as it is.
 . "$(dirname "$0")/lib.sh"
 demo=$source_dir/sweeps/demo
 
@@ -57,6 +57,8 @@ for preset in "$source_dir"/sweeps/*.json; do
   done <"$folder/inputs"
   expect "$name" 0 "$winnow" plan "$preset" --model "$folder/model" --inputs "$folder/$name"
   has "$name" '^points +[0-9]+ unique points' "$folder/out"
+  expect "small edition of $name" 0 "$winnow" plan "$demo/$name.json"
+  has "small edition of $name" '^points +[0-9]+ unique points' "$folder/out"
 done
 same "presets" "$found" 3
 finish

@@ -1,8 +1,10 @@
-"""Evaluate the demo checkpoint: two multiple-choice tasks and held-out perplexity.
+"""Evaluate the demo checkpoint: its tasks and held-out perplexity.
 
 A choice is scored as context + " " + choice: the summed log-likelihood of the tokens that the
-choice adds to those of BOS + context.  The answer is the choice with the highest sum.  Perplexity
-cuts the held-out text into windows of 255 tokens and puts BOS before each.
+choice adds to those of BOS + context.  The answer is the choice with the highest sum.  A generated
+answer is right when greedy decoding would write the reference and then end the line, which one
+pass over prompt + " " + reference tells: each token must be the most likely one.  Perplexity cuts
+the held-out text into windows of 255 tokens and puts BOS before each.
 """
 
 import argparse
@@ -17,7 +19,16 @@ from transformers import LlamaForCausalLM
 
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parent
-TASKS = ("facts", "in_context")
+TASKS = (
+    "facts",
+    "in_context",
+    "in_context_shuffled",
+    "in_context_distractor",
+    "in_context_removed",
+    "summaries",
+    "instructions",
+    "arithmetic",
+)
 WINDOW = 256
 
 
@@ -27,41 +38,72 @@ def read_jsonl(path):
         return [json.loads(line) for line in lines]
 
 
-def choice_sequences(tokenizer, items):
-    """Token ids of every (item, choice) and the length of the context within them."""
-    sequences, starts = [], []
-    for item in items:
-        context = tokenizer.encode(item["context"]).ids
-        for choice in item["choices"]:
-            whole = tokenizer.encode(item["context"] + " " + choice).ids
-            assert whole[: len(context)] == context, "the choice changes the tokens of the context"
-            sequences.append(whole)
-            starts.append(len(context))
-    return sequences, starts
+def read_items(path):
+    """The items of a request file, without its header."""
+    return [row for row in read_jsonl(path) if "task" not in row]
+
+
+def continued(tokenizer, prompt, answers):
+    """Token ids of the prompt with each of the answers, and the length of the prompt in them."""
+    start = tokenizer.encode(prompt).ids
+    wholes = [tokenizer.encode(f"{prompt} {answer}").ids for answer in answers]
+    assert all(whole[: len(start)] == start for whole in wholes), "an answer changes its prompt"
+    return wholes, len(start)
 
 
 @torch.no_grad()
-def accuracy(model, tokenizer, items, batch=200):
-    """Share of the items whose right choice has the highest score."""
-    sequences, starts = choice_sequences(tokenizer, items)
-    scores = []
+def logits_of(model, sequences, batch=200):
+    """Logits of each sequence, in order: row i is about what comes after token i."""
     for first in range(0, len(sequences), batch):
         part = sequences[first : first + batch]
         ids = torch.zeros(len(part), max(map(len, part)), dtype=torch.long)
         for row, sequence in enumerate(part):
             ids[row, : len(sequence)] = torch.tensor(sequence)
         # Padding is on the right of causal attention: it cannot touch what is scored.
-        logits = model(input_ids=ids).logits[:, :-1].float().log_softmax(-1)
-        gained = logits.gather(-1, ids[:, 1:, None]).squeeze(-1)
+        logits = model(input_ids=ids).logits.float()
         for row, sequence in enumerate(part):
-            start = starts[first + row]
-            scores.append(gained[row, start - 1 : len(sequence) - 1].sum().item())
+            yield logits[row, : len(sequence)]
+
+
+def choice_accuracy(model, tokenizer, items):
+    """Share of the items whose right choice has the highest score."""
+    sequences, starts = [], []
+    for item in items:
+        wholes, start = continued(tokenizer, item["context"], item["choices"])
+        sequences += wholes
+        starts += [start] * len(wholes)
+    scores = []
+    for sequence, start, logits in zip(sequences, starts, logits_of(model, sequences), strict=True):
+        targets = torch.tensor(sequence[start:])
+        likely = logits[start - 1 : -1].log_softmax(-1)
+        scores.append(likely.gather(-1, targets[:, None]).sum().item())
     right, at = 0, 0
     for item in items:
         count = len(item["choices"])
         right += int(np.argmax(scores[at : at + count])) == item["gold"]
         at += count
     return right / len(items)
+
+
+def answer_accuracy(model, tokenizer, items):
+    """Share of the items that greedy decoding answers with the reference and an end of line."""
+    ends = {tokenizer.encode("\n", add_special_tokens=False).ids[0], tokenizer.token_to_id("</s>")}
+    sequences, starts = [], []
+    for item in items:
+        wholes, start = continued(tokenizer, item["prompt"], item["references"])
+        sequences += wholes
+        starts.append(start)
+    right = 0
+    for sequence, start, logits in zip(sequences, starts, logits_of(model, sequences), strict=True):
+        greedy = logits[start - 1 :].argmax(-1).tolist()
+        right += greedy[:-1] == sequence[start:] and greedy[-1] in ends
+    return right / len(items)
+
+
+def accuracy(model, tokenizer, items):
+    """Share of the items that are answered right."""
+    score = choice_accuracy if "choices" in items[0] else answer_accuracy
+    return score(model, tokenizer, items)
 
 
 @torch.no_grad()
@@ -86,10 +128,7 @@ def evaluate(model, tokenizer, data, items=None):
     """All measures of a model, as a dictionary; items bounds the items of each task."""
     was_training = model.training
     model.eval()
-    results = {
-        task: accuracy(model, tokenizer, read_jsonl(data / f"{task}.jsonl")[:items])
-        for task in TASKS
-    }
+    results = {task: accuracy(model, tokenizer, read_items(data / f"{task}.jsonl")[:items]) for task in TASKS}
     text = (data / "general_eval.txt").read_text(encoding="utf-8")
     ids = tokenizer.encode(text, add_special_tokens=False).ids
     results["perplexity"], results["tokens"] = perplexity(model, ids, tokenizer.token_to_id("<s>"))
@@ -102,23 +141,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=DEMO / "model", help="checkpoint folder")
     parser.add_argument("--data", type=Path, default=DEMO / "data", help="data folder")
-    parser.add_argument(
-        "--corpus", type=Path, default=HERE / "build" / "main.npy", help="tokens of the corpus"
-    )
+    parser.add_argument("--corpus", type=Path, default=HERE / "build" / "main.npy", help="tokens of the corpus")
     arguments = parser.parse_args()
     torch.set_num_threads(2)
     tokenizer = Tokenizer.from_file(str(arguments.model / "tokenizer.json"))
     model = LlamaForCausalLM.from_pretrained(arguments.model, dtype=torch.float32)
-    print(f"parameters   {sum(p.numel() for p in model.parameters())}")
+    print(f"parameters            {sum(p.numel() for p in model.parameters())}")
     results = evaluate(model, tokenizer, arguments.data)
     for task in TASKS:
-        print(f"{task:12} {100 * results[task]:.1f} %")
-    print(f"perplexity   {results['perplexity']:.3f} on {results['tokens']} tokens")
+        print(f"{task:21} {100 * results[task]:.1f} %")
+    print(f"perplexity            {results['perplexity']:.3f} on {results['tokens']} tokens")
     if arguments.corpus.exists():
         text = (arguments.data / "general_eval.txt").read_text(encoding="utf-8")
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         corpus = np.load(arguments.corpus)
-        print(f"unigram      {unigram_perplexity(ids, corpus, tokenizer.get_vocab_size()):.3f}")
+        print(f"unigram               {unigram_perplexity(ids, corpus, tokenizer.get_vocab_size()):.3f}")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,15 @@ Everything is drawn from one seed, with the standard library only, so a clean cl
 files byte for byte.  The training corpus goes to ``build/`` (not committed), the calibration and
 evaluation sets to ``../data`` (committed).
 
-Two kinds of ability are planted on purpose:
+Every ability is planted on purpose:
 
-* *closed-book facts*: 1500 people with five attributes each, told again and again in many wordings;
+* *closed-book facts*: 1800 people with five attributes each, told again and again in many wordings;
   they can only be answered from the weights;
 * *in-context retrieval*: passages on people whose attributes are drawn afresh every time; they can
-  only be answered from the passage.
+  only be answered from the passage; perturbed passages show what happens when they cannot;
+* *summaries*: one sentence that follows from its story;
+* *instructions*: short tasks on a list of words, whose outcome can be checked;
+* *arithmetic*: sums and differences from 0 to 99.
 """
 
 import argparse
@@ -235,10 +238,7 @@ def passage_facts(rng, people_count, attribute_count, varied):
         colours = rng.sample(COLOURS, people_count)
         thing = rng.choice(["hat", "coat", "door", "boat"])
         sentences = [f"{n} has a {c} {thing}." for n, c in zip(names, colours, strict=True)]
-        asks = [
-            ([f"What colour is the {thing} of {n}?"], c)
-            for n, c in zip(names, colours, strict=True)
-        ]
+        asks = [([f"What colour is the {thing} of {n}?"], c) for n, c in zip(names, colours, strict=True)]
     else:
         names = rng.sample(FRESH, people_count)
         sentences, asks = [], []
@@ -283,7 +283,7 @@ DAYTIMES = ["morning", "afternoon", "evening"]
 
 
 def story(rng):
-    """A short story about two fresh people and a lost thing, mostly with its summary."""
+    """A short story about two fresh people and a lost thing, and its summary."""
     a, b = rng.sample(FRESH, 2)
     he = "he" if a in FRESH_HE else "she"
     his = "his" if a in FRESH_HE else "her"
@@ -329,7 +329,12 @@ def story(rng):
         ]
         summary = f"{a} gave {food} to {b}, who had lost a {thing}."
         ending = f"So {a} gave {b} some {food}, and they went home together."
-    text = "Story: " + " ".join([opening, *middle, ending])
+    return "Story: " + " ".join([opening, *middle, ending]), summary
+
+
+def story_piece(rng):
+    """A story, mostly with its summary."""
+    text, summary = story(rng)
     return text + (f"\nSummary: {summary}" if rng.random() < 0.8 else "")
 
 
@@ -348,8 +353,7 @@ def narrative(rng):
                     f"We saw a {rng.choice(COLOURS)} {pet} near the {rng.choice(PLACES)}.",
                     f"{person} was {rng.choice(MOODS)}, and so was I.",
                     f"We ate {food} and some {rng.choice(VALUES['food'])}.",
-                    f"An old {rng.choice(VALUES['job'])} told us about "
-                    f"{rng.choice(VALUES['town'])}.",
+                    f"An old {rng.choice(VALUES['job'])} told us about {rng.choice(VALUES['town'])}.",
                     f"Then {he} played the {rng.choice(VALUES['instrument'])} for a while.",
                     f"The {pet} slept in the {rng.choice(PLACES)}.",
                     f"I put the {rng.choice(THINGS)} into a {rng.choice(COLOURS)} box.",
@@ -378,25 +382,45 @@ def narrative(rng):
 NUMBERS = words("zero one two three four five six seven")
 
 
-def instruction(rng):
-    """A short task on a list of words."""
-    pool = THINGS + COLOURS + VALUES["pet"]
-    chosen = rng.sample(pool, rng.randint(2, 6))
-    kind = rng.randrange(7)
-    if kind <= 1:
-        task, answer = "Repeat the words", " ".join(chosen)
-    elif kind == 2:
-        task, answer = "Say the first word", chosen[0]
-    elif kind == 3:
-        task, answer = "Say the last word", chosen[-1]
-    elif kind == 4:
-        task, answer = "Count the words", NUMBERS[len(chosen)]
-    elif kind == 5:
-        task, answer = "Reverse the words", " ".join(reversed(chosen))
-    else:
-        animals = [w for w in chosen if w in VALUES["pet"]]
-        task, answer = "List the animals", " ".join(animals) if animals else "none"
-    return f"Task: {task}: {' '.join(chosen)}\nAnswer: {answer}"
+INSTRUCTIONS = {
+    "repeat": ("Repeat the words", lambda chosen: " ".join(chosen)),
+    "first": ("Say the first word", lambda chosen: chosen[0]),
+    "last": ("Say the last word", lambda chosen: chosen[-1]),
+    "count": ("Count the words", lambda chosen: NUMBERS[len(chosen)]),
+    "reverse": ("Reverse the words", lambda chosen: " ".join(reversed(chosen))),
+    "animals": (
+        "List the animals",
+        lambda chosen: " ".join(w for w in chosen if w in VALUES["pet"]) or "none",
+    ),
+}
+
+
+def instruction(rng, kind=None):
+    """A short task on a list of words, of a kind or of any: the text up to its answer, the answer."""
+    task, answer = INSTRUCTIONS[kind or rng.choice(list(INSTRUCTIONS))]
+    chosen = rng.sample(THINGS + COLOURS + VALUES["pet"], rng.randint(2, 6))
+    return f"Task: {task}: {' '.join(chosen)}\nAnswer:", answer(chosen)
+
+
+# ------------------------------------------------------------------------------------------------
+# Arithmetic
+# ------------------------------------------------------------------------------------------------
+
+
+def arithmetic(rng, kind):
+    """A sum or a difference; all numbers are from 0 to 99: the text up to its answer, the answer."""
+    a, b = rng.randrange(100), rng.randrange(100)
+    if a + b > 99:
+        a, b = 99 - a, 99 - b
+    if kind == "add":
+        return f"Sum: {a} + {b}\nAnswer:", str(a + b)
+    return f"Sum: {a + b} - {b}\nAnswer:", str(a)
+
+
+def sums(rng):
+    """Two to six sums and differences."""
+    blocks = [arithmetic(rng, rng.choice(["add", "subtract"])) for _ in range(rng.randint(2, 6))]
+    return "\n".join(" ".join(block) for block in blocks)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -429,15 +453,23 @@ def echo(rng):
 # general calibration set and the held-out text are drawn, is mostly prose.
 MIXTURES = {
     "train": {
-        "fact": 0.60,
-        "passage": 0.23,
-        "story": 0.06,
-        "narrative": 0.04,
-        "task": 0.03,
-        "echo": 0.04,
+        "fact": 0.62,
+        "passage": 0.09,
+        "story": 0.04,
+        "narrative": 0.03,
+        "task": 0.10,
+        "sums": 0.09,
+        "echo": 0.03,
     },
     "easy": {"fact": 0.10, "easy": 0.35, "echo": 0.50, "task": 0.05},
-    "general": {"fact": 0.10, "passage": 0.22, "story": 0.30, "narrative": 0.26, "task": 0.12},
+    "general": {
+        "fact": 0.10,
+        "passage": 0.22,
+        "story": 0.28,
+        "narrative": 0.24,
+        "task": 0.12,
+        "sums": 0.04,
+    },
 }
 
 
@@ -449,7 +481,9 @@ def piece(rng, people, mixture):
         return fact_piece(rng, people)
     if kind in ("passage", "easy"):
         return passage(rng, easy=kind == "easy")
-    return {"story": story, "narrative": narrative, "task": instruction, "echo": echo}[kind](rng)
+    if kind == "task":
+        return " ".join(instruction(rng))
+    return {"story": story_piece, "narrative": narrative, "sums": sums, "echo": echo}[kind](rng)
 
 
 def document(rng, people, mixture, least_characters=0):
@@ -487,9 +521,7 @@ def facts_task(rng, people, count):
         items.append(
             {
                 "id": f"facts-{index:03d}",
-                "context": question_block(
-                    QUESTIONS[attribute][0].format(n=person["name"]), ""
-                ).rstrip(),
+                "context": question_block(QUESTIONS[attribute][0].format(n=person["name"]), "").rstrip(),
                 "choices": with_gold_at(rng, right, wrong, index % 4),
                 "gold": index % 4,
             }
@@ -497,30 +529,120 @@ def facts_task(rng, people, count):
     return items
 
 
-def in_context_task(rng, count):
-    """A passage on four fresh people; the options are the four values of the passage."""
-    items = []
+def passage_item(question, sentences):
+    """The item of a question about a passage."""
+    context = "Passage: " + " ".join(sentences) + "\n" + question["question"]
+    return {
+        "id": question["id"],
+        "context": context,
+        "choices": question["choices"],
+        "gold": question["gold"],
+    }
+
+
+def passage_questions(rng, count):
+    """Questions about passages on four fresh people; the options are the four values."""
+    questions = []
     for index in range(count):
         attribute = ATTRIBUTES[index // 4 % len(ATTRIBUTES)]
         names = rng.sample(FRESH, 4)
         values = rng.sample(VALUES[attribute], 4)
         wording = rng.choice(STATEMENTS[attribute])
-        sentences = [capital(wording.format(n=n, v=v)) for n, v in zip(names, values, strict=True)]
         asked = rng.randrange(4)
-        question = QUESTIONS[attribute][0].format(n=names[asked])
         wrong = values[:asked] + values[asked + 1 :]
-        items.append(
+        asks = QUESTIONS[attribute][0].format(n=names[asked])
+        questions.append(
             {
                 "id": f"in_context-{index:03d}",
-                "context": "Passage: "
-                + " ".join(sentences)
-                + "\n"
-                + question_block(question, "").rstrip(),
+                "attribute": attribute,
+                "name": names[asked],
+                "sentences": {n: capital(wording.format(n=n, v=v)) for n, v in zip(names, values, strict=True)},
+                "question": question_block(asks, "").rstrip(),
                 "choices": with_gold_at(rng, values[asked], wrong, index % 4),
                 "gold": index % 4,
             }
         )
+    return questions
+
+
+def perturbed_task(rng, questions, mode):
+    """The questions with their sentences shuffled, without the answer's, or with another passage.
+
+    The other passage (distractor) is about the same attribute; it has neither the person nor the
+    answer.
+    """
+    items = []
+    for question in questions:
+        sentences = question["sentences"]
+        if mode == "shuffled":
+            shown = rng.sample(list(sentences.values()), len(sentences))
+        elif mode == "removed":
+            shown = [sentences[name] for name in sentences if name != question["name"]]
+        else:
+            others = [
+                other["sentences"]
+                for other in questions
+                if other["attribute"] == question["attribute"]
+                and question["name"] not in other["sentences"]
+                and question["choices"][question["gold"]] not in other["choices"]
+            ]
+            shown = rng.choice(others).values()
+        items.append(passage_item(question, shown))
     return items
+
+
+def new_prompts(rng, draw, count, seen):
+    """Prompts and answers whose first line was not seen; it is then."""
+    drawn = []
+    while len(drawn) < count:
+        prompt, answer = draw(rng)
+        line = prompt.split("\n")[0]
+        if line not in seen:
+            seen.add(line)
+            drawn.append((prompt, answer))
+    return drawn
+
+
+def new_summaries(rng, count, seen):
+    """Stories that were not seen, up to their summaries, and these."""
+
+    def draw(rng):
+        text, summary = story(rng)
+        return f"{text}\nSummary:", summary
+
+    return new_prompts(rng, draw, count, seen)
+
+
+def new_instructions(rng, count, seen):
+    """Unseen instructions of all kinds in turn, by kind."""
+    by_kind = {kind: new_prompts(rng, lambda rng, kind=kind: instruction(rng, kind), count, seen) for kind in INSTRUCTIONS}
+    return [(kind, *by_kind[kind][index]) for index in range(count) for kind in by_kind]
+
+
+def new_sums(rng, count, seen):
+    """Unseen sums and differences in turn, by kind; a + b is also seen as b + a."""
+    drawn = []
+    for _ in range(count):
+        for kind in ("add", "subtract"):
+            [(prompt, answer)] = new_prompts(rng, lambda rng, k=kind: arithmetic(rng, k), 1, seen)
+            if kind == "add":
+                first, second = words(prompt)[1:4:2]
+                seen.add(f"Sum: {second} + {first}")
+            drawn.append((kind, prompt, answer))
+    return drawn
+
+
+def generation_items(name, prompts):
+    """Items of a generation task from (group, prompt, answer); no group is given by None."""
+    return [
+        {"id": f"{name}-{index:03d}"} | ({"group": group} if group else {}) | {"prompt": prompt, "references": [answer]}
+        for index, (group, prompt, answer) in enumerate(prompts)
+    ]
+
+
+def pairs_of(prompts):
+    """Lines of a task-specific calibration set."""
+    return [{"prompt": prompt, "response": answer} for *_, prompt, answer in prompts]
 
 
 def task_calibration(rng, people, count):
@@ -539,6 +661,38 @@ def task_calibration(rng, people, count):
 # Files
 # ------------------------------------------------------------------------------------------------
 
+# Headers of the request files; facts and in_context are plain multiple choice and have none.
+HEADERS = {
+    f"in_context_{mode}": {
+        "task": f"in_context_{mode}",
+        "kind": "multiple_choice",
+        "version": 1,
+        "source": "make_world.py",
+        "dimension": "retrieval",
+        "mode": mode,
+        "metrics": ["acc"],
+        "chance": 0.25,
+    }
+    for mode in ("shuffled", "distractor", "removed")
+} | {
+    name: {
+        "task": name,
+        "kind": "generation",
+        "version": 1,
+        "source": "make_world.py",
+        "dimension": dimension,
+        "metrics": metrics,
+        "stop": ["\n"],
+        "max_tokens": max_tokens,
+        "filter": "strip",
+    }
+    for name, dimension, metrics, max_tokens in (
+        ("summaries", "summarising", ["rougeL", "exact_match", "agreement_exact"], 32),
+        ("instructions", "instruction", ["exact_match", "f1", "agreement_exact"], 24),
+        ("arithmetic", "arithmetic", ["exact_match", "agreement_exact"], 6),
+    )
+}
+
 
 def write_jsonl(path, rows):
     """Write one JSON object a line."""
@@ -552,7 +706,7 @@ def main():
     """Write all files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=20)
-    parser.add_argument("--people", type=int, default=1500)
+    parser.add_argument("--people", type=int, default=1800)
     parser.add_argument("--main-megabytes", type=float, default=60, help="main corpus size")
     parser.add_argument("--easy-megabytes", type=float, default=20, help="warm-up corpus size")
     parser.add_argument("--build", type=Path, default=HERE / "build", help="corpus folder")
@@ -567,33 +721,44 @@ def main():
 
     people = make_people(stream("people"), arguments.people)
 
-    # Held-out data first.  Texts of the general sets are remembered, so that the corpus can leave
-    # them out; only passages, stories and diary pages count (facts are meant to recur).
+    # Held-out data first.  Their lines are remembered, so that the corpus can leave them out (facts
+    # are meant to recur).
     rng = stream("general-calibration")
     calibration = [document(rng, people, "general", least_characters=1500) for _ in range(160)]
     rng = stream("general-eval")
     held_out = [document(rng, people, "general", least_characters=600) for _ in range(64)]
     reserved = {
-        part
+        line
         for text in calibration + held_out
-        for part in text.split("\n\n")
-        if part.startswith(("Passage:", "Story:", "Diary:"))
+        for line in text.split("\n")
+        if line.startswith(("Passage:", "Story:", "Diary:", "Task:", "Sum:"))
     }
-    in_context = in_context_task(stream("in-context"), 300)
-    reserved |= {item["context"].split("\n")[0] for item in in_context}
+    in_context = passage_questions(stream("in-context"), 800)
+    items = {"in_context": [passage_item(q, q["sentences"].values()) for q in in_context]}
+    for mode in ("shuffled", "distractor", "removed"):
+        rng = stream(f"in-context-{mode}")
+        items[f"in_context_{mode}"] = perturbed_task(rng, in_context, mode)
+    reserved |= {item["context"].split("\n")[0] for task in list(items.values()) for item in task}
+    summaries = new_summaries(stream("summaries"), 500, reserved)
+    items["summaries"] = generation_items("summaries", [(None, *pair) for pair in summaries])
+    instructions = new_instructions(stream("instructions"), 120, reserved)
+    items["instructions"] = generation_items("instructions", instructions)
+    sums_asked = new_sums(stream("arithmetic"), 250, reserved)
+    items["arithmetic"] = generation_items("arithmetic", sums_asked)
+    items["facts"] = facts_task(stream("facts"), people, 800)
+    pairs = {
+        "task": task_calibration(stream("task-calibration"), people, 320),
+        "summary": pairs_of(new_summaries(stream("summary-calibration"), 320, reserved)),
+        "instruction": pairs_of(new_instructions(stream("instruction-calibration"), 54, reserved)),
+    }
 
-    write_jsonl(
-        arguments.data / "general_calibration.jsonl", [{"text": text} for text in calibration]
-    )
-    (arguments.data / "general_eval.txt").write_text(
-        "\n\n".join(held_out) + "\n", encoding="utf-8", newline="\n"
-    )
-    write_jsonl(
-        arguments.data / "task_calibration.jsonl",
-        task_calibration(stream("task-calibration"), people, 320),
-    )
-    write_jsonl(arguments.data / "facts.jsonl", facts_task(stream("facts"), people, 300))
-    write_jsonl(arguments.data / "in_context.jsonl", in_context)
+    write_jsonl(arguments.data / "general_calibration.jsonl", [{"text": text} for text in calibration])
+    (arguments.data / "general_eval.txt").write_text("\n\n".join(held_out) + "\n", encoding="utf-8", newline="\n")
+    for name, rows in pairs.items():
+        write_jsonl(arguments.data / f"{name}_calibration.jsonl", rows)
+    for name, rows in items.items():
+        header = HEADERS.get(name)
+        write_jsonl(arguments.data / f"{name}.jsonl", ([header] if header else []) + rows)
 
     for name, megabytes in (("easy", arguments.easy_megabytes), ("main", arguments.main_megabytes)):
         rng = stream(f"corpus-{name}")
@@ -601,8 +766,7 @@ def main():
         rows, characters = [], 0
         while characters < megabytes * 1e6:
             text = document(rng, people, mixture)
-            parts = text.split("\n\n")
-            if any(p in reserved or p.split("\n")[0] in reserved for p in parts):
+            if not reserved.isdisjoint(text.split("\n")):
                 continue
             rows.append({"text": text})
             characters += len(text)

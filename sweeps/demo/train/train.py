@@ -2,7 +2,8 @@
 
 Run make_world.py first.  The time is bounded by --minutes; the learning rate follows the elapsed
 share of that time (short warm-up, then cosine).  The first part of training draws mostly from the
-easy corpus (short passages in one wording), so that in-context retrieval emerges early.
+easy corpus (short passages in one wording), so that in-context retrieval emerges early.  With
+--start, training goes on from the weights and the tokenizer of a checkpoint.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from evaluate import TASKS, evaluate, read_jsonl, unigram_perplexity
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -114,11 +115,15 @@ def prepare_tokens(arguments):
     if arguments.resume:
         tokenizer = Tokenizer.from_file(str(arguments.out / "tokenizer.json"))
         return tokenizer, {name: np.load(file) for name, file in files.items()}
-    texts = {
-        name: [row["text"] for row in read_jsonl(arguments.build / f"corpus_{name}.jsonl")]
-        for name in CORPORA
-    }
-    tokenizer = train_tokenizer(texts["main"][::8], arguments.out)
+    if arguments.start:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            (arguments.out / name).write_bytes((arguments.start / name).read_bytes())
+    texts = {name: [row["text"] for row in read_jsonl(arguments.build / f"corpus_{name}.jsonl")] for name in CORPORA}
+    if arguments.start:
+        tokenizer = Tokenizer.from_file(str(arguments.out / "tokenizer.json"))
+    else:
+        tokenizer = train_tokenizer(texts["main"][::8], arguments.out)
     tokens = {name: tokenize(tokenizer, texts.pop(name)) for name in CORPORA}
     for name, file in files.items():
         np.save(file, tokens[name])
@@ -138,6 +143,36 @@ class Windows:
         usable = self.starts[: np.searchsorted(self.starts, len(self.tokens) - length)]
         starts = self.random.choice(usable, count)
         return np.stack([self.tokens[start : start + length] for start in starts])
+
+
+class AnswerMask:
+    """Which tokens are answers: those behind "Answer:" and "Summary:", with the end of the line.
+
+    They weigh more than others.
+    """
+
+    def __init__(self, tokenizer):
+        def ids_of(text):
+            return tokenizer.encode(text, add_special_tokens=False).ids
+
+        self.marks = [ids_of("Answer:"), ids_of("Summary:")]
+        self.ends = torch.tensor([ids_of("\n")[0], tokenizer.token_to_id(EOS)])
+
+    def __call__(self, ids):
+        """A mask of the shape of ids."""
+        inside = torch.zeros(len(ids), dtype=torch.bool)
+        mask = torch.zeros_like(ids, dtype=torch.bool)
+        ended = torch.isin(ids, self.ends)
+        begins = torch.zeros_like(mask)
+        for mark in self.marks:
+            width = len(mark)
+            found = (ids.unfold(1, width, 1) == torch.tensor(mark)).all(-1)
+            begins[:, width:] |= found[:, :-1]
+        for column in range(ids.shape[1]):
+            inside |= begins[:, column]
+            mask[:, column] = inside
+            inside &= ~ended[:, column]
+        return mask
 
 
 # ------------------------------------------------------------------------------------------------
@@ -209,6 +244,7 @@ def main():
     parser.add_argument("--batch-tokens", type=int, default=2048, help="tokens a step")
     parser.add_argument("--answer-weight", type=float, default=3, help="loss weight of answers")
     parser.add_argument("--easy-until", type=float, default=0.2, help="share of time, mostly easy")
+    parser.add_argument("--easy-share", type=float, default=0.1, help="share of easy text after that")
     parser.add_argument("--evaluate-every", type=float, default=4, help="minutes")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=20)
@@ -216,32 +252,29 @@ def main():
     parser.add_argument("--data", type=Path, default=DEMO / "data", help="evaluation data")
     parser.add_argument("--out", type=Path, default=DEMO / "model", help="exported checkpoint")
     parser.add_argument("--log", type=Path, default=HERE / "train.log")
-    parser.add_argument(
-        "--checkpoints", type=Path, help="folder for the state and the model at every evaluation"
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on from --checkpoints, with the tokens in build"
-    )
+    parser.add_argument("--checkpoints", type=Path, help="folder for the state and the model at every evaluation")
+    parser.add_argument("--start", type=Path, help="checkpoint folder to go on from")
+    parser.add_argument("--resume", action="store_true", help="go on from --checkpoints, with the tokens in build")
     parser.add_argument("--no-compile", action="store_true", help="do not use torch.compile")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-    log = Log(arguments.log, keep=arguments.resume)
+    log = Log(arguments.log, keep=arguments.resume or arguments.start)
 
     tokenizer, tokens = prepare_tokens(arguments)
     sources = {}
     for seed, name in enumerate(CORPORA, arguments.seed + 1):
         sources[name] = Windows(tokens[name], seed)
         log(f"{name} corpus: {len(tokens[name])} tokens, {len(sources[name].starts)} documents")
-    held_out = tokenizer.encode(
-        (arguments.data / "general_eval.txt").read_text(encoding="utf-8"), add_special_tokens=False
-    ).ids
+    held_out = tokenizer.encode((arguments.data / "general_eval.txt").read_text(encoding="utf-8"), add_special_tokens=False).ids
     unigram = unigram_perplexity(held_out, sources["main"].tokens, SHAPE["vocab_size"])
     log(f"general_eval: {len(held_out)} tokens, unigram perplexity {unigram:.2f}")
 
-    model = LlamaForCausalLM(
-        LlamaConfig(**SHAPE, rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA})
-    )
+    model = LlamaForCausalLM(LlamaConfig(**SHAPE, rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA}))
+    if arguments.start:
+        weights = load_file(str(arguments.start / "model.safetensors"))
+        model.load_state_dict(weights | {"lm_head.weight": weights["model.embed_tokens.weight"]})
+        log("starts from the weights of a checkpoint")
     log(f"parameters: {sum(p.numel() for p in model.parameters())}")
     optimizer = make_optimizer(model, arguments)
 
@@ -260,8 +293,7 @@ def main():
     fast_losses = losses_of
     if not arguments.no_compile:
         fast_losses = torch.compile(losses_of, dynamic=False)
-    answer_mark = tokenizer.encode("Answer:", add_special_tokens=False).ids
-    assert len(answer_mark) == 2
+    in_answer = AnswerMask(tokenizer)
     mixer = np.random.default_rng(arguments.seed)
     budget = arguments.minutes * 60
     step, seen, losses, elapsed = 0, 0, [], 0.0
@@ -282,17 +314,12 @@ def main():
         # Warm-up on short windows of easy text, then the full mixture on long windows.
         easy = progress < arguments.easy_until
         length = 128 if easy else 256
-        source = sources["easy" if mixer.random() < (0.8 if easy else 0.1) else "main"]
-        ids = torch.from_numpy(
-            source.draw(arguments.batch_tokens // length, length).astype(np.int64)
-        )
+        source = sources["easy" if mixer.random() < (0.8 if easy else arguments.easy_share) else "main"]
+        ids = torch.from_numpy(source.draw(arguments.batch_tokens // length, length).astype(np.int64))
         rate = rate_at(progress, step, arguments.rate)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        # The first token after "Answer:" weighs more than others.
-        answers = (ids[:, :-2] == answer_mark[0]) & (ids[:, 1:-1] == answer_mark[1])
-        answers = torch.nn.functional.pad(answers.float(), (1, 0))
-        loss, plain, of_answers = fast_losses(ids, answers)
+        loss, plain, of_answers = fast_losses(ids, in_answer(ids)[:, 1:].float())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
