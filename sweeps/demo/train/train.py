@@ -354,8 +354,8 @@ def main():
 
     minutes = (time.monotonic() - started) / 60
     log(f"trained {minutes:.1f} min, {step} steps, {seen} tokens")
-    report(log, model, tokenizer, arguments.data)
     export(model, arguments.out)
+    report(log, model, tokenizer, arguments.data)
 
 
 def report(log, model, tokenizer, data, items=None):
