@@ -184,7 +184,8 @@ static void check_plain(const struct wn_run *run, int64_t point, const struct ta
     wn_free(offset);
 }
 
-/* Rounding in fp32 and in double parts ways at single weights; the two ways of calibrating are further apart. */
+/* Rounding in fp32 and in double parts ways at single weights, and at 2 bits one of them moves all that is calibrated
+ * behind it by some per cent (so do embeddings that change by 1e-4); the two ways of calibrating are further apart. */
 static void check_errors(const struct wn_run *run, struct wn_record *record, bool in_order)
 {
     const double *objective = wn_record_f64(record, (int)wn_schema_find(&run->models[0].schema, "/weights/objective"));
@@ -192,7 +193,7 @@ static void check_errors(const struct wn_run *run, struct wn_record *record, boo
     double own = 0, other = 0;
     for (int i = 0; i < KNOWN_BLOCKS * N_LINEARS; i++) {
         double error = objective[i] / energy[i], known = expected[in_order][i / N_LINEARS][i % N_LINEARS];
-        CHECK_NEAR(error, known, 0.03 * known);
+        CHECK_NEAR(error, known, (i < N_LINEARS ? 0.003 : 0.06) * known);
         own += fabs(log(error / known));
         other += fabs(log(error / expected[!in_order][i / N_LINEARS][i % N_LINEARS]));
     }
