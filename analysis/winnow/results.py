@@ -282,11 +282,14 @@ class Results:
     def chance(self, task: str) -> float:
         """Expected main score of guessing.
 
-        As the task says; else the mean of 1 / choices over the items, and 0 where there are none.
+        As the task says; else the mean of 1 / choices over the items for accuracies, and 0 for all
+        other metrics.
         """
         facts = self.task_facts(task)
         if "chance" in facts:
             return float(facts["chance"])
+        if not facts.get("main_metric", "acc").startswith("acc"):
+            return 0.0
         with self._h5() as file:
             choices = f"tasks/{task}/choices"
             return float(np.mean(1.0 / file[choices][...])) if choices in file else 0.0

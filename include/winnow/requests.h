@@ -10,8 +10,8 @@
  *     {"task": "facts", "kind": "multiple_choice", "dimension": "knowledge", "metrics": ["acc_norm", "acc"], ...}
  *     {"id": "1", "group": "history", "context": "Question: ...\nAnswer:", "choices": ["a", "b"], "gold": 0}
  *
- * A sweep names a file ("tasks/facts.jsonl") or an object {"requests": file, "name", "limit", "metrics", "delimiter"},
- * whose keys go before those of the header.
+ * A sweep names a file ("tasks/facts.jsonl") or an object {"requests": file, "name", "limit", "metrics", "delimiter",
+ * "dimension", "mode", "chance"}, whose keys go before those of the header.
  *
  * Not collective. The reader is used by src/eval only; other modules print help and schema.
  */
@@ -113,7 +113,7 @@ struct wn_task_kind {
 struct wn_requests {
     struct wn_documents documents;
     const struct wn_eval *kind;
-    struct cJSON *header; /* NULL without one; owned */
+    struct cJSON *header; /* as the sweep changes it; NULL without one; owned */
     int64_t first, count; /* document of the first item; items, after the limit of the sweep */
     char *delimiter;      /* owned; "" for a kind without */
     int n_metrics;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DIMENSIONS "knowledge|reasoning|retrieval|summarising|instruction|alignment|language|arithmetic"
+
 static const struct wn_key entry_rows[] = {
     {.name = "requests",
      .types = WN_KEY_TEXT,
@@ -27,6 +29,13 @@ static const struct wn_key entry_rows[] = {
      .least = 1,
      .filled = true,
      .help = "in place of the header's; the first is the main one"},
+    {.name = "dimension", .types = WN_KEY_TEXT, .words = DIMENSIONS, .help = "in place of the header's; recorded"},
+    {.name = "mode", .types = WN_KEY_TEXT, .filled = true, .help = "in place of the header's; recorded"},
+    {.name = "chance",
+     .types = WN_KEY_NUMBER,
+     .low = 0,
+     .high = 1,
+     .help = "in place of the header's, which does not count when the main metric is another one; recorded"},
 };
 
 static const struct wn_key header_rows[] = {
@@ -42,10 +51,7 @@ static const struct wn_key header_rows[] = {
      .help = "what items are and how they are scored"},
     {.name = "version", .types = WN_KEY_TEXT | WN_KEY_NUMBER, .help = "of the task; recorded"},
     {.name = "source", .types = WN_KEY_TEXT, .help = "where the items come from, licence; recorded"},
-    {.name = "dimension",
-     .types = WN_KEY_TEXT,
-     .words = "knowledge|reasoning|retrieval|summarising|instruction|alignment|language|arithmetic",
-     .help = "what the task measures; recorded"},
+    {.name = "dimension", .types = WN_KEY_TEXT, .words = DIMENSIONS, .help = "what the task measures; recorded"},
     {.name = "mode",
      .types = WN_KEY_TEXT,
      .filled = true,
@@ -135,7 +141,8 @@ struct entry {
     char *path; /* owned */
     const char *delimiter;
     const cJSON *metrics;
-    int64_t limit; /* 0: none */
+    int64_t limit;     /* 0: none */
+    const cJSON *json; /* NULL: it is a path */
 };
 
 static bool read_entry(const char *directory, const char *name, const cJSON *json, struct entry *entry,
@@ -158,6 +165,7 @@ static bool read_entry(const char *directory, const char *name, const cJSON *jso
     entry->path = wn_join_path(directory, wn_settings_text(json, "requests", ""));
     entry->delimiter = wn_settings_text(json, "delimiter", NULL);
     entry->metrics = cJSON_GetObjectItemCaseSensitive(json, "metrics");
+    entry->json = json;
     entry->limit = limit ? (int64_t)limit->valuedouble : 0;
     return true;
 }
@@ -312,6 +320,24 @@ const struct wn_eval *wn_requests_kind(const char *directory, const cJSON *json,
 
 /* ---- file ---- */
 
+/* What is only recorded: of the sweep, else of the header. The chance level is that of the main metric. */
+static void take_facts(const struct entry *entry, bool other_main, struct wn_requests *requests)
+{
+    static const char *const keys[] = {"dimension", "mode", "chance"};
+
+    if (other_main)
+        cJSON_DeleteItemFromObjectCaseSensitive(requests->header, "chance");
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+        const cJSON *given = cJSON_GetObjectItemCaseSensitive(entry->json, keys[k]);
+        if (!given)
+            continue;
+        if (!requests->header)
+            requests->header = cJSON_CreateObject();
+        cJSON_DeleteItemFromObjectCaseSensitive(requests->header, keys[k]);
+        cJSON_AddItemToObject(requests->header, keys[k], cJSON_Duplicate(given, true));
+    }
+}
+
 /* The delimiter and the metrics: of the sweep, else of the header, else of the kind. */
 static wn_status settle(const struct entry *entry, const char *name, struct wn_requests *requests)
 {
@@ -321,6 +347,7 @@ static wn_status settle(const struct entry *entry, const char *name, struct wn_r
 
     if (read_metrics(requests->kind, listed, requests) != WN_OK)
         return fail_at(&requests->documents, 0);
+    const int main = requests->metrics[0];
     if (entry->metrics && read_metrics(requests->kind, entry->metrics, requests) != WN_OK) {
         char *message = wn_strdup(wn_error_message());
         wn_fail(WN_ERR_INPUT, "evaluate.tasks.%s: %s", name, message);
@@ -332,6 +359,7 @@ static wn_status settle(const struct entry *entry, const char *name, struct wn_r
                        requests->kind->name);
     delimiter = entry->delimiter ? entry->delimiter : delimiter;
     requests->delimiter = wn_strdup(delimiter ? delimiter : "");
+    take_facts(entry, requests->metrics[0] != main, requests);
     return WN_OK;
 }
 

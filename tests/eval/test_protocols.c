@@ -490,6 +490,41 @@ static void check_bias(void)
     wn_eval_set_release(&set);
 }
 
+/* What the sweep says goes before the header; a chance level is only kept with its main metric. */
+static void check_recorded_facts(void)
+{
+    static const char *const item = "{\"context\": \"a\", \"choices\": [\"b\", \"c\"], \"gold\": 0}\n";
+    static const char *const header = "{\"task\": \"t\", \"dimension\": \"reasoning\", \"chance\": 0.5}\n";
+    static const struct {
+        bool header;
+        const char *entry, *dimension;
+        double chance; /* NAN: none */
+    } cases[] = {
+        {true, "", "reasoning", 0.5},
+        {true, ", \"metrics\": [\"acc\", \"brier\"]", "reasoning", 0.5},
+        {true, ", \"dimension\": \"knowledge\", \"metrics\": [\"exact_match\"]", "knowledge", NAN},
+        {true, ", \"chance\": 0.125, \"metrics\": [\"exact_match\"]", "reasoning", 0.125},
+        {false, ", \"dimension\": \"retrieval\", \"mode\": \"open_book\"", "retrieval", NAN},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct wn_eval_set set;
+        char *file = wn_format("%s%s", cases[i].header ? header : "", item);
+        char *entry = wn_format("{\"requests\": \"task.jsonl\", \"delimiter\": \"\"%s}", cases[i].entry);
+        write_file("task.jsonl", file);
+        prepare("multiple_choice", entry, &set);
+        cJSON *facts = cJSON_Parse(set.facts), *chance = cJSON_GetObjectItem(facts, "chance");
+        CHECK_TEXT(cJSON_GetObjectItem(facts, "dimension")->valuestring, cases[i].dimension);
+        CHECK(isnan(cases[i].chance) ? !chance : chance && chance->valuedouble == cases[i].chance);
+        CHECK(!cJSON_GetObjectItem(facts, "mode") == cases[i].header);
+        CHECK(set.n_targets == 2);
+        cJSON_Delete(facts);
+        wn_eval_set_release(&set);
+        wn_free(entry);
+        wn_free(file);
+    }
+}
+
 /* ---- names and mistakes ---- */
 
 static void check_names(void)
@@ -638,6 +673,8 @@ static void check_header_mistakes(void)
     write_file("task.jsonl", "{\"context\": \"a\", \"choices\": [\"a\", \"b\"], \"gold\": 0}\n");
     expect_problems("multiple_choice", "{\"requests\": \"task.jsonl\", \"metrics\": [\"f1\"]}", 1,
                     (const char *const[]){"evaluate.tasks.set: key \"metrics\": the kind multiple_choice has"});
+    expect_problems("multiple_choice", "{\"requests\": \"task.jsonl\", \"dimension\": \"knowledg\"}", 1,
+                    (const char *const[]){"evaluate.tasks.set: key \"dimension\": expected one of"});
     write_file("task.jsonl", "{\"task\": \"t\", \"kind\": \"rolling\"}\n{\"text\": \"a\"}\n");
     expect_problems("rolling", "{\"requests\": \"task.jsonl\", \"delimiter\": \" \"}", 1,
                     (const char *const[]){"evaluate.tasks.set: key \"delimiter\": the kind rolling has none"});
@@ -715,6 +752,7 @@ int main(void)
         check_choices();
         check_flips();
         check_bias();
+        check_recorded_facts();
         check_names();
         check_task_mistakes();
         check_header_mistakes();
