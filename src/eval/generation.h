@@ -22,7 +22,7 @@
     X(ROUGELSUM, "rougeLsum", "1", false, NULL, "ROUGE-L F with the union over lines")                                 \
     X(CHECKS, "checks", "1", true, NULL, "share of answers that pass all checks of their item")                        \
     X(AGREEMENT_EXACT, "agreement_exact", "1", false, NULL,                                                            \
-      "share of texts with the tokens of the dense model's text")                                                      \
+      "share of texts equal to the dense model's, both cut at stop strings")                                           \
     X(AGREEMENT_TOKENS, "agreement_tokens", "token", false, NULL,                                                      \
       "tokens in front of the first one that differs from "                                                            \
       "the dense model's text; all when none does")                                                                    \

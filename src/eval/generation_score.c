@@ -118,7 +118,7 @@ static void score_agreement(const struct generation_task *state, const struct wn
         return;
     while (same < count && same < other && ids[same] == dense_ids[same])
         same++;
-    values[GENERATION_AGREEMENT_EXACT] = same == count && same == other;
+    values[GENERATION_AGREEMENT_EXACT] = !strcmp(texts->texts[t], dense->texts[t]);
     values[GENERATION_AGREEMENT_TOKENS] = (double)same;
     values[GENERATION_AGREEMENT_ROUGEL] = rouge_l(dense->texts[t], texts->texts[t], state->stemmer);
 }

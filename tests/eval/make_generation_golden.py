@@ -180,7 +180,7 @@ def look(header, item, ids, end, text, dense_ids, dense_text):
     same = next((i for i, (a, b) in enumerate(zip(ids, dense_ids)) if a != b), min(len(ids), len(dense_ids)))
     rouge = RougeScorer(["rougeL"], use_stemmer=header.get("stemmer", True)).score(dense_text, text)["rougeL"].fmeasure
     values = {
-        "agreement_exact": float(ids == dense_ids),
+        "agreement_exact": float(text == dense_text),
         "agreement_tokens": same,
         "agreement_rougeL": 1.0 if text == dense_text else rouge,
         "length": len(ids),
