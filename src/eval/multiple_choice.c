@@ -328,7 +328,7 @@ static void bias_values(const struct wn_choices *state, const struct verdict *ve
     }
 }
 
-/* 2 biased/known - 1. */
+/* 2 biased/known - 1 (Parrish et al. 2022); lm-evaluation-harness has 0 where none is biased. */
 static double reduce_bias(const struct wn_item_values *values, int metric, const int64_t *index, int64_t n,
                           double *influence)
 {
