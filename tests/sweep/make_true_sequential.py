@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-SAMPLES, LENGTH, BITS, BLOCKS, DAMPING = 8, 64, 2, 2, 0.01
+SAMPLES, LENGTH, SEED, BITS, BLOCKS, DAMPING = 8, 64, 4, 2, 2, 0.01
 GROUPS = [("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), ("self_attn.o_proj",)]
 GROUPS += [("mlp.gate_proj", "mlp.up_proj"), ("mlp.down_proj",)]
 
@@ -89,7 +89,7 @@ def main():
     tokenizer = Tokenizer.from_file(folder + "model/tokenizer.json")
     with open(folder + "data/general_eval.txt", encoding="utf-8") as file:
         ids = tokenizer.encode(file.read()).ids
-    random.seed(0)
+    random.seed(SEED)
     starts = [random.randint(0, len(ids) - LENGTH - 1) for _ in range(SAMPLES)]
     sequences = np.array([ids[start : start + LENGTH] for start in starts])
     for in_order in (False, True):

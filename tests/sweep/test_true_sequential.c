@@ -12,7 +12,7 @@ static char folder[] = "/tmp/winnow_true_sequential.XXXXXX";
 static const char *const sweep_text =
     "{\"model\": \"%s/sweeps/demo/model\","
     " \"calibration\": {\"stream\": {\"text\": \"%s/sweeps/demo/data/general_eval.txt\","
-    "   \"samples\": 8, \"length\": 64}},"
+    "   \"samples\": 8, \"length\": 64, \"seed\": 4}},"
     " \"grid\": [{\"method\": \"gptq\", \"bits\": 2, \"true_sequential\": [false, true]},"
     "   {\"method\": \"sparsegpt\", \"sparsity\": 0.6, \"true_sequential\": true},"
     "   {\"prune\": \"sparsegpt\", \"sparsity\": 0.6, \"true_sequential\": true, \"quantize\": \"gptq\", \"bits\": 4},"
@@ -25,12 +25,12 @@ enum { DENSE, TOGETHER, IN_ORDER, PRUNED, JOINT, SMOOTH, POINTS, N_BLOCKS = 6, N
 /* Squared error of the outputs relative to their squares, by make_true_sequential.py. */
 static const double expected[2][KNOWN_BLOCKS][N_LINEARS] = {
     {
-        {0.024635, 0.030221, 0.114684, 0.061209, 0.089962, 0.099560, 0.041953},
-        {0.032887, 0.020539, 0.074043, 0.023681, 0.075685, 0.083816, 0.050402},
+        {0.022354, 0.024696, 0.108760, 0.055984, 0.083406, 0.091818, 0.043001},
+        {0.030417, 0.016439, 0.071942, 0.021943, 0.069397, 0.073740, 0.040356},
     },
     {
-        {0.024635, 0.030221, 0.114684, 0.064073, 0.089458, 0.100024, 0.045911},
-        {0.033238, 0.020083, 0.072284, 0.026359, 0.073574, 0.082208, 0.053181},
+        {0.022354, 0.024696, 0.108760, 0.058034, 0.084027, 0.091769, 0.044911},
+        {0.028321, 0.015622, 0.064648, 0.023056, 0.067178, 0.071432, 0.044249},
     },
 };
 
@@ -184,8 +184,8 @@ static void check_plain(const struct wn_run *run, int64_t point, const struct ta
     wn_free(offset);
 }
 
-/* Rounding in fp32 and in double parts ways at single weights, and at 2 bits one of them moves all that is calibrated
- * behind it by some per cent (so do embeddings that change by 1e-4); the two ways of calibrating are further apart. */
+/* The two ways of calibrating are further apart. A weight that rounds otherwise in fp32 than in double would move all that
+ * is calibrated behind it by some per cent: these draws of the calibration set have none. */
 static void check_errors(const struct wn_run *run, struct wn_record *record, bool in_order)
 {
     const double *objective = wn_record_f64(record, (int)wn_schema_find(&run->models[0].schema, "/weights/objective"));
@@ -193,7 +193,7 @@ static void check_errors(const struct wn_run *run, struct wn_record *record, boo
     double own = 0, other = 0;
     for (int i = 0; i < KNOWN_BLOCKS * N_LINEARS; i++) {
         double error = objective[i] / energy[i], known = expected[in_order][i / N_LINEARS][i % N_LINEARS];
-        CHECK_NEAR(error, known, (i < N_LINEARS ? 0.003 : 0.06) * known);
+        CHECK_NEAR(error, known, 0.003 * known);
         own += fabs(log(error / known));
         other += fabs(log(error / expected[!in_order][i / N_LINEARS][i % N_LINEARS]));
     }
