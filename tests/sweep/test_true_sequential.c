@@ -184,8 +184,8 @@ static void check_plain(const struct wn_run *run, int64_t point, const struct ta
     wn_free(offset);
 }
 
-/* The two ways of calibrating are further apart. A weight that rounds otherwise in fp32 than in double would move all that
- * is calibrated behind it by some per cent: these draws of the calibration set have none. */
+/* The two ways of calibrating are further apart. A weight that rounds otherwise in fp32 than in double would move all
+ * that is calibrated behind it by some per cent: these draws of the calibration set have none. */
 static void check_errors(const struct wn_run *run, struct wn_record *record, bool in_order)
 {
     const double *objective = wn_record_f64(record, (int)wn_schema_find(&run->models[0].schema, "/weights/objective"));
