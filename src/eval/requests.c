@@ -138,17 +138,15 @@ wn_status wn_requests_fail(const struct wn_requests *requests, int64_t index, co
 
 /* What a sweep says of a task: a path, or an object. */
 struct entry {
-    char *path; /* owned */
-    const char *delimiter;
-    const cJSON *metrics;
+    char *path;        /* owned */
+    const cJSON *json; /* a path, or an object */
     int64_t limit;     /* 0: none */
-    const cJSON *json; /* NULL: it is a path */
 };
 
 static bool read_entry(const char *directory, const char *name, const cJSON *json, struct entry *entry,
                        struct wn_problems *problems)
 {
-    *entry = (struct entry){0};
+    *entry = (struct entry){.json = json};
     if (cJSON_IsString(json)) {
         entry->path = wn_join_path(directory, json->valuestring);
         return true;
@@ -163,9 +161,6 @@ static bool read_entry(const char *directory, const char *name, const cJSON *jso
     }
     const cJSON *limit = cJSON_GetObjectItemCaseSensitive(json, "limit");
     entry->path = wn_join_path(directory, wn_settings_text(json, "requests", ""));
-    entry->delimiter = wn_settings_text(json, "delimiter", NULL);
-    entry->metrics = cJSON_GetObjectItemCaseSensitive(json, "metrics");
-    entry->json = json;
     entry->limit = limit ? (int64_t)limit->valuedouble : 0;
     return true;
 }
@@ -343,21 +338,22 @@ static wn_status settle(const struct entry *entry, const char *name, struct wn_r
 {
     const struct wn_task_kind *task = requests->kind->task;
     const cJSON *header = requests->header, *listed = cJSON_GetObjectItemCaseSensitive(header, "metrics");
-    const char *delimiter = wn_settings_text(header, "delimiter", task->delimiter);
+    const cJSON *given = cJSON_GetObjectItemCaseSensitive(entry->json, "metrics");
+    const char *delimiter = wn_settings_text(entry->json, "delimiter", NULL);
 
     if (read_metrics(requests->kind, listed, requests) != WN_OK)
         return fail_at(&requests->documents, 0);
     const int main = requests->metrics[0];
-    if (entry->metrics && read_metrics(requests->kind, entry->metrics, requests) != WN_OK) {
+    if (given && read_metrics(requests->kind, given, requests) != WN_OK) {
         char *message = wn_strdup(wn_error_message());
         wn_fail(WN_ERR_INPUT, "evaluate.tasks.%s: %s", name, message);
         wn_free(message);
         return WN_ERR_INPUT;
     }
-    if (entry->delimiter && !task->delimiter)
+    if (delimiter && !task->delimiter)
         return wn_fail(WN_ERR_INPUT, "evaluate.tasks.%s: key \"delimiter\": the kind %s has none", name,
                        requests->kind->name);
-    delimiter = entry->delimiter ? entry->delimiter : delimiter;
+    delimiter = delimiter ? delimiter : wn_settings_text(header, "delimiter", task->delimiter);
     requests->delimiter = wn_strdup(delimiter ? delimiter : "");
     take_facts(entry, requests->metrics[0] != main, requests);
     return WN_OK;
