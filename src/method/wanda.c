@@ -44,6 +44,19 @@ static void score_row(const float *weight, const float *norms, int64_t columns, 
         score[j] = fabsf(weight[j]) * norms[j];
 }
 
+/* The runs of a row, scored strip by strip while they are in the cache. */
+static void prune_runs(const float *weight, const float *norms, int64_t columns, struct wn_pattern pattern,
+                       float *score, uint8_t *keep, float *result)
+{
+    const int64_t strip = 128 * pattern.m;
+
+    for (int64_t at = 0; at < columns; at += strip) {
+        int64_t here = columns - at < strip ? columns - at : strip;
+        score_row(weight + at, norms + at, here, score);
+        wn_runs_apply((const wn_key *)score, here, pattern.n, pattern.m, weight + at, keep + at, result + at);
+    }
+}
+
 /*
  * Row by row: scores, then the cut that a stable ascending sort would make after `counts` [rows] entries; NULL: the
  * quota of the row.
@@ -53,7 +66,6 @@ static void prune_rows(const struct wn_linear_task *task, const float *norms, co
 {
     const int64_t columns = task->columns, quota = wn_pruner_quota(task->params, columns);
     const struct wn_pattern pattern = wn_pattern_of(task->params);
-    const int64_t strip = 128 * pattern.m;
 
 #pragma omp parallel
     {
@@ -66,13 +78,10 @@ static void prune_rows(const struct wn_linear_task *task, const float *norms, co
             const float *weight = task->weight + row * columns;
             uint8_t *keep = out->keep + row * columns;
             float *result = out->weight + row * columns;
-            for (int64_t at = 0, here; pattern.m && at < columns; at += here) { /* runs are scored while in the cache */
-                here = columns - at < strip ? columns - at : strip;
-                score_row(weight + at, norms + at, here, score);
-                wn_runs_apply(keys, here, pattern.n, pattern.m, weight + at, keep + at, result + at);
-            }
-            if (pattern.m)
+            if (pattern.m) {
+                prune_runs(weight, norms, columns, pattern, score, keep, result);
                 continue;
+            }
             score_row(weight, norms, columns, score);
             struct wn_cut cut = wn_cut_row(keys, columns, counts ? counts[row] : quota, near, scratch);
             near = cut.threshold;
