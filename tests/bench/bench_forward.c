@@ -14,10 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <winnow/linalg.h>
 #include <winnow/model.h>
+
+#include "clock.h"
 
 enum { SGEMM = 2048, HEAD_ROWS = 512 };
 
@@ -155,18 +156,6 @@ static void run_attention(struct state *s)
 static void run_head(struct state *s)
 {
     wn_model_logits(&s->model, s->hidden, HEAD_ROWS, s->logits, s->panel);
-}
-
-static bool use_cpu_time;
-
-/* Wall time, or processor time per thread of a piece that runs on `threads` threads. */
-static double seconds_now(int threads)
-{
-    struct timespec t;
-    if (!use_cpu_time)
-        return wn_seconds();
-    clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_PROCESS_CPUTIME_ID, &t);
-    return ((double)t.tv_sec + 1e-9 * (double)t.tv_nsec) / threads;
 }
 
 static void time_piece(void (*piece)(struct state *), struct state *s, int threads, double *best)

@@ -15,10 +15,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <winnow/generate.h>
 #include <winnow/linalg.h>
+
+#include "clock.h"
 
 enum { SGEMM = 2048, PROMPT = 16, STEPS = 16 };
 
@@ -29,17 +30,6 @@ static const struct shape {
     {"134M", 768, 2048, 12, 12, 12, 64, 32000},
     {"410M grouped", 1536, 4096, 12, 24, 8, 64, 32000},
 };
-
-static bool use_cpu_time;
-
-static double seconds_now(int threads)
-{
-    struct timespec t;
-    if (!use_cpu_time)
-        return wn_seconds();
-    clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_PROCESS_CPUTIME_ID, &t);
-    return ((double)t.tv_sec + 1e-9 * (double)t.tv_nsec) / threads;
-}
 
 static void fill(float *x, int64_t count, double scale, uint64_t seed)
 {

@@ -10,10 +10,10 @@
  * the fastest of all repetitions counts. Losses must agree. "cpu": processor time per thread in place of wall time.
  */
 #include <omp.h>
-#include <time.h>
 
 #include <winnow/linalg.h>
 
+#include "clock.h"
 #include "test.h"
 
 #include "eval/forward.h"
@@ -31,15 +31,6 @@ static const struct way {
     {"prefixes once (winnow)", "multiple_choice", "{\"requests\": \"choices.jsonl\"}", true},
 };
 
-static double seconds_now(bool cpu)
-{
-    struct timespec t;
-    if (!cpu)
-        return wn_seconds();
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return ((double)t.tv_sec + 1e-9 * (double)t.tv_nsec) / omp_get_max_threads();
-}
-
 static void prepare(const struct wn_model *model, const char *folder, const struct way *way, struct wn_eval_set *set)
 {
     cJSON *request = cJSON_Parse(way->request);
@@ -51,13 +42,13 @@ static void prepare(const struct wn_model *model, const char *folder, const stru
 }
 
 /* Losses in the order of the kind; seconds of it are the smallest so far. */
-static double *run(const struct wn_model *model, const struct wn_eval_set *set, bool cpu, double *best)
+static double *run(const struct wn_model *model, const struct wn_eval_set *set, int threads, double *best)
 {
     struct wn_target_scores scores;
-    double *loss = wn_alloc(set->n_targets, sizeof *loss), start = seconds_now(cpu);
+    double *loss = wn_alloc(set->n_targets, sizeof *loss), start = seconds_now(threads);
     float *hidden = forward_hidden(model, &set->sequences);
     forward_scores(model, set, hidden, NULL, &scores);
-    double seconds = seconds_now(cpu) - start;
+    double seconds = seconds_now(threads) - start;
     *best = *best == 0 || seconds < *best ? seconds : *best;
     for (int64_t t = 0; t < set->n_targets; t++)
         loss[t] = scores.loss[set->target_place ? set->target_place[t] : t];
@@ -72,7 +63,7 @@ static void compare(const double *loss, const double *expected, int64_t n, doubl
         *worst = fabs(loss[t] - expected[t]) > *worst ? fabs(loss[t] - expected[t]) : *worst;
 }
 
-static void bench(const struct wn_model *model, const char *folder, int repetitions, bool cpu)
+static void bench(const struct wn_model *model, const char *folder, int threads, int repetitions)
 {
     struct wn_eval_set sets[WAYS];
     double best[WAYS] = {0}, worst = 0;
@@ -83,7 +74,7 @@ static void bench(const struct wn_model *model, const char *folder, int repetiti
     for (int r = 0; r < repetitions && test_failures == 0; r++) {
         double *loss[WAYS];
         for (int w = 0; w < WAYS; w++)
-            loss[w] = run(model, &sets[w], cpu, &best[w]);
+            loss[w] = run(model, &sets[w], threads, &best[w]);
         compare(loss[1], loss[0], n, &worst);
         compare(loss[2], loss[0], n, &worst);
         for (int w = 0; w < WAYS; w++)
@@ -102,13 +93,13 @@ static void bench(const struct wn_model *model, const char *folder, int repetiti
 int main(int argc, char **argv)
 {
     int threads = argc > 3 ? atoi(argv[3]) : 1, repetitions = argc > 4 ? atoi(argv[4]) : 2;
-    bool cpu = argc > 5 && strcmp(argv[5], "cpu") == 0;
     struct wn_problems problems;
     struct wn_model *model;
     if (argc < 3 || threads < 1 || repetitions < 1 || wn_linalg_start() != WN_OK) {
         fprintf(stderr, "usage: bench_shared_contexts MODEL FOLDER [threads [repetitions [cpu]]]\n");
         return 2;
     }
+    use_cpu_time = argc > 5 && !strcmp(argv[5], "cpu");
     omp_set_num_threads(threads);
     wn_problems_init(&problems);
     if (wn_model_open(argv[1], &problems, &model) != WN_OK || problems.count > 0) {
@@ -116,8 +107,8 @@ int main(int argc, char **argv)
         return 1;
     }
     printf("%s; %d threads, fastest of %d, %s time\n", wn_linalg_protocol(), threads, repetitions,
-           cpu ? "processor" : "wall");
-    bench(model, argv[2], repetitions, cpu);
+           use_cpu_time ? "processor" : "wall");
+    bench(model, argv[2], threads, repetitions);
     wn_model_close(&model);
     wn_problems_release(&problems);
     return test_finish();
