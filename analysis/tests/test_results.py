@@ -80,10 +80,14 @@ def test_long_scores_have_errors_and_units(results):
 
 def test_every_mean_has_its_error(results):
     columns = results.columns.index[results.columns["score"]]
-    # Summaries without an error of their own: counts and p of flips, margins of the dense model.
-    summaries = ("_stderr", "_median", "_p90", "_p99", "_max", "_p", "_wrong", "_to_right")
-    no_means = (*summaries, "dense_margin", "dense_margin_flipped")
-    scores = [c for c in columns if not c.endswith(no_means)]
+    # Without an error of their own: places in a distribution, and of flips counts, p and the margin
+    # of the dense model.
+    places = ("_stderr", "_median", "_p90", "_p99", "_max")
+    flips = ("right_to_wrong", "wrong_to_right", "wrong_to_wrong", "p")
+    others = {f"{t}/flips_{name}" for t in results.tasks for name in flips}
+    others |= {f"{t}/dense_margin{end}" for t in results.tasks for end in ("", "_flipped")}
+    scores = [c for c in columns if not c.endswith(places) and c not in others]
+    assert others <= set(columns)
     assert {"world/nll", "world/kl_mean", "world/top1_agreement", "facts/acc"} <= set(scores)
     assert [c for c in scores if f"{c}_stderr" not in columns] == []
     assert "90th percentile" in results.columns.loc["world/js_p90", "description"]
@@ -127,6 +131,8 @@ def test_dense_and_chance(results):
     dense = results.dense
     assert dense["method"] == "dense" and dense["world/js_mean"] == 0
     assert results.chance("facts") == pytest.approx(0.25)
+    assert results.chance("facts", "acc_norm") == pytest.approx(0.25)
+    assert results.chance("facts", "exact_match") == 0
     left = winnow.relative(results)
     np.testing.assert_allclose(
         left["world/perplexity"], results.cells["world/perplexity"] / dense["world/perplexity"]

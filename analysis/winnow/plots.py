@@ -375,7 +375,7 @@ def _references(
     task, _, measure = name.partition("/")
     guessed = measure.startswith("acc") or name in results.main_scores.values()
     if task in results.tasks and guessed and not measure.endswith("_stderr"):
-        levels.append((results.chance(task), "chance", ":", _GREY))
+        levels.append((results.chance(task, measure), "chance", ":", _GREY))
     for value, text, dashes, colour in levels:
         if not np.isfinite(value):
             continue

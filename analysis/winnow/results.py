@@ -92,6 +92,9 @@ class Results:
             self._order = {line.split("\t")[0]: i for i, line in enumerate(order)}
             #: Names of the tasks.
             self.tasks = self._names(file, "tasks")
+            about = file["provenance"].attrs
+            facts = {t: about.get(f"task_{t}", "{}") for t in self.tasks}
+            self._task_facts = {t: json.loads(_decode(text)) for t, text in facts.items()}
             #: Names of the texts that perplexity was computed on.
             self.texts = [
                 n
@@ -267,7 +270,7 @@ class Results:
         """What a task says of itself: kind, metrics, main metric, dimension, chance, version ..."""
         if task not in self.tasks:
             raise KeyError(f"{self.path}: no task {task!r}; known: {', '.join(self.tasks)}")
-        return json.loads(self.provenance.get(f"task_{task}", "{}"))
+        return self._task_facts[task]
 
     def main_score(self, task: str) -> str:
         """The column with the main metric of a task: "facts/acc", "summaries/rougeL"."""
@@ -279,20 +282,22 @@ class Results:
         names = {task: self.main_score(task) for task in self.tasks}
         return {t: n for t, n in names.items() if not n.endswith(("perplexity", "bits_per_byte"))}
 
-    def chance(self, task: str) -> float:
-        """Expected main score of guessing.
+    def chance(self, task: str, metric: str | None = None) -> float:
+        """Expected score of guessing, by the main metric or another one.
 
-        As the task says; else the mean of 1 / choices over the items for accuracies, and 0 for all
-        other metrics.
+        The main one as the task says; else the mean of 1 / choices over the items for accuracies,
+        and 0 for all other metrics.
         """
         facts = self.task_facts(task)
-        if "chance" in facts:
+        main = facts.get("main_metric", "acc")
+        metric = metric or main
+        if "chance" in facts and metric == main:
             return float(facts["chance"])
-        if not facts.get("main_metric", "acc").startswith("acc"):
-            return 0.0
         with self._h5() as file:
             choices = f"tasks/{task}/choices"
-            return float(np.mean(1.0 / file[choices][...])) if choices in file else 0.0
+            if not metric.startswith("acc") or choices not in file:
+                return 0.0
+            return float(np.mean(1.0 / file[choices][...]))
 
     # ---- documents ----
 

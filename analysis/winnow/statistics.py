@@ -152,7 +152,7 @@ def relative(results: Results, score: str | None = None) -> pd.DataFrame:
             name = f"{text}/perplexity"
             left.loc[rows, name] = cells.loc[rows, name] / dense[name]
         for task, main in results.main_scores.items():
-            name, chance = f"{task}/{score}" if score else main, results.chance(task)
+            name, chance = f"{task}/{score}" if score else main, results.chance(task, score)
             if dense[name] - chance > 2 * dense[f"{name}_stderr"]:
                 left.loc[rows, name] = (cells.loc[rows, name] - chance) / (dense[name] - chance)
     return left

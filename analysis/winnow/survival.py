@@ -50,7 +50,8 @@ def breaking_points(
     straight lines between the points of the sweep, from the dense model (0 on the axis) on; it is
     infinite where the task never loses as much, and ``low`` and ``high`` are the interval over
     items. ``dense`` is the dense score, and ``perplexity_ratio`` what the perplexity of the first
-    text has come to there, as a multiple of the dense one, which says how late an alarm it is.
+    text has come to there, as a multiple of the dense one, which says how late an alarm it is;
+    ``ratio_low`` and ``ratio_high`` are those at the ends of the interval, or at the last point.
     """
     cells = _cells(results, model, where)
     rows = []
@@ -185,7 +186,8 @@ def _break(
     if results.texts and np.isfinite(place):
         name = f"{results.texts[0]}/perplexity"
         ratio = np.concatenate([[1.0], line[name].to_numpy(float) / dense[name]])
-        row["perplexity_ratio"] = float(np.exp(np.interp(place, at, np.log(ratio))))
+        there = np.exp(np.interp([place, low, high], at, np.log(ratio)))
+        row |= dict(zip(("perplexity_ratio", "ratio_low", "ratio_high"), there))
     return row
 
 

@@ -46,33 +46,22 @@ def dense_scores(results):
     table(rows)
 
 
-def perplexity_at(results, line, place):
-    """Perplexity there, as a multiple of the dense one: straight lines between its logarithms."""
-    name = f"{results.texts[0]}/perplexity"
-    ratio = [1.0, *(line[name] / results.dense[name])]
-    return float(np.exp(np.interp(place, [0.0, *line["sparsity"]], np.log(ratio))))
-
-
 def breaks(results):
     """Where along sparsity each task has lost ten points, and how far perplexity is by then."""
-    where = {"pattern": "unstructured", "calibration": "general"}
-    found = winnow.breaking_points(results, lost=0.1, **where)
+    found = winnow.breaking_points(results, lost=0.1, pattern="unstructured", calibration="general")
     cells = results.cells
     rows = []
     for (task, method), row in found.iterrows():
         if row["dense"] < 0.5 or task.startswith("in_context_"):
             continue  # nothing to lose, or another view of in_context
-        line = cells[cells["method"] == method]
-        line = line[np.all([line[k] == v for k, v in where.items()], axis=0)]
-        line = line.drop_duplicates("sparsity").sort_values("sparsity")
-        places = [row[k] for k in ("at", "low", "high")]
-        rises = [100 * perplexity_at(results, line, place) - 100 for place in places]
+        last = cells[(cells["method"] == method) & (cells["pattern"] == "unstructured")]["sparsity"].max()
+        ratios = row[["perplexity_ratio", "ratio_low", "ratio_high"]]
         rows.append(
             {
                 "method": method,
                 "task": task,
-                "sparsity, %": spread(*(100 * p for p in places), 100 * line["sparsity"].max()),
-                "perplexity rise there, %": spread(*rises) if np.isfinite(places[0]) else "",
+                "sparsity, %": spread(*(100 * row[["at", "low", "high"]]), 100 * last),
+                "perplexity rise there, %": spread(*(100 * ratios - 100)) if np.isfinite(row["at"]) else "",
             }
         )
     table(sorted(rows, key=lambda row: row["method"]))
@@ -84,9 +73,8 @@ def scores(results, choose):
     rows = []
     for point, about in results.scores.iterrows():
         if about["method"] == "dense" or choose(about):
-            ratio = about[f"{results.texts[0]}/perplexity"]
             key = " ".join(about["key"].split()[:3])
-            row = {"point": key, "perplexity": f"{ratio:.2f}"}
+            row = {"point": key, "perplexity": f"{about[f'{results.texts[0]}/perplexity']:.2f}"}
             rows.append(row | {t: f"{100 * means[t].get(point, np.nan):.1f}" for t in means})
     table(rows)
 
@@ -125,7 +113,7 @@ def main():
     print("## Where tasks have lost ten points\n")
     breaks(kick)
     print("## Structured and random zeros, quantization\n")
-    scores(kick, lambda p: p["pattern"] not in ("unstructured",) or p["method"] == "random")
+    scores(kick, lambda p: p["pattern"] != "unstructured" or p["method"] == "random")
     print("## Calibration sets\n")
     calibrations(calibration)
     print("## Quantizers\n")
