@@ -290,12 +290,18 @@ def same_likelihoods(data, kind, item, sample):
         assert data["prediction"][item] == np.argmax(responses[:choices])
 
 
-def without_biased_answers(scores, ours):
-    """Scores of bias when some answers are known and none is biased: 2 * 0 / known - 1 (the paper).
+def bias_of(samples, ours, expected, scores):
+    """What the harness finds, but where it counts known answers and none of them is biased.
 
-    The harness has 0 there, which it means for no known answers at all.
+    It has 0 there, which it means for no known answers at all; the paper's 2 biased / known - 1 is
+    -1, times 1 - accuracy in ambiguous contexts.
     """
-    return -1.0 if ours == "bias_disambiguated" else scores["bbq/acc_ambiguous"] - 1.0
+    clear = ours == "bias_disambiguated"
+    counts = [sample["amb_bias_score"][1:] for sample in samples]
+    biased, known = (sum(row[i] for row in counts if bool(row[2]) == clear) for i in (0, 1))
+    if biased or not known:
+        return expected
+    return -1.0 if clear else scores["bbq/acc_ambiguous"] - 1.0
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -315,6 +321,6 @@ def test_items_and_scores_are_those_of_the_harness(compared, tasks, name):
             found = compared.results.scores.loc[point]
             value = found[f"{name}/{ours}"]
             expected = judged["results"][task.task.task_name][theirs]
-            if ours.startswith("bias_") and expected == 0 and value != 0:
-                expected = without_biased_answers(found, ours)
+            if ours.startswith("bias_"):
+                expected = bias_of(samples, ours, expected, found)
             assert value == pytest.approx(expected, rel=1e-5 if ours in SUMS else 1e-12), ours

@@ -81,7 +81,7 @@ tasks = {
     "answers": ("generation", {"stop": ["\n"], "max_tokens": 6, "filter": "strip"}, prompts(40)),
     "drawn": ("generation", {"temperature": 0.9, "draws": 3, "seed": 5, "max_tokens": 9}, prompts(7)),
 }
-missing = set(help_of) - {"header"} - {kind for kind, *_ in tasks.values()}
+missing = set(help_of) - {kind for kind, *_ in tasks.values()}
 if missing or not help_of:
     sys.exit(f"no task of kind {missing or 'any'}")
 for name, (kind, header, items) in tasks.items():

@@ -115,12 +115,11 @@ def prepare_tokens(arguments):
     if arguments.resume:
         tokenizer = Tokenizer.from_file(str(arguments.out / "tokenizer.json"))
         return tokenizer, {name: np.load(file) for name, file in files.items()}
+    texts = {name: [row["text"] for row in read_jsonl(arguments.build / f"corpus_{name}.jsonl")] for name in CORPORA}
     if arguments.start:
         arguments.out.mkdir(parents=True, exist_ok=True)
         for name in ("tokenizer.json", "tokenizer_config.json"):
             (arguments.out / name).write_bytes((arguments.start / name).read_bytes())
-    texts = {name: [row["text"] for row in read_jsonl(arguments.build / f"corpus_{name}.jsonl")] for name in CORPORA}
-    if arguments.start:
         tokenizer = Tokenizer.from_file(str(arguments.out / "tokenizer.json"))
     else:
         tokenizer = train_tokenizer(texts["main"][::8], arguments.out)
