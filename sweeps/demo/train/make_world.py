@@ -620,17 +620,10 @@ def new_summaries(rng, count, seen):
     return new_prompts(rng, draw, count, seen)
 
 
-def new_instructions(rng, count, seen):
-    """Unseen instructions of all kinds in turn, by kind."""
-    by_kind = {kind: new_prompts(rng, lambda rng, kind=kind: instruction(rng, kind), count, seen) for kind in INSTRUCTIONS}
-    return [(kind, *by_kind[kind][index]) for index in range(count) for kind in by_kind]
-
-
-def table_of_sums(rng, count):
-    """Sums and differences in turn, by kind, each once."""
-    seen = set()
-    by_kind = {kind: new_prompts(rng, lambda rng, kind=kind: arithmetic(rng, kind), count, seen) for kind in ("add", "subtract")}
-    return [(kind, *by_kind[kind][index]) for index in range(count) for kind in by_kind]
+def in_turn(rng, draw, kinds, count, seen):
+    """New prompts of all kinds, drawn kind by kind and listed in turn, with their kinds."""
+    drawn = {kind: new_prompts(rng, lambda rng, kind=kind: draw(rng, kind), count, seen) for kind in kinds}
+    return [(kind, *drawn[kind][index]) for index in range(count) for kind in kinds]
 
 
 def generation_items(name, prompts):
@@ -742,15 +735,15 @@ def main():
     reserved |= {item["context"].split("\n")[0] for task in list(items.values()) for item in task}
     summaries = new_summaries(stream("summaries"), 500, reserved)
     items["summaries"] = generation_items("summaries", [(None, *pair) for pair in summaries])
-    instructions = new_instructions(stream("instructions"), 120, reserved)
+    instructions = in_turn(stream("instructions"), instruction, INSTRUCTIONS, 120, reserved)
     items["instructions"] = generation_items("instructions", instructions)
-    asked = table_of_sums(stream("arithmetic"), 250)
+    asked = in_turn(stream("arithmetic"), arithmetic, ("add", "subtract"), 250, set())
     items["arithmetic"] = generation_items("arithmetic", asked)
     items["facts"] = facts_task(stream("facts"), people, 800)
     pairs = {
         "task": task_calibration(stream("task-calibration"), people, 320),
         "summary": pairs_of(new_summaries(stream("summary-calibration"), 320, reserved)),
-        "instruction": pairs_of(new_instructions(stream("instruction-calibration"), 54, reserved)),
+        "instruction": pairs_of(in_turn(stream("instruction-calibration"), instruction, INSTRUCTIONS, 54, reserved)),
     }
 
     write_jsonl(arguments.data / "general_calibration.jsonl", [{"text": text} for text in calibration])
