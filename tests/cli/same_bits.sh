@@ -136,6 +136,11 @@ for name in ("windows", "facts"):
             wrong.append(f"{name} {key} is {dense[0][f'/scores/{name}/{key}']}, expected {value}")
     if not any(row[f"/scores/{name}/kl_mean"] > 1e-6 for row in rows):
         wrong.append(f"{name}: no compressed point differs from the dense model")
+for name in ("facts", "in_context", "choices", "words", "answers"):
+    if dense and dense[0][f"/scores/{name}/flips"] != 0:
+        wrong.append(f"{name}: the dense model flips against itself")
+    if not any(row[f"/scores/{name}/flips"] > 0 for row in rows):
+        wrong.append(f"{name}: no compressed point flips")
 for name in ("answers", "drawn"):
     for key in ("agreement_exact", "agreement_rougeL"):
         if dense and dense[0][f"/scores/{name}/{key}"] != 1:
