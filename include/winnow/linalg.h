@@ -18,10 +18,11 @@
 #define WN_TILE_COLUMNS 1024 /* output columns of a tile */
 
 /*
- * Sets BLAS to one thread per call (see wn_blas_begin). Fails (WN_ERR_UNSUPPORTED, with what to install) when the
- * loaded OpenBLAS is the pthread flavour, which fights with OpenMP. Any other CBLAS is accepted. An OpenBLAS that is
- * older than the processor takes it for a Prescott of 2004; then kernels are chosen by the processor's features, unless
- * the user set OPENBLAS_CORETYPE. Call at start, before any other thread or BLAS call.
+ * Sets BLAS to one thread per call (see wn_blas_begin); the number of OpenMP threads stays as it was. Fails
+ * (WN_ERR_UNSUPPORTED, with what to install) when the loaded OpenBLAS is the pthread flavour, which fights with OpenMP.
+ * Any other CBLAS is accepted. An OpenBLAS that is older than the processor takes it for a Prescott of 2004; then
+ * kernels are chosen by the processor's features, unless the user set OPENBLAS_CORETYPE. Call at start, before any
+ * other thread or BLAS call.
  */
 wn_status wn_linalg_start(void);
 

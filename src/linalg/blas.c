@@ -69,8 +69,12 @@ wn_status wn_linalg_start(void)
     if (!started)
         repair_core();
     started = true;
-    if (openblas_set_num_threads)
+    if (openblas_set_num_threads) {
+        /* The OpenMP flavour sets the count of the whole process with it. */
+        int threads = omp_get_max_threads();
         openblas_set_num_threads(1);
+        omp_set_num_threads(threads);
+    }
     return WN_OK;
 }
 

@@ -97,8 +97,21 @@ for method in $(grep -Eo '^[a-z0-9_]+ \((pruning|quantization|depth pruning)' "$
   grep -q "\"$method\"" "$sweep" || fail "method $method is not in the sweep"
 done
 
+# varied NAME RANKS THREADS: the file says that so many ranks computed points, with so many threads each.
+varied() {
+  "$winnow" show --json "$folder/$1.h5" >"$folder/$1.json"
+  python3 - "$folder/$1.json" "$2" "$3" <<'END' || fail "$1: not what it is compared as"
+import json, sys
+
+rows = json.load(open(sys.argv[1]))
+ranks, threads = ({row[f"/points/{name}"] for row in rows} for name in ("rank", "threads"))
+if ranks != set(range(int(sys.argv[2]))) or threads != {int(sys.argv[3])}:
+    sys.exit(f"points were computed by ranks {ranks} with {threads} threads, not by {sys.argv[2]} with {sys.argv[3]}")
+END
+}
 run() { # NAME RANKS THREADS
   expect "$1: run" 0 env OMP_NUM_THREADS="$3" mpirun -n "$2" --bind-to none "$winnow" run "$sweep" -o "$folder/$1.h5" -q
+  varied "$1" "$2" "$3"
   digest_of "$folder/$1.h5"
 }
 one=$(run one 1 1)
@@ -115,7 +128,14 @@ wait_started
 same "exit code of a stopped run" "$code" 75
 "$winnow" status --json "$folder/part.h5" >"$folder/status"
 grep -Eq '"open":[[:space:]]*0' "$folder/status" && fail "the stopped run has no open points: nothing was tested"
-same "digests of a whole and a continued run" "$one" "$(run part 1 2)"
+part=$(expect "part: run" 0 env OMP_NUM_THREADS=2 mpirun -n 1 --bind-to none "$winnow" run "$sweep" -o "$folder/part.h5" -q
+  digest_of "$folder/part.h5")
+"$winnow" show --json "$folder/part.h5" >"$folder/part.json"
+for threads in 1 2; do
+  grep -Eq "\"/points/threads\":[[:space:]]*$threads\b" "$folder/part.json" ||
+    fail "no point of the continued run was computed by $threads threads"
+done
+same "digests of a whole and a continued run" "$one" "$part"
 
 # Other parameters, other digest.
 sed -i 's/"pattern": "2:4"}/"pattern": "4:8"}/; s/"seed": 0/"seed": 1/' "$sweep"
