@@ -126,6 +126,20 @@ void wn_text_append(struct wn_text *text, const char *bytes, size_t length);
 void wn_text_printf(struct wn_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void wn_text_release(struct wn_text *text);
 
+/* ---- a set of texts ---- */
+
+/* Equal texts are kept once, numbered in the order they came; found by hashing. {0} is an empty set. */
+struct wn_texts {
+    int64_t count;
+    char **texts;   /* [count] owned */
+    int64_t *slots; /* [n_slots] owned: number of a text + 1, 0: free */
+    int64_t n_slots;
+};
+
+/* The number of the text, which is copied when it is new. */
+int64_t wn_texts_add(struct wn_texts *texts, const char *text);
+void wn_texts_release(struct wn_texts *texts);
+
 /* ---- time ---- */
 
 double wn_seconds(void); /* monotonic clock */

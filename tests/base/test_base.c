@@ -259,6 +259,27 @@ static void check_text(void)
     CHECK(text.data == NULL && text.length == 0);
 }
 
+/* Many texts, so that the table grows, and each once more. */
+static void check_texts(void)
+{
+    enum { COUNT = 5000 };
+    struct wn_texts texts = {0};
+    char text[32];
+
+    CHECK(wn_texts_add(&texts, "") == 0 && wn_texts_add(&texts, "") == 0);
+    for (int again = 0; again < 2; again++) {
+        for (int i = 1; i < COUNT; i++) {
+            snprintf(text, sizeof text, "point %d", i);
+            CHECK(wn_texts_add(&texts, text) == i);
+        }
+    }
+    CHECK(texts.count == COUNT);
+    CHECK_TEXT(texts.texts[COUNT - 1], "point 4999");
+    CHECK(texts.n_slots <= 4 * COUNT);
+    wn_texts_release(&texts);
+    CHECK(texts.count == 0 && wn_memory_blocks() == 0);
+}
+
 static void check_time(void)
 {
     double start = wn_seconds();
@@ -280,6 +301,7 @@ int main(void)
     check_memory();
     check_memory_threads();
     check_text();
+    check_texts();
     check_time();
     return test_finish();
 }
