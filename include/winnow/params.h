@@ -32,13 +32,14 @@ struct wn_parameter {
 /* The value of one parameter: numbers and booleans in `number`, strings (and words of numbers) in `text`. */
 struct wn_value {
     const struct wn_parameter *parameter; /* borrowed from a table */
+    double number;                        /* NaN for a word */
+    char text[30];                        /* the value as text, numbers too ("0.5", "true", "2:4") */
     bool set;                             /* false: neither given nor defaulted */
     bool given;                           /* false: the default was taken */
-    double number;                        /* NaN for a word */
-    char text[96];                        /* the value as text, numbers too ("0.5", "true", "2:4") */
 };
 
-#define WN_MAX_PARAMETERS 32
+/* Small, as are the values: a grid keeps them for every point, and there are tens of thousands. */
+#define WN_MAX_PARAMETERS 16
 
 struct wn_params {
     int count;

@@ -119,7 +119,7 @@ static void check_refusals(void)
     }
     char *longer = wn_format("\"%0100d\"", 7);
     CHECK(set(&params, "pattern", longer) == WN_ERR_INPUT);
-    CHECK_MESSAGE("at most 95 bytes");
+    CHECK_MESSAGE("at most 29 bytes");
     wn_free(longer);
 }
 
