@@ -43,9 +43,9 @@ enum wn_point_status { WN_POINT_OPEN = 0, WN_POINT_DONE = 1, WN_POINT_FAILED = 2
 struct wn_column {
     char name[64];
     char unit[32], description[160];
-    bool boolean;    /* numbers are 0 and 1, to be read as false and true; set by the caller */
-    double *numbers; /* [rows], owned; NULL for texts */
-    char **texts;    /* [rows], owned; NULL for numbers */
+    bool boolean;       /* numbers are 0 and 1, to be read as false and true; set by the caller */
+    double *numbers;    /* [rows], owned; NULL for texts */
+    const char **texts; /* [rows], owned, of the table's own texts (wn_table_set_text); NULL for numbers */
 };
 
 struct wn_table {
@@ -54,6 +54,7 @@ struct wn_table {
     int64_t rows;
     int n_columns;
     struct wn_column *columns; /* owned */
+    struct wn_texts texts;     /* of all columns: most are the same in many rows */
 };
 
 void wn_table_init(struct wn_table *table, const char *group, const char *axis, int64_t rows);
@@ -61,6 +62,8 @@ void wn_table_release(struct wn_table *table);
 /* Adds a column and returns it for filling, valid until the next one is added; numbers start as NaN, texts as "". */
 struct wn_column *wn_table_add(struct wn_table *table, const char *name, bool numbers, const char *unit,
                                const char *description);
+/* Sets a text of a column of the table. */
+void wn_table_set_text(struct wn_table *table, struct wn_column *column, int64_t row, const char *text);
 
 /* A name and a text: provenance. */
 struct wn_fact {

@@ -93,7 +93,7 @@ static void describe(struct wn_h5 *h5, hid_t dataset, const char *unit, const ch
 /* ---- axes ---- */
 
 static void create_label_axis(struct wn_h5 *h5, struct wn_scales *scales, const char *name, int64_t size,
-                              char *const *labels)
+                              const char *const *labels)
 {
     hid_t type = wn_h5_text_type_();
     struct shape shape = {.path = name, .type = type, .n_axes = 1, .sizes = {(hsize_t)size}};
@@ -153,7 +153,7 @@ static void create_axes(struct wn_h5 *h5, struct wn_scales *scales, const struct
     for (int d = 0; d < plan->schema->n_dims; d++) {
         const struct wn_dim *dim = &plan->schema->dims[d];
         if (dim->labels)
-            create_label_axis(h5, scales, dim->name, dim->size, dim->labels);
+            create_label_axis(h5, scales, dim->name, dim->size, (const char *const *)dim->labels);
         else
             create_number_axis(h5, scales, dim->name, dim->size, dim->numbers);
     }
@@ -363,7 +363,7 @@ void wn_layout_(struct wn_h5 *h5, const struct wn_results_plan *plan)
 /* Measured with HDF5 1.10: object header, attributes and link of a dataset; one text in a heap. */
 enum { DATASET_BYTES = 1060, TEXT_BYTES = 16 + 16 + 8 };
 
-static int64_t texts_bytes(int64_t rows, char *const *texts)
+static int64_t texts_bytes(int64_t rows, const char *const *texts)
 {
     int64_t bytes = rows * TEXT_BYTES;
 
@@ -397,7 +397,8 @@ int64_t wn_results_predict_bytes(const struct wn_results_plan *plan)
         bytes += DATASET_BYTES + schema->constants[c].about.bytes;
     for (int d = 0; d < schema->n_dims; d++) {
         const struct wn_dim *dim = &schema->dims[d];
-        bytes += DATASET_BYTES + (dim->labels ? texts_bytes(dim->size, dim->labels) : 8 * dim->size);
+        bytes +=
+            DATASET_BYTES + (dim->labels ? texts_bytes(dim->size, (const char *const *)dim->labels) : 8 * dim->size);
     }
     return bytes;
 }

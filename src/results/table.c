@@ -19,12 +19,11 @@ void wn_table_release(struct wn_table *table)
 {
     for (int c = 0; c < table->n_columns; c++) {
         struct wn_column *column = &table->columns[c];
-        for (int64_t i = 0; column->texts && i < table->rows; i++)
-            wn_free(column->texts[i]);
         wn_free(column->texts);
         wn_free(column->numbers);
     }
     wn_free(table->columns);
+    wn_texts_release(&table->texts);
     table->columns = NULL;
     table->n_columns = 0;
 }
@@ -51,9 +50,16 @@ struct wn_column *wn_table_add(struct wn_table *table, const char *name, bool nu
         if (numbers)
             column->numbers[i] = __builtin_nan("");
         else
-            column->texts[i] = wn_strdup("");
+            column->texts[i] = "";
     }
     return column;
+}
+
+void wn_table_set_text(struct wn_table *table, struct wn_column *column, int64_t row, const char *text)
+{
+    int64_t number = wn_texts_add(&table->texts, text);
+
+    column->texts[row] = table->texts.texts[number];
 }
 
 void wn_facts_add(struct wn_facts *facts, const char *name, const char *format, ...)

@@ -35,8 +35,7 @@ static void set_text(struct wn_table *table, const char *name, const char *descr
     struct wn_column *column = find_column(table, name);
     if (!column)
         column = wn_table_add(table, name, false, "", description);
-    wn_free(column->texts[row]);
-    column->texts[row] = wn_strdup(text);
+    wn_table_set_text(table, column, row, text);
 }
 
 static void set_number(struct wn_table *table, const char *name, const char *unit, const char *description, int64_t row,

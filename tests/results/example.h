@@ -26,8 +26,9 @@ static inline void example_tables(struct example *e)
     wn_table_init(&e->points, "/points", "point", POINTS);
     struct wn_column *key = wn_table_add(&e->points, "key", false, "", "name of the point");
     for (int p = 0; p < POINTS; p++) {
-        wn_free(key->texts[p]);
-        key->texts[p] = wn_format("wanda-é-%02d", p);
+        char name[32];
+        snprintf(name, sizeof name, "wanda-é-%02d", p);
+        wn_table_set_text(&e->points, key, p, name);
     }
     struct wn_column *sparsity = wn_table_add(&e->points, "sparsity", true, "1", "share of zeros");
     for (int p = 1; p < POINTS; p++)
