@@ -83,31 +83,38 @@ const char *wn_propagation_name(enum wn_propagation propagation); /* "", "sequen
 
 /* A unique point: what is computed once. Point 0 of each model is the dense model. */
 struct wn_point {
-    char *key; /* owned: a canonical text that is equal only for points that are provably equal */
+    const char *key; /* of the grid's keys: a canonical text that is equal only for points that are provably equal */
     int64_t model;
     struct wn_recipe recipe;
     int64_t calibration; /* -1: the recipe needs none */
     /* Dense also when calibration data decides no more than the sparsity of each block. */
     enum wn_propagation propagation;
+    int64_t n_cells; /* that it answers */
 };
 
 /* A requested grid cell, as written in the sweep file, and the point that answers it. */
 struct wn_cell {
     int64_t model, point;
-    struct wn_recipe recipe;
-    int64_t calibration; /* as requested, -1 when not given */
+    struct wn_recipe *own; /* owned: the recipe as written where it is not that of the point; NULL: see below */
+    int64_t calibration;   /* as requested, -1 when not given */
     enum wn_propagation propagation;
 };
 
 struct wn_grid_points {
     int64_t n_points, n_cells;
+    struct wn_texts keys;    /* [n_points] */
     struct wn_point *points; /* owned */
     struct wn_cell *cells;   /* owned */
 };
 
-/* Expands the products; mistakes (unknown method, parameter out of range, empty axis ...) go to `problems`. */
+/*
+ * Expands the products; mistakes (unknown method, parameter out of range, empty axis ...) go to `problems`. Time and
+ * memory grow with the number of cells: about 10 microseconds and 2 to 4 kB each.
+ */
 void wn_grid_build(const struct wn_sweep *sweep, struct wn_problems *problems, struct wn_grid_points *grid);
 void wn_grid_release(struct wn_grid_points *grid);
+/* The recipe of a cell as written, also with stages that change nothing. Borrowed. */
+const struct wn_recipe *wn_cell_recipe(const struct wn_grid_points *grid, const struct wn_cell *cell);
 
 /* ---- everything a run needs, on every rank ---- */
 

@@ -44,13 +44,10 @@ static void print_points(const struct wn_run *run, const struct wn_prediction *p
         table.right[c] = c < 4;
     }
     for (int64_t i = 0; i < run->grid.n_points; i++) {
-        int64_t cells = 0;
-        for (int64_t k = 0; k < run->grid.n_cells; k++)
-            cells += run->grid.cells[k].point == i;
         wn_grid_table_set(&table, (int)i + 1, 0, "%lld", (long long)i);
         wn_grid_table_set(&table, (int)i + 1, 1, "%.2f", prediction->seconds[i]);
         wn_grid_table_set(&table, (int)i + 1, 2, "%s", wn_bytes_text((double)wn_point_bytes(run, i)));
-        wn_grid_table_set(&table, (int)i + 1, 3, "%lld", (long long)cells);
+        wn_grid_table_set(&table, (int)i + 1, 3, "%lld", (long long)run->grid.points[i].n_cells);
         wn_grid_table_set(&table, (int)i + 1, 4, "%s", run->grid.points[i].key);
     }
     wn_grid_table_print(&table);

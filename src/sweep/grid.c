@@ -15,11 +15,25 @@
 
 #define MAX_AXES 32
 
+/* One axis of a product, in file order. */
+struct axis {
+    const char *key;
+    int count;
+    const cJSON **values; /* [count] owned: cJSON finds the n-th entry of an array by counting */
+};
+
 struct builder {
     const struct wn_sweep *sweep;
     struct wn_problems *problems;
     struct wn_grid_points *grid;
     char where[160]; /* "sweep.json: grid[2]: " */
+};
+
+/* A cell while it is read. */
+struct asked {
+    int64_t model, calibration;
+    enum wn_propagation propagation;
+    struct wn_recipe recipe;
 };
 
 #define PROBLEM(builder, ...) wn_problems_add((builder)->problems, __VA_ARGS__)
@@ -28,11 +42,6 @@ const char *wn_propagation_name(enum wn_propagation propagation)
 {
     static const char *const names[] = {"", "sequential", "dense"};
     return names[propagation];
-}
-
-const cJSON *wn_axis_value(const struct wn_grid_axis *axis, int index)
-{
-    return cJSON_IsArray(axis->values) ? cJSON_GetArrayItem(axis->values, index) : axis->values;
 }
 
 char *wn_recipe_label(const struct wn_recipe *recipe)
@@ -47,11 +56,11 @@ char *wn_recipe_label(const struct wn_recipe *recipe)
 /* ---- one cell ---- */
 
 /* The value of axis `key` in this combination, NULL when the product has no such axis. */
-static const cJSON *value_of(const struct wn_grid_axis *axes, const int *index, int count, const char *key)
+static const cJSON *value_of(const struct axis *axes, const int *index, int count, const char *key)
 {
     for (int i = 0; i < count; i++)
         if (!strcmp(axes[i].key, key))
-            return wn_axis_value(&axes[i], index[i]);
+            return axes[i].values[index[i]];
     return NULL;
 }
 
@@ -96,7 +105,7 @@ static bool add_stage(struct builder *builder, struct wn_recipe *recipe, const c
     return true;
 }
 
-static bool read_stages(struct builder *builder, const struct wn_grid_axis *axes, const int *index, int count,
+static bool read_stages(struct builder *builder, const struct axis *axes, const int *index, int count,
                         struct wn_recipe *recipe)
 {
     const cJSON *method = value_of(axes, index, count, "method"), *prune = value_of(axes, index, count, "prune"),
@@ -163,13 +172,13 @@ static bool set_parameter(struct builder *builder, struct wn_recipe *recipe, con
     return found;
 }
 
-static bool read_parameters(struct builder *builder, const struct wn_grid_axis *axes, const int *index, int count,
+static bool read_parameters(struct builder *builder, const struct axis *axes, const int *index, int count,
                             struct wn_recipe *recipe)
 {
     bool good = true;
     for (int i = 0; i < count; i++)
         if (!is_grid_key(axes[i].key))
-            good = set_parameter(builder, recipe, axes[i].key, wn_axis_value(&axes[i], index[i])) && good;
+            good = set_parameter(builder, recipe, axes[i].key, axes[i].values[index[i]]) && good;
     for (int s = 0; good && s < recipe->n_stages; s++) {
         struct wn_stage *stage = &recipe->stages[s];
         wn_status status = stage->method->check ? stage->method->check(&stage->params) : WN_OK;
@@ -188,35 +197,35 @@ static bool uses_calibration(const struct wn_recipe *recipe)
     return wn_recipe_needs(recipe) != WN_NEED_NOTHING || wn_recipe_outlier_multiple(recipe) > 0;
 }
 
-static bool read_calibration(struct builder *builder, const cJSON *value, struct wn_cell *cell)
+static bool read_calibration(struct builder *builder, const cJSON *value, struct asked *asked)
 {
     const struct wn_sweep *sweep = builder->sweep;
-    bool needed = uses_calibration(&cell->recipe);
-    cell->calibration = -1;
+    bool needed = uses_calibration(&asked->recipe);
+    asked->calibration = -1;
     if (!value && needed && sweep->n_calibrations == 1)
-        cell->calibration = 0;
+        asked->calibration = 0;
     for (int64_t i = 0; value && cJSON_IsString(value) && i < sweep->n_calibrations; i++)
         if (!strcmp(sweep->calibrations[i].name, value->valuestring))
-            cell->calibration = i;
-    if (cell->calibration >= 0 || (!value && !needed))
+            asked->calibration = i;
+    if (asked->calibration >= 0 || (!value && !needed))
         return true;
     if (value)
         PROBLEM(builder, "%scalibration: \"%s\" is not a set under \"calibration\"", builder->where,
                 cJSON_IsString(value) ? value->valuestring : "?");
     else
         PROBLEM(builder, "%scalibration: %s needs calibration data: name a set of \"calibration\"", builder->where,
-                cell->recipe.stages[0].method->name);
+                asked->recipe.stages[0].method->name);
     return false;
 }
 
-static bool read_propagation(struct builder *builder, const cJSON *value, struct wn_cell *cell)
+static bool read_propagation(struct builder *builder, const cJSON *value, struct asked *asked)
 {
-    cell->propagation = wn_recipe_drop(&cell->recipe) ? WN_PROPAGATION_DENSE : WN_PROPAGATION_SEQUENTIAL;
+    asked->propagation = wn_recipe_drop(&asked->recipe) ? WN_PROPAGATION_DENSE : WN_PROPAGATION_SEQUENTIAL;
     if (!value)
         return true;
     for (int p = WN_PROPAGATION_SEQUENTIAL; p <= WN_PROPAGATION_DENSE; p++) {
         if (cJSON_IsString(value) && !strcmp(value->valuestring, wn_propagation_name((enum wn_propagation)p))) {
-            cell->propagation = (enum wn_propagation)p;
+            asked->propagation = (enum wn_propagation)p;
             return true;
         }
     }
@@ -225,16 +234,16 @@ static bool read_propagation(struct builder *builder, const cJSON *value, struct
 }
 
 /* Under dense propagation no statistics see a compressed linear. */
-static bool check_true_sequential(struct builder *builder, const struct wn_cell *cell)
+static bool check_true_sequential(struct builder *builder, const struct asked *asked)
 {
-    if (!wn_recipe_true_sequential(&cell->recipe) || cell->propagation == WN_PROPAGATION_SEQUENTIAL)
+    if (!wn_recipe_true_sequential(&asked->recipe) || asked->propagation == WN_PROPAGATION_SEQUENTIAL)
         return true;
     PROBLEM(builder, "%strue_sequential: needs \"propagation\": \"sequential\", got \"%s\"", builder->where,
-            wn_propagation_name(cell->propagation));
+            wn_propagation_name(asked->propagation));
     return false;
 }
 
-static bool read_model(struct builder *builder, const cJSON *value, struct wn_cell *cell)
+static bool read_model(struct builder *builder, const cJSON *value, struct asked *asked)
 {
     const struct wn_sweep *sweep = builder->sweep;
     if (!value)
@@ -243,7 +252,7 @@ static bool read_model(struct builder *builder, const cJSON *value, struct wn_ce
     bool found = false;
     for (int64_t i = 0; path && i < sweep->n_models; i++) {
         if (!strcmp(sweep->models[i], path)) {
-            cell->model = i;
+            asked->model = i;
             found = true;
         }
     }
@@ -318,50 +327,70 @@ static char *key_of(const struct wn_sweep *sweep, const struct wn_point *point)
     return text.data;
 }
 
-static int64_t add_point(struct builder *builder, int64_t model, const struct wn_recipe *recipe, int64_t calibration,
-                         enum wn_propagation propagation)
+/* Makes room for one more element; arrays are doubled when their count is 0 or a power of two. */
+static void *room_for_one(void *array, int64_t count, size_t size)
+{
+    if ((count & (count - 1)) != 0)
+        return array;
+    return wn_resize(array, count ? 2 * count : 1, size);
+}
+
+/* Points and their keys have the same numbers. */
+static int64_t add_point(struct builder *builder, const struct asked *asked)
 {
     struct wn_grid_points *grid = builder->grid;
-    struct wn_point point = {.model = model, .recipe = effective(recipe), .calibration = -1};
+    struct wn_point point = {.model = asked->model, .recipe = effective(&asked->recipe), .calibration = -1};
     if (uses_calibration(&point.recipe)) {
         bool compresses = wn_recipe_needs(&point.recipe) != WN_NEED_NOTHING;
-        point.calibration = calibration;
-        point.propagation = compresses && !wn_recipe_drop(&point.recipe) ? propagation : WN_PROPAGATION_DENSE;
+        point.calibration = asked->calibration;
+        point.propagation = compresses && !wn_recipe_drop(&point.recipe) ? asked->propagation : WN_PROPAGATION_DENSE;
     }
-    point.key = key_of(builder->sweep, &point);
-    for (int64_t i = 0; i < grid->n_points; i++) {
-        if (!strcmp(grid->points[i].key, point.key)) {
-            wn_free(point.key);
-            return i;
-        }
-    }
-    grid->points = wn_resize(grid->points, grid->n_points + 1, sizeof point);
-    grid->points[grid->n_points] = point;
-    return grid->n_points++;
+    char *key = key_of(builder->sweep, &point);
+    int64_t index = wn_texts_add(&grid->keys, key);
+    wn_free(key);
+    if (index < grid->n_points)
+        return index;
+    point.key = grid->keys.texts[index];
+    grid->points = room_for_one(grid->points, grid->n_points, sizeof point);
+    grid->points[grid->n_points++] = point;
+    return index;
 }
 
-static void add_cell(struct builder *builder, const struct wn_cell *cell)
+/* Equal keys are equal parameters, so the recipe of the point serves unless stages were left out of it. */
+static void add_cell(struct builder *builder, const struct asked *asked)
 {
     struct wn_grid_points *grid = builder->grid;
-    grid->cells = wn_resize(grid->cells, grid->n_cells + 1, sizeof *cell);
-    struct wn_cell *added = &grid->cells[grid->n_cells++];
-    *added = *cell;
-    added->point = add_point(builder, cell->model, &cell->recipe, cell->calibration, cell->propagation);
+    int64_t index = add_point(builder, asked);
+    struct wn_point *point = &grid->points[index];
+    struct wn_cell cell = {
+        .model = asked->model, .point = index, .calibration = asked->calibration, .propagation = asked->propagation};
+    point->n_cells++;
+    if (point->recipe.n_stages != asked->recipe.n_stages) {
+        cell.own = wn_alloc(1, sizeof *cell.own);
+        *cell.own = asked->recipe;
+    }
+    grid->cells = room_for_one(grid->cells, grid->n_cells, sizeof cell);
+    grid->cells[grid->n_cells++] = cell;
 }
 
-static bool build_cell(struct builder *builder, const struct wn_grid_axis *axes, const int *index, int count)
+const struct wn_recipe *wn_cell_recipe(const struct wn_grid_points *grid, const struct wn_cell *cell)
 {
-    struct wn_cell cell = {0};
+    return cell->own ? cell->own : &grid->points[cell->point].recipe;
+}
+
+static bool build_cell(struct builder *builder, const struct axis *axes, const int *index, int count)
+{
+    struct asked asked = {0};
     const cJSON *model = value_of(axes, index, count, "model");
-    if (!read_stages(builder, axes, index, count, &cell.recipe) ||
-        !read_parameters(builder, axes, index, count, &cell.recipe) ||
-        !read_calibration(builder, value_of(axes, index, count, "calibration"), &cell) ||
-        !read_propagation(builder, value_of(axes, index, count, "propagation"), &cell) ||
-        !check_true_sequential(builder, &cell) || !read_model(builder, model, &cell))
+    if (!read_stages(builder, axes, index, count, &asked.recipe) ||
+        !read_parameters(builder, axes, index, count, &asked.recipe) ||
+        !read_calibration(builder, value_of(axes, index, count, "calibration"), &asked) ||
+        !read_propagation(builder, value_of(axes, index, count, "propagation"), &asked) ||
+        !check_true_sequential(builder, &asked) || !read_model(builder, model, &asked))
         return false;
-    for (int64_t m = model ? cell.model : 0; m < (model ? cell.model + 1 : builder->sweep->n_models); m++) {
-        cell.model = m;
-        add_cell(builder, &cell);
+    for (int64_t m = model ? asked.model : 0; m < (model ? asked.model + 1 : builder->sweep->n_models); m++) {
+        asked.model = m;
+        add_cell(builder, &asked);
     }
     return true;
 }
@@ -369,7 +398,7 @@ static bool build_cell(struct builder *builder, const struct wn_grid_axis *axes,
 /* ---- products ---- */
 
 /* Next combination, the last axis fastest; false after the last one. */
-static bool next_index(const struct wn_grid_axis *axes, int *index, int count)
+static bool next_index(const struct axis *axes, int *index, int count)
 {
     for (int i = count - 1; i >= 0; i--) {
         if (++index[i] < axes[i].count)
@@ -379,66 +408,68 @@ static bool next_index(const struct wn_grid_axis *axes, int *index, int count)
     return false;
 }
 
-static int open_axes(struct builder *builder, const cJSON *product, struct wn_grid_axis *axes)
+static struct axis open_axis(const cJSON *item)
+{
+    struct axis axis = {.key = item->string, .count = cJSON_IsArray(item) ? cJSON_GetArraySize(item) : 1};
+    axis.values = wn_alloc(axis.count, sizeof *axis.values);
+    if (!cJSON_IsArray(item)) {
+        axis.values[0] = item;
+        return axis;
+    }
+    int count = 0;
+    const cJSON *value;
+    cJSON_ArrayForEach (value, item)
+        axis.values[count++] = value;
+    return axis;
+}
+
+/* How many axes there are; *good becomes false when they cannot be combined. */
+static int open_axes(struct builder *builder, const cJSON *product, struct axis *axes, bool *good)
 {
     int count = 0;
     const cJSON *item;
     cJSON_ArrayForEach (item, product) {
-        struct wn_grid_axis axis = {item->string, item, cJSON_IsArray(item) ? cJSON_GetArraySize(item) : 1};
-        if (axis.count == 0) {
-            PROBLEM(builder, "%s%s: the axis is empty", builder->where, item->string);
-            return -1;
-        }
         if (count == MAX_AXES) {
             PROBLEM(builder, "%smore than %d axes", builder->where, MAX_AXES);
-            return -1;
+            *good = false;
+            break;
         }
-        axes[count++] = axis;
+        axes[count++] = open_axis(item);
+        if (axes[count - 1].count == 0) {
+            PROBLEM(builder, "%s%s: the axis is empty", builder->where, item->string);
+            *good = false;
+            break;
+        }
     }
     return count;
 }
 
-/* One mistake of an axis shows in every combination: a line that is there already is not repeated. */
-static void drop_repeated(struct wn_problems *problems, int64_t first)
-{
-    int64_t kept = first;
-    for (int64_t i = first; i < problems->count; i++) {
-        bool seen = false;
-        for (int64_t j = first; j < kept && !seen; j++)
-            seen = !strcmp(problems->lines[i], problems->lines[j]);
-        if (seen)
-            wn_free(problems->lines[i]);
-        else
-            problems->lines[kept++] = problems->lines[i];
-    }
-    problems->count = kept;
-}
-
+/* One mistake of an axis shows in every combination; the list of problems keeps it once. */
 static void build_product(struct builder *builder, const cJSON *product)
 {
-    struct wn_grid_axis axes[MAX_AXES];
+    struct axis axes[MAX_AXES];
     int index[MAX_AXES] = {0};
     if (!cJSON_IsObject(product)) {
         PROBLEM(builder, "%sexpected an object with axes", builder->where);
         return;
     }
-    int count = open_axes(builder, product, axes);
-    if (count < 0)
-        return;
+    bool good = true;
+    int count = open_axes(builder, product, axes, &good);
     int64_t before = builder->problems->count;
-    do {
+    while (good) {
         build_cell(builder, axes, index, count);
-    } while (next_index(axes, index, count) && builder->problems->count < before + 1000);
-    drop_repeated(builder->problems, before);
+        good = next_index(axes, index, count) && builder->problems->count < before + 1000;
+    }
+    for (int i = 0; i < count; i++)
+        wn_free(axes[i].values);
 }
 
 void wn_grid_build(const struct wn_sweep *sweep, struct wn_problems *problems, struct wn_grid_points *grid)
 {
     struct builder builder = {.sweep = sweep, .problems = problems, .grid = grid};
-    struct wn_recipe dense = {0};
     *grid = (struct wn_grid_points){0};
     for (int64_t m = 0; m < sweep->n_models; m++)
-        add_point(&builder, m, &dense, -1, WN_PROPAGATION_NONE);
+        add_point(&builder, &(struct asked){.model = m, .calibration = -1});
     int number = 0;
     const cJSON *product;
     cJSON_ArrayForEach (product, sweep->grid) {
@@ -449,8 +480,9 @@ void wn_grid_build(const struct wn_sweep *sweep, struct wn_problems *problems, s
 
 void wn_grid_release(struct wn_grid_points *grid)
 {
-    for (int64_t i = 0; i < grid->n_points; i++)
-        wn_free(grid->points[i].key);
+    wn_texts_release(&grid->keys);
+    for (int64_t i = 0; i < grid->n_cells; i++)
+        wn_free(grid->cells[i].own);
     wn_free(grid->points);
     wn_free(grid->cells);
     *grid = (struct wn_grid_points){0};

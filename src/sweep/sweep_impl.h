@@ -7,16 +7,6 @@
 /* The lists of key names the parser knows; also what suggestions and the schema are made from. */
 #define WN_GRID_KEYS "method", "prune", "quantize", "model", "calibration", "propagation"
 
-/* One product of the grid, opened: the axes in file order. */
-struct wn_grid_axis {
-    const char *key;
-    const struct cJSON *values; /* an array, or a single value */
-    int count;
-};
-
-/* The i-th value of an axis. */
-const struct cJSON *wn_axis_value(const struct wn_grid_axis *axis, int index);
-
 /* Short name of a model: the last part of its path, the whole path when two share that part. Owned by the caller. */
 char *wn_sweep_model_name(const struct wn_sweep *sweep, int64_t model);
 

@@ -108,7 +108,7 @@ void wn_run_build_tables(struct wn_run *run)
         const struct wn_cell *cell = &run->grid.cells[i];
         set_number(&run->cells, "point_index", "1", "the point that answers this cell", i, (double)cell->point);
         set_model(run, &run->cells, i, cell->model);
-        set_recipe(&run->cells, i, &cell->recipe);
+        set_recipe(&run->cells, i, wn_cell_recipe(&run->grid, cell));
         set_calibration(run, &run->cells, i, cell->model, cell->calibration, cell->propagation);
     }
 }

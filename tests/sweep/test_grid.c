@@ -1,6 +1,9 @@
 /* Sweep files and grids: products, collapse of equal points, joint points, and every mistake with its key. */
 #include <winnow/sweep.h>
 
+#include <math.h>
+#include <time.h>
+
 #include "test.h"
 
 #define EVALUATE "\"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"data/general_eval.txt\", \"length\": 64}}}"
@@ -175,6 +178,51 @@ static void test_models_of_one_name(void)
     release(&problems, &sweep, &grid);
 }
 
+/* ---- many points ---- */
+
+/* Builds the grid of `count` sparsities under two calibration sets, so of 2 * count cells: seconds of processor time,
+ * bytes it keeps. */
+static double build_many(int64_t count, int64_t *bytes)
+{
+    struct wn_problems problems;
+    struct wn_sweep *sweep;
+    struct wn_grid_points grid;
+    struct wn_text text = {0};
+    wn_text_printf(&text, "{\"model\": \"model\", " CALIBRATION ", " EVALUATE ", \"grid\": [{\"method\": "
+                          "\"magnitude\", \"calibration\": [\"general\", \"task\"], \"sparsity\": [");
+    for (int64_t i = 1; i <= count; i++)
+        wn_text_printf(&text, "%s%.9g", i > 1 ? ", " : "", (double)i / (double)(count + 1));
+    wn_text_printf(&text, "]}]}");
+    read_text(text.data, &problems, &sweep, &grid);
+    wn_grid_release(&grid);
+    int64_t before = wn_memory_bytes();
+    clock_t start = clock();
+    wn_grid_build(sweep, &problems, &grid);
+    double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
+    *bytes = wn_memory_bytes() - before;
+    CHECK(problems.count == 0);
+    CHECK(grid.n_points == count + 1 && grid.n_cells == 2 * count);
+    CHECK(grid.points[0].n_cells == 0 && grid.points[count].n_cells == 2);
+    CHECK(grid.cells[0].point == 1 && grid.cells[count].point == 1 && grid.cells[2 * count - 1].point == count);
+    release(&problems, &sweep, &grid);
+    wn_text_release(&text);
+    return seconds;
+}
+
+/* Four times the points: about four times the time, and as much memory for each. The least of several times. */
+static void test_many_points(void)
+{
+    int64_t few_bytes, many_bytes;
+    double few = INFINITY, many = INFINITY;
+    for (int i = 0; i < 5; i++) {
+        few = fmin(few, build_many(2048, &few_bytes));
+        many = fmin(many, build_many(8192, &many_bytes));
+    }
+    CHECK(many < 8 * few);
+    CHECK(many_bytes < 4.5 * (double)few_bytes);
+    CHECK(many_bytes < 8192 * 5000);
+}
+
 static void test_file_mistakes(void)
 {
     const char *grid = "\"grid\": [{\"method\": \"none\"}]";
@@ -216,6 +264,7 @@ int main(void)
     test_grid_mistakes();
     test_models_of_one_name();
     test_file_mistakes();
+    test_many_points();
     char *command = wn_format("rm -rf %s", folder);
     CHECK(system(command) == 0);
     wn_free(command);
