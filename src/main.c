@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <winnow/io.h>
+
 #include "command/command.h"
 #include "winnow_build.h"
 
@@ -96,6 +98,7 @@ static void print_usage(FILE *stream)
 
 int main(int argc, char **argv)
 {
+    wn_catch_truncation();
     const char *name = argc > 1 ? argv[1] : "";
     if (!strcmp(name, "--version")) {
         printf("winnow %s (%s), %s, %s\n", WN_VERSION, WN_REVISION, WN_COMPILER, WN_FLAGS);

@@ -37,7 +37,8 @@
     X(WN_ERR_NUMERIC, 4, "a number is not finite")                                                                     \
     X(WN_ERR_UNSUPPORTED, 5, "not supported")                                                                          \
     X(WN_ERR_INTERRUPTED, 6, "stopped on request")                                                                     \
-    X(WN_ERR_INTERNAL, 7, "an error inside winnow")
+    X(WN_ERR_INTERNAL, 7, "an error inside winnow")                                                                    \
+    X(WN_ERR_CHANGED, 8, "an input changed during the run")
 
 typedef enum wn_status {
 #define X(name, number, text) name = number,

@@ -12,16 +12,52 @@ struct cJSON;
 
 /* ---- whole files ---- */
 
-/* A file mapped read-only, so that ranks on one node share the page cache. An empty file has size 0 and data "". */
+/* Paths, each once. Zero-initialise. */
+struct wn_paths {
+    int64_t count;
+    char **paths; /* owned */
+};
+void wn_paths_release(struct wn_paths *paths);
+/* From now on every file that is opened here for reading is added to `paths`; NULL ends it. One list at a time. */
+void wn_paths_watch(struct wn_paths *paths);
+
+/* What tells one state of a file from another. Times in nanoseconds. */
+struct wn_stamp {
+    uint64_t device, inode;
+    int64_t size, modified, changed;
+};
+
+/*
+ * A file mapped read-only, so that ranks on one node share the page cache. An empty file has size 0 and data "". The
+ * file stays open, so that wn_mapped_check can tell whether it is still what was mapped. Only regular files: a pipe or
+ * a device cannot be read a second time, by another rank or the next start.
+ */
 struct wn_mapped {
     const uint8_t *data;
     int64_t size;
+    int descriptor; /* -1: none */
+    struct wn_stamp stamp;
 };
 
 wn_status wn_map(const char *path, struct wn_mapped *mapped);
 void wn_unmap(struct wn_mapped *mapped);
+/*
+ * WN_ERR_CHANGED when the mapped file was written, or cut, since it was mapped. A file that was replaced under its name
+ * (rename, unlink) stays mapped as it was: that is no change. Where only its status changed (owner, mode, links), its
+ * content is compared with `hash` (as wn_hash_file gives it; NULL: taken as unchanged). Costs one fstat.
+ */
+wn_status wn_mapped_check(const char *path, struct wn_mapped *mapped, const char *hash);
+/*
+ * From now on a mapped file that was truncated, or whose disk fails, while it is read ends the program with one line
+ * that names it and exit code 1, instead of SIGBUS.
+ */
+void wn_catch_truncation(void);
 
-/* Reads a whole file as a NUL-terminated string, owned by the caller. */
+/* The state of a file now. */
+wn_status wn_stamp_take(const char *path, struct wn_stamp *stamp);
+bool wn_stamp_equal(const struct wn_stamp *a, const struct wn_stamp *b);
+
+/* Reads a whole regular file as a NUL-terminated string, owned by the caller. */
 wn_status wn_read_text(const char *path, char **text, int64_t *length);
 
 bool wn_file_exists(const char *path);
@@ -93,6 +129,11 @@ int64_t wn_checkpoint_count(const struct wn_checkpoint *checkpoint);
 const struct wn_tensor *wn_checkpoint_at(const struct wn_checkpoint *checkpoint, int64_t index);
 /* Paths of the files the checkpoint is made of (for hashing); borrowed. */
 int64_t wn_checkpoint_files(const struct wn_checkpoint *checkpoint, const char *const **paths);
+/* The hash of file `index` as it was when it was opened; wn_checkpoint_check uses it. */
+void wn_checkpoint_set_hash(struct wn_checkpoint *checkpoint, int64_t index, const char *hash);
+/* WN_ERR_CHANGED with a line that names the file when one was written or cut since it was opened. Costs one fstat each.
+ */
+wn_status wn_checkpoint_check(struct wn_checkpoint *checkpoint);
 
 /* Converts elements [first, first + count) of a tensor to float. F32, F16 (subnormals too) and BF16 are exact. */
 void wn_tensor_to_float(const struct wn_tensor *tensor, int64_t first, int64_t count, float *out);

@@ -52,7 +52,8 @@ struct wn_block *wn_block_create(const struct wn_model *model);
 void wn_block_destroy(struct wn_block **block, const struct wn_model *model);
 /* Bytes wn_block_create takes. */
 int64_t wn_block_bytes(const struct wn_model *model);
-/* Converts block `index` of the checkpoint into `block`. WN_ERR_NUMERIC when a weight is not finite. */
+/* Converts block `index` of the checkpoint into `block`. WN_ERR_NUMERIC when a weight is not finite, WN_ERR_CHANGED
+ * when a file of the checkpoint was written since it was opened. */
 wn_status wn_model_load_block(const struct wn_model *model, int64_t index, struct wn_block *block);
 
 /* hidden[r, :] = embedding of ids[r]; ids must be inside the vocabulary (checked when sequences are made). */

@@ -18,6 +18,7 @@ struct wn_checkpoint {
     int64_t n_files, count;
     char **paths;              /* [n_files], sorted, owned */
     struct wn_mapped *maps;    /* [n_files] */
+    char **hashes;             /* [n_files] NULL: not known; owned */
     struct image *images;      /* [n_files] */
     struct wn_tensor *tensors; /* [count], sorted by name; names belong to the images */
 };
@@ -29,6 +30,9 @@ static void set_files(struct wn_checkpoint *checkpoint, char **paths, int64_t co
     checkpoint->n_files = count;
     checkpoint->paths = paths;
     checkpoint->maps = wn_alloc_zero(count, sizeof *checkpoint->maps);
+    for (int64_t file = 0; file < count; file++)
+        checkpoint->maps[file].descriptor = -1;
+    checkpoint->hashes = wn_alloc_zero(count, sizeof *checkpoint->hashes);
     checkpoint->images = wn_alloc_zero(count, sizeof *checkpoint->images);
 }
 
@@ -217,7 +221,9 @@ void wn_checkpoint_close(struct wn_checkpoint **checkpoint)
         image_release(&old->images[file]);
         wn_unmap(&old->maps[file]);
         wn_free(old->paths[file]);
+        wn_free(old->hashes[file]);
     }
+    wn_free(old->hashes);
     wn_free(old->paths);
     wn_free(old->maps);
     wn_free(old->images);
@@ -247,4 +253,17 @@ int64_t wn_checkpoint_files(const struct wn_checkpoint *checkpoint, const char *
 {
     *paths = (const char *const *)checkpoint->paths;
     return checkpoint->n_files;
+}
+
+void wn_checkpoint_set_hash(struct wn_checkpoint *checkpoint, int64_t index, const char *hash)
+{
+    wn_free(checkpoint->hashes[index]);
+    checkpoint->hashes[index] = wn_strdup(hash);
+}
+
+wn_status wn_checkpoint_check(struct wn_checkpoint *checkpoint)
+{
+    for (int64_t file = 0; file < checkpoint->n_files; file++)
+        WN_TRY(wn_mapped_check(checkpoint->paths[file], &checkpoint->maps[file], checkpoint->hashes[file]));
+    return WN_OK;
 }

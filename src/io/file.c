@@ -3,12 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- whole files ---- */
+/* ---- opening ---- */
 
 /* A wrong path or permission is the user's mistake; anything else is the environment. */
 static wn_status fail_errno(const char *path, const char *what)
@@ -20,44 +23,217 @@ static wn_status fail_errno(const char *path, const char *what)
     return wn_fail(users ? WN_ERR_INPUT : WN_ERR_IO, "%s: %s: %s", path, what, strerror(error));
 }
 
-static wn_status map_descriptor(const char *path, int descriptor, struct wn_mapped *mapped)
+static struct wn_paths *watched;
+
+void wn_paths_watch(struct wn_paths *paths)
+{
+    watched = paths;
+}
+
+static void note_path(const char *path)
+{
+    for (int64_t i = 0; i < watched->count; i++)
+        if (!strcmp(watched->paths[i], path))
+            return;
+    watched->paths = wn_resize(watched->paths, watched->count + 1, sizeof *watched->paths);
+    watched->paths[watched->count++] = wn_strdup(path);
+}
+
+void wn_paths_release(struct wn_paths *paths)
+{
+    for (int64_t i = 0; i < paths->count; i++)
+        wn_free(paths->paths[i]);
+    wn_free(paths->paths);
+    *paths = (struct wn_paths){0};
+}
+
+/*
+ * Opens for reading, never waiting: opening a pipe that nobody writes to would. Anything but a regular file is refused,
+ * as ranks and later starts read it again.
+ */
+static wn_status open_regular(const char *path, int *descriptor, struct stat *about)
+{
+    *descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*descriptor < 0)
+        return fail_errno(path, "cannot be opened");
+    wn_status status = WN_OK;
+    if (fstat(*descriptor, about) != 0)
+        status = fail_errno(path, "cannot be examined");
+    else if (S_ISDIR(about->st_mode))
+        status = wn_fail(WN_ERR_INPUT, "%s: is a directory, no regular file", path);
+    else if (S_ISFIFO(about->st_mode))
+        status =
+            wn_fail(WN_ERR_INPUT, "%s: is a pipe; expected a regular file, which can be read more than once", path);
+    else if (!S_ISREG(about->st_mode))
+        status = wn_fail(WN_ERR_INPUT, "%s: is no regular file", path);
+    if (status != WN_OK)
+        close(*descriptor);
+    else if (watched)
+        note_path(path);
+    return status;
+}
+
+/* ---- states of files ---- */
+
+static struct wn_stamp stamp_of(const struct stat *about)
+{
+    return (struct wn_stamp){.device = about->st_dev,
+                             .inode = about->st_ino,
+                             .size = about->st_size,
+                             .modified = about->st_mtim.tv_sec * INT64_C(1000000000) + about->st_mtim.tv_nsec,
+                             .changed = about->st_ctim.tv_sec * INT64_C(1000000000) + about->st_ctim.tv_nsec};
+}
+
+wn_status wn_stamp_take(const char *path, struct wn_stamp *stamp)
 {
     struct stat about;
 
-    if (fstat(descriptor, &about) != 0)
+    if (stat(path, &about) != 0)
         return fail_errno(path, "cannot be examined");
-    if (!S_ISREG(about.st_mode))
-        return wn_fail(WN_ERR_INPUT, "%s: is no regular file", path);
-    if (about.st_size == 0)
-        return WN_OK;
-    void *data = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_SHARED, descriptor, 0);
-    if (data == MAP_FAILED)
-        return fail_errno(path, "cannot be mapped");
-    mapped->data = data;
-    mapped->size = about.st_size;
+    *stamp = stamp_of(&about);
     return WN_OK;
 }
 
+bool wn_stamp_equal(const struct wn_stamp *a, const struct wn_stamp *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->size == b->size && a->modified == b->modified &&
+           a->changed == b->changed;
+}
+
+/* ---- mapped files ---- */
+
+/* What is mapped, for the handler of SIGBUS: it may neither wait nor allocate, so the names are copied here. */
+enum { MOST_MAPS = 4096, NAME_BYTES = 512 };
+static struct place {
+    const uint8_t *volatile start;
+    int64_t size;
+    char path[NAME_BYTES];
+} * places;
+static int n_places;
+
+static void remember(const char *path, const struct wn_mapped *mapped)
+{
+    int free_place = 0;
+
+    if (!places)
+        places = calloc(MOST_MAPS, sizeof *places); /* stays until the end: signals may come until then */
+    while (free_place < n_places && places[free_place].start)
+        free_place++;
+    if (!places || free_place == MOST_MAPS)
+        return;
+    snprintf(places[free_place].path, NAME_BYTES, "%s", path);
+    places[free_place].size = mapped->size;
+    places[free_place].start = mapped->data;
+    n_places = free_place == n_places ? n_places + 1 : n_places;
+}
+
+static void forget(const struct wn_mapped *mapped)
+{
+    for (int i = 0; i < n_places; i++)
+        if (places[i].start == mapped->data)
+            places[i].start = NULL;
+}
+
+static void put_line(const char *text)
+{
+    ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
+    (void)ignored;
+}
+
+static void handle_fault(int signal, siginfo_t *info, void *context)
+{
+    const uint8_t *address = info->si_addr;
+
+    (void)signal;
+    (void)context;
+    put_line("winnow: error: ");
+    for (int i = 0; i < n_places; i++)
+        if (places[i].start && address >= places[i].start && address < places[i].start + places[i].size)
+            put_line(places[i].path);
+    put_line(": cannot be read any more: it was cut while it was in use, or its disk failed\n");
+    _exit(1);
+}
+
+void wn_catch_truncation(void)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = handle_fault;
+    action.sa_flags = SA_SIGINFO;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, NULL);
+}
+
+static const struct wn_mapped nothing_mapped = {.data = (const uint8_t *)"", .size = 0, .descriptor = -1};
+
 wn_status wn_map(const char *path, struct wn_mapped *mapped)
 {
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat about;
+    int descriptor;
 
-    *mapped = (struct wn_mapped){.data = (const uint8_t *)"", .size = 0};
-    if (descriptor < 0)
-        return fail_errno(path, "cannot be opened");
-    wn_status status = map_descriptor(path, descriptor, mapped);
-    close(descriptor);
-    return status;
+    *mapped = nothing_mapped;
+    WN_TRY(open_regular(path, &descriptor, &about));
+    if (about.st_size > 0) {
+        void *data = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_SHARED, descriptor, 0);
+        if (data == MAP_FAILED) {
+            wn_status status = fail_errno(path, "cannot be mapped");
+            close(descriptor);
+            return status;
+        }
+        mapped->data = data;
+        mapped->size = about.st_size;
+        remember(path, mapped);
+    }
+    mapped->descriptor = descriptor;
+    mapped->stamp = stamp_of(&about);
+    return WN_OK;
 }
 
 void wn_unmap(struct wn_mapped *mapped)
 {
-    if (mapped->size > 0)
+    if (mapped->size > 0) {
+        forget(mapped);
         munmap((void *)(uintptr_t)mapped->data, (size_t)mapped->size);
-    *mapped = (struct wn_mapped){.data = (const uint8_t *)"", .size = 0};
+    }
+    if (mapped->descriptor >= 0)
+        close(mapped->descriptor);
+    *mapped = nothing_mapped;
 }
 
-/* read() until the end rather than by the size of the file, so that pipes work as well. */
+static wn_status changed(const char *path, const char *how)
+{
+    return wn_fail(WN_ERR_CHANGED, "%s: was %s while it was in use", path, how);
+}
+
+wn_status wn_mapped_check(const char *path, struct wn_mapped *mapped, const char *hash)
+{
+    char now[WN_HASH_HEX];
+    struct stat about;
+
+    if (mapped->descriptor < 0)
+        return WN_OK;
+    if (fstat(mapped->descriptor, &about) != 0)
+        return fail_errno(path, "cannot be examined");
+    struct wn_stamp stamp = stamp_of(&about);
+    if (wn_stamp_equal(&stamp, &mapped->stamp))
+        return WN_OK;
+    if (stamp.size != mapped->stamp.size)
+        return changed(path, stamp.size < mapped->stamp.size ? "cut" : "lengthened");
+    if (stamp.modified != mapped->stamp.modified)
+        return changed(path, "written");
+    if (hash) {
+        wn_hash_buffer(mapped->data, (size_t)mapped->size, now);
+        if (strcmp(now, hash))
+            return changed(path, "written");
+    }
+    mapped->stamp = stamp;
+    return WN_OK;
+}
+
+/* ---- whole files ---- */
+
+/* read() until the end rather than by the size of the file, which may grow meanwhile. */
 static wn_status read_descriptor(const char *path, int descriptor, struct wn_text *text)
 {
     enum { CHUNK = 1 << 16 };
@@ -82,12 +258,12 @@ static wn_status read_descriptor(const char *path, int descriptor, struct wn_tex
 wn_status wn_read_text(const char *path, char **text, int64_t *length)
 {
     struct wn_text all = {0};
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat about;
+    int descriptor;
 
     *text = NULL;
     *length = 0;
-    if (descriptor < 0)
-        return fail_errno(path, "cannot be opened");
+    WN_TRY(open_regular(path, &descriptor, &about));
     wn_status status = read_descriptor(path, descriptor, &all);
     close(descriptor);
     if (status != WN_OK) {

@@ -279,7 +279,7 @@ wn_status wn_model_load_block(const struct wn_model *model, int64_t index, struc
     }
     for (int i = 0; i < layout->n_vectors; i++)
         WN_TRY(load_tensor(model, index, layout->vectors[i].name, "", layout->vectors[i].size, block->vectors[i]));
-    return WN_OK;
+    return wn_checkpoint_check(model->checkpoint); /* behind the reading: a change meanwhile must show */
 }
 
 /* ---- the forward pass ---- */
