@@ -41,6 +41,8 @@ void wn_par_barrier(struct wn_par *par);
 void wn_par_broadcast(struct wn_par *par, void *data, int64_t bytes, int root);
 /* Collective: the largest value over all ranks. */
 int64_t wn_par_max(struct wn_par *par, int64_t value);
+/* Collective over the ranks of each node: all [node_size * bytes] gets what each of them has in `mine`. */
+void wn_par_node_gather(struct wn_par *par, const void *mine, int64_t bytes, void *all);
 double wn_par_sum(struct wn_par *par, double value); /* collective; only for things that are not results */
 /*
  * Collective: every rank gets WN_OK when all had it, else the status and the message of the lowest failing rank (stored

@@ -51,6 +51,7 @@ struct wn_sweep {
     const struct cJSON *grid; /* array */
     char sample_name[64];     /* the set whose first tokens are the reference sample of output_error */
     int64_t sample_tokens;
+    struct wn_paths inputs; /* all text and request files, which were opened to check them */
 };
 
 /*
@@ -151,10 +152,12 @@ struct wn_run {
 };
 
 /*
- * Opens models and builds token sequences, schema, tables and identity. Collective over `par`: encodings and file
- * hashes are computed by one rank each and shared. All mistakes go to `problems` on every rank.
+ * Opens models and builds token sequences, schema, tables and identity. Collective over `par`: encodings are computed
+ * by one rank each and shared. All mistakes go to `problems` on every rank. With `hash` every file is hashed, once on
+ * each node, and ranks that read different files are WN_ERR_INPUT; without, as for a plan, nothing large is read whole
+ * and the identity names no model files.
  */
-wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, struct wn_problems *problems,
+wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, bool hash, struct wn_problems *problems,
                      struct wn_run **run);
 void wn_run_release(struct wn_run **run);
 

@@ -196,7 +196,7 @@ static int plan_sweep(const struct wn_sweep *sweep, struct wn_problems *problems
     struct wn_prediction prediction;
     int code = WN_EXIT_USAGE;
     wn_par_start_serial(&par);
-    if (wn_prepare(par, sweep, problems, &run) == WN_OK) {
+    if (wn_prepare(par, sweep, false, problems, &run) == WN_OK) {
         wn_predict(run, (int)options->threads, &prediction);
         if (options->json)
             print_json(run, &prediction, options);

@@ -14,7 +14,7 @@ static int run_prepared(struct wn_par *par, const struct wn_sweep *sweep, struct
 {
     struct wn_run *run = NULL;
     int code = WN_EXIT_USAGE;
-    wn_status status = wn_prepare(par, sweep, problems, &run);
+    wn_status status = wn_prepare(par, sweep, true, problems, &run);
     if (status == WN_OK)
         code = wn_run_sweep(par, run, output, retry, quiet);
     else if (wn_par_rank(par) == 0 && problems->count)

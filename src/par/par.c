@@ -226,6 +226,20 @@ void wn_par_broadcast(struct wn_par *par, void *data, int64_t bytes, int root)
         wn_par_broadcast_on_(par->world, data, bytes, root);
 }
 
+void wn_par_node_gather(struct wn_par *par, const void *mine, int64_t bytes, void *all)
+{
+    MPI_Request request;
+
+    if (!par->mpi) {
+        memcpy(all, mine, (size_t)bytes);
+        return;
+    }
+    if (bytes > INT32_MAX)
+        WN_BUG("%lld bytes of each rank are gathered", (long long)bytes);
+    MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, par->node_comm, &request);
+    wn_par_wait_(&request);
+}
+
 int64_t wn_par_max(struct wn_par *par, int64_t value)
 {
     MPI_Request request;

@@ -294,7 +294,7 @@ static wn_status prepare(struct export *export, struct wn_problems *problems)
 {
     WN_TRY(open_sweep(export, problems));
     wn_par_start_serial(&export->par);
-    WN_TRY(wn_prepare(export->par, export->sweep, problems, &export->run));
+    WN_TRY(wn_prepare(export->par, export->sweep, true, problems, &export->run));
     WN_TRY(compare_identity(export->options->results, export->stored.identity, export->run->identity));
     export->point = &export->run->grid.points[export->stored.point];
     export->model = export->run->models[export->point->model].model;

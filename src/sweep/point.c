@@ -993,6 +993,11 @@ static wn_status compute(const struct wn_run *run, const struct wn_reference *re
     wn_memory_reset_peak();
     open_walk(&walk);
     wn_status status = walk_model(&walk);
+    wn_status unchanged = wn_checkpoint_check(walk.model->checkpoint); /* the head was read behind the last block */
+    if (unchanged != WN_OK) {
+        status = unchanged;
+        wn_record_set_text(record, run->fields.reason, wn_error_message());
+    }
     report->seconds = wn_seconds() - start;
     report->tokens = walk.tokens;
     record_totals(&walk, &run->fields, report->seconds);

@@ -1,9 +1,9 @@
 /*
  * prepare.c: everything a run needs, the same on every rank: models, token sequences, schema, tables, identity.
  *
- * Encoding text and hashing files are the slow parts. Set j is built by rank j modulo size, which records its
- * encodings; the others build it again from the recorded ones, so each text is tokenized once whatever the number of
- * ranks.
+ * Encoding text and hashing files (inputs.c) are the slow parts. Set j is built by rank j modulo size, which records
+ * its encodings; the others build it again from the recorded ones, so each text is tokenized once whatever the number
+ * of ranks.
  */
 #include <stdio.h>
 #include <string.h>
@@ -150,38 +150,6 @@ static void take_sample(const struct wn_run *run, struct wn_prepared_model *prep
     for (int64_t p = 0; set && set->generation && p < set->generation->n_prompts; p++)
         append_sample(&prepared->sample, set->generation->prompts[p].ids, set->generation->prompts[p].count, &left);
     wn_sequences_cut(&prepared->sample);
-}
-
-/* ---- hashes ---- */
-
-/* "sha256  file" lines of config, weights and tokenizer; each file is read by one rank. Collective. */
-static wn_status hash_model(struct wn_par *par, struct wn_prepared_model *prepared)
-{
-    const char *const *shards;
-    int64_t n_shards = wn_checkpoint_files(prepared->model->checkpoint, &shards), count = n_shards + 2;
-    char **paths = wn_alloc(count, sizeof *paths);
-    char(*hashes)[WN_HASH_HEX] = wn_alloc_zero(count, sizeof *hashes);
-    struct wn_text lines = {0};
-    wn_status status = WN_OK;
-    paths[0] = wn_format("%s/config.json", prepared->model->directory);
-    paths[1] = wn_format("%s/tokenizer.json", prepared->model->directory);
-    for (int64_t i = 0; i < n_shards; i++)
-        paths[2 + i] = wn_strdup(shards[i]);
-    for (int64_t i = wn_par_rank(par); i < count && status == WN_OK; i += wn_par_size(par))
-        status = wn_hash_file(paths[i], hashes[i]);
-    status = wn_par_agree(par, status);
-    for (int64_t i = 0; i < count; i++) {
-        if (status == WN_OK) {
-            wn_par_broadcast(par, hashes[i], WN_HASH_HEX, (int)(i % wn_par_size(par)));
-            const char *slash = strrchr(paths[i], '/');
-            wn_text_printf(&lines, "%s  %s\n", hashes[i], slash ? slash + 1 : paths[i]);
-        }
-        wn_free(paths[i]);
-    }
-    wn_free(paths);
-    wn_free(hashes);
-    prepared->hash = lines.data ? lines.data : wn_strdup("");
-    return status;
 }
 
 /* ---- schema ---- */
@@ -465,16 +433,19 @@ static wn_status agree_on_problems(struct wn_par *par, const struct wn_problems 
     return wn_par_agree(par, status);
 }
 
-wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, struct wn_problems *problems,
+wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, bool hash, struct wn_problems *problems,
                      struct wn_run **out)
 {
     struct wn_run *run = wn_alloc_zero(1, sizeof *run);
     *out = run;
     run->sweep = sweep;
     wn_schema_init(&run->schema);
+    WN_TRY(wn_inputs_compare_sweep(par, sweep));
     wn_grid_build(sweep, problems, &run->grid);
     open_models(run, problems);
     WN_TRY(agree_on_problems(par, problems));
+    if (hash)
+        WN_TRY(wn_inputs_compare_texts(par, sweep));
     build_all_sets(par, run, problems);
     WN_TRY(agree_on_problems(par, problems));
     for (int64_t m = 0; m < run->n_models; m++) {
@@ -482,7 +453,8 @@ wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, struct wn
         for (int64_t e = 0; e < sweep->n_evals; e++)
             wn_eval_share(run->models[m].model, &run->models[m].sets[e]);
         build_schema(run, &run->models[m]);
-        WN_TRY(hash_model(par, &run->models[m]));
+        if (hash)
+            WN_TRY(wn_inputs_compare_model(par, &run->models[m]));
     }
     merge_schemas(run);
     wn_run_build_tables(run);

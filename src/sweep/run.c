@@ -115,6 +115,7 @@ struct worker {
     struct wn_record *records; /* one per model */
     struct wn_record wide;     /* of the file */
     int64_t failed;
+    bool changed; /* an input changed: this rank saw it */
 };
 
 static void label_record(const struct worker *worker, struct wn_record *record)
@@ -141,6 +142,9 @@ static wn_status do_point(struct worker *worker, struct wn_queue *queue, int64_t
         wn_results_write(worker->results, index, &worker->wide, status == WN_OK ? WN_POINT_DONE : WN_POINT_FAILED);
     if (written == WN_OK)
         wn_queue_done(queue, index, status, report.seconds, report.tokens);
+    if (status == WN_ERR_CHANGED)
+        wn_par_request_stop(); /* the other points would see it too */
+    worker->changed = worker->changed || status == WN_ERR_CHANGED;
     return written;
 }
 
@@ -222,6 +226,9 @@ static wn_status compute_points(struct wn_par *par, struct wn_run *run, struct w
         status = work(&worker, queue);
         wn_queue_finish(&queue);
     }
+    if (status == WN_OK && worker.changed)
+        status = wn_fail(WN_ERR_CHANGED, "an input changed during the run: its points failed, the others are open. Put "
+                                         "the files back and start again with --retry-failed");
     wn_reference_release(&reference);
     wn_free(progress->point_flops);
     wn_free(order);
@@ -232,7 +239,9 @@ static int report_failure(struct wn_par *par, wn_status status)
 {
     if (wn_par_rank(par) == 0)
         wn_log(WN_LOG_ERROR, "%s", wn_error_message());
-    return status == WN_ERR_INPUT ? WN_EXIT_USAGE : status == WN_ERR_INTERRUPTED ? WN_EXIT_STOPPED : WN_EXIT_FAILED;
+    return status == WN_ERR_INPUT || status == WN_ERR_CHANGED ? WN_EXIT_USAGE
+           : status == WN_ERR_INTERRUPTED                     ? WN_EXIT_STOPPED
+                                                              : WN_EXIT_FAILED;
 }
 
 int wn_run_sweep(struct wn_par *par, struct wn_run *run, const char *output, bool retry, bool quiet)

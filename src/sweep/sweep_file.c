@@ -404,6 +404,7 @@ static wn_status read_sweep(const char *path, char *text, int64_t length, wn_sta
         return WN_ERR_INPUT;
     }
     replace_places(&reader, places);
+    wn_paths_watch(&sweep->inputs);
     check_keys(&reader, "", sweep->json, top_keys, COUNT(top_keys));
     read_texts(&reader);
     read_models(&reader);
@@ -411,6 +412,7 @@ static wn_status read_sweep(const char *path, char *text, int64_t length, wn_sta
     read_evaluate(&reader);
     read_statistics(&reader);
     read_grid_key(&reader);
+    wn_paths_watch(NULL);
     wn_sweep_place_problems(sweep, problems, before);
     return problems->count == before ? WN_OK : wn_fail(WN_ERR_INPUT, "%s", problems->lines[before]);
 }
@@ -441,6 +443,7 @@ void wn_sweep_close(struct wn_sweep **sweep_pointer)
         return;
     for (int64_t i = 0; i < sweep->n_models; i++)
         wn_free(sweep->models[i]);
+    wn_paths_release(&sweep->inputs);
     wn_free(sweep->models);
     wn_free(sweep->calibrations);
     wn_free(sweep->evals);

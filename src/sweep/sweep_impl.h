@@ -19,6 +19,15 @@ bool wn_grid_uses_calibration(const struct wn_grid_points *grid, int64_t model, 
 /* Puts the sweep file in front of the lines from `first` on that begin with one of its keys, not with a file. */
 void wn_sweep_place_problems(const struct wn_sweep *sweep, struct wn_problems *problems, int64_t first);
 
+/*
+ * Parts of wn_prepare (inputs.c), collective: WN_ERR_INPUT naming file, rank and host when ranks read different files.
+ * The text of the sweep comes first, as it decides which collective calls follow; then the files that the sweep names,
+ * before anything is made of them; then those of each model, whose hashes are kept.
+ */
+wn_status wn_inputs_compare_sweep(struct wn_par *par, const struct wn_sweep *sweep);
+wn_status wn_inputs_compare_texts(struct wn_par *par, const struct wn_sweep *sweep);
+wn_status wn_inputs_compare_model(struct wn_par *par, struct wn_prepared_model *prepared);
+
 /* Parts of wn_prepare (tables.c). */
 void wn_run_build_tables(struct wn_run *run);
 void wn_run_build_identity(struct wn_run *run);

@@ -118,7 +118,7 @@ void wn_run_build_tables(struct wn_run *run)
 static void identify_model(const struct wn_run *run, const struct wn_prepared_model *prepared, struct wn_text *text)
 {
     const struct wn_sweep *sweep = run->sweep;
-    for (const char *line = prepared->hash; *line;) {
+    for (const char *line = prepared->hash ? prepared->hash : ""; *line;) {
         size_t length = strcspn(line, "\n");
         wn_text_printf(text, "model file %.*s\n", (int)length, line);
         line += length + (line[length] == '\n');

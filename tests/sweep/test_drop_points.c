@@ -202,7 +202,7 @@ int main(void)
     wn_problems_init(&problems);
     wn_par_start_serial(&par);
     CHECK_OK(wn_sweep_read(path, &problems, &sweep));
-    CHECK_OK(wn_prepare(par, sweep, &problems, &run));
+    CHECK_OK(wn_prepare(par, sweep, true, &problems, &run));
     check_run(par, run, golden);
     wn_run_release(&run);
     wn_sweep_close(&sweep);

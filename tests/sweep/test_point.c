@@ -106,7 +106,7 @@ int main(void)
     wn_problems_init(&problems);
     wn_par_start_serial(&par);
     CHECK_OK(wn_sweep_read(path, &problems, &sweep));
-    CHECK_OK(wn_prepare(par, sweep, &problems, &run));
+    CHECK_OK(wn_prepare(par, sweep, true, &problems, &run));
     CHECK(run->grid.n_points == POINTS);
     CHECK_OK(wn_reference_compute(par, run, wanted, &reference));
     for (int64_t p = 0; p < POINTS; p++) {

@@ -173,7 +173,7 @@ int main(void)
     wn_problems_init(&problems);
     wn_par_start_serial(&par);
     CHECK_OK(wn_sweep_parse("sweep.json", text, &problems, &sweep));
-    CHECK_OK(wn_prepare(par, sweep, &problems, &run));
+    CHECK_OK(wn_prepare(par, sweep, true, &problems, &run));
     CHECK(run->grid.n_points == POINTS);
     if (run->grid.n_points == POINTS)
         check_run(par, run);
