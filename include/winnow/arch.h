@@ -7,7 +7,7 @@
  *   1. read_config: its config.json keys into struct wn_config (wn_arch_read_common reads the usual ones);
  *   2. describe: the tensors of one block (linears with their input, vectors, what makes each input) and the outer
  * ones, with shapes;
- *   3. run_block: one decoder block on packed rows, calls into nn.h and wn_block_linear, with taps at the inputs of
+ *   3. run_block: one decoder block on packed rows, calls into nn.h and wn_block_linears, with taps at the inputs of
  * the linears and at what is added to the hidden state, without the branches to skip; run_part: the pieces of it that
  * begin at each input; and a checkpoint recipe in tests/model/make_reference.py, which the parity test picks up by
  * itself.
@@ -81,34 +81,56 @@ struct wn_block {
     bool skip[WN_BRANCHES]; /* a branch that is not computed and adds nothing */
 };
 
+#define WN_GROUP_CHUNKS 64 /* most chunks that are run at once */
+
 /*
  * Packed sequences: rows offset[s] .. offset[s+1]-1 are sequence s; offset[0] = 0. A sequence may continue what was run
  * earlier: then its first row is at position start[s], the number of tokens in its spans of `past`, whose buffers are
  * those of the block that runs. Rows to be kept are stored before attention, so spans may be rows of the same chunk.
  * No position may reach max_positions. All borrowed.
+ *
+ * A group of chunks may be run at once, so that many threads have enough to do: chunk c is then the sequences
+ * first[c] - first[0] .. first[c+1] - first[0] - 1. The bits are those of one chunk after the other.
  */
 struct wn_chunk {
     int64_t n_sequences;
     const int64_t *offset;      /* [n_sequences + 1] */
     const int64_t *start;       /* [n_sequences]; NULL: all 0 */
     const struct wn_past *past; /* NULL: none */
+    int64_t n_chunks;           /* at most WN_GROUP_CHUNKS; 0: all sequences are one chunk */
+    const int64_t *first;       /* [n_chunks + 1] */
+};
+
+/* row [WN_GROUP_CHUNKS + 1] = rows where chunks begin: chunk c is row[c] .. row[c+1]-1. Returns how many there are. */
+int64_t wn_chunk_rows(const struct wn_chunk *chunk, int64_t *row);
+
+/* A linear and where its result goes: y [rows, out]. */
+struct wn_block_output {
+    int linear;
+    int64_t out;
+    float *y;
 };
 
 /*
- * y [rows, out] = the linear of that index on x [rows, in]: what run_block calls for every linear. Where every sequence
- * is one row with a past, by wn_linear_few_rows: then, and without a rule, a row of the block has the same bits
- * whatever other sequences are in the chunk.
+ * Linears on the same x [rows, in]: what run_block calls for every linear. In a chunk where every sequence is one row
+ * with a past, by wn_linear_few_rows: then, and without a rule, a row of the block has the same bits whatever other
+ * sequences are in the chunk.
  */
+void wn_block_linears(const struct wn_block *block, const struct wn_chunk *chunk, const float *x, int64_t in,
+                      const struct wn_block_output *outputs, int n_outputs);
+/* A single one. */
 void wn_block_linear(const struct wn_block *block, int linear, const struct wn_chunk *chunk, const float *x, int64_t in,
                      int64_t out, float *y);
 
 /*
- * take: gets the input matrix x [rows, width] of the linears with that input index, as the block computes it.
+ * take: gets the input matrix x [rows, width] of the linears with that input index, as the block computes it: rows
+ * row[c] .. row[c+1]-1 are chunk c of n_chunks, row[0] = 0. What is summed per chunk must be summed so, since how many
+ * chunks come at once depends on the number of threads.
  * add: gets the hidden state and what a branch is about to add to it, both [rows, width]; NULL: not wanted. A branch
- * that is skipped is not told of.
+ * that is skipped is not told of. With `add`, chunks are run one by one.
  */
 struct wn_tap {
-    void (*take)(void *context, int input, const float *x, int64_t rows, int64_t width);
+    void (*take)(void *context, int input, const float *x, int64_t n_chunks, const int64_t *row, int64_t width);
     void *context;
     void (*add)(void *context, enum wn_branch branch, const float *hidden, const float *added, int64_t rows,
                 int64_t width);
@@ -119,7 +141,7 @@ struct wn_arch {
     const char *help;       /* one line: which models it covers */
     wn_status (*read_config)(const char *path, const struct cJSON *json, struct wn_config *config);
     void (*describe)(const struct wn_config *config, struct wn_layout *layout);
-    /* floats of scratch that run_block needs for a chunk of `rows` rows */
+    /* floats of scratch that run_block needs for `rows` rows */
     int64_t (*scratch)(const struct wn_config *config, int64_t rows);
     /* hidden [rows, hidden_size] in place; tap may be NULL */
     void (*run_block)(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,

@@ -49,6 +49,20 @@ void wn_linear(const float *x, int64_t rows, int64_t in, const float *w, int64_t
 /* The same with rows of y `stride` floats apart (stride >= out). */
 void wn_linear_strided(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias,
                        float *y, int64_t stride);
+/* One of several linears that read the same x. */
+struct wn_linear_map {
+    const float *w, *bias; /* [out, in]; [out] or NULL */
+    int64_t out;
+    float *y; /* [rows, out], rows `stride` floats apart */
+    int64_t stride;
+};
+/*
+ * All of them at once on runs of rows: rows row[i] .. row[i+1]-1 of x [rows, in] are run i, row[0] = 0. Tiles begin
+ * anew with every run, so the bits are those of a call of wn_linear for each run and map, while all tiles of all runs
+ * and maps are dealt to the threads together: a single run has too few for many threads.
+ */
+void wn_linears(const float *x, int64_t n_runs, const int64_t *row, int64_t in, const struct wn_linear_map *maps,
+                int n_maps);
 /*
  * The same for few rows, rows of y `stride` floats apart: weights are read once per 32 rows, in place. A number of y is
  * one sum over the columns in order, so a row has the same bits whatever other rows are in the call; wn_linear gives

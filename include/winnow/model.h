@@ -59,10 +59,17 @@ wn_status wn_model_load_block(const struct wn_model *model, int64_t index, struc
 /* hidden[r, :] = embedding of ids[r]; ids must be inside the vocabulary (checked when sequences are made). */
 void wn_model_embed(const struct wn_model *model, const int32_t *ids, int64_t rows, float *hidden);
 
-/* Floats of scratch wn_model_run_block needs for a chunk of `rows` rows. */
+/* Floats of scratch wn_model_run_block needs for `rows` rows. */
 int64_t wn_model_scratch(const struct wn_model *model, int64_t rows);
 void wn_model_run_block(const struct wn_model *model, const struct wn_block *block, const struct wn_chunk *chunk,
                         float *hidden, float *scratch, const struct wn_tap *tap);
+
+/*
+ * Rows of a group of chunks that gives the present number of threads enough tiles, for wn_sequences_run: whole chunks
+ * of WN_CHUNK_TOKENS, as many as bring the linears within 5 % of that many times one thread, while scratch for them
+ * stays below 2 GiB; one chunk for one thread. At least `longest`, the rows of the longest chunk.
+ */
+int64_t wn_model_group_rows(const struct wn_model *model, int64_t longest);
 
 /* states = final norm of hidden, row by row; may be in place. */
 void wn_model_final_norm(const struct wn_model *model, const float *hidden, int64_t rows, float *states);
@@ -119,12 +126,18 @@ bool wn_sequences_share(struct wn_sequences *sequences, int64_t *rows, int64_t n
  * wn_sequences_part(sequences, i); i = wn_sequences_parts gives the number of chunks. */
 int64_t wn_sequences_parts(const struct wn_sequences *sequences);
 int64_t wn_sequences_part(const struct wn_sequences *sequences, int64_t index);
-/* Runs a block over the chunks first .. end - 1, which are whole parts; hidden [rows of these chunks, hidden_size] in
- * place; scratch and offset for the longest chunk; tap may be NULL. */
+/* The chunk behind a group that begins with chunk `first`: as many chunks before `end` as have at most `rows` rows
+ * together, at least one, and none of another part where prefixes are shared. */
+int64_t wn_sequences_group(const struct wn_sequences *sequences, int64_t first, int64_t end, int64_t rows);
+/*
+ * Runs a block over the chunks first .. end - 1, which are whole parts; hidden [rows of these chunks, hidden_size] in
+ * place. Chunks are run in groups of at most `rows` rows (wn_model_group_rows), for which scratch is, at least for the
+ * longest chunk; offset for all sequences; tap may be NULL. The bits do not depend on `rows`.
+ */
 void wn_sequences_run(const struct wn_model *model, const struct wn_block *block, const struct wn_sequences *sequences,
-                      int64_t first, int64_t end, float *hidden, float *scratch, int64_t *offset,
+                      int64_t first, int64_t end, float *hidden, int64_t rows, float *scratch, int64_t *offset,
                       const struct wn_tap *tap);
-/* Bytes it allocates meanwhile: keys and values of the segments of a part that others continue. */
+/* Bytes it allocates meanwhile: keys and values of the segments of a part that others continue, and their spans. */
 int64_t wn_sequences_run_bytes(const struct wn_model *model, const struct wn_sequences *sequences);
 int64_t wn_sequences_tokens(const struct wn_sequences *sequences);
 int64_t wn_sequences_longest_chunk(const struct wn_sequences *sequences); /* tokens */
@@ -132,5 +145,8 @@ int64_t wn_sequences_longest_chunk(const struct wn_sequences *sequences); /* tok
  * set is enough). Returns the first row of the chunk. */
 int64_t wn_sequences_chunk(const struct wn_sequences *sequences, int64_t index, int64_t *offset,
                            struct wn_chunk *chunk);
+/* The same for the group of the chunks first .. end - 1. */
+int64_t wn_sequences_chunks(const struct wn_sequences *sequences, int64_t first, int64_t end, int64_t *offset,
+                            struct wn_chunk *group);
 
 #endif

@@ -25,6 +25,18 @@ const struct wn_arch *const *wn_arch_table(int64_t *count)
     return table;
 }
 
+int64_t wn_chunk_rows(const struct wn_chunk *chunk, int64_t *row)
+{
+    if (chunk->n_chunks == 0) {
+        row[0] = 0;
+        row[1] = chunk->offset[chunk->n_sequences];
+        return 1;
+    }
+    for (int64_t c = 0; c <= chunk->n_chunks; c++)
+        row[c] = chunk->offset[chunk->first[c] - chunk->first[0]];
+    return chunk->n_chunks;
+}
+
 /* Writing texts: every sequence is one row that continues a past. */
 static bool is_one_row_each(const struct wn_chunk *chunk)
 {
@@ -34,24 +46,99 @@ static bool is_one_row_each(const struct wn_chunk *chunk)
     return one;
 }
 
-void wn_block_linear(const struct wn_block *block, int linear, const struct wn_chunk *chunk, const float *x, int64_t in,
-                     int64_t out, float *y)
+/* One linear of one chunk by its rule, or by few rows. */
+static void run_alone(const struct wn_block *block, const struct wn_chunk *chunk, const float *x, int64_t in,
+                      const struct wn_block_output *output)
 {
-    const struct wn_activation *activation = block->activations[linear];
+    const struct wn_activation *activation = block->activations[output->linear];
     const struct wn_linear_call call = {.n_sequences = chunk->n_sequences,
                                         .offset = chunk->offset,
                                         .x = x,
                                         .in = in,
-                                        .weight = block->linears[linear],
-                                        .out = out,
-                                        .bias = block->biases[linear],
-                                        .y = y};
+                                        .weight = block->linears[output->linear],
+                                        .out = output->out,
+                                        .bias = block->biases[output->linear],
+                                        .y = output->y};
     if (activation)
         activation->compute(activation, &call);
-    else if (is_one_row_each(chunk))
-        wn_linear_few_rows(x, chunk->n_sequences, in, call.weight, out, call.bias, y, out);
     else
-        wn_linear(x, chunk->offset[chunk->n_sequences], in, call.weight, out, call.bias, y);
+        wn_linear_few_rows(x, chunk->n_sequences, in, call.weight, call.out, call.bias, call.y, call.out);
+}
+
+/* Chunk number `index` of a group; `offset` gets its n_sequences + 1 values. */
+static struct wn_chunk chunk_of(const struct wn_chunk *group, int64_t index, int64_t *offset)
+{
+    int64_t first = group->first[index] - group->first[0], count = group->first[index + 1] - group->first[index];
+    for (int64_t s = 0; s <= count; s++)
+        offset[s] = group->offset[first + s] - group->offset[first];
+    return (struct wn_chunk){.n_sequences = count, .offset = offset, .past = group->past};
+}
+
+/* Linears without a rule by tiles, all at once. */
+static void run_together(const struct wn_block *block, const struct wn_chunk *chunk, const float *x, int64_t in,
+                         const struct wn_block_output *outputs, int n_outputs)
+{
+    int64_t row[WN_GROUP_CHUNKS + 1], n_chunks = wn_chunk_rows(chunk, row);
+    struct wn_linear_map maps[WN_MAX_LINEARS];
+    bool few = is_one_row_each(chunk);
+    int n_maps = 0;
+    for (int i = 0; i < n_outputs; i++) {
+        const struct wn_block_output *o = &outputs[i];
+        if (few || block->activations[o->linear])
+            run_alone(block, chunk, x, in, o);
+        else
+            maps[n_maps++] =
+                (struct wn_linear_map){block->linears[o->linear], block->biases[o->linear], o->out, o->y, o->out};
+    }
+    if (n_maps > 0)
+        wn_linears(x, n_chunks, row, in, maps, n_maps);
+}
+
+static void run_chunk(const struct wn_block *block, const struct wn_chunk *chunk, int64_t row, const float *x,
+                      int64_t in, const struct wn_block_output *outputs, int n_outputs)
+{
+    struct wn_block_output moved[WN_MAX_LINEARS];
+    for (int i = 0; i < n_outputs; i++) {
+        moved[i] = outputs[i];
+        moved[i].y += row * outputs[i].out;
+    }
+    run_together(block, chunk, x + row * in, in, moved, n_outputs);
+}
+
+/* A rule takes memory for the rows it gets, and single rows are a matter of each chunk. */
+static bool runs_apart(const struct wn_block *block, const struct wn_chunk *group,
+                       const struct wn_block_output *outputs, int n_outputs, int64_t *offset)
+{
+    bool apart = false;
+    for (int i = 0; i < n_outputs; i++)
+        apart |= block->activations[outputs[i].linear] != NULL;
+    for (int64_t c = 0; c < group->n_chunks && group->past && !apart; c++) {
+        struct wn_chunk chunk = chunk_of(group, c, offset);
+        apart = is_one_row_each(&chunk);
+    }
+    return apart && group->n_chunks > 1;
+}
+
+void wn_block_linears(const struct wn_block *block, const struct wn_chunk *chunk, const float *x, int64_t in,
+                      const struct wn_block_output *outputs, int n_outputs)
+{
+    int64_t row[WN_GROUP_CHUNKS + 1], n_chunks = wn_chunk_rows(chunk, row);
+    int64_t *offset = wn_alloc(chunk->n_sequences + 1, sizeof *offset);
+    if (!runs_apart(block, chunk, outputs, n_outputs, offset))
+        run_together(block, chunk, x, in, outputs, n_outputs);
+    else
+        for (int64_t c = 0; c < n_chunks; c++) {
+            struct wn_chunk one = chunk_of(chunk, c, offset);
+            run_chunk(block, &one, row[c], x, in, outputs, n_outputs);
+        }
+    wn_free(offset);
+}
+
+void wn_block_linear(const struct wn_block *block, int linear, const struct wn_chunk *chunk, const float *x, int64_t in,
+                     int64_t out, float *y)
+{
+    const struct wn_block_output output = {linear, out, y};
+    wn_block_linears(block, chunk, x, in, &output, 1);
 }
 
 static wn_status find_row(const char *path, const char *model_type, const struct wn_arch **arch)

@@ -108,10 +108,11 @@ static int64_t scratch_size(const struct wn_config *config, int64_t rows)
     return lay_out(config, rows, NULL).size;
 }
 
-static void tell(const struct wn_tap *tap, int input, const float *x, int64_t rows, int64_t width)
+static void tell(const struct wn_tap *tap, const struct wn_chunk *chunk, int input, const float *x, int64_t width)
 {
+    int64_t row[WN_GROUP_CHUNKS + 1], n_chunks = wn_chunk_rows(chunk, row);
     if (tap)
-        tap->take(tap->context, input, x, rows, width);
+        tap->take(tap->context, input, x, n_chunks, row, width);
 }
 
 /* y = attention of its normed input x; they may be the same. */
@@ -120,10 +121,10 @@ static void attend(const struct wn_config *config, const struct wn_block *block,
 {
     int64_t rows = chunk->offset[chunk->n_sequences], width = config->hidden_size, dim = config->head_dim;
     int64_t heads = config->n_heads, kv_heads = config->n_kv_heads;
-    tell(tap, IN_ATTENTION, x, rows, width);
-    wn_block_linear(block, Q, chunk, x, width, heads * dim, s->q);
-    wn_block_linear(block, K, chunk, x, width, kv_heads * dim, s->k);
-    wn_block_linear(block, V, chunk, x, width, kv_heads * dim, s->v);
+    const struct wn_block_output outputs[] = {
+        {Q, heads * dim, s->q}, {K, kv_heads * dim, s->k}, {V, kv_heads * dim, s->v}};
+    tell(tap, chunk, IN_ATTENTION, x, width);
+    wn_block_linears(block, chunk, x, width, outputs, 3);
     wn_rope_chunk_table(&config->rope, dim, chunk->n_sequences, chunk->offset, chunk->start, s->cosine, s->sine);
     wn_rope_apply(s->cosine, s->sine, s->q, rows, heads, dim);
     wn_rope_apply(s->cosine, s->sine, s->k, rows, kv_heads, dim);
@@ -131,7 +132,7 @@ static void attend(const struct wn_config *config, const struct wn_block *block,
         wn_past_keep(chunk->past, s->k, s->v, chunk->n_sequences, chunk->offset, kv_heads, dim);
     wn_attention(s->q, s->k, s->v, chunk->n_sequences, chunk->offset, heads, kv_heads, dim,
                  (float)(1.0 / sqrt((double)dim)), chunk->past, s->mix);
-    tell(tap, IN_OUTPUT, s->mix, rows, heads * dim);
+    tell(tap, chunk, IN_OUTPUT, s->mix, heads * dim);
     wn_block_linear(block, O, chunk, s->mix, heads * dim, width, y);
 }
 
@@ -140,11 +141,11 @@ static void mlp(const struct wn_config *config, const struct wn_block *block, co
                 const float *x, const struct scratch *s, const struct wn_tap *tap, float *y)
 {
     int64_t rows = chunk->offset[chunk->n_sequences], width = config->hidden_size, inner = config->intermediate_size;
-    tell(tap, IN_MLP, x, rows, width);
-    wn_block_linear(block, GATE, chunk, x, width, inner, s->gate);
-    wn_block_linear(block, UP, chunk, x, width, inner, s->up);
+    const struct wn_block_output outputs[] = {{GATE, inner, s->gate}, {UP, inner, s->up}};
+    tell(tap, chunk, IN_MLP, x, width);
+    wn_block_linears(block, chunk, x, width, outputs, 2);
     wn_silu_multiply(s->gate, s->up, rows * inner);
-    tell(tap, IN_DOWN, s->gate, rows, inner);
+    tell(tap, chunk, IN_DOWN, s->gate, inner);
     wn_block_linear(block, DOWN, chunk, s->gate, inner, width, y);
 }
 

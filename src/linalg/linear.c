@@ -18,37 +18,71 @@ static void add_bias(float *y, int64_t rows, int64_t columns, int64_t stride, co
             y[r * stride + c] += bias[c];
 }
 
-/* Operands and result of one linear map. */
-struct linear {
-    const float *x, *w, *bias;
-    float *y;
-    int64_t rows, in, out, stride;
+/* Rows of x that a tile reads. */
+struct strip {
+    int64_t row, count;
 };
 
-/* Tiles are counted down the rows first, so that neighbours share their panel of w. */
-static void run_tile(const struct linear *l, int64_t tile, int64_t row_tiles)
+static void run_tile(const float *x, const struct strip *strip, int64_t in, const struct wn_linear_map *map,
+                     int64_t column)
 {
-    int64_t row = tile % row_tiles * WN_TILE_ROWS, column = tile / row_tiles * WN_TILE_COLUMNS;
-    int64_t m = smaller(l->rows - row, WN_TILE_ROWS), n = smaller(l->out - column, WN_TILE_COLUMNS);
-    float *corner = l->y + row * l->stride + column;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n, (int)l->in, 1.0f, l->x + row * l->in,
-                (int)l->in, l->w + column * l->in, (int)l->in, 0.0f, corner, (int)l->stride);
-    if (l->bias)
-        add_bias(corner, m, n, l->stride, l->bias + column);
+    int64_t n = smaller(map->out - column, WN_TILE_COLUMNS);
+    float *corner = map->y + strip->row * map->stride + column;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)strip->count, (int)n, (int)in, 1.0f, x + strip->row * in,
+                (int)in, map->w + column * in, (int)in, 0.0f, corner, (int)map->stride);
+    if (map->bias)
+        add_bias(corner, strip->count, n, map->stride, map->bias + column);
+}
+
+/* Strips of all runs; returns how many. `strips` has room for rows / WN_TILE_ROWS + n_runs. */
+static int64_t cut_strips(int64_t n_runs, const int64_t *row, struct strip *strips)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < n_runs; i++)
+        for (int64_t r = row[i]; r < row[i + 1]; r += WN_TILE_ROWS)
+            strips[count++] = (struct strip){r, smaller(row[i + 1] - r, WN_TILE_ROWS)};
+    return count;
+}
+
+static int64_t column_tiles(const struct wn_linear_map *map)
+{
+    return (map->out + WN_TILE_COLUMNS - 1) / WN_TILE_COLUMNS;
+}
+
+/* Tiles are counted down the strips first, so that neighbours share their panel of w. */
+static void run_item(const float *x, const struct strip *strips, int64_t n_strips, int64_t in,
+                     const struct wn_linear_map *map, int64_t item)
+{
+    int64_t panel = item / n_strips;
+    for (; panel >= column_tiles(map); map++)
+        panel -= column_tiles(map);
+    run_tile(x, &strips[item % n_strips], in, map, panel * WN_TILE_COLUMNS);
+}
+
+void wn_linears(const float *x, int64_t n_runs, const int64_t *row, int64_t in, const struct wn_linear_map *maps,
+                int n_maps)
+{
+    struct strip *strips = wn_alloc(row[n_runs] / WN_TILE_ROWS + n_runs, sizeof *strips);
+    int64_t n_strips = cut_strips(n_runs, row, strips), n_panels = 0, out = 0;
+    for (int i = 0; i < n_maps; i++) {
+        n_panels += column_tiles(&maps[i]);
+        out += maps[i].out;
+    }
+    int threads = wn_blas_begin();
+    bool shared = threads > 1 && n_strips * n_panels > 1 && row[n_runs] * in * out > SERIAL_WORK;
+#pragma omp parallel for schedule(dynamic) num_threads(shared ? threads : 1) if (shared)
+    for (int64_t item = 0; item < n_strips * n_panels; item++)
+        run_item(x, strips, n_strips, in, maps, item);
+    wn_blas_end(threads);
+    wn_free(strips);
 }
 
 void wn_linear_strided(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias,
                        float *y, int64_t stride)
 {
-    const struct linear linear = {x, w, bias, y, rows, in, out, stride};
-    int64_t row_tiles = (rows + WN_TILE_ROWS - 1) / WN_TILE_ROWS;
-    int64_t n_tiles = row_tiles * ((out + WN_TILE_COLUMNS - 1) / WN_TILE_COLUMNS);
-    int threads = wn_blas_begin();
-    bool shared = threads > 1 && n_tiles > 1 && rows * in * out > SERIAL_WORK;
-#pragma omp parallel for schedule(dynamic) num_threads(shared ? threads : 1) if (shared)
-    for (int64_t tile = 0; tile < n_tiles; tile++)
-        run_tile(&linear, tile, row_tiles);
-    wn_blas_end(threads);
+    const int64_t row[] = {0, rows};
+    const struct wn_linear_map map = {w, bias, out, y, stride};
+    wn_linears(x, 1, row, in, &map, 1);
 }
 
 void wn_linear(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias, float *y)

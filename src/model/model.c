@@ -2,6 +2,7 @@
 #include <winnow/linalg.h>
 #include <winnow/model.h>
 
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,6 +12,9 @@ enum {
     PIECE = 1 << 18,                 /* elements converted by one thread at a time */
     PANEL_ROWS = 2 * WN_TILE_COLUMNS /* head rows converted at a time: whole tiles */
 };
+
+static const int64_t MOST_SCRATCH = (int64_t)2 << 30; /* bytes for a group of chunks */
+static const double GOOD_SHARE = 0.95;                /* of the speed-up that threads could give */
 
 /* ---- opening ---- */
 
@@ -295,6 +299,37 @@ void wn_model_embed(const struct wn_model *model, const int32_t *ids, int64_t ro
 int64_t wn_model_scratch(const struct wn_model *model, int64_t rows)
 {
     return model->arch->scratch(&model->config, rows);
+}
+
+/* Rounds of tiles that `threads` threads take for the linears of one input on so many chunks. */
+static int64_t rounds(const struct wn_layout *layout, int input, int64_t chunks, int threads)
+{
+    int64_t panels = 0;
+    for (int l = 0; l < layout->n_linears; l++)
+        if (layout->linears[l].input == input)
+            panels += (layout->linears[l].rows + WN_TILE_COLUMNS - 1) / WN_TILE_COLUMNS;
+    return (panels * chunks * (WN_CHUNK_TOKENS / WN_TILE_ROWS) + threads - 1) / threads;
+}
+
+/* How many times as fast as one thread `threads` threads run the linears of so many chunks, tiles counted as equal. */
+static double speed_up(const struct wn_layout *layout, int64_t chunks, int threads)
+{
+    double alone = 0, shared = 0;
+    for (int i = 0; i < layout->n_inputs; i++) {
+        alone += (double)(rounds(layout, i, chunks, 1) * layout->input_widths[i]);
+        shared += (double)(rounds(layout, i, chunks, threads) * layout->input_widths[i]);
+    }
+    return alone / shared;
+}
+
+int64_t wn_model_group_rows(const struct wn_model *model, int64_t longest)
+{
+    int threads = omp_get_max_threads();
+    int64_t chunks = 1, bytes = wn_model_scratch(model, WN_CHUNK_TOKENS) * (int64_t)sizeof(float);
+    while (chunks < WN_GROUP_CHUNKS && (chunks + 1) * bytes <= MOST_SCRATCH &&
+           speed_up(&model->layout, chunks, threads) < GOOD_SHARE * threads)
+        chunks++;
+    return chunks * WN_CHUNK_TOKENS > longest ? chunks * WN_CHUNK_TOKENS : longest;
 }
 
 void wn_model_run_block(const struct wn_model *model, const struct wn_block *block, const struct wn_chunk *chunk,

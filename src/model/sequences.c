@@ -86,11 +86,37 @@ int64_t wn_sequences_longest_chunk(const struct wn_sequences *sequences)
     return longest;
 }
 
+int64_t wn_sequences_chunks(const struct wn_sequences *sequences, int64_t first, int64_t end, int64_t *offset,
+                            struct wn_chunk *group)
+{
+    int64_t begin = sequences->chunk[first], behind = sequences->chunk[end], row = sequences->offset[begin];
+    for (int64_t s = begin; s <= behind; s++)
+        offset[s - begin] = sequences->offset[s] - row;
+    *group = (struct wn_chunk){
+        .n_sequences = behind - begin, .offset = offset, .n_chunks = end - first, .first = sequences->chunk + first};
+    return row;
+}
+
 int64_t wn_sequences_chunk(const struct wn_sequences *sequences, int64_t index, int64_t *offset, struct wn_chunk *chunk)
 {
-    int64_t first = sequences->chunk[index], end = sequences->chunk[index + 1], row = sequences->offset[first];
-    for (int64_t s = first; s <= end; s++)
-        offset[s - first] = sequences->offset[s] - row;
-    *chunk = (struct wn_chunk){.n_sequences = end - first, .offset = offset};
-    return row;
+    return wn_sequences_chunks(sequences, index, index + 1, offset, chunk);
+}
+
+/* The chunk behind the part that chunk `index` belongs to. */
+static int64_t part_end(const struct wn_sequences *sequences, int64_t index)
+{
+    int64_t part = 0;
+    while (sequences->part[part + 1] <= index)
+        part++;
+    return sequences->part[part + 1];
+}
+
+int64_t wn_sequences_group(const struct wn_sequences *sequences, int64_t first, int64_t end, int64_t rows)
+{
+    int64_t most = first + WN_GROUP_CHUNKS < end ? first + WN_GROUP_CHUNKS : end, behind = first + 1;
+    int64_t part = sequences->parent ? part_end(sequences, first) : end,
+            row = sequences->offset[sequences->chunk[first]];
+    while (behind < most && behind < part && sequences->offset[sequences->chunk[behind + 1]] - row <= rows)
+        behind++;
+    return behind;
 }

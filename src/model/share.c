@@ -200,7 +200,7 @@ bool wn_sequences_share(struct wn_sequences *sequences, int64_t *rows, int64_t n
 
 /* ---- running ---- */
 
-/* What chunks of a set with parents need besides their offsets. */
+/* What groups of chunks of a set with parents need besides their offsets. */
 struct room {
     int64_t *first_span;
     struct wn_span *spans;
@@ -215,13 +215,14 @@ static int64_t depth_of(const struct wn_sequences *sequences, int64_t segment)
     return depth;
 }
 
-/* Most segments, and most ancestors of all its segments, of a chunk. */
+/* Most segments, and most ancestors of all its segments, of a part. */
 static void count_spans(const struct wn_sequences *sequences, int64_t *segments, int64_t *spans)
 {
     *segments = *spans = 0;
-    for (int64_t c = 0; c < sequences->n_chunks; c++) {
-        int64_t count = sequences->chunk[c + 1] - sequences->chunk[c], ancestors = 0;
-        for (int64_t s = sequences->chunk[c]; s < sequences->chunk[c + 1]; s++)
+    for (int64_t p = 0; p < sequences->n_parts; p++) {
+        int64_t first = sequences->chunk[sequences->part[p]], end = sequences->chunk[sequences->part[p + 1]];
+        int64_t count = end - first, ancestors = 0;
+        for (int64_t s = first; s < end; s++)
             ancestors += depth_of(sequences, s);
         *segments = count > *segments ? count : *segments;
         *spans = ancestors > *spans ? ancestors : *spans;
@@ -278,10 +279,10 @@ static int64_t spans_of(const struct wn_sequences *sequences, int64_t segment, s
     return left;
 }
 
-/* Gives a chunk its past. */
-static void bind_past(const struct wn_sequences *sequences, int64_t index, struct room *room, struct wn_chunk *chunk)
+/* Gives a group its past. */
+static void bind_past(const struct wn_sequences *sequences, struct room *room, struct wn_chunk *chunk)
 {
-    int64_t first = sequences->chunk[index];
+    int64_t first = chunk->first[0];
     room->first_span[0] = 0;
     for (int64_t s = 0; s < chunk->n_sequences; s++)
         room->first_span[s + 1] =
@@ -292,19 +293,20 @@ static void bind_past(const struct wn_sequences *sequences, int64_t index, struc
 }
 
 void wn_sequences_run(const struct wn_model *model, const struct wn_block *block, const struct wn_sequences *sequences,
-                      int64_t first, int64_t end, float *hidden, float *scratch, int64_t *offset,
+                      int64_t first, int64_t end, float *hidden, int64_t rows, float *scratch, int64_t *offset,
                       const struct wn_tap *tap)
 {
     struct room room = {0};
     int64_t width = model->config.hidden_size, begin = sequences->offset[sequences->chunk[first]];
     if (sequences->parent)
         open_room(model, sequences, &room);
-    for (int64_t c = first; c < end; c++) {
-        struct wn_chunk chunk;
-        int64_t row = wn_sequences_chunk(sequences, c, offset, &chunk) - begin;
+    for (int64_t c = first, behind; c < end; c = behind) {
+        struct wn_chunk group;
+        behind = wn_sequences_group(sequences, c, end, tap && tap->add ? 0 : rows);
+        int64_t row = wn_sequences_chunks(sequences, c, behind, offset, &group) - begin;
         if (sequences->parent)
-            bind_past(sequences, c, &room, &chunk);
-        wn_model_run_block(model, block, &chunk, hidden + row * width, scratch, tap);
+            bind_past(sequences, &room, &group);
+        wn_model_run_block(model, block, &group, hidden + row * width, scratch, tap);
     }
     close_room(&room);
 }

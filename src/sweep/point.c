@@ -41,6 +41,7 @@ struct walk {
     float *hidden_calibration, **hidden_sets, *hidden_sample;
     float *sample_inputs[WN_MAX_INPUTS];     /* [sample tokens, width] */
     float *sample_dense, *sample_compressed; /* [sample tokens, widest output] */
+    int64_t group_rows;                      /* that are run at once: what copy and scratch are for */
     float *copy, *scratch;
     int64_t *offset;
     unsigned needs;                      /* of the recipe */
@@ -88,6 +89,22 @@ int64_t wn_prepared_longest_chunk(const struct wn_run *run, int64_t model)
         longest = length > longest ? length : longest;
     }
     return longest;
+}
+
+int64_t wn_prepared_group_rows(const struct wn_run *run, int64_t model)
+{
+    const struct wn_prepared_model *prepared = &run->models[model];
+    int64_t longest = wn_prepared_longest_chunk(run, model), most = longest;
+    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+        int64_t tokens = wn_sequences_tokens(&prepared->sets[e].sequences);
+        most = tokens > most ? tokens : most;
+    }
+    for (int64_t c = 0; c < run->sweep->n_calibrations; c++) {
+        int64_t tokens = wn_sequences_tokens(&prepared->calibrations[c].sequences);
+        most = tokens > most ? tokens : most;
+    }
+    int64_t rows = wn_model_group_rows(prepared->model, longest);
+    return rows < most ? rows : most;
 }
 
 int64_t wn_prepared_offsets(const struct wn_run *run, int64_t model)
@@ -202,7 +219,8 @@ int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
     }
     if (wn_point_walks_calibration(point))
         rows += wn_sequences_tokens(&prepared->calibrations[point->calibration].sequences);
-    int64_t floats = rows * hidden + longest * hidden + wn_model_scratch(model, longest) +
+    int64_t group = wn_prepared_group_rows(run, point->model);
+    int64_t floats = rows * hidden + group * hidden + wn_model_scratch(model, group) +
                      sample * (wn_layout_input_total(&model->layout) + 2 * widest);
     int64_t compress = point->recipe.n_stages ? largest * 10 : 0; /* keep, codes and the selection's work array */
     compress += statistics_bytes(run, point) + solver_bytes(&model->layout, &point->recipe);
@@ -231,8 +249,8 @@ static void open_walk(struct walk *walk)
 {
     const struct wn_model *model = walk->model;
     const struct wn_sequences *sample = &walk->prepared->sample;
-    int64_t longest = wn_prepared_longest_chunk(walk->run, walk->point->model), widest, largest;
-    int64_t tokens = wn_sequences_tokens(sample);
+    int64_t tokens = wn_sequences_tokens(sample), widest, largest;
+    walk->group_rows = wn_prepared_group_rows(walk->run, walk->point->model);
     walk->needs = wn_recipe_needs(&walk->point->recipe);
     sample_shapes(&model->layout, &widest, &largest);
     walk->dense = wn_block_create(model);
@@ -258,8 +276,8 @@ static void open_walk(struct walk *walk)
         walk->sample_scaled = wn_alloc(tokens * widest_input(&model->layout), sizeof(float));
     walk->sample_dense = wn_alloc(tokens * widest, sizeof(float));
     walk->sample_compressed = wn_alloc(tokens * widest, sizeof(float));
-    walk->copy = wn_alloc(longest * model->config.hidden_size, sizeof(float));
-    walk->scratch = wn_alloc(wn_model_scratch(model, longest), sizeof(float));
+    walk->copy = wn_alloc(walk->group_rows * model->config.hidden_size, sizeof(float));
+    walk->scratch = wn_alloc(wn_model_scratch(model, walk->group_rows), sizeof(float));
     walk->offset = wn_alloc(wn_prepared_offsets(walk->run, walk->point->model), sizeof(int64_t));
     walk->generates = !walk->sink && wn_prepared_generates(walk->run, walk->point->model);
     walk->texts = wn_alloc_zero(walk->n_sets, sizeof *walk->texts);
@@ -337,21 +355,22 @@ struct input_tap {
     int input; /* -1: all */
 };
 
-static void take_input(void *context, int input, const float *x, int64_t rows, int64_t width)
+static void take_input(void *context, int input, const float *x, int64_t n_chunks, const int64_t *row, int64_t width)
 {
     struct input_tap *tap = context;
     if (tap->input < 0 || tap->input == input)
-        wn_statistics_take(&tap->all, input, x, rows, width);
+        wn_statistics_take(&tap->all, input, x, n_chunks, row, width);
 }
 
-/* Adds one chunk: runs the block on a copy of its rows and drops the result. */
-static void collect_chunk(struct walk *walk, const struct wn_block *block, int64_t index, const struct wn_tap *tap)
+/* Adds chunks: runs the block on a copy of their rows and drops the result. */
+static void collect_chunks(struct walk *walk, const struct wn_block *block, int64_t first, int64_t end,
+                           const struct wn_tap *tap)
 {
-    struct wn_chunk chunk;
-    int64_t row = wn_sequences_chunk(walk->calibration, index, walk->offset, &chunk);
-    int64_t hidden = walk->model->config.hidden_size, rows = chunk.offset[chunk.n_sequences];
+    struct wn_chunk group;
+    int64_t row = wn_sequences_chunks(walk->calibration, first, end, walk->offset, &group);
+    int64_t hidden = walk->model->config.hidden_size, rows = group.offset[group.n_sequences];
     memcpy(walk->copy, walk->hidden_calibration + row * hidden, (size_t)(rows * hidden) * sizeof(float));
-    wn_model_run_block(walk->model, block, &chunk, walk->copy, walk->scratch, tap);
+    wn_model_run_block(walk->model, block, &group, walk->copy, walk->scratch, tap);
 }
 
 /* Sums of each group, added in group order: the order of the shared dense pass too. `input` -1: of all inputs. */
@@ -364,9 +383,11 @@ static void collect_statistics(struct walk *walk, const struct wn_block *block, 
     memset(walk->statistics, 0, bytes);
     for (int64_t g = 0; g < wn_statistics_groups(walk->calibration); g++) {
         memset(walk->group_statistics, 0, bytes);
-        for (int64_t c = wn_statistics_group(walk->calibration, g); c < wn_statistics_group(walk->calibration, g + 1);
-             c++)
-            collect_chunk(walk, block, c, &tap);
+        int64_t end = wn_statistics_group(walk->calibration, g + 1);
+        for (int64_t c = wn_statistics_group(walk->calibration, g), behind; c < end; c = behind) {
+            behind = wn_sequences_group(walk->calibration, c, end, walk->group_rows);
+            collect_chunks(walk, block, c, behind, &tap);
+        }
         wn_statistics_add(layout, walk->needs, walk->statistics, walk->group_statistics);
     }
     if (walk->needs & WN_NEED_SECOND_MOMENTS)
@@ -374,10 +395,10 @@ static void collect_statistics(struct walk *walk, const struct wn_block *block, 
     walk->tokens += (double)wn_sequences_tokens(walk->calibration);
 }
 
-static void take_sample(void *context, int input, const float *x, int64_t rows, int64_t width)
+static void take_sample(void *context, int input, const float *x, int64_t n_chunks, const int64_t *row, int64_t width)
 {
     struct walk *walk = context;
-    memcpy(walk->sample_inputs[input], x, (size_t)(rows * width) * sizeof(float));
+    memcpy(walk->sample_inputs[input], x, (size_t)(row[n_chunks] * width) * sizeof(float));
 }
 
 /* Pushes the reference sample through the dense block, keeping the inputs of its linears. */
@@ -808,12 +829,14 @@ static wn_status walk_block(struct walk *walk)
     compressed_view(walk, walk->model->layout.n_inputs, &view);
     if (walk->calibration && walk->block_index + 1 < walk->model->config.n_blocks) {
         const struct wn_block *next = walk->point->propagation == WN_PROPAGATION_DENSE ? walk->dense : &view;
-        wn_run_block_on(walk->model, next, walk->calibration, walk->hidden_calibration, walk->scratch, walk->offset);
+        wn_run_block_on(walk->model, next, walk->calibration, walk->hidden_calibration, walk->group_rows, walk->scratch,
+                        walk->offset);
         walk->tokens += (double)wn_sequences_tokens(walk->calibration);
     }
     for (int64_t e = 0; e < walk->n_sets; e++) {
         const struct wn_sequences *sequences = &walk->prepared->sets[e].sequences;
-        wn_run_block_on(walk->model, &view, sequences, walk->hidden_sets[e], walk->scratch, walk->offset);
+        wn_run_block_on(walk->model, &view, sequences, walk->hidden_sets[e], walk->group_rows, walk->scratch,
+                        walk->offset);
         walk->tokens += (double)wn_sequences_tokens(sequences);
     }
     if (walk->generates)

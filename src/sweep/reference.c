@@ -255,7 +255,8 @@ static void run_units(struct pass *pass, const struct wn_block *block)
             if (counts)
                 memset(partial, 0, (size_t)bytes);
             wn_sequences_run(pass->prepared->model, block, unit->sequences, unit->chunk, unit->chunk + unit->chunks,
-                             unit->hidden, pass->scratch, pass->offset, counts ? &tap : NULL);
+                             unit->hidden, wn_prepared_group_rows(pass->run, pass->model_index), pass->scratch,
+                             pass->offset, counts ? &tap : NULL);
         }
         if (counts)
             partial += bytes;
@@ -438,7 +439,7 @@ static wn_status reference_model(struct pass *pass, const bool *wanted)
     wn_status status = open_pass(pass, wanted);
     if (status == WN_OK && (pass->count || pass->generates)) {
         pass->scratch =
-            wn_alloc(wn_model_scratch(model, wn_prepared_longest_chunk(pass->run, pass->model_index)), sizeof(float));
+            wn_alloc(wn_model_scratch(model, wn_prepared_group_rows(pass->run, pass->model_index)), sizeof(float));
         pass->offset = wn_alloc(wn_prepared_offsets(pass->run, pass->model_index), sizeof(int64_t));
         open_before(pass);
         embed_units(pass);

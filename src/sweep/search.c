@@ -125,9 +125,10 @@ static void add_run_moments(struct work *work, int input, const float *x, int64_
     }
 }
 
-static void take_inputs(void *context, int input, const float *x, int64_t rows, int64_t width)
+static void take_inputs(void *context, int input, const float *x, int64_t n_chunks, const int64_t *row, int64_t width)
 {
     struct work *work = context;
+    int64_t rows = row[n_chunks];
     if (work->moments[input])
         add_run_moments(work, input, x, rows, width);
     if (work->inputs[input])

@@ -71,14 +71,14 @@ struct wn_statistics_tap {
     void *statistics;
     float *before; /* [rows of the longest chunk, hidden] room for the hidden state; with WN_NEED_DROP_SCORES */
 };
-void wn_statistics_take(void *context, int input, const float *x, int64_t rows, int64_t width);
+void wn_statistics_take(void *context, int input, const float *x, int64_t n_chunks, const int64_t *row, int64_t width);
 /* The same for branches: drop scores of both and of the block. */
 void wn_statistics_add_branch(void *context, enum wn_branch branch, const float *hidden, const float *added,
                               int64_t rows, int64_t width);
 
-/* Runs a block over all chunks of a set, hidden [tokens, hidden_size] in place. */
+/* Runs a block over all chunks of a set, hidden [tokens, hidden_size] in place, scratch for `rows` rows. */
 void wn_run_block_on(const struct wn_model *model, const struct wn_block *block, const struct wn_sequences *sequences,
-                     float *hidden, float *scratch, int64_t *offset);
+                     float *hidden, int64_t rows, float *scratch, int64_t *offset);
 
 /* ---- depth pruning scores that need more than one pass (left_out.c) ---- */
 
@@ -153,8 +153,10 @@ unsigned wn_point_dense_needs(const struct wn_point *point);
 void wn_point_choose_dropped(const struct wn_run *run, const struct wn_reference *reference,
                              const struct wn_point *point, double *scores, bool *const dropped[WN_BRANCHES]);
 
-/* Tokens of the longest chunk, and most sequences + 1 of any set, that a point of `model` meets. */
+/* Tokens of the longest chunk, of the groups of chunks that are run at once (by the present number of threads), and
+ * most sequences + 1 of any set, that a point of `model` meets. */
 int64_t wn_prepared_longest_chunk(const struct wn_run *run, int64_t model);
+int64_t wn_prepared_group_rows(const struct wn_run *run, int64_t model);
 int64_t wn_prepared_offsets(const struct wn_run *run, int64_t model);
 
 #endif

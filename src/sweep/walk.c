@@ -135,16 +135,18 @@ int64_t wn_statistics_group(const struct wn_sequences *sequences, int64_t group)
     return group * sequences->n_chunks / wn_statistics_groups(sequences);
 }
 
-void wn_statistics_take(void *context, int input, const float *x, int64_t rows, int64_t width)
+void wn_statistics_take(void *context, int input, const float *x, int64_t n_chunks, const int64_t *row, int64_t width)
 {
     struct wn_statistics_tap *tap = context;
+    int64_t rows = row[n_chunks];
     wn_add_column_squares(x, rows, width, wn_statistics_squares(tap->layout, tap->statistics, input));
     if (tap->needs & WN_NEED_ABSOLUTE_SUMS)
         wn_add_column_magnitudes(x, rows, width, wn_statistics_magnitudes(tap->layout, tap->statistics, input));
     if (tap->needs & WN_NEED_ABSOLUTE_MAXIMA)
         wn_take_column_maxima(x, rows, width, wn_statistics_maxima(tap->layout, tap->statistics, input));
-    if (tap->needs & WN_NEED_SECOND_MOMENTS)
-        wn_add_second_moments(x, rows, width, wn_statistics_moments(tap->layout, tap->statistics, input));
+    for (int64_t c = 0; tap->needs & WN_NEED_SECOND_MOMENTS && c < n_chunks; c++)
+        wn_add_second_moments(x + row[c] * width, row[c + 1] - row[c], width,
+                              wn_statistics_moments(tap->layout, tap->statistics, input));
 }
 
 bool wn_point_reads_dense(const struct wn_point *point)
@@ -176,7 +178,7 @@ void wn_statistics_add_branch(void *context, enum wn_branch branch, const float 
 /* ---- whole sets ---- */
 
 void wn_run_block_on(const struct wn_model *model, const struct wn_block *block, const struct wn_sequences *sequences,
-                     float *hidden, float *scratch, int64_t *offset)
+                     float *hidden, int64_t rows, float *scratch, int64_t *offset)
 {
-    wn_sequences_run(model, block, sequences, 0, sequences->n_chunks, hidden, scratch, offset, NULL);
+    wn_sequences_run(model, block, sequences, 0, sequences->n_chunks, hidden, rows, scratch, offset, NULL);
 }

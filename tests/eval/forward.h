@@ -16,7 +16,8 @@ static inline float *forward_hidden(const struct wn_model *model, const struct w
     wn_model_embed(model, sequences->ids, tokens, hidden);
     for (int64_t b = 0; b < model->config.n_blocks; b++) {
         CHECK_OK(wn_model_load_block(model, b, block));
-        wn_sequences_run(model, block, sequences, 0, sequences->n_chunks, hidden, scratch, offset, NULL);
+        wn_sequences_run(model, block, sequences, 0, sequences->n_chunks, hidden, wn_sequences_longest_chunk(sequences),
+                         scratch, offset, NULL);
     }
     wn_block_destroy(&block, model);
     wn_free(offset);

@@ -148,6 +148,35 @@ static void check_finite(int64_t count)
     wn_free(x);
 }
 
+/* Several runs of rows and several maps at once have the bits of one call of wn_linear for each. */
+static void check_linears(void)
+{
+    enum { RUNS = 3, IN = 70, NARROW = 40, WIDE = WN_TILE_COLUMNS + 30, ROWS = 700 + 1 + 513 };
+    const int64_t row[RUNS + 1] = {0, 700, 701, ROWS};
+    float *x = random_floats(ROWS * IN, 31), *w = random_floats(WIDE * IN, 32), *bias = random_floats(WIDE, 33);
+    float *wide = wn_alloc(ROWS * WIDE, sizeof *wide), *narrow = wn_alloc(ROWS * NARROW, sizeof *narrow);
+    float *expected = wn_alloc(ROWS * WIDE, sizeof *expected);
+    const struct wn_linear_map maps[] = {{w, bias, WIDE, wide, WIDE}, {w + IN, NULL, NARROW, narrow, NARROW}};
+    for (int threads = 1; threads <= 4; threads++) {
+        omp_set_num_threads(threads);
+        memset(wide, 0, (size_t)(ROWS * WIDE) * sizeof *wide);
+        wn_linears(x, RUNS, row, IN, maps, 2);
+        for (int m = 0; m < 2; m++) {
+            for (int i = 0; i < RUNS; i++)
+                wn_linear(x + row[i] * IN, row[i + 1] - row[i], IN, maps[m].w, maps[m].out, maps[m].bias,
+                          expected + row[i] * maps[m].out);
+            CHECK(!memcmp(maps[m].y, expected, (size_t)(ROWS * maps[m].out) * sizeof *expected));
+        }
+    }
+    omp_set_num_threads(1);
+    wn_free(x);
+    wn_free(w);
+    wn_free(bias);
+    wn_free(wide);
+    wn_free(narrow);
+    wn_free(expected);
+}
+
 int main(void)
 {
     CHECK_OK(wn_linalg_start());
@@ -159,6 +188,7 @@ int main(void)
     check_linear(2 * WN_TILE_ROWS, 24, WN_TILE_COLUMNS, false);
     check_linear(77, 700, 1000, false); /* one tile, large enough for BLAS to take threads */
     check_linear(0, 4, 4, true);
+    check_linears();
     check_few_rows(1, 1, 1, true);
     check_few_rows(5, 130, 7, true);
     check_few_rows(17, 513, 66, false);

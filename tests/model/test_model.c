@@ -193,9 +193,10 @@ struct taken {
     const struct wn_layout *layout;
 };
 
-static void take(void *context, int input, const float *x, int64_t rows, int64_t width)
+static void take(void *context, int input, const float *x, int64_t n_chunks, const int64_t *row, int64_t width)
 {
     struct taken *taken = context;
+    int64_t rows = row[n_chunks];
     CHECK(input >= 0 && input < taken->layout->n_inputs && width == taken->layout->input_widths[input]);
     CHECK(rows == taken->rows && wn_all_finite(x, rows * width));
     taken->count[input]++;

@@ -153,22 +153,22 @@ static void check_nothing(void)
 /* ---- states ---- */
 
 /* Final hidden states [tokens, hidden], parts from the last to the first when `backward`; free with wn_free. */
-static float *states_of(const struct wn_model *model, const struct wn_sequences *s, bool backward)
+static float *states_of(const struct wn_model *model, const struct wn_sequences *s, bool backward, int64_t rows)
 {
     int64_t width = model->config.hidden_size, tokens = wn_sequences_tokens(s), parts = wn_sequences_parts(s);
     struct wn_block *block = wn_block_create(model);
     float *hidden = wn_alloc(tokens * width, sizeof *hidden);
-    float *scratch = wn_alloc(wn_model_scratch(model, wn_sequences_longest_chunk(s)), sizeof *scratch);
+    float *scratch = wn_alloc(wn_model_scratch(model, rows), sizeof *scratch);
     int64_t *offset = wn_alloc(s->n_sequences + 1, sizeof *offset);
     wn_model_embed(model, s->ids, tokens, hidden);
     for (int64_t b = 0; b < model->config.n_blocks; b++) {
         CHECK_OK(wn_model_load_block(model, b, block));
         if (!backward)
-            wn_sequences_run(model, block, s, 0, s->n_chunks, hidden, scratch, offset, NULL);
+            wn_sequences_run(model, block, s, 0, s->n_chunks, hidden, rows, scratch, offset, NULL);
         for (int64_t p = parts - 1; backward && p >= 0; p--) {
             int64_t first = wn_sequences_part(s, p), end = wn_sequences_part(s, p + 1);
-            wn_sequences_run(model, block, s, first, end, hidden + s->offset[s->chunk[first]] * width, scratch, offset,
-                             NULL);
+            wn_sequences_run(model, block, s, first, end, hidden + s->offset[s->chunk[first]] * width, rows, scratch,
+                             offset, NULL);
         }
     }
     wn_model_final_norm(model, hidden, tokens, hidden);
@@ -182,7 +182,10 @@ static void check_states(const struct wn_model *model, const struct wn_sequences
 {
     struct wn_sequences shared;
     int64_t *rows = check_rows(whole, &shared), width = model->config.hidden_size;
-    float *expected = states_of(model, whole, false), *states = states_of(model, &shared, false);
+    int64_t longest = wn_sequences_longest_chunk(whole) > wn_sequences_longest_chunk(&shared)
+                          ? wn_sequences_longest_chunk(whole)
+                          : wn_sequences_longest_chunk(&shared);
+    float *expected = states_of(model, whole, false, longest), *states = states_of(model, &shared, false, longest);
     double worst = 0, largest = 0;
     CHECK(shared.n_parts > 1);
     for (int64_t r = 0; r < wn_sequences_tokens(whole); r++)
@@ -193,8 +196,16 @@ static void check_states(const struct wn_model *model, const struct wn_sequences
         }
     CHECK_NEAR(worst / largest, 0, 1e-5);
     omp_set_num_threads(2);
-    float *again = states_of(model, &shared, true);
+    float *again = states_of(model, &shared, true, longest), *grouped = states_of(model, &shared, false, 4 * longest);
+    float *whole_grouped = states_of(model, whole, false, 3 * longest);
     CHECK(!memcmp(states, again, (size_t)(wn_sequences_tokens(&shared) * width) * sizeof *states));
+    CHECK(wn_sequences_group(&shared, 0, shared.n_chunks, 4 * longest) >= 3);
+    CHECK(wn_sequences_group(&shared, 0, shared.n_chunks, 1000 * longest) == wn_sequences_part(&shared, 1));
+    CHECK(!memcmp(states, grouped, (size_t)(wn_sequences_tokens(&shared) * width) * sizeof *states));
+    CHECK(wn_sequences_group(whole, 0, whole->n_chunks, 3 * longest) >= 3);
+    CHECK(!memcmp(expected, whole_grouped, (size_t)(wn_sequences_tokens(whole) * width) * sizeof *states));
+    wn_free(grouped);
+    wn_free(whole_grouped);
     omp_set_num_threads(1);
     wn_free(rows);
     wn_free(expected);

@@ -115,7 +115,8 @@ static double *whole_losses(const struct wn_run *run)
     wn_model_embed(model, set.sequences.ids, tokens, hidden);
     for (int64_t b = 0; b < model->config.n_blocks; b++) {
         CHECK_OK(wn_model_load_block(model, b, block));
-        wn_sequences_run(model, block, &set.sequences, 0, set.sequences.n_chunks, hidden, scratch, offset, NULL);
+        wn_sequences_run(model, block, &set.sequences, 0, set.sequences.n_chunks, hidden,
+                         wn_sequences_longest_chunk(&set.sequences), scratch, offset, NULL);
     }
     wn_target_scores_init(&scores, &set);
     for (int64_t c = 0; c < set.sequences.n_chunks; c++)

@@ -40,9 +40,10 @@ struct inputs {
     float *x[WN_MAX_INPUTS];
 };
 
-static void take(void *context, int input, const float *x, int64_t rows, int64_t width)
+static void take(void *context, int input, const float *x, int64_t n_chunks, const int64_t *row, int64_t width)
 {
     struct inputs *inputs = context;
+    int64_t rows = row[n_chunks];
     wn_free(inputs->x[input]);
     inputs->x[input] = wn_alloc(rows * width, sizeof(float));
     memcpy(inputs->x[input], x, (size_t)(rows * width) * sizeof(float));
