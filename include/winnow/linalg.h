@@ -18,13 +18,23 @@
 #define WN_TILE_COLUMNS 1024 /* output columns of a tile */
 
 /*
- * Sets BLAS to one thread per call (see wn_blas_begin); the number of OpenMP threads stays as it was. Fails
- * (WN_ERR_UNSUPPORTED, with what to install) when the loaded OpenBLAS is the pthread flavour, which fights with OpenMP.
- * Any other CBLAS is accepted. An OpenBLAS that is older than the processor takes it for a Prescott of 2004; then
- * kernels are chosen by the processor's features, unless the user set OPENBLAS_CORETYPE. Call at start, before any
- * other thread or BLAS call.
+ * Sets BLAS to one thread per call (see wn_blas_begin); the number of OpenMP threads stays as it was. OpenBLAS, BLIS
+ * and MKL are known; any other CBLAS is accepted, see wn_linalg_advice. Then a few products of whole numbers, exact in
+ * fp32, are compared with sums in double (ten milliseconds). WN_ERR_UNSUPPORTED, with what to do: the loaded OpenBLAS
+ * is the pthread flavour, which fights with OpenMP, or a product is wrong, as with kernels that do not fit the
+ * processor.
+ *
+ * An OpenBLAS that is older than the processor takes it for a Prescott of 2004; then kernels are chosen by the
+ * processor's features, unless the user set OPENBLAS_CORETYPE. Call at start, before any other thread or BLAS call.
  */
 wn_status wn_linalg_start(void);
+
+/*
+ * After wn_linalg_start: one line on what makes the products slower than this processor could have them, NULL when
+ * there is nothing to say: kernels older than the processor, by OPENBLAS_CORETYPE or an old OpenBLAS, or a library
+ * whose threads winnow cannot set. Static storage.
+ */
+const char *wn_linalg_advice(void);
 
 /*
  * Around a BLAS or LAPACK call from serial code: OpenBLAS in its OpenMP flavour takes omp_get_max_threads() threads for
@@ -38,7 +48,10 @@ wn_status wn_linalg_start(void);
 int wn_blas_begin(void);
 void wn_blas_end(int threads);
 
-/* "openblas 0.3.21 SkylakeX openmp; tile 512x1024": for provenance. Static storage. */
+/*
+ * Library, version, kernels and tile for provenance: "openblas 0.3.21 SkylakeX openmp; tile 512x1024", "blis 0.9.0
+ * skx; tile ...", "mkl 2024.0 avx512; tile ...", "cblas; tile ...". Static storage.
+ */
 const char *wn_linalg_protocol(void);
 
 /*

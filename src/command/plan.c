@@ -233,6 +233,8 @@ int wn_command_plan(const struct wn_command *command, int argc, char **argv)
     wn_problems_init(&problems);
     if (wn_linalg_start() != WN_OK)
         wn_problems_add(&problems, "%s", wn_error_message());
+    else if (wn_linalg_advice())
+        wn_log(WN_LOG_WARNING, "%s", wn_linalg_advice());
     wn_sweep_read_at(path, &settings.places, &problems, &sweep);
     code = plan_sweep(sweep, &problems, &settings);
     wn_problems_print(&problems);

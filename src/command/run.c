@@ -50,6 +50,8 @@ static int run_file(struct wn_par *par, const char *path, const struct wn_sweep_
     wn_sweep_read_at(path, places, &problems, &sweep);
     if (wn_linalg_start() != WN_OK)
         wn_problems_add(&problems, "%s", wn_error_message());
+    else if (wn_linalg_advice() && wn_par_rank(par) == 0)
+        wn_log(WN_LOG_WARNING, "%s", wn_linalg_advice());
     if (output ? !*output : !sweep->output)
         wn_problems_add(&problems, "%s: no results file: give -o FILE.h5 or the key \"output\"", path);
     warn_of_mixed_nodes(par);
