@@ -1,4 +1,6 @@
 /* main.c: finds the command, prints the list of commands; nothing else. */
+#include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -96,9 +98,17 @@ static void print_usage(FILE *stream)
     fprintf(stream, "\n`winnow COMMAND --help` has options and examples; `winnow --version` the build.\n");
 }
 
-int main(int argc, char **argv)
+/* What was printed and could not be written is a failure. */
+static int flushed(int code)
 {
-    wn_catch_truncation();
+    bool lost = fflush(stdout) != 0 || ferror(stdout);
+    if (lost)
+        fprintf(stderr, "winnow: standard output cannot be written: %s\n", strerror(errno));
+    return lost && code == 0 ? 1 : code;
+}
+
+static int run_command(int argc, char **argv)
+{
     const char *name = argc > 1 ? argv[1] : "";
     if (!strcmp(name, "--version")) {
         printf("winnow %s (%s), %s, %s\n", WN_VERSION, WN_REVISION, WN_COMPILER, WN_FLAGS);
@@ -121,4 +131,10 @@ int main(int argc, char **argv)
     }
     print_usage(stderr);
     return 2;
+}
+
+int main(int argc, char **argv)
+{
+    wn_catch_truncation();
+    return flushed(run_command(argc, argv));
 }

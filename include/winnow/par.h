@@ -13,6 +13,12 @@
 struct wn_par; /* opaque */
 
 /*
+ * An error when srun started several copies that MPI takes for one rank each: every copy would compute all, and all
+ * would write one file. Not collective; after wn_par_start.
+ */
+wn_status wn_par_check_launch(const struct wn_par *par);
+
+/*
  * Starts MPI with MPI_THREAD_MULTIPLE (an error that says so when it is not granted). Collective over the world. Ranks
  * that share memory form a node; WINNOW_RANKS_PER_NODE=N in the environment splits every node into nodes of N ranks, so
  * that what crosses nodes can be tested on one machine.
@@ -72,7 +78,8 @@ void wn_par_shared_exchange(struct wn_par *par, struct wn_shared *shared, int64_
 
 /* ---- stopping on request ---- */
 
-/* From now on SIGUSR1, SIGTERM and SIGINT set a flag; a second SIGINT ends at once with code 130. Not collective. */
+/* From now on SIGUSR1, SIGTERM and SIGINT set a flag; a second SIGINT ends at once with code 130; SIGXFSZ is ignored.
+ * Not collective; call before wn_par_start, which takes long enough for a signal to come. */
 void wn_par_catch_signals(void);
 bool wn_par_stop_requested(void);
 /* Sets the same flag from inside, e.g. when a time budget is used up. Not collective. */

@@ -34,6 +34,9 @@ struct wn_option {
     bool *flag;         /* set to true */
 };
 
+/* Mistakes in the arguments are the same on all ranks of a run: with this, only the caller's exit code tells of them.
+ */
+void wn_options_silence(void);
 /*
  * Reads options and exactly `wanted` positional arguments (in any order). Prints the command's page and returns 0 in
  * *exit_code for --help; prints one line and returns false for a mistake.

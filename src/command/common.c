@@ -8,9 +8,17 @@
 
 /* ---- options ---- */
 
+static bool silent;
+
+void wn_options_silence(void)
+{
+    silent = true;
+}
+
 static void print_page(const struct wn_command *command)
 {
-    printf("Usage: winnow %s\n\n%s\n", command->usage, command->page);
+    if (!silent)
+        printf("Usage: winnow %s\n\n%s\n", command->usage, command->page);
 }
 
 static const struct wn_option *find_option(const struct wn_option *options, int count, const char *argument)
@@ -23,7 +31,8 @@ static const struct wn_option *find_option(const struct wn_option *options, int 
 
 static bool wrong_usage(const struct wn_command *command, const char *what, const char *argument)
 {
-    fprintf(stderr, "winnow: %s: %s%s (usage: winnow %s)\n", command->name, what, argument, command->usage);
+    if (!silent)
+        fprintf(stderr, "winnow: %s: %s%s (usage: winnow %s)\n", command->name, what, argument, command->usage);
     return false;
 }
 
@@ -34,9 +43,9 @@ static bool unknown_option(const struct wn_command *command, const struct wn_opt
     for (int i = 0; i < count && i < 32; i++)
         names[i] = options[i].name;
     const char *near = wn_suggest(argument, names, count < 32 ? count : 32);
-    if (near)
+    if (near && !silent)
         fprintf(stderr, "winnow: %s: unknown option %s; did you mean %s?\n", command->name, argument, near);
-    else
+    else if (!near)
         wrong_usage(command, "unknown option ", argument);
     return false;
 }
@@ -80,8 +89,9 @@ bool wn_option_integer(const struct wn_command *command, const char *name, const
     *value = strtol(text, &end, 10);
     if (*text && !*end && *value >= low && *value <= high)
         return true;
-    fprintf(stderr, "winnow: %s: %s: expected a whole number from %ld to %ld, got \"%s\"\n", command->name, name, low,
-            high, text);
+    if (!silent)
+        fprintf(stderr, "winnow: %s: %s: expected a whole number from %ld to %ld, got \"%s\"\n", command->name, name,
+                low, high, text);
     return false;
 }
 

@@ -95,16 +95,23 @@ int wn_command_run(const struct wn_command *command, int argc, char **argv)
     struct wn_par *par;
     long n_threads = 0;
     int code;
-    /* MPI first: every rank must meet in it, also when the arguments are wrong. */
+    wn_par_catch_signals();
+    /* MPI before the arguments: every rank must meet in it, also when they are wrong. */
     if (wn_par_start(&argc, &argv, &par) != WN_OK) {
         fprintf(stderr, "winnow: %s\n", wn_error_message());
         return WN_EXIT_FAILED;
     }
     wn_set_abort(abort_all);
     wn_log_set(WN_LOG_INFO, wn_par_rank(par), wn_par_size(par));
-    wn_par_catch_signals();
-    if (wn_par_rank(par) != 0)
+    if (wn_par_check_launch(par) != WN_OK) {
+        wn_log(WN_LOG_ERROR, "%s", wn_error_message());
+        wn_par_finish(&par);
+        return WN_EXIT_FAILED;
+    }
+    if (wn_par_rank(par) != 0) {
         wn_log_set(WN_LOG_WARNING, wn_par_rank(par), wn_par_size(par));
+        wn_options_silence();
+    }
     bool read = wn_options_read(command, argc, argv, options, 6, &path, 1, &code) &&
                 (!threads || wn_option_integer(command, "--threads", threads, 1, 1024, &n_threads));
     if (read) {

@@ -146,10 +146,12 @@ static void handle_fault(int signal, siginfo_t *info, void *context)
 
     (void)signal;
     (void)context;
-    put_line("winnow: error: ");
+    const char *path = "a mapped file";
     for (int i = 0; i < n_places; i++)
         if (places[i].start && address >= places[i].start && address < places[i].start + places[i].size)
-            put_line(places[i].path);
+            path = places[i].path;
+    put_line("winnow: error: ");
+    put_line(path);
     put_line(": cannot be read any more: it was cut while it was in use, or its disk failed\n");
     _exit(1);
 }

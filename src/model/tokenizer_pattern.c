@@ -18,6 +18,12 @@
     "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 #define WORD_CLASS TOK_WORD_CLASS "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 
+/*
+ * What one match may take before the text is refused: a pattern may need time that is exponential in the text. Those of
+ * real tokenizers take a few steps for each character of their match.
+ */
+enum { MOST_STEPS = 50 * 1000 * 1000, MOST_KIBIBYTES = 1 << 20 };
+
 struct translation {
     const char *where; /* starts the messages */
     const char *regex;
@@ -220,9 +226,9 @@ static wn_status compile(const char *where, const char *regex, const char *trans
     }
     pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
     pcre2_match_context *limits = pcre2_match_context_create(NULL);
-    pcre2_set_match_limit(limits, UINT32_MAX);
+    pcre2_set_match_limit(limits, MOST_STEPS);
     pcre2_set_depth_limit(limits, UINT32_MAX);
-    pcre2_set_heap_limit(limits, UINT32_MAX);
+    pcre2_set_heap_limit(limits, MOST_KIBIBYTES);
     pattern->code = code;
     pattern->context = limits;
     return WN_OK;

@@ -90,8 +90,20 @@ static void number_nodes(struct wn_par *par)
     MPI_Allgather(&par->node, 1, MPI_INT, par->node_of, 1, MPI_INT, par->world);
 }
 
+/* Whether somebody launches ranks; a rank that is started alone puts the same names into its environment itself. */
+static bool is_launched(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (getenv(names[i]))
+            return true;
+    return false;
+}
+
 wn_status wn_par_start(int *argc, char ***argv, struct wn_par **par)
 {
+    bool launched = is_launched();
     int granted;
 
     *par = NULL;
@@ -105,6 +117,7 @@ wn_status wn_par_start(int *argc, char ***argv, struct wn_par **par)
     }
     struct wn_par *p = wn_alloc_zero(1, sizeof *p);
     p->mpi = true;
+    p->launched = launched;
     MPI_Comm_dup(MPI_COMM_WORLD, &p->world);
     MPI_Comm_rank(p->world, &p->rank);
     MPI_Comm_size(p->world, &p->size);
@@ -114,6 +127,18 @@ wn_status wn_par_start(int *argc, char ***argv, struct wn_par **par)
     wn_set_abort(abort_all);
     *par = p;
     return WN_OK;
+}
+
+wn_status wn_par_check_launch(const struct wn_par *par)
+{
+    const char *tasks = getenv("SLURM_NTASKS"), *process = getenv("SLURM_PROCID");
+
+    if (par->launched || par->size > 1 || !tasks || !process || atoi(tasks) <= 1)
+        return WN_OK;
+    return wn_fail(WN_ERR_UNSUPPORTED,
+                   "SLURM_NTASKS is %s, but MPI has one rank: srun and this %s do not find each other. Give srun "
+                   "--mpi=pmix (srun --mpi=list tells what there is), or start with mpirun",
+                   tasks, wn_par_library());
 }
 
 void wn_par_start_serial(struct wn_par **par)

@@ -8,6 +8,7 @@
 
 struct wn_par {
     bool mpi;           /* false: one rank, no MPI call is made and the communicators are MPI_COMM_NULL */
+    bool launched;      /* by mpirun, srun or the like, also with one rank */
     MPI_Comm world;     /* duplicate of MPI_COMM_WORLD */
     MPI_Comm node_comm; /* the ranks of this node */
     MPI_Comm leaders;   /* node rank 0 of every node, ordered by node; MPI_COMM_NULL elsewhere */

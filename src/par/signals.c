@@ -27,6 +27,8 @@ void wn_par_catch_signals(void)
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         sigaction(signals[i], &action, NULL);
+    /* A file beyond the limit of sizes is then an error of write(), with a line that names it. */
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 bool wn_par_stop_requested(void)
