@@ -38,6 +38,9 @@ int wn_par_nodes(const struct wn_par *par);
 int wn_par_node_rank(const struct wn_par *par); /* rank among those of this node */
 int wn_par_node_size(const struct wn_par *par);
 const char *wn_par_host(const struct wn_par *par);
+/* Collective: the hosts of all ranks [size], at rank 0 (elsewhere NULL); owned by the caller, one wn_free. */
+#define WN_HOST_TEXT 64
+char (*wn_par_hosts(struct wn_par *par))[WN_HOST_TEXT];
 /* "Open MPI 4.1.4": static storage. */
 const char *wn_par_library(void);
 
@@ -102,15 +105,24 @@ void wn_par_request_stop(void);
  */
 struct wn_queue; /* opaque */
 
+/* What a rank is told or tells. */
+enum wn_queue_event {
+    WN_QUEUE_GIVEN, /* it was given the job (while it may still write the one before), or -1: no more */
+    WN_QUEUE_STEP,  /* step of steps of the job are finished */
+    WN_QUEUE_DONE,  /* the job is finished and committed */
+    WN_QUEUE_LEFT   /* it will not ask again; a job that it did not take goes to another rank */
+};
+
 struct wn_queue_report {
     int64_t job;
-    int32_t rank, status; /* wn_status of the point */
-    double seconds, tokens;
+    int32_t event, rank;
+    int32_t status;         /* DONE: wn_status of the point */
+    int32_t step, steps;    /* STEP */
+    double seconds, tokens; /* DONE */
 };
 /*
- * Called on rank 0 for each finished job, and with NULL about twice a second otherwise: from the manager thread, or
- * with one rank from inside wn_queue_take and wn_queue_done (NULL then only between jobs). It must not call HDF5 or
- * wn_par_*.
+ * Called on rank 0 for each event, and with NULL about twice a second otherwise: from the manager thread, or with one
+ * rank from inside the functions below (NULL then only between jobs). It must not call HDF5 or wn_par_*.
  */
 typedef void wn_queue_listener(void *context, const struct wn_queue_report *report);
 
@@ -121,6 +133,10 @@ wn_status wn_queue_start(struct wn_par *par, int64_t n_jobs, const int64_t *orde
 void wn_queue_ask(struct wn_queue *queue);
 /* The answer (asks first when nothing was asked): a job, or -1: no more. */
 int64_t wn_queue_take(struct wn_queue *queue);
+/* Tells the manager how far a job is: sent at most once in WN_QUEUE_STEP_SECONDS, so it may be called for every step;
+ * the manager takes some microseconds for each, also from 1,000 ranks. */
+#define WN_QUEUE_STEP_SECONDS 1.0
+void wn_queue_step(struct wn_queue *queue, int64_t job, int64_t step, int64_t steps);
 /* Tells the manager that a job is finished and committed. */
 void wn_queue_done(struct wn_queue *queue, int64_t job, wn_status status, double seconds, double tokens);
 /*

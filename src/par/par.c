@@ -239,6 +239,23 @@ const char *wn_par_library(void)
 
 /* ---- collective calls ---- */
 
+char (*wn_par_hosts(struct wn_par *par))[WN_HOST_TEXT]
+{
+    char mine[WN_HOST_TEXT] = "", (*hosts)[WN_HOST_TEXT] = NULL;
+    MPI_Request request;
+
+    snprintf(mine, sizeof mine, "%.*s", WN_HOST_TEXT - 1, par->host);
+    if (par->rank == 0)
+        hosts = wn_alloc_zero(par->size, sizeof *hosts);
+    if (par->size == 1) {
+        memcpy(hosts, mine, sizeof mine);
+        return hosts;
+    }
+    MPI_Igather(mine, WN_HOST_TEXT, MPI_CHAR, hosts, WN_HOST_TEXT, MPI_CHAR, 0, par->world, &request);
+    wn_par_wait_(&request);
+    return hosts;
+}
+
 void wn_par_barrier(struct wn_par *par)
 {
     if (par->mpi)

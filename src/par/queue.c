@@ -16,13 +16,13 @@ enum { TAG_NOTE = 1, TAG_ANSWER = 2 };
 enum { MANAGER_PAUSE_US = 1000 };
 #define LISTEN_SECONDS 0.5
 
-enum note_kind { NOTE_ASK, NOTE_DONE, NOTE_LEAVE };
+enum note_kind { NOTE_ASK, NOTE_STEP, NOTE_DONE, NOTE_LEAVE };
 
 /* What a client says. Sent as bytes: all ranks run the same build. */
 struct note {
     int32_t kind;
     int32_t stop;                  /* the stop flag of the sender */
-    struct wn_queue_report report; /* DONE; LEAVE: report.job is a job to be given to somebody else, or -1 */
+    struct wn_queue_report report; /* LEAVE: report.job is a job to be given to somebody else, or -1 */
 };
 
 /* Rank 0: what is left to hand out. Touched by the manager thread only (with one rank: by the caller). */
@@ -49,6 +49,7 @@ struct wn_queue {
     /* the client */
     bool asked, told_end;
     int64_t answer;
+    double stepped; /* when the manager was last told of a step */
     MPI_Request request;
 };
 
@@ -73,6 +74,13 @@ static int64_t next_job(struct manager *manager)
     return manager->next < manager->n_jobs ? manager->order[manager->next++] : -1;
 }
 
+/* Tells the listener that a rank was given a job. */
+static void tell_given(struct manager *manager, int32_t rank, int64_t job)
+{
+    struct wn_queue_report report = {.event = WN_QUEUE_GIVEN, .rank = rank, .job = job};
+    listen_to(manager, &report);
+}
+
 /* Acts on a note; true when it wants the answer *job. */
 static bool take_note(struct manager *manager, const struct note *note, int64_t *job)
 {
@@ -80,7 +88,9 @@ static bool take_note(struct manager *manager, const struct note *note, int64_t 
     switch ((enum note_kind)note->kind) {
     case NOTE_ASK:
         *job = next_job(manager);
+        tell_given(manager, note->report.rank, *job);
         return true;
+    case NOTE_STEP:
     case NOTE_DONE:
         listen_to(manager, &note->report);
         return false;
@@ -88,6 +98,7 @@ static bool take_note(struct manager *manager, const struct note *note, int64_t 
         if (note->report.job >= 0)
             manager->returned[manager->n_returned++] = note->report.job;
         manager->left++;
+        listen_to(manager, &note->report);
         return false;
     }
     WN_BUG("a note of kind %d", note->kind);
@@ -142,6 +153,7 @@ static void send_note(struct wn_queue *queue, enum note_kind kind, const struct 
     note.report.job = -1;
     if (report)
         note.report = *report;
+    note.report.rank = queue->par->rank;
     if (queue->comm == MPI_COMM_NULL)
         take_note(&queue->manager, &note, &queue->answer);
     else
@@ -224,13 +236,29 @@ int64_t wn_queue_take(struct wn_queue *queue)
     return job;
 }
 
+void wn_queue_step(struct wn_queue *queue, int64_t job, int64_t step, int64_t steps)
+{
+    struct wn_queue_report report;
+    double now = wn_seconds();
+
+    if (now - queue->stepped < WN_QUEUE_STEP_SECONDS)
+        return;
+    queue->stepped = now;
+    memset(&report, 0, sizeof report);
+    report.event = WN_QUEUE_STEP;
+    report.job = job;
+    report.step = (int32_t)step;
+    report.steps = (int32_t)steps;
+    send_note(queue, NOTE_STEP, &report);
+}
+
 void wn_queue_done(struct wn_queue *queue, int64_t job, wn_status status, double seconds, double tokens)
 {
     struct wn_queue_report report;
 
     memset(&report, 0, sizeof report);
+    report.event = WN_QUEUE_DONE;
     report.job = job;
-    report.rank = queue->par->rank;
     report.status = status;
     report.seconds = seconds;
     report.tokens = tokens;
@@ -245,6 +273,7 @@ void wn_queue_finish(struct wn_queue **queue)
     if (!q)
         return;
     memset(&back, 0, sizeof back);
+    back.event = WN_QUEUE_LEFT;
     back.job = q->asked ? receive_answer(q) : -1;
     send_note(q, NOTE_LEAVE, &back);
     if (q->threaded)

@@ -12,7 +12,8 @@
 enum { JOBS = 300 };
 
 struct seen {
-    int reports, idle_calls;
+    int reports, idle_calls, given, ends, steps, left;
+    int64_t holds[64]; /* by rank: what it was given last */
     int by_job[JOBS];
     double seconds, tokens;
 };
@@ -25,6 +26,20 @@ static void listen(void *context, const struct wn_queue_report *report)
         seen->idle_calls++;
         return;
     }
+    CHECK(report->rank >= 0 && report->rank < 64);
+    if (report->event == WN_QUEUE_GIVEN) {
+        seen->given += report->job >= 0;
+        seen->ends += report->job < 0;
+        seen->holds[report->rank] = report->job;
+    }
+    if (report->event == WN_QUEUE_STEP) {
+        seen->steps++;
+        CHECK(report->job == seen->holds[report->rank]);
+        CHECK(report->step >= 1 && report->step <= report->steps);
+    }
+    seen->left += report->event == WN_QUEUE_LEFT;
+    if (report->event != WN_QUEUE_DONE)
+        return;
     seen->reports++;
     seen->by_job[report->job]++;
     seen->seconds += report->seconds;
@@ -65,6 +80,8 @@ static void check_once(struct wn_par *par, bool ask_early)
     if (wn_par_rank(par) != 0)
         return;
     CHECK(seen.reports == JOBS);
+    CHECK(seen.given == JOBS);
+    CHECK(seen.left == wn_par_size(par) && seen.ends == wn_par_size(par));
     CHECK_NEAR(seen.seconds, 0.25 * JOBS, 0);
     CHECK_NEAR(seen.tokens, 2.0 * JOBS, 0);
     for (int i = 0; i < JOBS; i++)
@@ -109,6 +126,30 @@ static void check_few(struct wn_par *par, int64_t jobs)
         wn_queue_done(queue, job, WN_OK, 0, 0);
     wn_queue_finish(&queue);
     CHECK(wn_par_sum(par, mine) == (double)jobs);
+}
+
+/* Steps are told at most once a second by each rank, however often a rank comes, and the first one at once. */
+static void check_steps(struct wn_par *par)
+{
+    struct seen seen = {0};
+    struct wn_queue *queue;
+    int64_t order[JOBS];
+    double start = wn_seconds();
+
+    fill_order(order);
+    CHECK_OK(wn_queue_start(par, wn_par_size(par), order + JOBS - wn_par_size(par), listen, &seen, &queue));
+    for (int64_t job; (job = wn_queue_take(queue)) >= 0;) {
+        for (int step = 1; step <= 1300; step++) {
+            wn_queue_step(queue, job, step, 1300);
+            usleep(1000);
+        }
+        wn_queue_done(queue, job, WN_OK, 0, 0);
+    }
+    wn_queue_finish(&queue);
+    if (wn_par_rank(par) != 0)
+        return;
+    CHECK(seen.steps >= 2 * seen.reports && seen.reports == wn_par_size(par));
+    CHECK(seen.steps <= wn_par_size(par) * (1 + (wn_seconds() - start) / WN_QUEUE_STEP_SECONDS));
 }
 
 /* A rank that leaves early with a job it asked for: another rank gets that job. */
@@ -196,6 +237,7 @@ int main(int argc, char **argv)
         check_few(par, 1);
         check_few(par, 0);
         check_leave(par);
+        check_steps(par);
         check_stop(par);
     }
     wn_par_finish(&par);
