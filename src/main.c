@@ -25,7 +25,7 @@ static const struct wn_command commands[] = {
      "  winnow plan llama2.json --ranks 256 --threads 8\n"
      "  winnow plan sweeps/llm_kick.json --model /models/vicuna-7b --inputs /data/llm_kick",
      wn_command_plan},
-    {"run", "run SWEEP.json [-o FILE.h5] [--model DIR] [--inputs DIR] [--threads N] [--retry-failed] [--quiet]",
+    {"run", "run SWEEP.json [-o FILE.h5] [--model DIR] [--inputs DIR] [--threads N] [--retry-failed] [--quiet] [-v]",
      "compute every point that is not done yet (with mpirun or srun)",
      "Creates the results file, or continues it when it holds the same sweep: points that are done stay as they are.\n"
      "May be killed at any moment; the same command goes on. SIGUSR1 lets each rank finish its point, then stops.\n\n"
@@ -34,7 +34,8 @@ static const struct wn_command commands[] = {
      "  -i, --inputs DIR      folder that the sweep's relative paths refer to (default: that of the sweep file)\n"
      "  -t, --threads N       OpenMP threads per rank (default: OMP_NUM_THREADS)\n"
      "      --retry-failed    compute failed points again\n"
-     "  -q, --quiet           no progress\n\n"
+     "  -q, --quiet           no progress\n"
+     "  -v, --verbose         whole keys of points in place of short names\n\n"
      "Exit codes: 0 all points done, 2 wrong input (nothing was written), 3 some points failed (see winnow status),\n"
      "75 stopped on request with points left, 1 anything else.\n\n"
      "Examples:\n"
@@ -43,8 +44,12 @@ static const struct wn_command commands[] = {
      "  winnow run small.json -o small.h5          (one rank, without mpirun)",
      wn_command_run},
     {"status", "status FILE.h5 [--json]", "how far a sweep is, also while it runs",
-     "Counts points done, failed and open, and gives the reason of each failure.\n\n"
-     "      --json   print the counts as JSON\n\nExample:\n  winnow status demo.h5",
+     "Counts points done, failed and open, and gives the reason of each failure. While the sweep runs "
+     "(FILE.h5.progress,\n"
+     "which its rank 0 writes every few seconds): what is in work, where, and at which block; ranks and hosts; tokens "
+     "per\n"
+     "second and the time left. Works on any node that sees the file.\n\n"
+     "      --json   everything as JSON; \"progress\" is what the run itself says\n\nExample:\n  winnow status demo.h5",
      wn_command_status},
     {"show", "show FILE.h5 [--all] [--json]", "the table of points with their scores",
      "One line per point: what it is, how it scores. Columns that say nothing are left out.\n\n"

@@ -89,7 +89,8 @@ const char *wn_suggest(const char *word, const char *const *candidates, int64_t 
 
 enum wn_log_level { WN_LOG_ERROR, WN_LOG_WARNING, WN_LOG_INFO, WN_LOG_DEBUG };
 
-/* Lines go to stderr with the prefix "winnow: "; warnings and errors carry the rank when there is more than one. */
+/* Lines go to stderr with the prefix "winnow: "; warnings and errors carry the rank when there is more than one. Until
+ * wn_log_set says otherwise: warnings and errors only. */
 void wn_log(enum wn_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void wn_log_set(enum wn_log_level most, int rank, int ranks);
 

@@ -116,6 +116,11 @@ void wn_grid_build(const struct wn_sweep *sweep, struct wn_problems *problems, s
 void wn_grid_release(struct wn_grid_points *grid);
 /* The recipe of a cell as written, also with stages that change nothing. Borrowed. */
 const struct wn_recipe *wn_cell_recipe(const struct wn_grid_points *grid, const struct wn_cell *cell);
+/* The method of a key, "wanda+rtn" of a joint point, without its settings. Owned by the caller. */
+char *wn_point_label(const char *key);
+/* Short names [n_points]: the label, and of the settings only those in which points of this label differ. */
+char **wn_point_names(const struct wn_grid_points *grid);
+void wn_point_names_free(char ***names, int64_t n_points);
 
 /* ---- everything a run needs, on every rank ---- */
 
@@ -140,8 +145,18 @@ struct wn_point_fields {
     int sparsity, bits_per_weight, weight_error, output_error;
 };
 
+/*
+ * Told how far a rank is, from the thread that computes: `point` -1 is the shared dense pass, `done` of `all` steps
+ * (blocks) are finished. Called between steps, so it must be quick.
+ */
+struct wn_watcher {
+    void (*step)(void *context, int64_t point, int64_t done, int64_t all); /* NULL: nobody watches */
+    void *context;
+};
+
 struct wn_run {
     const struct wn_sweep *sweep;
+    struct wn_watcher watcher; /* of this rank; set by wn_run_sweep */
     struct wn_grid_points grid;
     int64_t n_models;
     struct wn_prepared_model *models;
@@ -160,6 +175,8 @@ struct wn_run {
 wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, bool hash, struct wn_problems *problems,
                      struct wn_run **run);
 void wn_run_release(struct wn_run **run);
+/* Tells the watcher of a run. */
+void wn_watch(const struct wn_run *run, int64_t point, int64_t done, int64_t all);
 
 /* Describes the plan to lay out a results file; borrows from run and provenance. */
 void wn_run_results_plan(const struct wn_run *run, const struct wn_facts *provenance, struct wn_results_plan *plan);
@@ -283,7 +300,26 @@ wn_status wn_export(const struct wn_export_options *options, struct wn_problems 
 /* Exit codes of `winnow run`. */
 enum { WN_EXIT_DONE = 0, WN_EXIT_FAILED = 1, WN_EXIT_USAGE = 2, WN_EXIT_POINTS_FAILED = 3, WN_EXIT_STOPPED = 75 };
 
-/* Collective. Computes every point that is not done yet; returns an exit code. `retry`: failed points again. */
-int wn_run_sweep(struct wn_par *par, struct wn_run *run, const char *output, bool retry, bool quiet);
+struct wn_run_options {
+    const char *output; /* the results file */
+    bool retry;         /* failed points again */
+    bool quiet;         /* no progress */
+    bool verbose;       /* whole keys in place of short names */
+};
+/*
+ * Collective. Computes every point that is not done yet; returns an exit code. While it works, rank 0 writes
+ * OUTPUT.progress anew every 2 s (10 s with more than 128 ranks) under another name and renames it; it is removed at
+ * the end and stays behind when the run is killed. One JSON object; times are seconds since 1970 by the clock of that
+ * host:
+ *
+ *   format 1, version, host, process, started, written, every_seconds: who writes it, when, and how often
+ *   ranks, ranks_at_work, threads, hosts [{host, ranks}]
+ *   stage                "dense" or "points"
+ *   dense_block of dense_blocks, dense_seconds_left
+ *   wanted, done, failed points of this run; last_point_written
+ *   share_done, seconds_left (null: not known yet), tokens_per_second: work in flight counts by its share
+ *   in_flight            [{point, name, rank, host, block, blocks, seconds, heard_seconds_ago}]
+ */
+int wn_run_sweep(struct wn_par *par, struct wn_run *run, const struct wn_run_options *options);
 
 #endif

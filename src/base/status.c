@@ -12,7 +12,7 @@ enum { MESSAGE_SIZE = 2048, SUGGEST_LONGEST = 128 };
 static _Thread_local char message[MESSAGE_SIZE];
 
 static void (*abort_function)(void);
-static enum wn_log_level log_most = WN_LOG_INFO;
+static enum wn_log_level log_most = WN_LOG_WARNING;
 static int log_rank;
 static int log_ranks = 1;
 

@@ -230,6 +230,7 @@ int wn_command_plan(const struct wn_command *command, int argc, char **argv)
     if (!wn_option_integer(command, "--ranks", ranks, 1, 10000000, &settings.ranks) ||
         !wn_option_integer(command, "--threads", threads, 1, 4096, &settings.threads))
         return WN_EXIT_USAGE;
+    wn_log_set(WN_LOG_WARNING, 0, 1); /* the plan is what it says */
     wn_problems_init(&problems);
     if (wn_linalg_start() != WN_OK)
         wn_problems_add(&problems, "%s", wn_error_message());

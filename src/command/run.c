@@ -10,13 +10,13 @@
 #include "command.h"
 
 static int run_prepared(struct wn_par *par, const struct wn_sweep *sweep, struct wn_problems *problems,
-                        const char *output, bool retry, bool quiet)
+                        const struct wn_run_options *options)
 {
     struct wn_run *run = NULL;
     int code = WN_EXIT_USAGE;
     wn_status status = wn_prepare(par, sweep, true, problems, &run);
     if (status == WN_OK)
-        code = wn_run_sweep(par, run, output, retry, quiet);
+        code = wn_run_sweep(par, run, options);
     else if (wn_par_rank(par) == 0 && problems->count)
         wn_problems_print(problems);
     else if (wn_par_rank(par) == 0)
@@ -41,9 +41,10 @@ static void warn_of_mixed_nodes(struct wn_par *par)
 }
 
 /* All mistakes, those of the sweep file and those that show only with the models, are in one list. */
-static int run_file(struct wn_par *par, const char *path, const struct wn_sweep_places *places, const char *output,
-                    bool retry, bool quiet)
+static int run_file(struct wn_par *par, const char *path, const struct wn_sweep_places *places,
+                    const struct wn_run_options *given)
 {
+    struct wn_run_options options = *given;
     struct wn_problems problems;
     struct wn_sweep *sweep;
     wn_problems_init(&problems);
@@ -52,10 +53,12 @@ static int run_file(struct wn_par *par, const char *path, const struct wn_sweep_
         wn_problems_add(&problems, "%s", wn_error_message());
     else if (wn_linalg_advice() && wn_par_rank(par) == 0)
         wn_log(WN_LOG_WARNING, "%s", wn_linalg_advice());
-    if (output ? !*output : !sweep->output)
+    if (options.output ? !*options.output : !sweep->output)
         wn_problems_add(&problems, "%s: no results file: give -o FILE.h5 or the key \"output\"", path);
     warn_of_mixed_nodes(par);
-    int code = run_prepared(par, sweep, &problems, output ? output : sweep->output, retry, quiet);
+    if (!options.output)
+        options.output = sweep->output;
+    int code = run_prepared(par, sweep, &problems, &options);
     wn_sweep_close(&sweep);
     wn_problems_release(&problems);
     return code;
@@ -85,13 +88,14 @@ static void abort_all(void)
 
 int wn_command_run(const struct wn_command *command, int argc, char **argv)
 {
-    const char *output = NULL, *path, *threads = NULL;
-    bool retry = false, quiet = false;
+    const char *path, *threads = NULL;
+    struct wn_run_options settings = {0};
     struct wn_sweep_places places = {NULL, NULL};
     const struct wn_option options[] = {
-        {"--output", "-o", &output, NULL},      {"--threads", "-t", &threads, NULL},
-        {"--model", "-m", &places.model, NULL}, {"--inputs", "-i", &places.inputs, NULL},
-        {"--retry-failed", NULL, NULL, &retry}, {"--quiet", "-q", NULL, &quiet}};
+        {"--output", "-o", &settings.output, NULL},      {"--threads", "-t", &threads, NULL},
+        {"--model", "-m", &places.model, NULL},          {"--inputs", "-i", &places.inputs, NULL},
+        {"--retry-failed", NULL, NULL, &settings.retry}, {"--quiet", "-q", NULL, &settings.quiet},
+        {"--verbose", "-v", NULL, &settings.verbose}};
     struct wn_par *par;
     long n_threads = 0;
     int code;
@@ -112,13 +116,15 @@ int wn_command_run(const struct wn_command *command, int argc, char **argv)
         wn_log_set(WN_LOG_WARNING, wn_par_rank(par), wn_par_size(par));
         wn_options_silence();
     }
-    bool read = wn_options_read(command, argc, argv, options, 6, &path, 1, &code) &&
+    bool read = wn_options_read(command, argc, argv, options, 7, &path, 1, &code) &&
                 (!threads || wn_option_integer(command, "--threads", threads, 1, 1024, &n_threads));
     if (read) {
+        if (settings.quiet)
+            wn_log_set(WN_LOG_WARNING, wn_par_rank(par), wn_par_size(par));
         if (n_threads)
             omp_set_num_threads((int)n_threads);
         warn_of_binding(par);
-        code = run_file(par, path, &places, output, retry, quiet);
+        code = run_file(par, path, &places, &settings);
     } else {
         code = code == 0 ? 0 : WN_EXIT_USAGE;
     }

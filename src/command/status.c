@@ -1,89 +1,252 @@
-/* status.c: `winnow status`: how far a sweep is, also while it runs. */
+/*
+ * status.c: `winnow status`: how far a sweep is, also while it runs: the results file says what is written, and
+ * FILE.h5.progress (wn_run_sweep in sweep.h) what is in work.
+ */
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include <cjson/cJSON.h>
 
+#include <winnow/io.h>
+
 #include "command.h"
 
-struct counts {
+enum { IN_FLIGHT_LINES = 16 };
+
+struct view {
+    const char *path;
     int64_t points, done, failed;
-    double seconds;
+    double seconds;            /* of all written points */
+    double written, heartbeat; /* seconds since the results file, and the progress file, were written; NaN: unknown */
+    uint8_t *status;           /* [points] */
+    char **keys, **reasons;    /* [points] */
+    cJSON *progress;           /* NULL: there is no such file, or it makes no sense */
+    bool running;
 };
 
-static wn_status count_points(struct wn_results_reader *reader, struct counts *counts)
+/* ---- what there is ---- */
+
+static wn_status read_points(struct wn_results_reader *reader, struct view *view)
 {
     double *seconds = NULL;
     int64_t rows;
-    counts->points = wn_results_read_points(reader);
-    uint8_t *status = wn_alloc_zero(counts->points, 1);
-    wn_status result = wn_results_read_status(reader, status);
+    view->points = wn_results_read_points(reader);
+    view->status = wn_alloc_zero(view->points, 1);
+    wn_status result = wn_results_read_status(reader, view->status);
     if (result == WN_OK)
         result = wn_results_read_numbers(reader, "/points/seconds", &seconds, &rows);
-    for (int64_t i = 0; result == WN_OK && i < counts->points; i++) {
-        bool finished = status[i] != WN_POINT_OPEN;
-        counts->done += status[i] == WN_POINT_DONE;
-        counts->failed += status[i] == WN_POINT_FAILED;
-        counts->seconds += finished ? seconds[i] : 0;
+    if (result == WN_OK)
+        result = wn_results_read_texts(reader, "/points/key", &view->keys, &rows);
+    if (result == WN_OK)
+        result = wn_results_read_texts(reader, "/points/reason", &view->reasons, &rows);
+    for (int64_t i = 0; result == WN_OK && i < view->points; i++) {
+        bool finished = view->status[i] != WN_POINT_OPEN;
+        view->done += view->status[i] == WN_POINT_DONE;
+        view->failed += view->status[i] == WN_POINT_FAILED;
+        view->seconds += finished && isfinite(seconds[i]) ? seconds[i] : 0;
     }
     wn_free(seconds);
-    wn_free(status);
     return result;
 }
 
-static void print_failures(struct wn_results_reader *reader, int64_t points)
+static double age_of(const char *path)
 {
-    char **keys = NULL, **reasons = NULL;
-    int64_t rows;
-    uint8_t *status = wn_alloc_zero(points, 1);
-    if (wn_results_read_status(reader, status) == WN_OK &&
-        wn_results_read_texts(reader, "/points/key", &keys, &rows) == WN_OK &&
-        wn_results_read_texts(reader, "/points/reason", &reasons, &rows) == WN_OK) {
-        for (int64_t i = 0; i < points; i++)
-            if (status[i] == WN_POINT_FAILED)
-                printf("failed: %s: %s\n", keys[i], reasons[i]);
-    }
-    wn_results_free_texts(&keys, points);
-    wn_results_free_texts(&reasons, points);
-    wn_free(status);
+    struct stat about;
+    if (stat(path, &about) != 0)
+        return NAN;
+    double age = difftime(time(NULL), about.st_mtime);
+    return age > 0 ? age : 0; /* clocks of two nodes may differ by some seconds */
 }
 
-static void print_json(const struct counts *counts)
+static double number(const cJSON *json, const char *name)
+{
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(json, name);
+    return cJSON_IsNumber(value) ? value->valuedouble : (double)NAN;
+}
+
+static const char *text(const cJSON *json, const char *name)
+{
+    const char *value = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
+    return value ? value : "?";
+}
+
+/* A run that has not written for so many of its own intervals is not there any more. */
+static double patience(const cJSON *progress)
+{
+    return 15 + 5 * fmax(number(progress, "every_seconds"), 1);
+}
+
+static void read_progress(struct view *view)
+{
+    char *path = wn_format("%s.progress", view->path);
+    view->written = age_of(view->path);
+    view->heartbeat = age_of(path);
+    if (!isfinite(view->heartbeat) || wn_json_read(path, false, &view->progress) != WN_OK)
+        view->progress = NULL;
+    if (view->progress && number(view->progress, "format") != 1) {
+        cJSON_Delete(view->progress);
+        view->progress = NULL;
+    }
+    view->running = view->progress && view->heartbeat <= patience(view->progress);
+    wn_free(path);
+}
+
+static void release_view(struct view *view)
+{
+    wn_results_free_texts(&view->keys, view->points);
+    wn_results_free_texts(&view->reasons, view->points);
+    wn_free(view->status);
+    cJSON_Delete(view->progress);
+}
+
+/* ---- for people ---- */
+
+static void print_in_flight(const cJSON *progress)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(progress, "in_flight"), *one;
+    int count = cJSON_GetArraySize(list), shown = count < IN_FLIGHT_LINES ? count : IN_FLIGHT_LINES, row = 1;
+    static const char *const heads[] = {"point", "block", "of", "for", "rank", "host", "what"};
+    struct wn_grid_table table;
+    if (!count)
+        return;
+    wn_grid_table_init(&table, shown + 1, 7);
+    for (int c = 0; c < 7; c++) {
+        wn_grid_table_set(&table, 0, c, "%s", heads[c]);
+        table.right[c] = c < 5;
+    }
+    cJSON_ArrayForEach (one, list) {
+        if (row > shown)
+            break;
+        wn_grid_table_set(&table, row, 0, "%.0f", number(one, "point"));
+        wn_grid_table_set(&table, row, 1, "%.0f", number(one, "block"));
+        wn_grid_table_set(&table, row, 2, "%.0f", number(one, "blocks"));
+        wn_grid_table_set(&table, row, 3, "%s", wn_seconds_text(number(one, "seconds")));
+        wn_grid_table_set(&table, row, 4, "%.0f", number(one, "rank"));
+        wn_grid_table_set(&table, row, 5, "%s", text(one, "host"));
+        wn_grid_table_set(&table, row++, 6, "%s", text(one, "name"));
+    }
+    printf("in work\n");
+    wn_grid_table_print(&table);
+    wn_grid_table_release(&table);
+    if (count > shown)
+        printf("... and %d more (--json has all)\n", count - shown);
+}
+
+static void print_hosts(const cJSON *progress)
+{
+    const cJSON *hosts = cJSON_GetObjectItemCaseSensitive(progress, "hosts");
+    int count = cJSON_GetArraySize(hosts);
+    double ranks = number(progress, "ranks"), working = number(progress, "ranks_at_work");
+    printf("ranks     %.0f of %.0f at work, %.0f thread%s each, on %d host%s (%s%s)\n", working, ranks,
+           number(progress, "threads"), number(progress, "threads") == 1 ? "" : "s", count, count == 1 ? "" : "s",
+           text(cJSON_GetArrayItem(hosts, 0), "host"), count > 1 ? ", ..." : "");
+}
+
+static void print_running(const struct view *view)
+{
+    const cJSON *progress = view->progress;
+    printf("running   for %s, heard of %s ago; process %.0f on %s\n",
+           wn_seconds_text(number(progress, "written") - number(progress, "started")), wn_seconds_text(view->heartbeat),
+           number(progress, "process"), text(progress, "host"));
+    print_hosts(progress);
+    if (!strcmp(text(progress, "stage"), "dense")) {
+        printf("now       dense pass, block %.0f of %.0f", number(progress, "dense_block"),
+               number(progress, "dense_blocks"));
+        if (isfinite(number(progress, "dense_seconds_left")))
+            printf(", %s left of it", wn_seconds_text(number(progress, "dense_seconds_left")));
+        printf("; points come after it\n");
+        return;
+    }
+    printf("work      %.0f %% of this run, %s left, %.0f tokens/s\n", 100 * number(progress, "share_done"),
+           wn_seconds_text(number(progress, "seconds_left")), number(progress, "tokens_per_second"));
+    print_in_flight(progress);
+}
+
+static void print_failures(const struct view *view)
+{
+    for (int64_t i = 0; i < view->points; i++)
+        if (view->status[i] == WN_POINT_FAILED)
+            printf("failed: %lld %s: %s\n", (long long)i, view->keys[i], view->reasons[i]);
+}
+
+static void print_view(const struct view *view)
+{
+    int64_t open = view->points - view->done - view->failed;
+    printf("%s: %lld of %lld points done, %lld failed, %lld open; %s of work so far\n", view->path,
+           (long long)view->done, (long long)view->points, (long long)view->failed, (long long)open,
+           wn_seconds_text(view->seconds));
+    if (view->running)
+        print_running(view);
+    else if (open)
+        printf("nobody is running it; last write %s ago%s\n", wn_seconds_text(view->written),
+               view->progress ? " (its last run was ended from outside); the same `winnow run` goes on" : "");
+    if (view->running)
+        printf("written   last write %s ago\n", wn_seconds_text(view->written));
+    print_failures(view);
+}
+
+/* ---- for programs ---- */
+
+static void add_failures(const struct view *view, cJSON *json)
+{
+    cJSON *list = cJSON_AddArrayToObject(json, "failures");
+    for (int64_t i = 0; i < view->points; i++) {
+        if (view->status[i] != WN_POINT_FAILED)
+            continue;
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddNumberToObject(one, "point", (double)i);
+        cJSON_AddStringToObject(one, "key", view->keys[i]);
+        cJSON_AddStringToObject(one, "reason", view->reasons[i]);
+        cJSON_AddItemToArray(list, one);
+    }
+}
+
+static void print_json(struct view *view)
 {
     cJSON *json = cJSON_CreateObject();
-    cJSON_AddNumberToObject(json, "points", (double)counts->points);
-    cJSON_AddNumberToObject(json, "done", (double)counts->done);
-    cJSON_AddNumberToObject(json, "failed", (double)counts->failed);
-    cJSON_AddNumberToObject(json, "open", (double)(counts->points - counts->done - counts->failed));
-    cJSON_AddNumberToObject(json, "seconds", counts->seconds);
-    char *text = cJSON_Print(json);
-    printf("%s\n", text);
-    cJSON_free(text);
+    cJSON_AddNumberToObject(json, "points", (double)view->points);
+    cJSON_AddNumberToObject(json, "done", (double)view->done);
+    cJSON_AddNumberToObject(json, "failed", (double)view->failed);
+    cJSON_AddNumberToObject(json, "open", (double)(view->points - view->done - view->failed));
+    cJSON_AddNumberToObject(json, "seconds", view->seconds);
+    cJSON_AddNumberToObject(json, "last_write_seconds_ago", view->written);
+    cJSON_AddBoolToObject(json, "running", view->running);
+    if (view->progress) {
+        cJSON_AddNumberToObject(json, "heard_seconds_ago", view->heartbeat);
+        cJSON_AddItemToObject(json, "progress", view->progress);
+        view->progress = NULL; /* it belongs to json now */
+    }
+    add_failures(view, json);
+    char *printed = cJSON_Print(json);
+    printf("%s\n", printed);
+    cJSON_free(printed);
     cJSON_Delete(json);
 }
 
 int wn_command_status(const struct wn_command *command, int argc, char **argv)
 {
-    const char *path;
+    struct view view = {0};
     bool json = false;
     const struct wn_option options[] = {{"--json", NULL, NULL, &json}};
     struct wn_results_reader *reader = NULL;
-    struct counts counts = {0};
     int code;
-    if (!wn_options_read(command, argc, argv, options, 1, &path, 1, &code))
+    if (!wn_options_read(command, argc, argv, options, 1, &view.path, 1, &code))
         return code;
-    if (wn_results_read_open(path, &reader) != WN_OK || count_points(reader, &counts) != WN_OK) {
+    read_progress(&view); /* before the points: what it has in work may be written in between, never the reverse */
+    if (wn_results_read_open(view.path, &reader) != WN_OK || read_points(reader, &view) != WN_OK) {
         fprintf(stderr, "winnow: %s\n", wn_error_message());
-        wn_results_read_close(&reader);
-        return 2;
-    }
-    if (json) {
-        print_json(&counts);
+        code = 2;
+    } else if (json) {
+        print_json(&view);
+        code = 0;
     } else {
-        printf("%s: %lld of %lld points done, %lld failed, %lld open; %s of work so far\n", path,
-               (long long)counts.done, (long long)counts.points, (long long)counts.failed,
-               (long long)(counts.points - counts.done - counts.failed), wn_seconds_text(counts.seconds));
-        print_failures(reader, counts.points);
+        print_view(&view);
+        code = 0;
     }
     wn_results_read_close(&reader);
-    return 0;
+    release_view(&view);
+    return code;
 }

@@ -51,11 +51,16 @@ static int same_readers(const struct wn_par *par, const struct wn_stamp *all, in
 /* Each file is read once by the ranks of a node that share it. Collective. */
 static wn_status hash_files(struct wn_par *par, struct hashes *hashes)
 {
-    int64_t count = hashes->count;
+    int64_t count = hashes->count, bytes = 0;
+    double start = wn_seconds();
     int n = wn_par_node_size(par), place = 0, *members = wn_alloc(n, sizeof *members);
     struct wn_stamp *stamps = wn_alloc_zero(count, sizeof *stamps), *all = wn_alloc_zero(n * count, sizeof *all);
     char(*of_all)[WN_HASH_HEX] = wn_alloc_zero(n * count, sizeof *of_all);
     wn_status status = wn_par_agree(par, take_stamps(par, hashes, stamps));
+    for (int64_t i = 0; i < count; i++)
+        bytes += stamps[i].size;
+    if (bytes)
+        wn_log(WN_LOG_INFO, "hashing %lld files: %.1f MB", (long long)count, (double)bytes / 1e6);
     if (status == WN_OK) {
         wn_par_node_gather(par, stamps, count * (int64_t)sizeof *stamps, all);
         int size = same_readers(par, all, count, members, &place);
@@ -65,6 +70,8 @@ static wn_status hash_files(struct wn_par *par, struct hashes *hashes)
         wn_par_node_gather(par, hashes->mine, count * WN_HASH_HEX, of_all);
         for (int64_t i = 0; i < count; i++)
             memcpy(hashes->mine[i], of_all[members[i % size] * count + i], WN_HASH_HEX);
+        if (bytes)
+            wn_log(WN_LOG_INFO, "hashed in %.1f s", wn_seconds() - start);
     }
     wn_free(members);
     wn_free(stamps);

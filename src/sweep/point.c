@@ -960,8 +960,10 @@ static wn_status walk_model(struct walk *walk)
     WN_TRY(check_outer_tensors(walk));
     choose_dropped(walk);
     WN_TRY(allocate_sparsity(walk));
-    for (walk->block_index = 0; walk->block_index < walk->model->config.n_blocks; walk->block_index++)
+    for (walk->block_index = 0; walk->block_index < walk->model->config.n_blocks; walk->block_index++) {
         WN_TRY(walk_block(walk));
+        wn_watch(walk->run, walk->point - walk->run->grid.points, walk->block_index + 1, walk->model->config.n_blocks);
+    }
     close_blocks(walk);
     wn_status generated = generate_sets(walk);
     take_reason(walk, generated, &status);

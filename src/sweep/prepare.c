@@ -7,6 +7,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cjson/cJSON.h>
 
@@ -54,6 +55,18 @@ static void broadcast_encodings(struct wn_par *par, struct wn_encodings *encodin
     wn_par_broadcast(par, encodings->ids.data, counts[1] * (int64_t)sizeof(int32_t), owner);
 }
 
+/* A set that this rank has tokenized. */
+static void tell_set(const struct wn_run *run, const struct set_job *job, double seconds)
+{
+    const struct wn_prepared_model *prepared = &run->models[job->model];
+    const struct wn_eval_set *set = job->eval >= 0 ? &prepared->sets[job->eval] : NULL;
+    int64_t tokens = set ? wn_sequences_tokens(&set->sequences) : prepared->calibrations[job->calibration].tokens;
+    for (int64_t p = 0; set && set->generation && p < set->generation->n_prompts; p++)
+        tokens += set->generation->prompts[p].count;
+    wn_log(WN_LOG_INFO, "tokenized %s: %lld tokens in %.1f s",
+           set ? set->name : run->sweep->calibrations[job->calibration].name, (long long)tokens, seconds);
+}
+
 /* Builds the sets of all jobs on all ranks; mistakes become lines. Collective. */
 static void build_sets(struct wn_par *par, struct wn_run *run, struct set_job *jobs, int64_t count,
                        struct wn_problems *problems)
@@ -61,11 +74,14 @@ static void build_sets(struct wn_par *par, struct wn_run *run, struct set_job *j
     int rank = wn_par_rank(par), size = wn_par_size(par);
     int64_t before = problems->count;
     for (int64_t j = rank; j < count; j += size) {
+        double start = wn_seconds();
         wn_encodings_record(&jobs[j].encodings);
         jobs[j].status = build_set(run->sweep, &run->models[jobs[j].model], &jobs[j]);
         wn_encodings_stop();
         if (jobs[j].status != WN_OK)
             snprintf(jobs[j].message, sizeof jobs[j].message, "%s", wn_error_message());
+        else
+            tell_set(run, &jobs[j], wn_seconds() - start);
     }
     for (int64_t j = 0; j < count; j++) {
         int owner = (int)(j % size);
@@ -419,8 +435,12 @@ static void open_models(struct wn_run *run, struct wn_problems *problems)
             wn_eval_set_init(&prepared->sets[e]);
         wn_sequences_init(&prepared->sample);
         wn_schema_init(&prepared->schema);
-        if (wn_model_open(sweep->models[m], problems, &prepared->model) == WN_OK)
-            check_shapes(run, prepared->model, m, problems);
+        if (wn_model_open(sweep->models[m], problems, &prepared->model) != WN_OK)
+            continue;
+        wn_log(WN_LOG_INFO, "opened %s: %s, %.1f M parameters, %lld blocks", sweep->models[m],
+               prepared->model->config.model_type, (double)wn_model_parameters(prepared->model) / 1e6,
+               (long long)prepared->model->config.n_blocks);
+        check_shapes(run, prepared->model, m, problems);
     }
 }
 
@@ -460,6 +480,12 @@ wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, bool hash
     wn_run_build_tables(run);
     wn_run_build_identity(run);
     return WN_OK;
+}
+
+void wn_watch(const struct wn_run *run, int64_t point, int64_t done, int64_t all)
+{
+    if (run->watcher.step)
+        run->watcher.step(run->watcher.context, point, done, all);
 }
 
 static void release_model(const struct wn_sweep *sweep, struct wn_prepared_model *prepared)

@@ -271,6 +271,7 @@ static wn_status walk_blocks(struct pass *pass)
     wn_status status = WN_OK;
     if (pass->generates)
         wn_kept_blocks_init(&pass->kept, model);
+    wn_watch(pass->run, -1, 0, model->config.n_blocks);
     for (int64_t b = 0; b < model->config.n_blocks && status == WN_OK; b++) {
         status = wn_par_agree(pass->par, wn_model_load_block(model, b, block));
         if (status != WN_OK)
@@ -283,6 +284,7 @@ static wn_status walk_blocks(struct pass *pass)
                 count_outliers(pass, block, b, c);
         if (pass->generates)
             wn_kept_blocks_take(&pass->kept, b, block, none);
+        wn_watch(pass->run, -1, b + 1, model->config.n_blocks);
     }
     wn_block_destroy(&block, model);
     return status;

@@ -2,59 +2,12 @@
  * run.c: the whole sweep. Open or continue the results file, share the dense pass, take points from the queue dearest
  * first, write each as soon as it is computed. The next point is asked for before the last one is written.
  */
-#include <math.h>
-#include <stdio.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "sweep_impl.h"
-
-/* ---- progress, on rank 0, in the manager's thread ---- */
-
-struct progress {
-    const struct wn_run *run;
-    bool terminal, quiet;
-    int64_t done, failed, open; /* of this run */
-    double *point_flops;        /* [points] operations of the points of this run */
-    double start, flops, flops_done, tokens, drawn;
-};
-
-static void draw(struct progress *progress, const struct wn_queue_report *report)
-{
-    char left[WN_DURATION_TEXT], failed[48] = "";
-    double elapsed = wn_seconds() - progress->start;
-    double seconds =
-        progress->flops_done > 0 ? elapsed * (progress->flops - progress->flops_done) / progress->flops_done : NAN;
-    wn_duration_text(seconds, left);
-    if (progress->failed)
-        snprintf(failed, sizeof failed, " (%lld failed)", (long long)progress->failed);
-    if (progress->terminal) {
-        fprintf(stderr, "\r\033[Kwinnow: %lld of %lld points%s, %.0f tokens/s, %s left", (long long)progress->done,
-                (long long)progress->open, failed, progress->tokens / elapsed, left);
-    } else if (report) {
-        fprintf(stderr, "winnow: %lld of %lld points%s, %.0f tokens/s, %s left; %s in %.2f s on rank %d%s\n",
-                (long long)progress->done, (long long)progress->open, failed, progress->tokens / elapsed, left,
-                progress->run->grid.points[report->job].key, report->seconds, report->rank,
-                report->status == WN_OK ? "" : " FAILED");
-    }
-    fflush(stderr);
-}
-
-static void listen(void *context, const struct wn_queue_report *report)
-{
-    struct progress *progress = context;
-    if (report) {
-        progress->done++;
-        progress->failed += report->status != WN_OK;
-        progress->tokens += report->tokens;
-        progress->flops_done += progress->point_flops[report->job];
-    }
-    if (!progress->quiet && (report || (progress->terminal && wn_seconds() > progress->drawn + 1))) {
-        progress->drawn = wn_seconds();
-        draw(progress, report);
-    }
-}
+#include "progress.h"
 
 /* ---- order: dearest first ---- */
 
@@ -72,16 +25,15 @@ static int compare_dear(const void *a, const void *b)
 }
 
 /* Points still wanted, dearest first; jobs of the queue are point numbers. */
-static void order_points(const struct wn_run *run, const bool *wanted, int64_t *order, struct progress *progress)
+static void order_points(const struct wn_run *run, const bool *wanted, int64_t *order, double *flops)
 {
     struct dear *dear = wn_alloc(run->grid.n_points, sizeof *dear);
     int64_t count = 0;
     for (int64_t i = 0; i < run->grid.n_points; i++) {
         if (!wanted[i])
             continue;
-        progress->point_flops[i] = wn_point_flops(run, i);
-        progress->flops += progress->point_flops[i];
-        dear[count++] = (struct dear){progress->point_flops[i], i};
+        flops[i] = wn_point_flops(run, i);
+        dear[count++] = (struct dear){flops[i], i};
     }
     qsort(dear, (size_t)count, sizeof *dear, compare_dear);
     for (int64_t i = 0; i < count; i++)
@@ -112,11 +64,22 @@ struct worker {
     struct wn_run *run;
     const struct wn_reference *reference;
     struct wn_results *results;
-    struct wn_record *records; /* one per model */
-    struct wn_record wide;     /* of the file */
-    int64_t failed;
-    bool changed; /* an input changed: this rank saw it */
+    struct wn_queue *queue;       /* NULL during the dense pass */
+    struct wn_progress *progress; /* on rank 0, else NULL */
+    struct wn_record *records;    /* one per model */
+    struct wn_record wide;        /* of the file */
+    bool changed;                 /* an input changed: this rank saw it */
 };
+
+/* The watcher of this rank. */
+static void take_step(void *context, int64_t point, int64_t done, int64_t all)
+{
+    struct worker *worker = context;
+    if (point >= 0 && worker->queue)
+        wn_queue_step(worker->queue, point, done, all);
+    else if (point < 0 && worker->progress)
+        wn_progress_dense(worker->progress, done, all);
+}
 
 static void label_record(const struct worker *worker, struct wn_record *record)
 {
@@ -124,39 +87,37 @@ static void label_record(const struct worker *worker, struct wn_record *record)
     *wn_record_f64(record, worker->run->fields.rank) = wn_par_rank(worker->par);
 }
 
-static wn_status do_point(struct worker *worker, struct wn_queue *queue, int64_t index)
+static wn_status do_point(struct worker *worker, int64_t index)
 {
     const struct wn_point *point = &worker->run->grid.points[index];
     struct wn_record *record = &worker->records[point->model];
     struct wn_point_report report = {0};
     wn_record_clear(record);
     wn_status status = wn_point_compute(worker->run, worker->reference, index, record, &report);
-    if (status != WN_OK) {
-        worker->failed++;
-        wn_log(WN_LOG_WARNING, "point \"%s\" failed: %s", point->key, wn_error_message());
-    }
+    if (status != WN_OK)
+        wn_log(WN_LOG_WARNING, "point %lld failed: %s (%s)", (long long)index, wn_error_message(), point->key);
     label_record(worker, record);
-    wn_queue_ask(queue);
+    wn_queue_ask(worker->queue);
     widen_record(record, &worker->wide);
     wn_status written =
         wn_results_write(worker->results, index, &worker->wide, status == WN_OK ? WN_POINT_DONE : WN_POINT_FAILED);
     if (written == WN_OK)
-        wn_queue_done(queue, index, status, report.seconds, report.tokens);
+        wn_queue_done(worker->queue, index, status, report.seconds, report.tokens);
     if (status == WN_ERR_CHANGED)
         wn_par_request_stop(); /* the other points would see it too */
     worker->changed = worker->changed || status == WN_ERR_CHANGED;
     return written;
 }
 
-static wn_status work(struct worker *worker, struct wn_queue *queue)
+static wn_status work(struct worker *worker)
 {
     wn_status status = WN_OK;
     worker->records = wn_alloc_zero(worker->run->n_models, sizeof *worker->records);
     for (int64_t m = 0; m < worker->run->n_models; m++)
         wn_record_init(&worker->records[m], &worker->run->models[m].schema);
     wn_record_init(&worker->wide, &worker->run->schema);
-    for (int64_t job; (job = wn_queue_take(queue)) >= 0;) {
-        status = do_point(worker, queue, job);
+    for (int64_t job; (job = wn_queue_take(worker->queue)) >= 0;) {
+        status = do_point(worker, job);
         if (status == WN_OK)
             continue;
         /* The file cannot be written: nothing more can be saved, so no rank goes on. */
@@ -183,9 +144,10 @@ static int64_t choose_points(const struct wn_run *run, const struct wn_results *
     return count;
 }
 
-static int finish_sweep(struct wn_par *par, struct wn_run *run, const char *output, const struct progress *progress)
+static int finish_sweep(struct wn_par *par, struct wn_run *run, const char *output, bool quiet, double start)
 {
     int64_t done = 0, failed = 0, open = run->grid.n_points;
+    char took[WN_DURATION_TEXT];
     struct wn_results_reader *reader = NULL;
     uint8_t *status = wn_alloc_zero(run->grid.n_points, 1);
     if (wn_par_rank(par) == 0 && wn_results_read_open(output, &reader) == WN_OK &&
@@ -195,11 +157,9 @@ static int finish_sweep(struct wn_par *par, struct wn_run *run, const char *outp
             failed += status[i] == WN_POINT_FAILED;
         }
         open = run->grid.n_points - done - failed;
-        if (progress->terminal && !progress->quiet)
-            fprintf(stderr, "\n");
-        if (!progress->quiet)
-            wn_log(WN_LOG_INFO, "%s: %lld points done, %lld failed, %lld open; this run took %.1f s", output,
-                   (long long)done, (long long)failed, (long long)open, wn_seconds() - progress->start);
+        if (!quiet)
+            wn_log(WN_LOG_INFO, "%s: %lld points done, %lld failed, %lld open; this run took %s", output,
+                   (long long)done, (long long)failed, (long long)open, wn_duration_text(wn_seconds() - start, took));
     }
     if (reader)
         wn_results_read_close(&reader);
@@ -209,28 +169,45 @@ static int finish_sweep(struct wn_par *par, struct wn_run *run, const char *outp
     return (int)code;
 }
 
+/* What the run says from now on; NULL but on rank 0. Collective. */
+static struct wn_progress *start_progress(struct wn_par *par, const struct wn_run *run, const bool *wanted,
+                                          const double *flops, const struct wn_run_options *settings)
+{
+    struct wn_progress_options options = {.output = settings->output,
+                                          .quiet = settings->quiet,
+                                          .verbose = settings->verbose,
+                                          .wanted = wanted,
+                                          .flops = flops,
+                                          .hosts = wn_par_hosts(par),
+                                          .ranks = wn_par_size(par),
+                                          .threads = omp_get_max_threads()};
+    return wn_par_rank(par) == 0 ? wn_progress_start(run, &options) : NULL;
+}
+
 static wn_status compute_points(struct wn_par *par, struct wn_run *run, struct wn_results *results, const bool *wanted,
-                                int64_t count, struct progress *progress)
+                                int64_t count, const struct wn_run_options *options)
 {
     struct wn_reference reference;
-    struct wn_queue *queue;
     int64_t *order = wn_alloc(run->grid.n_points, sizeof *order);
+    double *flops = wn_alloc_zero(run->grid.n_points, sizeof *flops);
     struct worker worker = {.par = par, .run = run, .reference = &reference, .results = results};
-    progress->point_flops = wn_alloc_zero(run->grid.n_points, sizeof(double));
-    order_points(run, wanted, order, progress);
-    progress->open = count;
+    order_points(run, wanted, order, flops);
+    worker.progress = start_progress(par, run, wanted, flops, options);
+    run->watcher = (struct wn_watcher){take_step, &worker};
     wn_status status = wn_reference_compute(par, run, wanted, &reference);
     if (status == WN_OK)
-        status = wn_queue_start(par, count, order, listen, progress, &queue);
+        status = wn_queue_start(par, count, order, wn_progress_listen, worker.progress, &worker.queue);
     if (status == WN_OK) {
-        status = work(&worker, queue);
-        wn_queue_finish(&queue);
+        status = work(&worker);
+        wn_queue_finish(&worker.queue);
     }
+    run->watcher = (struct wn_watcher){NULL, NULL};
+    wn_progress_finish(&worker.progress);
     if (status == WN_OK && worker.changed)
         status = wn_fail(WN_ERR_CHANGED, "an input changed during the run: its points failed, the others are open. Put "
                                          "the files back and start again with --retry-failed");
     wn_reference_release(&reference);
-    wn_free(progress->point_flops);
+    wn_free(flops);
     wn_free(order);
     return wn_par_agree(par, status);
 }
@@ -244,27 +221,37 @@ static int report_failure(struct wn_par *par, wn_status status)
                                                               : WN_EXIT_FAILED;
 }
 
-int wn_run_sweep(struct wn_par *par, struct wn_run *run, const char *output, bool retry, bool quiet)
+static void say_opened(const struct wn_run *run, const char *output, int64_t count, int64_t bytes)
+{
+    int64_t n = run->grid.n_points;
+    if (count < n)
+        wn_log(WN_LOG_INFO, "%s: continuing, %lld of %lld points are there already", output, (long long)(n - count),
+               (long long)n);
+    else
+        wn_log(WN_LOG_INFO, "%s: created, %.1f MB for %lld points", output, (double)bytes / 1e6, (long long)n);
+}
+
+int wn_run_sweep(struct wn_par *par, struct wn_run *run, const struct wn_run_options *options)
 {
     struct wn_facts provenance = {0};
     struct wn_results_plan plan;
     struct wn_results *results = NULL;
-    struct progress progress = {.run = run, .terminal = isatty(2), .quiet = quiet, .start = wn_seconds()};
+    double start = wn_seconds();
     bool *wanted = wn_alloc_zero(run->grid.n_points, sizeof *wanted);
     wn_provenance(par, run, &provenance);
     wn_run_results_plan(run, &provenance, &plan);
-    wn_status status = wn_results_open(par, output, &plan, false, &results);
+    wn_status status = wn_results_open(par, options->output, &plan, false, &results);
     if (status == WN_OK) {
-        int64_t count = choose_points(run, results, retry, wanted);
-        if (wn_par_rank(par) == 0 && count < run->grid.n_points && !quiet)
-            wn_log(WN_LOG_INFO, "%s: continuing, %lld of %lld points are there already", output,
-                   (long long)(run->grid.n_points - count), (long long)run->grid.n_points);
+        int64_t count = choose_points(run, results, options->retry, wanted);
+        if (wn_par_rank(par) == 0 && !options->quiet)
+            say_opened(run, options->output, count, wn_results_predict_bytes(&plan));
         if (count)
-            status = compute_points(par, run, results, wanted, count, &progress);
+            status = compute_points(par, run, results, wanted, count, options);
         wn_status closed = wn_results_close(&results);
         status = status == WN_OK ? closed : status;
     }
-    int code = status == WN_OK ? finish_sweep(par, run, output, &progress) : report_failure(par, status);
+    int code =
+        status == WN_OK ? finish_sweep(par, run, options->output, options->quiet, start) : report_failure(par, status);
     wn_facts_release(&provenance);
     wn_free(wanted);
     return code;

@@ -123,6 +123,8 @@ static struct child run_child(void (*work)(void))
 
 static void log_alone(void)
 {
+    wn_log(WN_LOG_INFO, "hidden by default");
+    wn_log_set(WN_LOG_INFO, 0, 1);
     wn_log(WN_LOG_INFO, "point %d", 4);
     wn_log(WN_LOG_DEBUG, "hidden");
     wn_log(WN_LOG_WARNING, "late");

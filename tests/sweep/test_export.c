@@ -67,7 +67,7 @@ static int run_sweep(const char *model, const char *grid, const char *output)
     wn_par_start_serial(&par);
     wn_sweep_read(path, &problems, &sweep);
     if (wn_prepare(par, sweep, true, &problems, &run) == WN_OK)
-        code = wn_run_sweep(par, run, output, false, true);
+        code = wn_run_sweep(par, run, &(struct wn_run_options){.output = output, .quiet = true});
     for (int64_t i = 0; i < problems.count; i++)
         fprintf(stderr, "%s\n", problems.lines[i]);
     wn_run_release(&run);
