@@ -120,10 +120,12 @@ static wn_status compare(struct wn_h5 *h5, const char *path, const struct wn_res
 {
     char *identity = wn_h5_get_document_(h5, "identity"), *fields = wn_h5_get_document_(h5, "fields");
     char *expected = wn_fields_document_(plan);
+    int64_t points;
     wn_status status;
 
+    wn_fields_check_(h5, fields, &points);
     if (!wn_h5_ok_(h5))
-        status = wn_fail(WN_ERR_IO, "%s: cannot be read: %s", path, h5->reason);
+        status = wn_fail(WN_ERR_INPUT, "%s: %s", path, h5->reason);
     else
         status = compare_lines(path, "identity", identity, plan->identity);
     if (status == WN_OK)
@@ -138,13 +140,11 @@ static wn_status check_is_results(struct wn_h5 *h5, const char *path)
 {
     int32_t version = 0;
 
-    if (H5Aexists(h5->file, "schema_version") <= 0 || H5Lexists(h5->file, "identity", H5P_DEFAULT) <= 0)
+    wn_h5_guard_begin_(path);
+    bool ours = H5Lexists(h5->file, "identity", H5P_DEFAULT) > 0;
+    wn_h5_guard_end_();
+    if (!ours || !wn_h5_get_value_(h5, h5->file, "/", "schema_version", H5T_STD_I32LE, &version))
         return wn_fail(WN_ERR_INPUT, "%s: is an HDF5 file, but not a results file of winnow", path);
-    hid_t attribute = H5Aopen(h5->file, "schema_version", H5P_DEFAULT);
-    if (attribute >= 0) {
-        H5Aread(attribute, H5T_NATIVE_INT32, &version);
-        H5Aclose(attribute);
-    }
     if (version != WN_SCHEMA_VERSION)
         return wn_fail(WN_ERR_INPUT, "%s: has the layout version %d, this winnow works with version %d", path, version,
                        WN_SCHEMA_VERSION);
@@ -166,7 +166,7 @@ wn_status wn_results_open_serial_(const char *path, int access_mode, struct wn_h
     if (h5->file < 0 && H5Fis_hdf5(path) == 0)
         return wn_fail(WN_ERR_INPUT, "%s: exists, but is not an HDF5 file", path);
     if (h5->file < 0)
-        return wn_fail(WN_ERR_IO, "%s: cannot be opened: %s", path, h5->reason);
+        return wn_fail(WN_ERR_INPUT, "%s: cannot be opened: %s", path, h5->reason);
     wn_status status = check_is_results(h5, path);
     if (status != WN_OK)
         wn_h5_close_(h5);

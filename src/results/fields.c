@@ -112,6 +112,23 @@ static bool parse_type(const char *name, enum wn_field_type *type)
     return false;
 }
 
+/* "3x300" from *at to `stop` exactly; false when it is no such list, or a product is too large for any file. */
+static bool parse_sizes(const char *at, const char *stop, struct wn_field_line *line)
+{
+    while (at < stop) {
+        char *rest;
+        long long size = *at >= '0' && *at <= '9' ? strtoll(at, &rest, 10) : -1;
+        if (size < 0 || line->n_sizes > WN_MAX_FIELD_DIMS ||
+            __builtin_mul_overflow(line->elements, (int64_t)size, &line->elements))
+            return false;
+        line->size[line->n_sizes++] = size;
+        if (rest < stop && (*rest != 'x' || rest + 1 == stop))
+            return false;
+        at = rest + 1;
+    }
+    return !__builtin_mul_overflow(line->elements, (int64_t)types[line->type].bytes, &line->bytes);
+}
+
 bool wn_field_line_next_(const char **text, struct wn_field_line *line)
 {
     char type[16];
@@ -125,19 +142,122 @@ bool wn_field_line_next_(const char **text, struct wn_field_line *line)
         return false;
     at++;
     const char *tab = memchr(at, '\t', (size_t)(end - at)), *stop = tab ? tab : end;
+    if ((size_t)(stop - at) >= sizeof line->sizes || !parse_sizes(at, stop, line))
+        return false;
     snprintf(line->sizes, sizeof line->sizes, "%.*s", (int)(stop - at), at);
     if (tab)
         snprintf(line->hash, sizeof line->hash, "%.*s", (int)(end - tab - 1), tab + 1);
-    while (at < stop) {
-        char *rest;
-        line->elements *= strtoll(at, &rest, 10);
-        if (rest == at)
-            return false;
-        at = rest + (*rest == 'x');
-    }
-    line->bytes = line->elements * types[line->type].bytes;
     *text = end + 1;
     return true;
+}
+
+/* ---- the document beside the file ---- */
+
+bool wn_fields_points_(const char **text, int64_t *points)
+{
+    long long number = -1;
+    const char *end = strchr(*text, '\n');
+
+    if (!end || sscanf(*text, "points\t%18lld\t", &number) != 1 || number < 0)
+        return false;
+    *points = number;
+    *text = end + 1;
+    return true;
+}
+
+void wn_field_line_open_(struct wn_h5 *h5, const struct wn_field_line *line, int64_t points, struct wn_h5_data *data)
+{
+    bool constant = !strcmp(line->kind, "constant"), column = !strcmp(line->kind, "column");
+    int64_t sizes[WN_MAX_FIELD_DIMS + 2] = {points};
+    int rank = constant ? 0 : 1;
+    hid_t type = column && line->type == WN_FIELD_TEXT ? wn_h5_text_type_() : wn_field_type_(line->type);
+
+    for (int d = 0; d < line->n_sizes; d++)
+        sizes[rank++] = line->size[d];
+    wn_h5_data_open_(h5, line->path, data);
+    wn_h5_data_expect_(h5, data, type, rank, sizes);
+    H5Tclose(type);
+}
+
+static bool is_kind(const char *kind)
+{
+    static const char *const kinds[] = {"column", "state", "result", "run", "constant"};
+
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+        if (!strcmp(kind, kinds[k]))
+            return true;
+    return false;
+}
+
+static void check_line(struct wn_h5 *h5, const struct wn_field_line *line, int64_t points)
+{
+    struct wn_h5_data data;
+
+    if (line->path[0] != '/' || !is_kind(line->kind)) {
+        snprintf(h5->reason, sizeof h5->reason, "its list of fields has the line \"%s %s\"", line->path, line->kind);
+        return;
+    }
+    wn_field_line_open_(h5, line, points, &data);
+    wn_h5_data_close_(&data);
+}
+
+static void check_state(struct wn_h5 *h5, const char *path, hid_t type, int64_t points)
+{
+    struct wn_h5_data data;
+
+    wn_h5_data_open_(h5, path, &data);
+    wn_h5_data_expect_(h5, &data, type, 1, &points);
+    wn_h5_data_close_(&data);
+}
+
+/* Orders lines by their path, which ends at the first tab. */
+static int compare_paths(const void *a, const void *b)
+{
+    const char *one = *(const char *const *)a, *other = *(const char *const *)b;
+
+    while (*one == *other && *one != '\t') {
+        one++;
+        other++;
+    }
+    return (*one == '\t' ? 0 : (unsigned char)*one) - (*other == '\t' ? 0 : (unsigned char)*other);
+}
+
+/* Each path once: else a short list could ask for more memory than the file has bytes. */
+static void check_twice(struct wn_h5 *h5, const char **lines, int64_t count)
+{
+    qsort(lines, (size_t)count, sizeof *lines, compare_paths);
+    for (int64_t i = 1; i < count && wn_h5_ok_(h5); i++)
+        if (compare_paths(&lines[i - 1], &lines[i]) == 0)
+            snprintf(h5->reason, sizeof h5->reason, "its list of fields has %.*s twice", (int)strcspn(lines[i], "\t"),
+                     lines[i]);
+}
+
+void wn_fields_check_(struct wn_h5 *h5, const char *document, int64_t *points)
+{
+    const char *at = document, **lines = NULL, *start;
+    struct wn_field_line line;
+    int64_t count = 0;
+
+    if (!wn_h5_ok_(h5))
+        return;
+    if (!wn_fields_points_(&at, points)) {
+        snprintf(h5->reason, sizeof h5->reason, "its list of fields does not say how many points there are");
+        return;
+    }
+    check_state(h5, WN_STATUS_PATH, H5T_STD_U8LE, *points);
+    check_state(h5, WN_CHECKSUM_PATH, H5T_STD_U64LE, *points);
+    check_state(h5, WN_ATTEMPT_PATH, H5T_STD_I32LE, *points);
+    for (start = at; wn_h5_ok_(h5) && wn_field_line_next_(&at, &line); start = at) {
+        if ((count & (count - 1)) == 0)
+            lines = wn_resize(lines, count ? 2 * count : 1, sizeof *lines);
+        lines[count++] = start;
+        check_line(h5, &line, *points);
+    }
+    if (wn_h5_ok_(h5) && *at)
+        snprintf(h5->reason, sizeof h5->reason, "its list of fields cannot be read at \"%.*s\"",
+                 (int)strcspn(at, "\n") < 60 ? (int)strcspn(at, "\n") : 60, at);
+    check_twice(h5, lines, count);
+    wn_free(lines);
 }
 
 /* ---- the checksum of a point ---- */
@@ -154,12 +274,16 @@ uint64_t wn_hash_u64_(struct wn_hash *hash)
 
 void wn_hasher_open_(struct wn_h5 *h5, const char *document, struct wn_point_hasher *hasher)
 {
-    const char *at = strchr(document, '\n');
+    const char *at = document;
     struct wn_field_line line;
-    int64_t most = 0;
+    struct wn_h5_data data;
+    int64_t most = 0, points = 0;
 
     *hasher = (struct wn_point_hasher){0};
-    for (at = at ? at + 1 : ""; wn_field_line_next_(&at, &line) && wn_h5_ok_(h5);) {
+    H5Fget_name(h5->file, hasher->name, sizeof hasher->name);
+    if (!wn_fields_points_(&at, &points))
+        at = "";
+    while (wn_field_line_next_(&at, &line) && wn_h5_ok_(h5)) {
         if (strcmp(line.kind, "result"))
             continue;
         int n = hasher->n_fields++;
@@ -168,11 +292,14 @@ void wn_hasher_open_(struct wn_h5 *h5, const char *document, struct wn_point_has
         hasher->types = wn_resize(hasher->types, n + 1, sizeof *hasher->types);
         hasher->fields[n] = line;
         hasher->types[n] = wn_field_type_(line.type);
-        hasher->datasets[n] = wn_h5_check_(h5, H5Dopen2(h5->file, line.path, H5P_DEFAULT), line.path);
+        wn_field_line_open_(h5, &line, points, &data);
+        hasher->datasets[n] = data.id; /* the type of `data` is not kept */
+        data.id = -1;
+        wn_h5_data_close_(&data);
         most = line.bytes > most ? line.bytes : most;
     }
     if (*at && wn_h5_ok_(h5))
-        snprintf(h5->reason, sizeof h5->reason, "the list of fields cannot be read at \"%.40s\"", at);
+        snprintf(h5->reason, sizeof h5->reason, "its list of fields cannot be read at \"%.40s\"", at);
     hasher->buffer = wn_alloc(most, 1);
 }
 
@@ -195,6 +322,7 @@ herr_t wn_hasher_point_(struct wn_point_hasher *hasher, int64_t point, uint64_t 
     struct wn_hash *hash = wn_hash_create();
     herr_t result = 0;
 
+    wn_h5_guard_begin_(hasher->name);
     for (int f = 0; f < hasher->n_fields && result >= 0; f++) {
         const struct wn_field_line *field = &hasher->fields[f];
         result = wn_h5_point_io_(hasher->datasets[f], hasher->types[f], point, field->elements, hasher->buffer, false);
@@ -204,6 +332,7 @@ herr_t wn_hasher_point_(struct wn_point_hasher *hasher, int64_t point, uint64_t 
         if (also)
             wn_hash_update(also, hasher->buffer, (size_t)field->bytes);
     }
+    wn_h5_guard_end_();
     *checksum = wn_hash_u64_(hash);
     return result;
 }

@@ -58,7 +58,9 @@ void wn_h5_open_(struct wn_h5 *h5, const char *path, unsigned flags)
     *h5 = (struct wn_h5){.file = -1};
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     hid_t access = wn_h5_serial_access_();
+    wn_h5_guard_begin_(path);
     h5->file = wn_h5_check_(h5, H5Fopen(path, flags, access), NULL);
+    wn_h5_guard_end_();
     H5Pclose(access);
 }
 
@@ -113,56 +115,6 @@ void wn_h5_put_document_(struct wn_h5 *h5, const char *name, const char *text)
     H5Pclose(plist);
     H5Sclose(space);
     H5Tclose(type);
-}
-
-/* True for a scalar of variable-length text. */
-static bool is_document(hid_t dataset)
-{
-    hid_t type = H5Dget_type(dataset), space = H5Dget_space(dataset);
-    bool yes = H5Tis_variable_str(type) > 0 && H5Sget_simple_extent_npoints(space) == 1;
-
-    H5Sclose(space);
-    H5Tclose(type);
-    return yes;
-}
-
-char *wn_h5_get_document_(struct wn_h5 *h5, const char *name)
-{
-    char *text = NULL, *copy = NULL;
-
-    if (!wn_h5_ok_(h5))
-        return NULL;
-    hid_t dataset = wn_h5_check_(h5, H5Dopen2(h5->file, name, H5P_DEFAULT), name);
-    if (dataset < 0)
-        return NULL;
-    hid_t type = wn_h5_text_type_(), space = H5Screate(H5S_SCALAR);
-    if (!is_document(dataset)) {
-        snprintf(h5->reason, sizeof h5->reason, "%s: is not a text", name);
-    } else if (wn_h5_check_(h5, H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, &text), name) >= 0) {
-        copy = wn_strdup(text ? text : "");
-        H5Dvlen_reclaim(type, space, H5P_DEFAULT, &text);
-    }
-    H5Sclose(space);
-    H5Tclose(type);
-    H5Dclose(dataset);
-    return copy;
-}
-
-void wn_h5_get_text_(hid_t object, const char *name, char *text, size_t size)
-{
-    char *value = NULL;
-
-    text[0] = '\0';
-    if (H5Aexists(object, name) <= 0)
-        return;
-    hid_t attribute = H5Aopen(object, name, H5P_DEFAULT), type = wn_h5_text_type_(), space = H5Screate(H5S_SCALAR);
-    if (H5Aread(attribute, type, &value) >= 0 && value) {
-        snprintf(text, size, "%s", value);
-        H5Dvlen_reclaim(type, space, H5P_DEFAULT, &value);
-    }
-    H5Sclose(space);
-    H5Tclose(type);
-    H5Aclose(attribute);
 }
 
 /* ---- the slab of one point ---- */

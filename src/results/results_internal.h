@@ -32,14 +32,49 @@ void wn_h5_close_(struct wn_h5 *h5);
 /* Types to be closed by H5Tclose. */
 hid_t wn_h5_text_type_(void); /* variable-length UTF-8 */
 hid_t wn_h5_char_type_(void); /* one character, netCDF's NC_CHAR */
-/* Writes a text attribute / a scalar text dataset; reads the latter (owned by the caller, NULL on failure). */
+/* Writes a text attribute / a scalar text dataset. */
 void wn_h5_put_text_(struct wn_h5 *h5, hid_t object, const char *name, const char *text);
 void wn_h5_put_document_(struct wn_h5 *h5, const char *name, const char *text);
-char *wn_h5_get_document_(struct wn_h5 *h5, const char *name);
-/* A text attribute into a buffer; empty when there is none. */
-void wn_h5_get_text_(hid_t object, const char *name, char *text, size_t size);
 /* Reads or writes what one point has in a dataset [point, ...]: `elements` values of `type`. */
 herr_t wn_h5_point_io_(hid_t dataset, hid_t type, int64_t point, int64_t elements, void *data, bool write);
+
+/* ---- reading what cannot be trusted: every byte of an existing file comes through here ---- */
+
+/*
+ * Until the end of the guard, a crash or an endless loop inside HDF5 ends the program with one line that calls `path`
+ * damaged, and exit code 2. Guards may lie inside each other. Only around calls of HDF5 that read.
+ */
+void wn_h5_guard_begin_(const char *path);
+void wn_h5_guard_end_(void);
+
+/* A dataset that was found to be plain: under one name, without links, in one piece inside of the file. */
+struct wn_h5_data {
+    hid_t id, type;   /* -1: not open */
+    const char *path; /* borrowed */
+    int rank;
+    hsize_t sizes[H5S_MAX_RANK];
+    int64_t elements; /* all of them take no more bytes than the file has */
+};
+
+/* Opens and checks; on failure the reason names the dataset. To be closed in both cases. */
+void wn_h5_data_open_(struct wn_h5 *h5, const char *path, struct wn_h5_data *data);
+void wn_h5_data_close_(struct wn_h5_data *data);
+/* Fails unless it has exactly this type (texts: any variable-length UTF-8) and shape. */
+void wn_h5_data_expect_(struct wn_h5 *h5, const struct wn_h5_data *data, hid_t type, int rank, const int64_t *sizes);
+/* A type that winnow writes numbers in. */
+bool wn_h5_data_is_number_(const struct wn_h5_data *data);
+bool wn_h5_is_text_(hid_t type);
+/* All of it; `elements` is what `values` has room for and must be all: WN_BUG otherwise. Not for texts. */
+void wn_h5_data_read_(struct wn_h5 *h5, const struct wn_h5_data *data, hid_t type, int64_t elements, void *values);
+/* texts [elements], each owned by the caller; on failure those that are not NULL. */
+void wn_h5_data_read_texts_(struct wn_h5 *h5, const struct wn_h5_data *data, char **texts);
+/* A dataset of one text; owned by the caller, NULL on failure. */
+char *wn_h5_get_document_(struct wn_h5 *h5, const char *name);
+/* An attribute of one value of exactly `type`; false when there is none, and on failure. `path` is the object's. */
+bool wn_h5_get_value_(struct wn_h5 *h5, hid_t object, const char *path, const char *name, hid_t type, void *value);
+/* An attribute of one text; owned by the caller, NULL when there is none, and on failure. */
+char *wn_h5_get_text_(struct wn_h5 *h5, hid_t object, const char *path, const char *name);
+char *wn_h5_get_group_text_(struct wn_h5 *h5, const char *group, const char *name);
 
 /* ---- fields ---- */
 
@@ -59,11 +94,22 @@ struct wn_field_line {
     char path[192], kind[16], sizes[96];
     char hash[65]; /* of a constant, else empty */
     enum wn_field_type type;
+    int n_sizes;
+    int64_t size[WN_MAX_FIELD_DIMS + 1];
     int64_t elements, bytes; /* per point, or all of a constant */
 };
 
 /* Parses the line at *text and moves on to the next; false at the end or when it cannot be parsed. */
 bool wn_field_line_next_(const char **text, struct wn_field_line *line);
+/* The first line of the document: moves *text behind it; false when it cannot be parsed. */
+bool wn_fields_points_(const char **text, int64_t *points);
+/* Opens the dataset of a line, which must have its type and shape. To be closed in both cases. */
+void wn_field_line_open_(struct wn_h5 *h5, const struct wn_field_line *line, int64_t points, struct wn_h5_data *data);
+/*
+ * Compares a file with its document "fields": all lines can be read, every dataset is there once, plain, with its type
+ * and shape, and so are the three state columns. Then nothing but values can be wrong in what is read by the document.
+ */
+void wn_fields_check_(struct wn_h5 *h5, const char *document, int64_t *points);
 
 /* Reads what point `point` has in the result fields and gives the checksum as stored in /points/checksum. */
 struct wn_point_hasher {
@@ -71,12 +117,16 @@ struct wn_point_hasher {
     struct wn_field_line *fields; /* result fields in order; owned */
     hid_t *datasets, *types;      /* [n_fields] owned */
     uint8_t *buffer;
+    char name[400]; /* of the file */
 };
 void wn_hasher_open_(struct wn_h5 *h5, const char *document, struct wn_point_hasher *hasher);
 void wn_hasher_close_(struct wn_point_hasher *hasher);
 /* `also` (may be NULL) gets every slab too. */
 struct wn_hash;
 herr_t wn_hasher_point_(struct wn_point_hasher *hasher, int64_t point, uint64_t *checksum, struct wn_hash *also);
+/* The column of checksums [points]. */
+struct wn_results_reader;
+wn_status wn_results_read_checksums_(struct wn_results_reader *reader, uint64_t *checksums);
 /* SHA-256 of some bytes as 64 hexadecimal digits. */
 void wn_hash_hex_of_(const void *data, int64_t bytes, char hex[65]);
 /* The first 8 bytes of a SHA-256. */

@@ -28,15 +28,7 @@ static wn_status read_columns(struct check *check, struct wn_results_reader *rea
     check->checksums = wn_alloc(check->points, sizeof *check->checksums);
     WN_TRY(wn_results_read_status(reader, check->status));
     WN_TRY(wn_results_read_texts(reader, "/points/key", &check->keys, &rows));
-    hid_t dataset = H5Dopen2(check->h5.file, WN_CHECKSUM_PATH, H5P_DEFAULT);
-    if (dataset >= 0) {
-        wn_h5_check_(&check->h5, H5Dread(dataset, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, check->checksums),
-                     WN_CHECKSUM_PATH);
-        H5Dclose(dataset);
-    }
-    if (dataset < 0 || !wn_h5_ok_(&check->h5))
-        return wn_fail(WN_ERR_IO, "%s: %s cannot be read", check->path, WN_CHECKSUM_PATH);
-    return WN_OK;
+    return wn_results_read_checksums_(reader, check->checksums);
 }
 
 /* Path, type and shape of every result field open the digest, then come the constants with their values. */
@@ -53,30 +45,29 @@ static void digest_fields(struct check *check)
 /* Reads a constant into the digest and compares it with the hash that the list of fields has. */
 static void check_constant(struct check *check, const struct wn_field_line *line)
 {
-    uint8_t *data = wn_alloc(line->bytes, 1);
-    hid_t type = wn_field_type_(line->type), dataset = H5Dopen2(check->h5.file, line->path, H5P_DEFAULT);
+    struct wn_h5 h5 = {.file = check->h5.file};
+    struct wn_h5_data data;
+    hid_t type = wn_field_type_(line->type);
+    uint8_t *values = NULL;
     char text[320], hex[WN_HASH_HEX];
-    hssize_t elements = -1;
 
-    if (dataset >= 0) {
-        hid_t space = H5Dget_space(dataset);
-        elements = H5Sget_simple_extent_npoints(space);
-        H5Sclose(space);
-    }
-    if (elements != line->elements || H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0) {
-        wn_problems_add(check->problems, "%s: the constant %s cannot be read", check->path, line->path);
+    wn_field_line_open_(&h5, line, check->points, &data);
+    if (wn_h5_ok_(&h5)) /* no more bytes than the file has */
+        values = wn_alloc(line->bytes, 1);
+    wn_h5_data_read_(&h5, &data, type, line->elements, values);
+    if (!wn_h5_ok_(&h5)) {
+        wn_problems_add(check->problems, "%s: the constant %s", check->path, h5.reason);
     } else {
         int length = snprintf(text, sizeof text, "%s %d %s\n", line->path, (int)line->type, line->sizes);
         wn_hash_update(check->digest, text, (size_t)length);
-        wn_hash_update(check->digest, data, (size_t)line->bytes);
-        wn_hash_hex_of_(data, line->bytes, hex);
+        wn_hash_update(check->digest, values, (size_t)line->bytes);
+        wn_hash_hex_of_(values, line->bytes, hex);
         if (strcmp(hex, line->hash))
             wn_problems_add(check->problems, "%s: the constant %s does not match its hash", check->path, line->path);
     }
-    if (dataset >= 0)
-        H5Dclose(dataset);
+    wn_h5_data_close_(&data);
     H5Tclose(type);
-    wn_free(data);
+    wn_free(values);
 }
 
 static void check_constants(struct check *check, const char *document)
