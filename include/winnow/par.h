@@ -35,7 +35,8 @@ int wn_par_rank(const struct wn_par *par);
 int wn_par_size(const struct wn_par *par);
 int wn_par_node(const struct wn_par *par); /* 0 .. nodes - 1 */
 int wn_par_nodes(const struct wn_par *par);
-int wn_par_node_rank(const struct wn_par *par); /* rank among those of this node */
+int wn_par_node_of(const struct wn_par *par, int rank); /* node of any rank */
+int wn_par_node_rank(const struct wn_par *par);         /* rank among those of this node */
 int wn_par_node_size(const struct wn_par *par);
 const char *wn_par_host(const struct wn_par *par);
 /* Collective: the hosts of all ranks [size], at rank 0 (elsewhere NULL); owned by the caller, one wn_free. */
@@ -78,6 +79,17 @@ void wn_par_shared_release(struct wn_shared *shared); /* not collective */
  */
 void wn_par_shared_exchange(struct wn_par *par, struct wn_shared *shared, int64_t pieces, const int64_t *offset,
                             const int *owner);
+
+/*
+ * Collective. A sum in bytes [first, end) of the memory goes down a chain of nodes, each of which adds to it: steps
+ * [steps] are different nodes, and the ranks of node[s] share out the bytes and call add(context, from, to) for what
+ * they got, when the sum has come from node[s - 1] (at s = 0: as it lies there), from a multiple of 64 bytes behind
+ * first on. What a rank wrote into shared memory before the call is there for the others. Behind it the sum is at
+ * node[steps - 1], to be exchanged. It travels in pieces, so that a long chain takes little longer than a short one.
+ */
+typedef void wn_par_adder(void *context, int64_t from, int64_t to);
+void wn_par_shared_chain(struct wn_par *par, struct wn_shared *shared, int64_t first, int64_t end, int64_t steps,
+                         const int *node, wn_par_adder *add, void *context);
 
 /* ---- stopping on request ---- */
 

@@ -229,11 +229,20 @@ struct wn_reference {
     } * *left_out;
     int64_t n_models, n_sets, n_calibrations;
 };
-/* Collective: chunks are split over the ranks, results shared inside a node and exchanged between nodes. `wanted`
- * [points] says which points are still to be computed. */
+/* Collective: units of chunks are split over the ranks, results shared inside a node and exchanged between nodes; ranks
+ * without a unit wait, sleeping. `wanted` [points] says which points are still to be computed. */
 wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, const bool *wanted,
                                struct wn_reference *reference);
 void wn_reference_release(struct wn_reference *reference);
+
+/* Memory of the dense pass of one model for all points, when `ranks` ranks share it. */
+struct wn_reference_bytes {
+    int64_t rank;    /* most of any rank, of its own memory */
+    int64_t group;   /* of every rank with calibration groups besides, in memory of its node: sums of one group */
+    int64_t groups;  /* calibration groups: so many ranks can share them */
+    int64_t workers; /* ranks with any work */
+};
+void wn_reference_predict(const struct wn_run *run, int64_t model, int ranks, struct wn_reference_bytes *bytes);
 
 /* ---- one point ---- */
 

@@ -206,6 +206,11 @@ int wn_par_nodes(const struct wn_par *par)
     return par->nodes;
 }
 
+int wn_par_node_of(const struct wn_par *par, int rank)
+{
+    return par->node_of[rank];
+}
+
 int wn_par_node_rank(const struct wn_par *par)
 {
     return par->node_rank;

@@ -110,3 +110,58 @@ void wn_par_shared_exchange(struct wn_par *par, struct wn_shared *shared, int64_
                                  par->node_of[owner[i]]);
     wn_par_barrier_on_(par->node_comm);
 }
+
+/* ---- a sum that travels ---- */
+
+enum { CHAIN_PIECE = 16 << 20, CACHE_LINE = 64 };
+
+/* My share of [first, end): whole cache lines. */
+static void add_share(const struct wn_par *par, int64_t first, int64_t end, wn_par_adder *add, void *context)
+{
+    int64_t lines = (end - first + CACHE_LINE - 1) / CACHE_LINE;
+    int64_t from = first + lines * par->node_rank / par->node_size * CACHE_LINE;
+    int64_t to = first + lines * (par->node_rank + 1) / par->node_size * CACHE_LINE;
+    to = to < end ? to : end;
+    if (from < to)
+        add(context, from, to);
+}
+
+/* Where my node stands in the chain; -1: nowhere. */
+static int64_t find_step(const struct wn_par *par, int64_t steps, const int *node)
+{
+    for (int64_t s = 0; s < steps; s++)
+        if (node[s] == par->node)
+            return s;
+    return -1;
+}
+
+void wn_par_shared_chain(struct wn_par *par, struct wn_shared *shared, int64_t first, int64_t end, int64_t steps,
+                         const int *node, wn_par_adder *add, void *context)
+{
+    int64_t step = find_step(par, steps, node), count = 0;
+    if (!par->mpi) {
+        add(context, first, end);
+        return;
+    }
+    if (step < 0)
+        return;
+    bool leads = par->leaders != MPI_COMM_NULL, receives = leads && step > 0, sends = leads && step + 1 < steps;
+    int64_t piece = steps > 1 ? CHAIN_PIECE : end - first;
+    MPI_Request *sent = wn_alloc((end - first) / CHAIN_PIECE + 1, sizeof *sent);
+    for (int64_t at = first; at < end; at += piece) {
+        int64_t bytes = end - at < piece ? end - at : piece;
+        MPI_Request request;
+        if (receives) {
+            MPI_Irecv((char *)shared->data + at, (int)bytes, MPI_BYTE, node[step - 1], 0, par->leaders, &request);
+            wn_par_wait_(&request);
+        }
+        wn_par_barrier_on_(par->node_comm);
+        add_share(par, at, at + bytes, add, context);
+        wn_par_barrier_on_(par->node_comm);
+        if (sends)
+            MPI_Isend((char *)shared->data + at, (int)bytes, MPI_BYTE, node[step + 1], 0, par->leaders, &sent[count++]);
+    }
+    for (int64_t i = 0; i < count; i++)
+        wn_par_wait_(&sent[i]);
+    wn_free(sent);
+}

@@ -202,8 +202,7 @@ static void predict_statistics(const struct wn_run *run, int64_t m, struct wn_pr
         if (!used)
             continue;
         const struct wn_sequences *sequences = &prepared->calibrations[c].sequences;
-        prediction->shared_bytes +=
-            (model->config.n_blocks + wn_statistics_groups(sequences)) * wn_statistics_bytes(&model->layout, needs);
+        prediction->shared_bytes += model->config.n_blocks * wn_statistics_bytes(&model->layout, needs);
         prediction->reference_flops +=
             (block_flops(model, sequences) + (needs & WN_NEED_SECOND_MOMENTS ? moments_flops(model, sequences) : 0)) *
             (double)model->config.n_blocks;

@@ -4,9 +4,12 @@
  * activations for points with dense propagation, with the outliers from which owl allocates. Depth pruning scores that
  * take more than one pass come after it (left_out.c).
  *
- * The parts of evaluation sets and the chunk groups of calibration sets are units; unit u is computed by rank u modulo
- * size. Every rank walks the blocks once with the hidden states of its own units. A unit's numbers do not depend on who
- * computed it, and groups are added in order, so the results are the same for any number of ranks.
+ * The groups of calibration sets and the parts of evaluation sets are units, dealt to the ranks; those without any load
+ * no block. A rank walks the blocks once with the hidden states of its own units. Groups come in rounds, one for each
+ * rank that has any: what a rank has summed over its group is added to the sum of the set, in the order of groups, by
+ * the ranks of its node, and between nodes that sum travels, in every second round backwards, since the next group is
+ * where the last one was. So a rank holds the sums of one group, and a node those of the set, whatever their number,
+ * and the results are the same for any number of ranks and nodes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,23 +20,27 @@ struct unit {
     const struct wn_sequences *sequences;
     int64_t set, calibration; /* one of them is -1 */
     int64_t chunk, chunks, row, tokens;
-    int owner;
+    int owner;     /* rank */
     float *hidden; /* [tokens, hidden], only at the owner */
 };
 
 struct pass {
-    struct wn_par *par;
+    struct wn_par *par; /* NULL: only memory is asked for, as if all ranks were of one node */
+    int ranks;
     const struct wn_run *run;
     const struct wn_prepared_model *prepared;
     int64_t model_index;
-    int64_t count;
+    int64_t count, counted, workers; /* of all units the first are groups, dealt in rounds of `workers` */
     struct unit *units;
     struct wn_shared *states, *loss, *greedy, *generated, *statistics;
-    bool generates;
-    struct wn_kept_blocks kept;         /* when texts are generated */
+    int64_t batches;                    /* most of a set whose texts are generated */
+    struct wn_kept_blocks kept;         /* on ranks that generate */
     unsigned *needs;                    /* [calibrations] */
     struct wn_outlier_shares *outliers; /* [calibrations] */
-    struct wn_shared partial;           /* statistics of the current block, one per calibration unit */
+    struct wn_shared partial;           /* a slot for each rank of the node that has groups: sums of one of them */
+    int64_t slot_bytes, slots;          /* most of any node */
+    int *slot;                          /* [ranks] */
+    int64_t group_rows;                 /* what scratch is for */
     float *scratch, *before;            /* `before` only when drop scores are needed: see struct wn_statistics_tap */
     int64_t *offset;
 };
@@ -88,88 +95,136 @@ static void open_outliers(struct pass *pass, int64_t calibration, const bool *wa
     outliers->shares = wn_alloc_zero(outliers->count * pass->prepared->model->config.n_blocks, sizeof(double));
 }
 
-/* A unit of `chunks` chunks from `chunk`. */
+/* A unit of the chunks first .. end - 1. */
 static void add_unit(struct pass *pass, const struct wn_sequences *sequences, int64_t set, int64_t calibration,
-                     int64_t chunk, int64_t chunks)
+                     int64_t first, int64_t end)
 {
-    int64_t row = sequences->offset[sequences->chunk[chunk]];
-    int64_t end = sequences->offset[sequences->chunk[chunk + chunks]];
+    int64_t row = sequences->offset[sequences->chunk[first]];
     pass->units = wn_resize(pass->units, pass->count + 1, sizeof *pass->units);
-    pass->units[pass->count] = (struct unit){.sequences = sequences,
-                                             .set = set,
-                                             .calibration = calibration,
-                                             .chunk = chunk,
-                                             .chunks = chunks,
-                                             .row = row,
-                                             .tokens = end - row,
-                                             .owner = (int)(pass->count % wn_par_size(pass->par))};
-    pass->count++;
+    pass->units[pass->count++] = (struct unit){.sequences = sequences,
+                                               .set = set,
+                                               .calibration = calibration,
+                                               .chunk = first,
+                                               .chunks = end - first,
+                                               .row = row,
+                                               .tokens = sequences->offset[sequences->chunk[end]] - row};
 }
 
-/* Bytes of the statistics of all calibration units: what `partial` holds. */
-static int64_t partial_bytes(const struct pass *pass)
+static void add_groups(struct pass *pass, const bool *wanted)
 {
-    int64_t bytes = 0;
-    for (int64_t u = 0; u < pass->count; u++)
-        if (pass->units[u].calibration >= 0)
-            bytes += wn_statistics_bytes(&pass->prepared->model->layout, pass->needs[pass->units[u].calibration]);
-    return bytes;
-}
-
-static wn_status open_calibrations(struct pass *pass, const bool *wanted)
-{
-    const struct wn_model *model = pass->prepared->model;
     for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++) {
         bool has_points;
         const struct wn_sequences *sequences = &pass->prepared->calibrations[c].sequences;
         pass->needs[c] = wanted_needs(pass->run, pass->model_index, c, wanted, &has_points);
-        if (!has_points)
-            continue;
-        open_outliers(pass, c, wanted);
-        for (int64_t g = 0; g < wn_statistics_groups(sequences); g++) {
-            int64_t first = wn_statistics_group(sequences, g);
-            add_unit(pass, sequences, -1, c, first, wn_statistics_group(sequences, g + 1) - first);
-        }
-        WN_TRY(wn_par_shared_create(pass->par, NULL,
-                                    model->config.n_blocks * wn_statistics_bytes(&model->layout, pass->needs[c]),
-                                    &pass->statistics[c]));
+        for (int64_t g = 0; has_points && g < wn_statistics_groups(sequences); g++)
+            add_unit(pass, sequences, -1, c, wn_statistics_group(sequences, g), wn_statistics_group(sequences, g + 1));
+        int64_t bytes = has_points ? wn_statistics_bytes(&pass->prepared->model->layout, pass->needs[c]) : 0;
+        pass->slot_bytes = bytes > pass->slot_bytes ? bytes : pass->slot_bytes;
     }
-    int64_t bytes = partial_bytes(pass);
-    return bytes ? wn_par_shared_create(pass->par, NULL, bytes, &pass->partial) : WN_OK;
+    pass->counted = pass->count;
 }
 
-static wn_status open_set(struct pass *pass, const struct wn_eval_set *set, int64_t e)
+static void add_parts(struct pass *pass, const bool *wanted)
 {
-    int64_t state = pass->prepared->model->config.hidden_size * (int64_t)sizeof(float);
-    if (set->divergence)
-        WN_TRY(wn_par_shared_create(pass->par, NULL, set->n_targets * state, &pass->states[e]));
-    if (set->generation) {
-        pass->generates = true;
-        return wn_par_shared_create(pass->par, NULL,
-                                    wn_generation_texts(set->generation) * wn_generated_record_bytes(set->generation),
-                                    &pass->generated[e]);
-    }
-    if (!set->kind->compares)
-        return WN_OK;
-    WN_TRY(wn_par_shared_create(pass->par, NULL, set->n_targets * (int64_t)sizeof(double), &pass->loss[e]));
-    return wn_par_shared_create(pass->par, NULL, set->n_targets, &pass->greedy[e]);
-}
-
-/* Makes the units and the shared memory of one model. Collective. */
-static wn_status open_pass(struct pass *pass, const bool *wanted)
-{
-    const struct wn_run *run = pass->run;
-    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+    for (int64_t e = 0; e < pass->run->sweep->n_evals; e++) {
         const struct wn_eval_set *set = &pass->prepared->sets[e];
-        if (!wants_set(run, pass->model_index, e, wanted))
+        if (!wants_set(pass->run, pass->model_index, e, wanted))
             continue;
-        for (int64_t p = 0; p < wn_sequences_parts(&set->sequences); p++) {
-            int64_t first = wn_sequences_part(&set->sequences, p);
-            add_unit(pass, &set->sequences, e, -1, first, wn_sequences_part(&set->sequences, p + 1) - first);
-        }
-        WN_TRY(open_set(pass, set, e));
+        for (int64_t p = 0; p < wn_sequences_parts(&set->sequences); p++)
+            add_unit(pass, &set->sequences, e, -1, wn_sequences_part(&set->sequences, p),
+                     wn_sequences_part(&set->sequences, p + 1));
+        int64_t batches = set->generation ? wn_generation_batches(set->generation) : 0;
+        pass->batches = batches > pass->batches ? batches : pass->batches;
     }
-    return open_calibrations(pass, wanted);
+}
+
+/* ---- who does it ---- */
+
+static int node_of(const struct pass *pass, int rank)
+{
+    return pass->par ? wn_par_node_of(pass->par, rank) : 0;
+}
+
+/* The ranks, node by node. */
+static int *order_ranks(const struct pass *pass)
+{
+    int *order = wn_alloc(pass->ranks, sizeof *order), count = 0;
+    for (int node = 0; count < pass->ranks; node++)
+        for (int rank = 0; rank < pass->ranks; rank++)
+            if (node_of(pass, rank) == node)
+                order[count++] = rank;
+    return order;
+}
+
+/* Work of a token of a unit, against that of one that only goes through the block. */
+static double token_work(const struct pass *pass, const struct unit *unit)
+{
+    const struct wn_layout *layout = &pass->prepared->model->layout;
+    double squares = 0;
+    if (unit->calibration < 0 || !(pass->needs[unit->calibration] & WN_NEED_SECOND_MOMENTS))
+        return 1;
+    for (int i = 0; i < layout->n_inputs; i++)
+        squares += (double)layout->input_widths[i] * (double)layout->input_widths[i];
+    return 1 + squares / (2 * (double)wn_model_block_weights(pass->prepared->model));
+}
+
+/* Groups in rounds, forwards and backwards over ranks spread evenly over the nodes; then every part to the rank that
+ * has least to do. */
+static void deal_units(struct pass *pass)
+{
+    int *order = order_ranks(pass);
+    double *work = wn_alloc_zero(pass->ranks, sizeof *work);
+    pass->workers = pass->counted < pass->ranks ? pass->counted : pass->ranks;
+    for (int64_t u = 0; u < pass->count; u++) {
+        struct unit *unit = &pass->units[u];
+        int64_t place = 0;
+        if (u < pass->counted) {
+            int64_t round = u / pass->workers, at = u % pass->workers;
+            place = (round % 2 ? pass->workers - 1 - at : at) * pass->ranks / pass->workers;
+        }
+        for (int64_t i = 0; u >= pass->counted && i < pass->ranks; i++)
+            place = work[i] < work[place] ? i : place;
+        work[place] += (double)unit->tokens * token_work(pass, unit);
+        unit->owner = order[place];
+    }
+    wn_free(order);
+    wn_free(work);
+}
+
+/* Slots of partial sums, for ranks that have groups. */
+static void deal_slots(struct pass *pass)
+{
+    int *used = wn_alloc_zero(pass->ranks, sizeof *used); /* of a node */
+    pass->slot = wn_alloc(pass->ranks, sizeof *pass->slot);
+    for (int64_t u = 0; u < pass->workers; u++) {
+        int rank = pass->units[u].owner, node = node_of(pass, rank);
+        pass->slot[rank] = used[node]++;
+        pass->slots = used[node] > pass->slots ? used[node] : pass->slots;
+    }
+    wn_free(used);
+}
+
+/* The units of a model and their owners: a function of the data and of the ranks and nodes. */
+static void plan_pass(struct pass *pass, const bool *wanted)
+{
+    add_groups(pass, wanted);
+    add_parts(pass, wanted);
+    deal_units(pass);
+    deal_slots(pass);
+}
+
+static bool has_units(const struct pass *pass, int rank)
+{
+    for (int64_t u = 0; u < pass->count; u++)
+        if (pass->units[u].owner == rank)
+            return true;
+    return false;
+}
+
+/* Batch b of a set is generated by rank b modulo size. */
+static bool generates(const struct pass *pass, int rank)
+{
+    return rank < pass->batches;
 }
 
 static bool is_mine(const struct pass *pass, const struct unit *unit)
@@ -177,116 +232,250 @@ static bool is_mine(const struct pass *pass, const struct unit *unit)
     return unit->owner == wn_par_rank(pass->par);
 }
 
+/* ---- memory ---- */
+
+static wn_status open_calibrations(struct pass *pass, const bool *wanted)
+{
+    const struct wn_model *model = pass->prepared->model;
+    for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++) {
+        bool has_points;
+        wanted_needs(pass->run, pass->model_index, c, wanted, &has_points);
+        if (!has_points)
+            continue;
+        open_outliers(pass, c, wanted);
+        WN_TRY(wn_par_shared_create(pass->par, NULL,
+                                    model->config.n_blocks * wn_statistics_bytes(&model->layout, pass->needs[c]),
+                                    &pass->statistics[c]));
+    }
+    return pass->counted ? wn_par_shared_create(pass->par, NULL, pass->slots * pass->slot_bytes, &pass->partial)
+                         : WN_OK;
+}
+
+static wn_status open_set(struct pass *pass, const struct wn_eval_set *set, int64_t e)
+{
+    int64_t state = pass->prepared->model->config.hidden_size * (int64_t)sizeof(float);
+    if (set->divergence)
+        WN_TRY(wn_par_shared_create(pass->par, NULL, set->n_targets * state, &pass->states[e]));
+    if (set->generation)
+        return wn_par_shared_create(pass->par, NULL,
+                                    wn_generation_texts(set->generation) * wn_generated_record_bytes(set->generation),
+                                    &pass->generated[e]);
+    if (!set->kind->compares)
+        return WN_OK;
+    WN_TRY(wn_par_shared_create(pass->par, NULL, set->n_targets * (int64_t)sizeof(double), &pass->loss[e]));
+    return wn_par_shared_create(pass->par, NULL, set->n_targets, &pass->greedy[e]);
+}
+
+/* Makes the shared memory of one model. Collective. */
+static wn_status open_pass(struct pass *pass, const bool *wanted)
+{
+    for (int64_t e = 0; e < pass->run->sweep->n_evals; e++)
+        if (wants_set(pass->run, pass->model_index, e, wanted))
+            WN_TRY(open_set(pass, &pass->prepared->sets[e], e));
+    return open_calibrations(pass, wanted);
+}
+
+static bool wants_branches(const struct pass *pass)
+{
+    unsigned needs = 0;
+    for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++)
+        needs |= pass->needs[c];
+    return needs & WN_NEED_DROP_SCORES;
+}
+
 /* ---- one block ---- */
 
-/* Adds the groups' sums in order and puts them where points look. One rank of each node does it. */
-static void add_partials(struct pass *pass, int64_t block)
+static int64_t statistics_bytes(const struct pass *pass, int64_t calibration)
 {
-    const struct wn_layout *layout = &pass->prepared->model->layout;
-    const char *from = pass->partial.data;
-    for (int64_t u = 0; u < pass->count; u++) {
-        int64_t calibration = pass->units[u].calibration;
-        if (calibration < 0)
-            continue;
-        int64_t bytes = wn_statistics_bytes(layout, pass->needs[calibration]);
-        char *to = (char *)pass->statistics[calibration].data + block * bytes;
-        wn_statistics_add(layout, pass->needs[calibration], to, from);
-        from += bytes;
-    }
-    for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++)
-        if (pass->statistics[c].data && pass->needs[c] & WN_NEED_SECOND_MOMENTS)
-            wn_statistics_symmetrize(layout, (char *)pass->statistics[c].data +
-                                                 block * wn_statistics_bytes(layout, pass->needs[c]));
+    return wn_statistics_bytes(&pass->prepared->model->layout, pass->needs[calibration]);
 }
 
-/* Collective. */
-static void reduce_statistics(struct pass *pass, int64_t block)
+static void *statistics_of(const struct pass *pass, int64_t calibration, int64_t block)
 {
-    int64_t pieces = 0;
-    int64_t *offset = wn_alloc(pass->count + 1, sizeof *offset);
-    int *owner = wn_alloc(pass->count, sizeof *owner);
-    offset[0] = 0;
-    for (int64_t u = 0; u < pass->count; u++) {
-        if (pass->units[u].calibration < 0)
-            continue;
-        owner[pieces] = pass->units[u].owner;
-        offset[pieces + 1] = offset[pieces] + wn_statistics_bytes(&pass->prepared->model->layout,
-                                                                  pass->needs[pass->units[u].calibration]);
-        pieces++;
-    }
-    wn_par_shared_exchange(pass->par, &pass->partial, pieces, offset, owner);
-    if (wn_par_node_rank(pass->par) == 0)
-        add_partials(pass, block);
-    wn_free(offset);
-    wn_free(owner);
-    wn_par_barrier(pass->par);
+    return (char *)pass->statistics[calibration].data + block * statistics_bytes(pass, calibration);
 }
 
-/* On every rank: all have the block, and its statistics are those of the node. */
+static void *partial_of(const struct pass *pass, const struct unit *unit)
+{
+    return (char *)pass->partial.data + pass->slot[unit->owner] * pass->slot_bytes;
+}
+
+static void run_unit(struct pass *pass, const struct wn_block *block, struct unit *unit)
+{
+    bool counts = unit->calibration >= 0;
+    unsigned needs = counts ? pass->needs[unit->calibration] : 0;
+    struct wn_statistics_tap context = {
+        .layout = &pass->prepared->model->layout, .needs = needs, .before = pass->before};
+    struct wn_tap tap = {wn_statistics_take, &context, needs & WN_NEED_DROP_SCORES ? wn_statistics_add_branch : NULL};
+    if (counts) {
+        context.statistics = partial_of(pass, unit);
+        memset(context.statistics, 0, (size_t)statistics_bytes(pass, unit->calibration));
+    }
+    wn_sequences_run(pass->prepared->model, block, unit->sequences, unit->chunk, unit->chunk + unit->chunks,
+                     unit->hidden, pass->group_rows, pass->scratch, pass->offset, counts ? &tap : NULL);
+}
+
+/* Units of one calibration set in one round. */
+struct run_of_groups {
+    const struct pass *pass;
+    int64_t block, first, end;
+};
+
+/* Adds what the ranks of this node have to bytes of the sum, which lies where points look. */
+static void add_groups_of_node(void *context, int64_t from, int64_t to)
+{
+    const struct run_of_groups *groups = context;
+    const struct pass *pass = groups->pass;
+    int64_t calibration = pass->units[groups->first].calibration;
+    int64_t start = groups->block * statistics_bytes(pass, calibration);
+    for (int64_t u = groups->first; u < groups->end; u++)
+        if (node_of(pass, pass->units[u].owner) == wn_par_node(pass->par))
+            wn_statistics_add_part(&pass->prepared->model->layout, pass->needs[calibration],
+                                   statistics_of(pass, calibration, groups->block), partial_of(pass, &pass->units[u]),
+                                   from - start, to - start);
+}
+
+/* The units first .. end - 1, of one set and one round, join its sum. Collective. */
+static void add_run(struct pass *pass, int64_t block, int64_t first, int64_t end)
+{
+    struct run_of_groups groups = {pass, block, first, end};
+    int64_t calibration = pass->units[first].calibration, bytes = statistics_bytes(pass, calibration), steps = 0;
+    int *node = wn_alloc(end - first, sizeof *node);
+    for (int64_t u = first; u < end; u++) {
+        int place = node_of(pass, pass->units[u].owner);
+        if (steps == 0 || node[steps - 1] != place)
+            node[steps++] = place;
+    }
+    wn_par_shared_chain(pass->par, &pass->statistics[calibration], block * bytes, (block + 1) * bytes, steps, node,
+                        add_groups_of_node, &groups);
+    wn_free(node);
+}
+
+/* The units of a round join the sums of their sets. Collective. */
+static void end_round(struct pass *pass, int64_t block, int64_t first, int64_t end)
+{
+    for (int64_t u = first, next; u < end; u = next) {
+        for (next = u + 1; next < end && pass->units[next].calibration == pass->units[u].calibration;)
+            next++;
+        add_run(pass, block, u, next);
+    }
+}
+
+static void run_parts(struct pass *pass, const struct wn_block *block)
+{
+    for (int64_t u = pass->counted; u < pass->count; u++)
+        if (is_mine(pass, &pass->units[u]))
+            run_unit(pass, block, &pass->units[u]);
+}
+
+/* All units. A rank without a group in the last round does its parts meanwhile. Collective. */
+static void run_units(struct pass *pass, const struct wn_block *block, int64_t block_index)
+{
+    bool parts_done = false;
+    for (int64_t first = 0, end; first < pass->counted; first = end) {
+        bool any = false;
+        end = first + pass->workers < pass->counted ? first + pass->workers : pass->counted;
+        for (int64_t u = first; u < end; u++)
+            if (is_mine(pass, &pass->units[u])) {
+                run_unit(pass, block, &pass->units[u]);
+                any = true;
+            }
+        if (!any && !parts_done) {
+            run_parts(pass, block);
+            parts_done = true;
+        }
+        end_round(pass, block_index, first, end);
+    }
+    if (!parts_done)
+        run_parts(pass, block);
+}
+
+/* The rank of the last group of a set: its node has the sum. */
+static int last_owner(const struct pass *pass, int64_t calibration)
+{
+    int owner = 0;
+    for (int64_t u = 0; u < pass->counted; u++)
+        owner = pass->units[u].calibration == calibration ? pass->units[u].owner : owner;
+    return owner;
+}
+
+/* Every node gets the sums of every set, whole; a rank of each node sees to it. Collective. */
+static void share_statistics(struct pass *pass, int64_t block)
+{
+    for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++) {
+        if (!pass->statistics[c].data)
+            continue;
+        int64_t bytes = statistics_bytes(pass, c), offset[2] = {block * bytes, (block + 1) * bytes};
+        int owner = last_owner(pass, c);
+        wn_par_shared_exchange(pass->par, &pass->statistics[c], 1, offset, &owner);
+        if (pass->needs[c] & WN_NEED_SECOND_MOMENTS && c % wn_par_node_size(pass->par) == wn_par_node_rank(pass->par))
+            wn_statistics_symmetrize(&pass->prepared->model->layout, statistics_of(pass, c, block));
+    }
+}
+
+/* Who counts the outliers of a set with its multiple of that number: a rank that has the block. */
+static int outlier_owner(const struct pass *pass, int64_t calibration, int64_t multiple)
+{
+    return pass->units[(calibration + multiple) % pass->counted].owner;
+}
+
 static void count_outliers(struct pass *pass, const struct wn_block *block, int64_t block_index, int64_t calibration)
 {
     const struct wn_model *model = pass->prepared->model;
     const struct wn_layout *layout = &model->layout;
     const struct wn_outlier_shares *outliers = &pass->outliers[calibration];
     struct wn_scored_linear linears[WN_MAX_LINEARS];
-    char *statistics = (char *)pass->statistics[calibration].data +
-                       block_index * wn_statistics_bytes(layout, pass->needs[calibration]);
-    for (int l = 0; l < layout->n_linears; l++)
+    void *statistics = statistics_of(pass, calibration, block_index);
+    for (int l = 0; block && l < layout->n_linears; l++)
         linears[l] = (struct wn_scored_linear){layout->linears[l].rows, layout->linears[l].columns, block->linears[l],
                                                wn_statistics_squares(layout, statistics, layout->linears[l].input)};
     for (int64_t i = 0; i < outliers->count; i++)
-        outliers->shares[i * model->config.n_blocks + block_index] =
-            wn_outlier_share(linears, layout->n_linears, outliers->multiples[i]);
+        if (outlier_owner(pass, calibration, i) == wn_par_rank(pass->par))
+            outliers->shares[i * model->config.n_blocks + block_index] =
+                wn_outlier_share(linears, layout->n_linears, outliers->multiples[i]);
 }
 
-static void run_units(struct pass *pass, const struct wn_block *block)
+/* Collective. */
+static void share_outliers(struct pass *pass)
 {
-    const struct wn_layout *layout = &pass->prepared->model->layout;
-    char *partial = pass->partial.data;
-    for (int64_t u = 0; u < pass->count; u++) {
-        struct unit *unit = &pass->units[u];
-        bool counts = unit->calibration >= 0;
-        unsigned needs = counts ? pass->needs[unit->calibration] : 0;
-        int64_t bytes = counts ? wn_statistics_bytes(layout, needs) : 0;
-        struct wn_statistics_tap context = {layout, needs, partial, pass->before};
-        struct wn_tap tap = {wn_statistics_take, &context,
-                             needs & WN_NEED_DROP_SCORES ? wn_statistics_add_branch : NULL};
-        if (is_mine(pass, unit)) {
-            if (counts)
-                memset(partial, 0, (size_t)bytes);
-            wn_sequences_run(pass->prepared->model, block, unit->sequences, unit->chunk, unit->chunk + unit->chunks,
-                             unit->hidden, wn_prepared_group_rows(pass->run, pass->model_index), pass->scratch,
-                             pass->offset, counts ? &tap : NULL);
-        }
-        if (counts)
-            partial += bytes;
-    }
+    int64_t n_blocks = pass->prepared->model->config.n_blocks;
+    for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++)
+        for (int64_t i = 0; i < pass->outliers[c].count; i++)
+            wn_par_broadcast(pass->par, pass->outliers[c].shares + i * n_blocks, n_blocks * (int64_t)sizeof(double),
+                             outlier_owner(pass, c, i));
+}
+
+static void walk_block(struct pass *pass, const struct wn_block *block, int64_t b)
+{
+    struct wn_activation *none[WN_MAX_LINEARS] = {0};
+    run_units(pass, block, b);
+    share_statistics(pass, b);
+    for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++)
+        if (pass->outliers[c].count)
+            count_outliers(pass, block, b, c);
+    if (pass->kept.model)
+        wn_kept_blocks_take(&pass->kept, b, block, none);
 }
 
 static wn_status walk_blocks(struct pass *pass)
 {
     const struct wn_model *model = pass->prepared->model;
-    struct wn_block *block = wn_block_create(model);
-    struct wn_activation *none[WN_MAX_LINEARS] = {0};
+    int rank = wn_par_rank(pass->par);
+    struct wn_block *block = has_units(pass, rank) || generates(pass, rank) ? wn_block_create(model) : NULL;
     wn_status status = WN_OK;
-    if (pass->generates)
+    if (generates(pass, rank))
         wn_kept_blocks_init(&pass->kept, model);
     wn_watch(pass->run, -1, 0, model->config.n_blocks);
     for (int64_t b = 0; b < model->config.n_blocks && status == WN_OK; b++) {
-        status = wn_par_agree(pass->par, wn_model_load_block(model, b, block));
-        if (status != WN_OK)
-            break;
-        run_units(pass, block);
-        if (pass->partial.data)
-            reduce_statistics(pass, b);
-        for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++)
-            if (pass->outliers[c].count)
-                count_outliers(pass, block, b, c);
-        if (pass->generates)
-            wn_kept_blocks_take(&pass->kept, b, block, none);
+        status = wn_par_agree(pass->par, block ? wn_model_load_block(model, b, block) : WN_OK);
+        if (status == WN_OK)
+            walk_block(pass, block, b);
         wn_watch(pass->run, -1, b + 1, model->config.n_blocks);
     }
-    wn_block_destroy(&block, model);
+    if (block)
+        wn_block_destroy(&block, model);
+    if (status == WN_OK)
+        share_outliers(pass);
     return status;
 }
 
@@ -417,6 +606,7 @@ static void close_pass(struct pass *pass)
     for (int64_t u = 0; u < pass->count; u++)
         wn_free(pass->units[u].hidden);
     wn_free(pass->units);
+    wn_free(pass->slot);
     wn_free(pass->scratch);
     wn_free(pass->before);
     wn_free(pass->offset);
@@ -424,33 +614,77 @@ static void close_pass(struct pass *pass)
         wn_par_shared_release(&pass->partial);
 }
 
-static void open_before(struct pass *pass)
+static void open_buffers(struct pass *pass)
 {
-    unsigned needs = 0;
-    for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++)
-        needs |= pass->needs[c];
-    if (needs & WN_NEED_DROP_SCORES)
-        pass->before = wn_alloc(wn_prepared_longest_chunk(pass->run, pass->model_index) *
-                                    pass->prepared->model->config.hidden_size,
-                                sizeof(float));
+    const struct wn_model *model = pass->prepared->model;
+    int64_t longest = wn_prepared_longest_chunk(pass->run, pass->model_index);
+    pass->group_rows = wn_prepared_group_rows(pass->run, pass->model_index);
+    pass->scratch = wn_alloc(wn_model_scratch(model, pass->group_rows), sizeof(float));
+    pass->offset = wn_alloc(wn_prepared_offsets(pass->run, pass->model_index), sizeof(int64_t));
+    if (wants_branches(pass))
+        pass->before = wn_alloc(longest * model->config.hidden_size, sizeof(float));
+    embed_units(pass);
 }
 
 static wn_status reference_model(struct pass *pass, const bool *wanted)
 {
-    const struct wn_model *model = pass->prepared->model;
+    plan_pass(pass, wanted);
     wn_status status = open_pass(pass, wanted);
-    if (status == WN_OK && (pass->count || pass->generates)) {
-        pass->scratch =
-            wn_alloc(wn_model_scratch(model, wn_prepared_group_rows(pass->run, pass->model_index)), sizeof(float));
-        pass->offset = wn_alloc(wn_prepared_offsets(pass->run, pass->model_index), sizeof(int64_t));
-        open_before(pass);
-        embed_units(pass);
+    if (status == WN_OK && (pass->count || pass->batches)) {
+        if (has_units(pass, wn_par_rank(pass->par)))
+            open_buffers(pass);
         status = walk_blocks(pass);
         if (status == WN_OK)
             status = share_sets(pass);
     }
     close_pass(pass);
     return status;
+}
+
+/* What a rank holds besides the sums of a group: states, and a block while they go through it, or scores behind it. */
+static int64_t rank_bytes(const struct pass *pass, int rank)
+{
+    const struct wn_model *model = pass->prepared->model;
+    int64_t hidden = model->config.hidden_size, longest = wn_prepared_longest_chunk(pass->run, pass->model_index);
+    int64_t rows = wn_prepared_group_rows(pass->run, pass->model_index), states = 0, kept = 0, scores = 0;
+    for (int64_t u = 0; u < pass->count; u++) {
+        const struct unit *unit = &pass->units[u];
+        if (unit->owner != rank)
+            continue;
+        int64_t prefixes = wn_sequences_run_bytes(model, unit->sequences);
+        kept = prefixes > kept ? prefixes : kept;
+        states += unit->tokens * hidden;
+        if (unit->set >= 0)
+            scores = wn_eval_scratch_bytes(model, false);
+    }
+    int64_t floats = states ? states + wn_model_scratch(model, rows) + wants_branches(pass) * longest * hidden : 0;
+    int64_t walking = kept + (states || generates(pass, rank) ? wn_block_bytes(model) : 0);
+    int64_t bytes = floats * (int64_t)sizeof(float) + (walking > scores ? walking : scores);
+    return bytes + (states ? wn_prepared_offsets(pass->run, pass->model_index) * (int64_t)sizeof(int64_t) : 0);
+}
+
+void wn_reference_predict(const struct wn_run *run, int64_t model, int ranks, struct wn_reference_bytes *bytes)
+{
+    struct pass pass = {.ranks = ranks, .run = run, .prepared = &run->models[model], .model_index = model};
+    bool *wanted = wn_alloc(run->grid.n_points, sizeof *wanted);
+    struct wn_generation_bytes texts;
+    memset(wanted, true, (size_t)run->grid.n_points);
+    pass.needs = wn_alloc_zero(run->sweep->n_calibrations, sizeof *pass.needs);
+    plan_pass(&pass, wanted);
+    wn_generation_bytes(run, model, &texts);
+    *bytes = (struct wn_reference_bytes){.workers = 0};
+    for (int rank = 0; rank < ranks; rank++) {
+        int64_t mine = rank_bytes(&pass, rank);
+        bytes->workers += has_units(&pass, rank);
+        if (generates(&pass, rank))
+            mine += texts.kept + texts.generate;
+        bytes->rank = mine > bytes->rank ? mine : bytes->rank;
+    }
+    bytes->group = pass.slot_bytes;
+    bytes->groups = pass.counted;
+    wn_free(pass.needs);
+    wn_free(wanted);
+    close_pass(&pass);
 }
 
 wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, const bool *wanted,
@@ -479,6 +713,7 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
     }
     for (int64_t m = 0; m < run->n_models && status == WN_OK; m++) {
         struct pass pass = {.par = par,
+                            .ranks = wn_par_size(par),
                             .run = run,
                             .prepared = &run->models[m],
                             .model_index = m,

@@ -50,16 +50,18 @@ float *wn_statistics_moments(const struct wn_layout *layout, void *statistics, i
 /* Sums of drop scores [WN_DROP_SCORES] of a unit; only with WN_NEED_DROP_SCORES. */
 double *wn_statistics_drop_scores(const struct wn_layout *layout, unsigned needs, void *statistics,
                                   enum wn_drop_unit unit);
-/* into += from, of maxima the larger. Both triangles of second moments are added; below the diagonal they mean nothing
- * until symmetrized. */
+/* into += from, of maxima the larger. Second moments below the diagonal mean nothing until symmetrized. */
 void wn_statistics_add(const struct wn_layout *layout, unsigned needs, void *into, const void *from);
+/* The same of bytes first .. end - 1 alone, both multiples of 64 or the end of all. */
+void wn_statistics_add_part(const struct wn_layout *layout, unsigned needs, void *into, const void *from, int64_t first,
+                            int64_t end);
 void wn_statistics_symmetrize(const struct wn_layout *layout, void *statistics);
 
 /*
  * Sums are made per group of chunks and then added in group order, whoever made them: at most WN_STATISTICS_GROUPS
  * contiguous groups per set, a function of the data alone.
  */
-#define WN_STATISTICS_GROUPS 8
+#define WN_STATISTICS_GROUPS 32
 int64_t wn_statistics_groups(const struct wn_sequences *sequences);
 /* First chunk of a group; group = groups gives the number of chunks. */
 int64_t wn_statistics_group(const struct wn_sequences *sequences, int64_t group);

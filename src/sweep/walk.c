@@ -84,39 +84,58 @@ double *wn_statistics_drop_scores(const struct wn_layout *layout, unsigned needs
     return (double *)(end - DROP_BYTES) + unit * WN_DROP_SCORES;
 }
 
-static void add_drop_scores(const struct wn_layout *layout, unsigned needs, void *into, void *from)
+/* What [first, end) and [start, start + bytes) have in common, counted from start; false: nothing. */
+static bool overlap(int64_t first, int64_t end, int64_t start, int64_t bytes, int64_t *from, int64_t *to)
 {
-    double *sums = wn_statistics_drop_scores(layout, needs, into, (enum wn_drop_unit)0);
-    const double *added = wn_statistics_drop_scores(layout, needs, from, (enum wn_drop_unit)0);
-    for (int i = 0; i < WN_DROP_UNITS * WN_DROP_SCORES; i++)
+    *from = first > start ? first - start : 0;
+    *to = end < start + bytes ? end - start : bytes;
+    return *from < *to;
+}
+
+static void add_doubles(void *into, const void *from, int64_t first, int64_t end)
+{
+    double *sums = into;
+    const double *added = from;
+    for (int64_t i = first / (int64_t)sizeof *sums; i < end / (int64_t)sizeof *sums; i++)
         sums[i] += added[i];
+}
+
+/* Of elements first .. end - 1 of a square those on and above the diagonal. */
+static void add_triangle(float *sums, const float *added, int64_t width, int64_t first, int64_t end)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t row = first / width; row <= (end - 1) / width; row++) {
+        int64_t from = row * width + row > first ? row * width + row : first;
+        int64_t to = (row + 1) * width < end ? (row + 1) * width : end;
+        for (int64_t i = from; i < to; i++)
+            sums[i] += added[i];
+    }
+}
+
+void wn_statistics_add_part(const struct wn_layout *layout, unsigned needs, void *into, const void *from, int64_t first,
+                            int64_t end)
+{
+    int64_t start = 2 * squares_bytes(layout), a, b;
+    if (overlap(first, end, 0, start, &a, &b))
+        add_doubles(into, from, a, b);
+    if (overlap(first, end, start, maxima_bytes(layout), &a, &b))
+        wn_take_column_maxima((const float *)((const char *)from + start + a), 1, (b - a) / (int64_t)sizeof(float),
+                              (float *)((char *)into + start + a));
+    start += maxima_bytes(layout);
+    for (int i = 0; needs & WN_NEED_SECOND_MOMENTS && i < layout->n_inputs; i++) {
+        int64_t width = layout->input_widths[i], floats = (int64_t)sizeof(float);
+        if (overlap(first, end, start, width * width * floats, &a, &b))
+            add_triangle((float *)((char *)into + start), (const float *)((const char *)from + start), width,
+                         a / floats, b / floats);
+        start += moments_bytes(layout, i);
+    }
+    if (needs & WN_NEED_DROP_SCORES && overlap(first, end, start, DROP_BYTES, &a, &b))
+        add_doubles((char *)into + start, (const char *)from + start, a, b);
 }
 
 void wn_statistics_add(const struct wn_layout *layout, unsigned needs, void *into, const void *from)
 {
-    void *source = (void *)from;
-    if (needs & WN_NEED_DROP_SCORES)
-        add_drop_scores(layout, needs, into, source);
-    for (int i = 0; i < layout->n_inputs; i++) {
-        int64_t width = layout->input_widths[i];
-        double *squares = wn_statistics_squares(layout, into, i);
-        const double *added = wn_statistics_squares(layout, source, i);
-        double *magnitudes = wn_statistics_magnitudes(layout, into, i);
-        const double *others = wn_statistics_magnitudes(layout, source, i);
-        for (int64_t j = 0; j < width; j++) {
-            squares[j] += added[j];
-            magnitudes[j] += others[j];
-        }
-        wn_take_column_maxima(wn_statistics_maxima(layout, source, i), 1, width, wn_statistics_maxima(layout, into, i));
-        if (!(needs & WN_NEED_SECOND_MOMENTS))
-            continue;
-        float *moments = wn_statistics_moments(layout, into, i);
-        const float *more = wn_statistics_moments(layout, source, i);
-#pragma omp parallel for
-        for (int64_t row = 0; row < width; row++)
-            for (int64_t j = row; j < width; j++)
-                moments[row * width + j] += more[row * width + j];
-    }
+    wn_statistics_add_part(layout, needs, into, from, 0, wn_statistics_bytes(layout, needs));
 }
 
 void wn_statistics_symmetrize(const struct wn_layout *layout, void *statistics)
