@@ -9,6 +9,8 @@
 /* What single_word looks at: Rust's \w, which counts the joiners. */
 #define WORD_PATTERN "\\A[" TOK_WORD_CLASS "\\x{200c}\\x{200d}]"
 
+enum { PART_BYTES = 1 << 20 };
+
 void wn_ids_append(struct wn_ids *ids, int32_t id)
 {
     if (ids->count == ids->capacity) {
@@ -98,24 +100,10 @@ static void append_all(struct wn_ids *ids, const struct wn_ids *more)
         wn_ids_append(ids, more->data[i]);
 }
 
-static wn_status encode_pieces(const struct wn_tokenizer *tokenizer, const struct tok_pieces *pieces,
-                               struct wn_ids *ids)
-{
-    for (int64_t i = 0; i < pieces->count; i++) {
-        const struct tok_piece *piece = &pieces->items[i];
-        if (piece->id >= 0)
-            wn_ids_append(ids, piece->id);
-        else
-            WN_TRY(tok_bpe_encode(&tokenizer->bpe, pieces->text.data + piece->start, piece->length, ids));
-    }
-    return WN_OK;
-}
-
 wn_status wn_encode(const struct wn_tokenizer *tokenizer, const char *text, int64_t length, bool special,
                     struct wn_ids *ids)
 {
-    struct tok_pieces pieces = {0};
-    int64_t before = ids->count;
+    int64_t before = ids->count, cuts;
 
     if (wn_encodings_answer(ids))
         return WN_OK;
@@ -124,18 +112,13 @@ wn_status wn_encode(const struct wn_tokenizer *tokenizer, const char *text, int6
         return wn_fail(WN_ERR_INPUT, "the text to encode is not valid UTF-8 at byte %lld", (long long)invalid);
     if (special)
         append_all(ids, &tokenizer->prefix);
-    wn_status status = tok_extract_added(tokenizer, text, (size_t)length, &pieces);
-    if (status == WN_OK)
-        status = tok_split(tokenizer, &pieces);
-    if (status == WN_OK)
-        status = encode_pieces(tokenizer, &pieces, ids);
+    wn_status status = tok_encode(tokenizer, text, (size_t)length, PART_BYTES, &cuts, ids);
     if (status == WN_OK && special)
         append_all(ids, &tokenizer->suffix);
     if (status == WN_OK)
         wn_encodings_note(ids, before);
     else
         ids->count = before;
-    tok_pieces_release(&pieces);
     return status;
 }
 

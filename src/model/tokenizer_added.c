@@ -174,7 +174,7 @@ wn_status tok_index_added(struct wn_tokenizer *tokenizer)
                 continue;
             }
             struct wn_text content = {0};
-            wn_status status = tok_normalize(tokenizer, added->content, length, &content);
+            wn_status status = tok_normalize(tokenizer, added->content, length, false, &content);
             added->normal = content.data;
             WN_TRY(status);
             tok_trie_add(&tokenizer->normalized, content.data, content.length, (int32_t)i);
@@ -184,14 +184,37 @@ wn_status tok_index_added(struct wn_tokenizer *tokenizer)
     return WN_OK;
 }
 
-wn_status tok_extract_added(const struct wn_tokenizer *tokenizer, const char *text, size_t length,
+/* Whether a token, or the beginning of one, that starts at text[at] reaches text[end]. */
+static bool reaches(const struct tok_trie *trie, const char *text, size_t at, size_t end)
+{
+    int32_t node = trie->root[(uint8_t)text[at]];
+
+    while (node && ++at < end)
+        node = child_of(trie, node, (uint8_t)text[at]);
+    return node != 0;
+}
+
+bool tok_added_near(const struct tok_trie *trie, const char *text, size_t length, size_t at, size_t behind)
+{
+    size_t end = at + behind < length ? at + behind : length, token;
+
+    for (size_t from = at > 1024 ? at - 1024 : 0; trie->count > 0 && from < at; from++)
+        if (reaches(trie, text, from, at))
+            return true;
+    for (size_t from = at; trie->count > 0 && from < end; from++)
+        if (longest_at(trie, text, length, from, &token) >= 0 || reaches(trie, text, from, length))
+            return true;
+    return false;
+}
+
+wn_status tok_extract_added(const struct wn_tokenizer *tokenizer, const char *text, size_t length, bool first,
                             struct tok_pieces *out)
 {
     struct tok_pieces raw = {0};
     struct wn_text normal = {0};
     wn_status status = WN_OK;
 
-    extract(tokenizer, &tokenizer->raw, text, length, true, &raw);
+    extract(tokenizer, &tokenizer->raw, text, length, first, &raw);
     for (int64_t i = 0; i < raw.count && status == WN_OK; i++) {
         const struct tok_piece *piece = &raw.items[i];
         const char *bytes = raw.text.data + piece->start;
@@ -200,7 +223,7 @@ wn_status tok_extract_added(const struct wn_tokenizer *tokenizer, const char *te
             continue;
         }
         normal.length = 0;
-        status = tok_normalize(tokenizer, bytes, piece->length, &normal);
+        status = tok_normalize(tokenizer, bytes, piece->length, !first && i == 0, &normal);
         if (status == WN_OK && normal.length > 0)
             extract(tokenizer, &tokenizer->normalized, normal.data, normal.length, piece->first, out);
     }

@@ -6,6 +6,9 @@
  * heap over a doubly linked list of symbols, O(n log n), because a tokenizer without pre-tokenizer makes one piece of a
  * whole corpus.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memmem */
+#endif
 #include "tokenizer_impl.h"
 
 /* ---- the vocabulary ---- */
@@ -76,6 +79,11 @@ int32_t tok_vocabulary_find(const struct tok_vocabulary *vocabulary, const char 
         return -1;
     int32_t index = vocabulary->slots[vocabulary_slot(vocabulary, text, length)];
     return index < 0 ? -1 : vocabulary->entries[index].id;
+}
+
+bool tok_vocabulary_holds(const struct tok_vocabulary *vocabulary, const char *text, size_t length)
+{
+    return memmem(vocabulary->bytes, (size_t)vocabulary->byte_count, text, length) != NULL;
 }
 
 void tok_vocabulary_release(struct tok_vocabulary *vocabulary)

@@ -46,6 +46,7 @@ struct tok_pattern {
     size_t literal_length;
     void *code;    /* pcre2_code */
     void *context; /* pcre2_match_context without limits */
+    bool streams;  /* a match never depends on what is before it and is never empty, or is one code point */
 };
 
 struct tok_span {
@@ -65,6 +66,26 @@ void tok_pattern_release(struct tok_pattern *pattern);
 /* Cuts text into matches and the gaps between them, in order; empty gaps are left out. Replaces what spans held. */
 wn_status tok_pattern_find(const struct tok_pattern *pattern, const char *text, size_t length, struct tok_spans *spans);
 void tok_spans_release(struct tok_spans *spans);
+
+/*
+ * Where a long text is cut, tokens of both parts must be those of the whole. The last piece of a part is open: behind
+ * it comes `context`, and then nobody knows what.
+ */
+enum tok_cut {
+    TOK_CUT_OPEN,   /* inside a gap, which goes on to `next` at least */
+    TOK_CUT_START,  /* a match begins there */
+    TOK_CUT_END,    /* a match ends there */
+    TOK_CUT_UNKNOWN /* a match goes over it, or depends on what comes behind the context */
+};
+/* The spans of text[0..cut) as they are in every text that begins with text[0..length). */
+enum tok_cut tok_pattern_find_open(const struct tok_pattern *pattern, const char *text, size_t length, size_t cut,
+                                   struct tok_spans *spans, size_t *next);
+
+struct tok_open {
+    bool open;              /* the last piece may go on behind the cut */
+    bool unknown;           /* the text must not be cut here */
+    struct wn_text context; /* what comes behind the last piece when it is open */
+};
 
 /* ---- pieces ---- */
 
@@ -152,6 +173,8 @@ struct tok_entry {
 void tok_vocabulary_add(struct tok_vocabulary *vocabulary, const char *text, int32_t id);
 /* -1 when it is not there. */
 int32_t tok_vocabulary_find(const struct tok_vocabulary *vocabulary, const char *text, size_t length);
+/* Whether any string of it contains the text. */
+bool tok_vocabulary_holds(const struct tok_vocabulary *vocabulary, const char *text, size_t length);
 void tok_vocabulary_release(struct tok_vocabulary *vocabulary);
 
 struct tok_merge {
@@ -229,13 +252,21 @@ wn_status tok_load(const char *path, struct wn_tokenizer *tokenizer);
 /* Reads tokenizer_config.json, if there is one, and sets bos, eos, prefix and suffix. */
 wn_status tok_load_config(const char *path, struct wn_tokenizer *tokenizer);
 
-wn_status tok_normalize(const struct wn_tokenizer *tokenizer, const char *text, size_t length, struct wn_text *out);
+/* `continues`: the text goes on from one that was cut, so nothing is put in front. */
+wn_status tok_normalize(const struct wn_tokenizer *tokenizer, const char *text, size_t length, bool continues,
+                        struct wn_text *out);
 /* Fills the trie of the normalized added tokens, which needs the normalizers. */
 wn_status tok_index_added(struct wn_tokenizer *tokenizer);
-/* Both passes of the added tokens, with the normalizers between them. */
-wn_status tok_extract_added(const struct wn_tokenizer *tokenizer, const char *text, size_t length,
+/* Both passes of the added tokens, with the normalizers between them. `first`: the text is not the rest of another. */
+wn_status tok_extract_added(const struct wn_tokenizer *tokenizer, const char *text, size_t length, bool first,
                             struct tok_pieces *out);
-/* All pre-tokenizers; `pieces` is replaced by its result. */
-wn_status tok_split(const struct wn_tokenizer *tokenizer, struct tok_pieces *pieces);
+/* True when an added token might reach over text + at, or lies in the `behind` bytes that follow. */
+bool tok_added_near(const struct tok_trie *trie, const char *text, size_t length, size_t at, size_t behind);
+/* All pre-tokenizers; `pieces` is replaced by its result. open NULL: nothing comes behind the last piece. */
+wn_status tok_split(const struct wn_tokenizer *tokenizer, struct tok_pieces *pieces, struct tok_open *open);
+/* Appends the ids of a text, made of about `part` bytes at a time where that gives the ids of the whole
+ * (tokenizer_long.c); *cuts: how often it was cut. */
+wn_status tok_encode(const struct wn_tokenizer *tokenizer, const char *text, size_t length, size_t part, int64_t *cuts,
+                     struct wn_ids *ids);
 
 #endif

@@ -204,6 +204,19 @@ static wn_status translate(struct translation *translation)
     return WN_OK;
 }
 
+/* Whether a match may be empty or see what is before it. */
+static bool looks_back(const pcre2_code *code, const char *translated)
+{
+    uint32_t behind = 0, empty = 0;
+
+    pcre2_pattern_info(code, PCRE2_INFO_MAXLOOKBEHIND, &behind);
+    pcre2_pattern_info(code, PCRE2_INFO_MATCHEMPTY, &empty);
+    for (const char *at = strchr(translated, '^'); at; at = strchr(at + 1, '^'))
+        if (at == translated || at[-1] != '[') /* the start of a line */
+            return true;
+    return behind > 0 || empty > 0;
+}
+
 /*
  * Compiled with UCP, ^ and $ at lines as in Oniguruma, for the JIT where there is one (a failure only costs time). The
  * limits of PCRE2 are against hostile patterns; here they would only make a long run of letters fail.
@@ -224,13 +237,14 @@ static wn_status compile(const char *where, const char *regex, const char *trans
         pcre2_get_error_message(error, (PCRE2_UCHAR *)message, sizeof(message));
         return wn_fail(WN_ERR_INPUT, "%s: the regular expression \"%s\" cannot be read: %s", where, regex, message);
     }
-    pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
+    pcre2_jit_compile(code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
     pcre2_match_context *limits = pcre2_match_context_create(NULL);
     pcre2_set_match_limit(limits, MOST_STEPS);
     pcre2_set_depth_limit(limits, UINT32_MAX);
     pcre2_set_heap_limit(limits, MOST_KIBIBYTES);
     pattern->code = code;
     pattern->context = limits;
+    pattern->streams = !looks_back(code, translated);
     return WN_OK;
 }
 
@@ -251,6 +265,7 @@ wn_status tok_pattern_literal(const char *where, const char *text, struct tok_pa
         return wn_fail(WN_ERR_INPUT, "%s: expected a string that is not empty", where);
     pattern->literal = wn_strdup(text);
     pattern->literal_length = strlen(text);
+    pattern->streams = tok_single_code(text, pattern->literal_length, &(uint32_t){0});
     return WN_OK;
 }
 
@@ -301,13 +316,15 @@ static void find_literal(const struct tok_pattern *pattern, const char *text, si
 }
 
 /* One search from `at`. The JIT's stack is small and fixed: where it does not do, the interpreter takes over. */
-static int search(const struct tok_pattern *pattern, const char *text, size_t length, size_t at, pcre2_match_data *data)
+static int search(const struct tok_pattern *pattern, const char *text, size_t length, size_t at, uint32_t options,
+                  pcre2_match_data *data)
 {
-    int found = pcre2_match(pattern->code, (PCRE2_SPTR)text, length, at, PCRE2_NO_UTF_CHECK, data, pattern->context);
+    options |= PCRE2_NO_UTF_CHECK;
+    int found = pcre2_match(pattern->code, (PCRE2_SPTR)text, length, at, options, data, pattern->context);
 
     if (found == PCRE2_ERROR_JIT_STACKLIMIT)
-        found = pcre2_match(pattern->code, (PCRE2_SPTR)text, length, at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data,
-                            pattern->context);
+        found =
+            pcre2_match(pattern->code, (PCRE2_SPTR)text, length, at, options | PCRE2_NO_JIT, data, pattern->context);
     return found;
 }
 
@@ -321,7 +338,7 @@ static int find_regex(const struct tok_pattern *pattern, const char *text, size_
     int found = PCRE2_ERROR_NOMATCH;
 
     while (at <= length) {
-        found = search(pattern, text, length, at, data);
+        found = search(pattern, text, length, at, 0, data);
         if (found < 0)
             break;
         if (ends[0] == ends[1] && any && ends[0] == previous) {
@@ -356,4 +373,54 @@ wn_status tok_pattern_find(const struct tok_pattern *pattern, const char *text, 
     pcre2_get_error_message(error, (PCRE2_UCHAR *)message, sizeof(message));
     return wn_fail(WN_ERR_INPUT, "a regular expression of the tokenizer gave up on a text of %zu bytes: %s", length,
                    message);
+}
+
+/* ---- texts that go on ---- */
+
+/* The next match from `at` on in text[0..length): 1 and its place, 0: none, -1: it may depend on what comes behind,
+ * from *start on. */
+static int find_next(const struct tok_pattern *pattern, const char *text, size_t length, size_t at,
+                     pcre2_match_data *data, size_t *start, size_t *end)
+{
+    if (pattern->literal) {
+        const char *found = memmem(text + at, length - at, pattern->literal, pattern->literal_length);
+        *start = found ? (size_t)(found - text) : length;
+        *end = *start + pattern->literal_length;
+        return found != NULL;
+    }
+    int found = search(pattern, text, length, at, PCRE2_PARTIAL_HARD, data);
+    const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(data);
+    *start = found >= 0 || found == PCRE2_ERROR_PARTIAL ? ends[0] : found == PCRE2_ERROR_NOMATCH ? length : 0;
+    *end = found >= 0 ? ends[1] : length;
+    return found >= 0 ? 1 : found == PCRE2_ERROR_NOMATCH ? 0 : -1;
+}
+
+static enum tok_cut find_cut(const struct tok_pattern *pattern, const char *text, size_t length, size_t cut,
+                             pcre2_match_data *data, struct tok_spans *spans, size_t *next)
+{
+    size_t end = 0;
+
+    for (size_t at = 0; at < cut; at = end) {
+        int found = find_next(pattern, text, length, at, data, next, &end);
+        if (*next > cut || (*next == cut && found > 0)) {
+            add_span(spans, at, cut, false);
+            return *next > cut ? TOK_CUT_OPEN : TOK_CUT_START;
+        }
+        if (found <= 0 || end > cut)
+            return TOK_CUT_UNKNOWN;
+        add_match(spans, at, *next, end);
+    }
+    return TOK_CUT_END;
+}
+
+enum tok_cut tok_pattern_find_open(const struct tok_pattern *pattern, const char *text, size_t length, size_t cut,
+                                   struct tok_spans *spans, size_t *next)
+{
+    spans->count = 0;
+    if (!pattern->streams)
+        return TOK_CUT_UNKNOWN;
+    pcre2_match_data *data = pattern->code ? pcre2_match_data_create_from_pattern(pattern->code, NULL) : NULL;
+    enum tok_cut found = find_cut(pattern, text, length, cut, data, spans, next);
+    pcre2_match_data_free(data);
+    return found;
 }

@@ -88,13 +88,16 @@ static wn_status normalize_step(const struct tok_normalizer *step, const char *t
     WN_BUG("no such normalizer: %d", (int)step->kind);
 }
 
-wn_status tok_normalize(const struct wn_tokenizer *tokenizer, const char *text, size_t length, struct wn_text *out)
+wn_status tok_normalize(const struct wn_tokenizer *tokenizer, const char *text, size_t length, bool continues,
+                        struct wn_text *out)
 {
     struct wn_text now = {0}, next = {0};
     wn_status status = WN_OK;
 
     wn_text_append(&now, text, length);
     for (int64_t i = 0; i < tokenizer->normalizer_count && status == WN_OK; i++) {
+        if (continues && tokenizer->normalizers[i].kind == TOK_PREPEND)
+            continue;
         next.length = 0;
         wn_text_append(&next, "", 0);
         status = normalize_step(&tokenizer->normalizers[i], now.data, now.length, &next);
@@ -154,15 +157,42 @@ static void merge_with_next(struct tok_spans *spans)
     spans->count -= kept;
 }
 
+/* The spans of a text whose last piece is open. A piece that ends at the cut is closed; one that another might join is
+ * not known. */
+static void find_open_spans(const struct tok_splitter *step, const char *text, size_t length, struct tok_open *open,
+                            struct tok_spans *spans)
+{
+    struct wn_text whole = {0};
+    size_t next = length;
+
+    wn_text_append(&whole, text, length);
+    wn_text_append(&whole, open->context.data ? open->context.data : "", open->context.length);
+    enum tok_cut cut = tok_pattern_find_open(&step->pattern, whole.data, whole.length, length, spans, &next);
+    bool closed = step->behavior == TOK_ISOLATED || step->behavior == TOK_REMOVED ||
+                  (step->behavior == TOK_MERGED_WITH_NEXT && cut == TOK_CUT_START && !step->invert);
+    if (cut == TOK_CUT_OPEN) {
+        open->open = step->behavior != TOK_REMOVED || !step->invert; /* else the gap is dropped */
+        open->context.length = 0;
+        wn_text_append(&open->context, whole.data + length, next - length);
+    } else {
+        open->open = false;
+        open->unknown = cut == TOK_CUT_UNKNOWN || !closed;
+    }
+    wn_text_release(&whole);
+}
+
 /* Cuts one text by the pattern of the step and adds its parts. */
 static wn_status add_parts(const struct tok_splitter *step, const char *text, size_t length, bool first,
-                           struct tok_spans *spans, struct tok_pieces *out)
+                           struct tok_open *open, struct tok_spans *spans, struct tok_pieces *out)
 {
     if (!step->split) {
         tok_pieces_add(out, text, length, -1, first);
         return WN_OK;
     }
-    WN_TRY(tok_pattern_find(&step->pattern, text, length, spans));
+    if (open)
+        find_open_spans(step, text, length, open, spans);
+    else
+        WN_TRY(tok_pattern_find(&step->pattern, text, length, spans));
     for (int64_t i = 0; i < spans->count; i++)
         spans->items[i].match ^= step->invert;
     if (step->behavior == TOK_MERGED_WITH_NEXT)
@@ -198,8 +228,18 @@ static void map_bytes(struct tok_pieces *pieces, int64_t from)
     wn_text_release(&mapped);
 }
 
+static void map_context(struct tok_open *open)
+{
+    struct wn_text mapped = {0};
+
+    for (size_t at = 0; at < open->context.length; at++)
+        tok_append_code(&mapped, tok_byte_code((uint8_t)open->context.data[at]));
+    wn_text_release(&open->context);
+    open->context = mapped;
+}
+
 static wn_status split_byte_level(const struct tok_splitter *step, const char *text, size_t length, bool first,
-                                  struct tok_spans *spans, struct tok_pieces *out)
+                                  struct tok_open *open, struct tok_spans *spans, struct tok_pieces *out)
 {
     struct wn_text prefixed = {0};
     int64_t from = out->count;
@@ -210,15 +250,29 @@ static wn_status split_byte_level(const struct tok_splitter *step, const char *t
         text = prefixed.data;
         length = prefixed.length;
     }
-    wn_status status = add_parts(step, text, length, first, spans, out);
+    wn_status status = add_parts(step, text, length, first, open, spans, out);
     wn_text_release(&prefixed);
     if (status == WN_OK)
         map_bytes(out, from);
+    if (open)
+        map_context(open);
     return status;
 }
 
+static void append_spaced(const char *replacement, const char *text, size_t length, struct wn_text *out)
+{
+    for (size_t at = 0; at < length;) {
+        const char *space = memchr(text + at, ' ', length - at);
+        size_t end = space ? (size_t)(space - text) : length;
+        wn_text_append(out, text + at, end - at);
+        if (space)
+            wn_text_append(out, replacement, strlen(replacement));
+        at = end + 1;
+    }
+}
+
 static wn_status split_metaspace(const struct tok_splitter *step, const char *text, size_t length, bool first,
-                                 struct tok_spans *spans, struct tok_pieces *out)
+                                 struct tok_open *open, struct tok_spans *spans, struct tok_pieces *out)
 {
     size_t width = strlen(step->replacement);
     struct wn_text spaced = {0};
@@ -226,20 +280,20 @@ static wn_status split_metaspace(const struct tok_splitter *step, const char *te
 
     if (!has_it && (step->prepend == TOK_PREPEND_ALWAYS || (step->prepend == TOK_PREPEND_FIRST && first)))
         wn_text_append(&spaced, step->replacement, width);
-    for (size_t at = 0; at < length;) {
-        const char *space = memchr(text + at, ' ', length - at);
-        size_t end = space ? (size_t)(space - text) : length;
-        wn_text_append(&spaced, text + at, end - at);
-        if (space)
-            wn_text_append(&spaced, step->replacement, width);
-        at = end + 1;
+    append_spaced(step->replacement, text, length, &spaced);
+    if (open) {
+        struct wn_text context = open->context;
+        open->context = (struct wn_text){0};
+        append_spaced(step->replacement, context.data ? context.data : "", context.length, &open->context);
+        wn_text_release(&context);
     }
-    wn_status status = add_parts(step, spaced.data, spaced.length, first, spans, out);
+    wn_status status = add_parts(step, spaced.data, spaced.length, first, open, spans, out);
     wn_text_release(&spaced);
     return status;
 }
 
-static wn_status split_step(const struct tok_splitter *step, const struct tok_pieces *in, struct tok_pieces *out)
+static wn_status split_step(const struct tok_splitter *step, const struct tok_pieces *in, struct tok_open *open,
+                            struct tok_pieces *out)
 {
     struct tok_spans spans = {0};
     wn_status status = WN_OK;
@@ -247,27 +301,28 @@ static wn_status split_step(const struct tok_splitter *step, const struct tok_pi
     for (int64_t i = 0; i < in->count && status == WN_OK; i++) {
         const struct tok_piece *piece = &in->items[i];
         const char *text = in->text.data + piece->start;
+        struct tok_open *its = i + 1 == in->count && open && open->open ? open : NULL;
         if (piece->id >= 0)
             tok_pieces_add(out, text, piece->length, piece->id, piece->first);
         else if (step->kind == TOK_BYTE_LEVEL)
-            status = split_byte_level(step, text, piece->length, piece->first, &spans, out);
+            status = split_byte_level(step, text, piece->length, piece->first, its, &spans, out);
         else if (step->kind == TOK_METASPACE)
-            status = split_metaspace(step, text, piece->length, piece->first, &spans, out);
+            status = split_metaspace(step, text, piece->length, piece->first, its, &spans, out);
         else
-            status = add_parts(step, text, piece->length, piece->first, &spans, out);
+            status = add_parts(step, text, piece->length, piece->first, its, &spans, out);
     }
     tok_spans_release(&spans);
     return status;
 }
 
-wn_status tok_split(const struct wn_tokenizer *tokenizer, struct tok_pieces *pieces)
+wn_status tok_split(const struct wn_tokenizer *tokenizer, struct tok_pieces *pieces, struct tok_open *open)
 {
     struct tok_pieces next = {0};
     wn_status status = WN_OK;
 
-    for (int64_t i = 0; i < tokenizer->splitter_count && status == WN_OK; i++) {
+    for (int64_t i = 0; i < tokenizer->splitter_count && status == WN_OK && !(open && open->unknown); i++) {
         tok_pieces_clear(&next);
-        status = split_step(&tokenizer->splitters[i], pieces, &next);
+        status = split_step(&tokenizer->splitters[i], pieces, open, &next);
         struct tok_pieces swap = *pieces;
         *pieces = next;
         next = swap;
