@@ -2,11 +2,12 @@
  * results.h: the results file: one HDF5 file per sweep, written by all ranks, valid at any moment.
  *
  * How it survives kills: rank 0 creates the whole layout with the serial driver under a temporary
- * name (contiguous datasets, early allocation, filled with the missing value, all scales and labels), syncs and renames
- * it. All ranks reopen it through MPI-IO and from then on only write raw hyperslabs, independently, one contiguous
- * block per field and point; then fdatasync; then the checksum of the point; then its status. No collective call and no
- * change of metadata happens between open and close. One running sweep per file: every rank holds a shared flock on
- * <file>.lock, and a starting run first takes it exclusively; the last one to close removes it.
+ * name (contiguous datasets, early allocation, all scales and labels), all ranks together fill it with the missing
+ * values and sync, rank 0 renames it. All ranks reopen it through MPI-IO and from then on only write raw hyperslabs,
+ * independently, one contiguous block per field and point; then fdatasync; then the checksum of the point; then its
+ * status. No collective call and no change of metadata happens between open and close. One running sweep per file:
+ * every rank holds a shared flock on <file>.lock, and a starting run first takes it exclusively; the last one to close
+ * removes it.
  *
  *   /                 attributes: schema_version, winnow_version, title, Conventions; texts: sweep, identity, fields
  *                     (one line per dataset along the point axis: path, kind, type, sizes, in the order of

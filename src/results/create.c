@@ -1,4 +1,4 @@
-/* Rank 0: makes a new file under a temporary name, or compares an existing one with the plan. */
+/* Rank 0: lays out a new file under a temporary name, or compares an existing one with the plan. */
 #define _GNU_SOURCE /* fallocate */
 #include <errno.h>
 #include <fcntl.h>
@@ -8,62 +8,65 @@
 
 #include <winnow/io.h>
 
-#include "results_internal.h"
+#include "fill.h"
 
 /* ---- a new file ---- */
 
+char *wn_temporary_path_(const char *path)
+{
+    return wn_format("%s.creating", path);
+}
+
 /*
- * Asks the file system for all blocks at once, then gives them back: a full disk, a quota or a limit shows before HDF5
- * has written anything. File systems that cannot do it are left to find out while the layout is filled.
+ * Asks the file system for all blocks at once: a full disk, a quota or a limit shows before anything is written. File
+ * systems that cannot do it are left to find out while the file is filled.
  */
 static wn_status reserve(const char *path, int file, int64_t bytes)
 {
-    if (fallocate(file, 0, 0, (off_t)bytes) != 0 && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINTR)
+    if (bytes > 0 && fallocate(file, 0, 0, (off_t)bytes) != 0 && errno != EOPNOTSUPP && errno != ENOSYS &&
+        errno != EINTR)
         return wn_fail(WN_ERR_IO, "%s: no room for about %lld bytes: %s", path, (long long)bytes, strerror(errno));
+    return WN_OK;
+}
+
+/* The blocks are given back, since HDF5 makes an empty file of it. */
+static wn_status try_room(const char *path, int file, int64_t bytes)
+{
+    WN_TRY(reserve(path, file, bytes));
     if (ftruncate(file, 0) != 0)
         return wn_fail(WN_ERR_IO, "%s: cannot be written: %s", path, strerror(errno));
     return WN_OK;
 }
 
-static wn_status fill(const char *path, const char *temporary, int file, const struct wn_results_plan *plan)
+static wn_status lay_out(const char *path, const char *temporary, int file, const struct wn_results_plan *plan,
+                         struct wn_fill *fill)
 {
     struct wn_h5 h5 = {.file = -1};
+    struct stat info;
 
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     hid_t access = wn_h5_serial_access_();
     h5.file = wn_h5_check_(&h5, H5Fcreate(temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access), NULL);
     H5Pclose(access);
     if (h5.file >= 0)
-        wn_layout_(&h5, plan);
+        wn_layout_(&h5, plan, fill);
     /* On a full disk closing would fail too and leave HDF5 with a file it never gets rid of: make room first. */
     if (!wn_h5_ok_(&h5) && ftruncate(file, 0) != 0)
         wn_log(WN_LOG_DEBUG, "%s: %s", temporary, strerror(errno));
     wn_h5_close_(&h5);
     if (!wn_h5_ok_(&h5))
         return wn_fail(WN_ERR_IO, "%s: cannot be written: %s", path, h5.reason);
+    if (fstat(file, &info) == 0)
+        WN_TRY(reserve(path, file, (int64_t)info.st_size));
     if (fsync(file) != 0)
         return wn_fail(WN_ERR_IO, "%s: cannot be written to the disk: %s", path, strerror(errno));
     return WN_OK;
 }
 
-static wn_status put_in_place(const char *path, const char *temporary)
-{
-    if (rename(temporary, path) != 0)
-        return wn_fail(WN_ERR_IO, "%s: the finished %s cannot be renamed: %s", path, temporary, strerror(errno));
-    char *folder = wn_directory_of(path);
-    int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    wn_free(folder);
-    if (file >= 0) {
-        fsync(file); /* makes the name durable; some file systems refuse it for folders, that is no reason to stop */
-        close(file);
-    }
-    return WN_OK;
-}
-
 /* The lock makes the temporary name ours: what lies there is left from a creation that was killed. */
-wn_status wn_results_create_(const char *path, const struct wn_results_plan *plan)
+wn_status wn_results_create_(const char *path, const struct wn_results_plan *plan, struct wn_fill *fill)
 {
-    char *temporary = wn_format("%s.creating", path);
+    char *temporary = wn_temporary_path_(path);
     wn_status status;
 
     unlink(temporary);
@@ -73,14 +76,40 @@ wn_status wn_results_create_(const char *path, const struct wn_results_plan *pla
         wn_free(temporary);
         return status;
     }
-    status = reserve(path, file, wn_results_predict_bytes(plan));
+    status = try_room(path, file, wn_results_predict_bytes(plan));
     if (status == WN_OK)
-        status = fill(path, temporary, file, plan);
-    if (status == WN_OK)
-        status = put_in_place(path, temporary);
-    if (status != WN_OK)
+        status = lay_out(path, temporary, file, plan, fill);
+    if (status != WN_OK) {
         unlink(temporary);
+        wn_fill_release_(fill);
+    }
     close(file);
+    wn_free(temporary);
+    return status;
+}
+
+static void sync_folder(const char *path)
+{
+    char *folder = wn_directory_of(path);
+    int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    wn_free(folder);
+    if (file >= 0) {
+        fsync(file); /* makes the name durable; some file systems refuse it for folders, that is no reason to stop */
+        close(file);
+    }
+}
+
+wn_status wn_results_put_in_place_(const char *path, wn_status status)
+{
+    char *temporary = wn_temporary_path_(path);
+
+    if (status == WN_OK && rename(temporary, path) != 0)
+        status = wn_fail(WN_ERR_IO, "%s: the finished %s cannot be renamed: %s", path, temporary, strerror(errno));
+    if (status == WN_OK)
+        sync_folder(path);
+    else
+        unlink(temporary);
     wn_free(temporary);
     return status;
 }

@@ -1,12 +1,12 @@
 /*
  * The layout of a file: documents, axes as dimension scales at the root (so that every group sees them), tables, and
- * one dataset per field filled with the missing value. Follows netCDF-4: a scale is a variable named like its axis; the
- * axes of characters are dimensions without a variable; _FillValue marks what is missing.
+ * one dataset per field, to be filled with the missing value (fill.c). Follows netCDF-4: a scale is a variable named
+ * like its axis; the axes of characters are dimensions without a variable; _FillValue marks what is missing.
  */
 #include <math.h>
 #include <string.h>
 
-#include "results_internal.h"
+#include "fill.h"
 
 enum { MOST_AXES = WN_MAX_FIELD_DIMS + 2 }; /* the points, and the characters of a text */
 
@@ -18,11 +18,12 @@ struct shape {
     hsize_t sizes[MOST_AXES];
     const char *axes[MOST_AXES];
     const void *fill;
+    bool later; /* filled by all ranks (fill.c) */
 };
 
 /* ---- datasets ---- */
 
-/* Contiguous, allocated and filled now: later writes change no metadata, and a full disk shows here. */
+/* Contiguous, allocated now: later writes change no metadata. */
 static hid_t create_dataset(struct wn_h5 *h5, const struct shape *shape)
 {
     if (!wn_h5_ok_(h5))
@@ -33,7 +34,7 @@ static hid_t create_dataset(struct wn_h5 *h5, const struct shape *shape)
     H5Pset_create_intermediate_group(links, 1);
     H5Pset_layout(plist, H5D_CONTIGUOUS);
     H5Pset_alloc_time(plist, H5D_ALLOC_TIME_EARLY);
-    H5Pset_fill_time(plist, H5D_FILL_TIME_ALLOC);
+    H5Pset_fill_time(plist, shape->later ? H5D_FILL_TIME_NEVER : H5D_FILL_TIME_ALLOC);
     H5Pset_obj_track_times(plist, false);
     if (shape->fill)
         H5Pset_fill_value(plist, shape->type, shape->fill);
@@ -172,7 +173,8 @@ static void create_table(struct wn_h5 *h5, struct wn_scales *scales, const struc
         char path[160];
         snprintf(path, sizeof path, "%s/%s", table->group, column->name);
         hid_t type = column->numbers ? H5T_IEEE_F64LE : text;
-        struct shape shape = {path, type, 1, {(hsize_t)table->rows}, {table->axis}, column->numbers ? &nan : NULL};
+        struct shape shape = {path, type, 1, {(hsize_t)table->rows}, {table->axis}, column->numbers ? &nan : NULL,
+                              false};
         hid_t dataset = create_variable(h5, scales, &shape);
         write_all(h5, dataset, type, table->rows,
                   column->numbers ? (const void *)column->numbers : (const void *)column->texts);
@@ -215,12 +217,12 @@ static const void *missing(enum wn_field_type type)
 }
 
 static void create_field(struct wn_h5 *h5, struct wn_scales *scales, const struct wn_results_plan *plan,
-                         const struct wn_field *field)
+                         const struct wn_field *field, struct wn_fill *filling)
 {
     hid_t type = wn_field_type_(field->type);
     const void *fill = missing(field->type);
     char characters[64];
-    struct shape shape = {.path = field->path, .type = type, .n_axes = 1, .fill = fill};
+    struct shape shape = {.path = field->path, .type = type, .n_axes = 1, .fill = fill, .later = true};
 
     shape.axes[0] = plan->points->axis;
     shape.sizes[0] = (hsize_t)plan->points->rows;
@@ -240,6 +242,7 @@ static void create_field(struct wn_h5 *h5, struct wn_scales *scales, const struc
         put_value(h5, dataset, "_FillValue", type, 1, fill);
     if (dataset >= 0 && field->type == WN_FIELD_TEXT)
         wn_h5_put_text_(h5, dataset, "_Encoding", "utf-8");
+    wn_fill_add_(h5, filling, dataset, field, plan->points->rows);
     close_dataset(h5, dataset);
     H5Tclose(type);
 }
@@ -336,7 +339,7 @@ static void put_provenance(struct wn_h5 *h5, const struct wn_facts *provenance)
     H5Gclose(group);
 }
 
-void wn_layout_(struct wn_h5 *h5, const struct wn_results_plan *plan)
+void wn_layout_(struct wn_h5 *h5, const struct wn_results_plan *plan, struct wn_fill *fill)
 {
     char *fields = wn_fields_document_(plan);
     struct wn_scales scales = {0};
@@ -351,7 +354,7 @@ void wn_layout_(struct wn_h5 *h5, const struct wn_results_plan *plan)
     create_table(h5, &scales, plan->cells);
     create_states(h5, &scales, plan->points);
     for (int f = 0; f < plan->schema->n_fields && wn_h5_ok_(h5); f++)
-        create_field(h5, &scales, plan, &plan->schema->fields[f]);
+        create_field(h5, &scales, plan, &plan->schema->fields[f], fill);
     for (int c = 0; c < plan->schema->n_constants && wn_h5_ok_(h5); c++)
         create_constant(h5, &scales, plan->schema, &plan->schema->constants[c]);
     wn_scales_finish_(h5, &scales);

@@ -1,23 +1,45 @@
-/* Opening and closing the results file: locks, creation or comparison on rank 0, then all ranks through MPI-IO. */
+/* Opening and closing the results file: locks, layout or comparison on rank 0, then all ranks through MPI-IO. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "../par/par_internal.h"
+#include "fill.h"
 #include "open.h"
 
 /* ---- parts of opening ---- */
 
-/* Rank 0: the exclusive lock, then a new file or a look at the old one. */
-static wn_status prepare(const char *path, const struct wn_results_plan *plan, bool fresh, int *lock)
+/* Rank 0: the exclusive lock, then a new file, of which `fill` is still to be written, or a look at the old one. */
+static wn_status prepare(const char *path, const struct wn_results_plan *plan, bool fresh, int *lock, bool *created,
+                         struct wn_fill *fill)
 {
     WN_TRY(wn_lock_take_(path, true, lock));
-    if (access(path, F_OK) != 0)
-        return wn_results_create_(path, plan);
+    if (access(path, F_OK) != 0) {
+        WN_TRY(wn_results_create_(path, plan, fill));
+        *created = true;
+        return WN_OK;
+    }
     if (fresh)
         return wn_fail(WN_ERR_INPUT, "%s: exists already, and a new file was asked for", path);
     return wn_results_inspect_(path, plan);
+}
+
+/* Collective: the file is there and finished when all ranks get WN_OK. */
+static wn_status make_or_inspect(struct wn_par *par, const char *path, const struct wn_results_plan *plan, bool fresh,
+                                 int *lock)
+{
+    struct wn_fill fill = {0};
+    bool created = false;
+    wn_status status = par->rank == 0 ? prepare(path, plan, fresh, lock, &created, &fill) : WN_OK;
+
+    status = wn_par_agree(par, status);
+    if (status == WN_OK)
+        status = wn_fill_(par, path, &fill);
+    wn_fill_release_(&fill);
+    if (created)
+        status = wn_results_put_in_place_(path, status);
+    return wn_par_agree(par, status);
 }
 
 /* All ranks hold the shared lock before any of them writes. */
@@ -202,10 +224,9 @@ wn_status wn_results_open(struct wn_par *par, const char *path, const struct wn_
 {
     struct wn_results *r = create_object(par, path, plan);
     char *document = wn_fields_document_(plan);
-    wn_status status = par->rank == 0 ? prepare(path, plan, fresh, &r->lock) : WN_OK;
+    wn_status status = make_or_inspect(par, path, plan, fresh, &r->lock);
 
     *results = NULL;
-    status = wn_par_agree(par, status);
     if (status == WN_OK)
         status = share_lock(par, path, &r->lock);
     if (status == WN_OK)

@@ -149,12 +149,7 @@ void wn_scales_attach_(struct wn_h5 *h5, struct wn_scales *scales, hid_t dataset
 /* Writes the back references and releases the list, also after a failure. */
 void wn_scales_finish_(struct wn_h5 *h5, struct wn_scales *scales);
 
-/* ---- layout and locks (rank 0) ---- */
-
-/* Creates the file under a temporary name and renames it; on failure nothing is left. Not collective. */
-wn_status wn_results_create_(const char *path, const struct wn_results_plan *plan);
-/* Fills an empty file with groups, scales, tables and missing values. */
-void wn_layout_(struct wn_h5 *h5, const struct wn_results_plan *plan);
+/* ---- locks and looks (rank 0) ---- */
 
 /*
  * <path>.lock: exclusive while a run starts, shared while it writes. A lock that cannot be had for 3 s (ranks outlive

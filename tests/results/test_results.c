@@ -13,8 +13,11 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <unistd.h>
+
 #include <winnow/io.h>
-#include <winnow/results.h>
+
+#include "results/fill.h"
 
 #include "example.h"
 
@@ -30,6 +33,15 @@ int fallocate(int file, int mode, off_t offset, off_t length)
         return -1;
     }
     return (int)syscall(SYS_fallocate, file, mode, offset, length);
+}
+
+static int64_t bytes_written; /* by this rank, through pwrite */
+
+ssize_t pwrite(int file, const void *data, size_t bytes, off_t offset)
+{
+    ssize_t written = syscall(SYS_pwrite64, file, data, bytes, offset);
+    bytes_written += written > 0 ? written : 0;
+    return written;
 }
 
 static char *path_of(const char *name)
@@ -362,6 +374,53 @@ static void check_other_schema(void)
     wn_free(path);
 }
 
+static void check_missing_field(struct wn_h5 *h5, const struct wn_field *field)
+{
+    uint8_t *expected = wn_alloc(field->bytes, 1), *found = wn_alloc_zero(field->bytes, 1);
+    hid_t dataset = H5Dopen2(h5->file, field->path, H5P_DEFAULT), type = wn_field_type_(field->type);
+
+    wn_field_clear(field, expected);
+    for (int64_t p = 0; p < POINTS; p++) {
+        CHECK(wn_h5_point_io_(dataset, type, p, field->type == WN_FIELD_TEXT ? field->bytes : field->elements, found,
+                              false) >= 0);
+        CHECK(memcmp(found, expected, (size_t)field->bytes) == 0);
+    }
+    H5Tclose(type);
+    H5Dclose(dataset);
+    wn_free(expected);
+    wn_free(found);
+}
+
+/* Every byte of a new file is that of a missing value, and every rank has written some of them. */
+static void check_missing(void)
+{
+    char *path = path_of("missing.h5");
+    struct example e;
+    struct wn_results *results;
+    struct wn_h5 h5;
+    int64_t total = 0;
+
+    example_init(&e, "x");
+    for (int f = 0; f < e.schema.n_fields; f++)
+        total += e.schema.fields[f].type == WN_FIELD_TEXT ? 0 : POINTS * e.schema.fields[f].bytes;
+    wn_fill_least_ = total / wn_par_size(par) + 3; /* inside a number */
+    bytes_written = 0;
+    CHECK_OK(wn_results_open(par, path, &e.plan, true, &results));
+    CHECK(bytes_written > 0);
+    wn_fill_least_ = 1 << 20;
+    CHECK_OK(wn_results_close(&results));
+    if (wn_par_rank(par) == 0) {
+        wn_h5_open_(&h5, path, H5F_ACC_RDONLY);
+        for (int f = 0; f < e.schema.n_fields; f++)
+            check_missing_field(&h5, &e.schema.fields[f]);
+        wn_h5_close_(&h5);
+        unlink(path);
+    }
+    wn_par_barrier(par);
+    example_release(&e);
+    wn_free(path);
+}
+
 /* What a killed creation left does no harm and goes away. */
 static void check_leftover(void)
 {
@@ -463,6 +522,7 @@ static void check_all(void)
     check_continue();
     check_mistakes();
     check_other_schema();
+    check_missing();
     check_leftover();
     if (wn_par_size(par) == 1) {
         check_limit(false);
