@@ -178,6 +178,9 @@ void wn_run_release(struct wn_run **run);
 /* Tells the watcher of a run. */
 void wn_watch(const struct wn_run *run, int64_t point, int64_t done, int64_t all);
 
+/* Bytes that the points and cells themselves take on every rank: the grid, its tables and the identity. */
+int64_t wn_run_grid_bytes(const struct wn_run *run);
+
 /* Describes the plan to lay out a results file; borrows from run and provenance. */
 void wn_run_results_plan(const struct wn_run *run, const struct wn_facts *provenance, struct wn_results_plan *plan);
 /* Who built it, with what, where, on which input. Collective. */
@@ -191,7 +194,7 @@ struct wn_prediction {
     double *seconds;        /* [points] */
     double reference_flops; /* the shared dense pass */
     int64_t shared_bytes;   /* per node: dense states and statistics */
-    int64_t rank_bytes;     /* per rank: the largest point */
+    int64_t rank_bytes;     /* per rank: the largest point, and the grid */
     int64_t file_bytes;
     char largest[160]; /* what the memory is for, in words */
 };

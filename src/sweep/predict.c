@@ -257,6 +257,7 @@ void wn_predict(const struct wn_run *run, int threads, struct wn_prediction *pre
     if (run->grid.n_points)
         snprintf(prediction->largest, sizeof prediction->largest, "%s", run->grid.points[largest].key);
     predict_shared(run, prediction);
+    prediction->rank_bytes += wn_run_grid_bytes(run);
     wn_run_results_plan(run, &none, &plan);
     prediction->file_bytes = wn_results_predict_bytes(&plan);
 }

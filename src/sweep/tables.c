@@ -113,6 +113,33 @@ void wn_run_build_tables(struct wn_run *run)
     }
 }
 
+/* ---- memory ---- */
+
+/* A text is a block of the allocator: 64 bytes in front, up to 63 behind. */
+static int64_t texts_bytes(const struct wn_texts *texts)
+{
+    int64_t bytes = texts->count * (64 + 32 + (int64_t)sizeof(char *)) + texts->n_slots * (int64_t)sizeof(int64_t);
+    for (int64_t i = 0; i < texts->count; i++)
+        bytes += (int64_t)strlen(texts->texts[i]);
+    return bytes;
+}
+
+static int64_t table_bytes(const struct wn_table *table)
+{
+    return table->rows * table->n_columns * (int64_t)sizeof(double) + texts_bytes(&table->texts);
+}
+
+int64_t wn_run_grid_bytes(const struct wn_run *run)
+{
+    const struct wn_grid_points *grid = &run->grid;
+    int64_t own = 0;
+    for (int64_t i = 0; i < grid->n_cells; i++)
+        own += grid->cells[i].own != NULL;
+    return grid->n_points * (int64_t)sizeof *grid->points + grid->n_cells * (int64_t)sizeof *grid->cells +
+           own * (int64_t)sizeof(struct wn_recipe) + texts_bytes(&grid->keys) + table_bytes(&run->points) +
+           table_bytes(&run->cells) + (int64_t)strlen(run->identity);
+}
+
 /* ---- identity ---- */
 
 static void identify_model(const struct wn_run *run, const struct wn_prepared_model *prepared, struct wn_text *text)
