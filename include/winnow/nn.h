@@ -12,7 +12,7 @@
 
 #include <winnow/base.h>
 
-#define WN_ATTENTION_TILE 128 /* query rows of one attention unit; part of the recorded protocol */
+#define WN_ATTENTION_KEYS 128 /* keys of one step of the running softmax; part of the recorded protocol */
 
 /* y[r, :] = weight * x[r, :] / sqrt(mean(x[r, :]^2) + eps); x and y may be the same. */
 void wn_rms_norm(const float *x, int64_t rows, int64_t width, const float *weight, double eps, float *y);
@@ -76,9 +76,10 @@ void wn_past_keep(const struct wn_past *past, const float *k, const float *v, in
 /*
  * Causal softmax attention with grouped queries: q [rows, heads, head_dim], k and v [rows, kv_heads, head_dim], out
  * [rows, heads, head_dim]; query head h reads key-value head h / (heads / kv_heads); scores times `scale`. A row sees
- * all of the past of its sequence (past may be NULL: none), then the rows of its sequence up to itself. The spans of
- * a past are multiplied one by one, so their cut decides the last bits: make it by the data.
- * Takes WN_ATTENTION_TILE x (longest sequence with its past) floats of memory per thread while it runs.
+ * all of the past of its sequence (past may be NULL: none), then the rows of its sequence up to itself. The bits
+ * of a row follow from its query, keys and values alone: not from the cut of the past into spans, nor from other rows,
+ * except that a row that is alone behind its past is computed in another way.
+ * Takes 48 x (2 head_dim + WN_ATTENTION_KEYS) floats of memory per thread while it runs.
  */
 void wn_attention(const float *q, const float *k, const float *v, int64_t n_sequences, const int64_t *offset,
                   int64_t heads, int64_t kv_heads, int64_t head_dim, float scale, const struct wn_past *past,

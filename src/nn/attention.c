@@ -1,22 +1,30 @@
 /*
- * Causal attention by units of (sequence, query tile, head). A unit is two single-threaded sgemm calls on strided
- * slices of q, k and v, with the softmax between them: scores S = scale Q K^T against the keys up to the end of the
- * tile, exponentials E = exp(S - row maximum) of the visible keys (0 beyond), and out = E V divided by the row sums.
+ * Causal attention by units of (sequence, query tile, heads that share keys). Queries lie in the lanes of vector
+ * registers, turned once per unit, so keys and values are read where they are, one number for all lanes: no copy of
+ * them, no sum across lanes, and a row's result depends on its own keys alone, not on what else is in its unit. Keys
+ * are taken in steps of WN_ATTENTION_KEYS with a running softmax (Milakov and Gimelshein, arXiv:1805.02867; Dao et al.,
+ * arXiv:2205.14135): scores S = scale K Q^T, the maximum so far, E = exp(S - maximum), and out += V^T E, all of which
+ * stays in the cache. Queries that are earlier than all keys of a step are left out of it.
  *
- * A past adds two calls per span: its scores come first in the rows of S, and its values are added up in the same
- * order. A unit of one row, as in writing a text token by token, takes dot products and sums of rows instead: there a
- * matrix product would only copy keys and values into its own order.
+ * A unit of one row behind a past, as in writing a text token by token, takes dot products and sums of rows instead:
+ * there all lanes but one would be idle.
  */
-#include <winnow/linalg.h>
 #include <winnow/nn.h>
 
 #include "math.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <omp.h>
 
-enum { LANES = 16, SERIAL_WORK = 1 << 15 };
+/* As wide as a vector register; sums of VECTORS registers of queries and ROWS keys fit into the registers. */
+#ifdef __AVX512F__
+enum { LANES = 16, VECTORS = 3, ROWS = 8 };
+#else
+enum { LANES = 8, VECTORS = 2, ROWS = 4 };
+#endif
+enum { WIDTH = VECTORS * LANES, KEYS = WN_ATTENTION_KEYS, SERIAL_WORK = 1 << 15 };
+
+typedef float lanes_t __attribute__((vector_size(LANES * sizeof(float))));
 
 /* A query tile: tokens first .. end-1 of the sequence that starts at row `row`, behind a past of `before` tokens. */
 struct tile {
@@ -31,6 +39,7 @@ struct attention {
     int64_t heads, kv_heads, head_dim;
     float scale;
     const struct wn_past *past;
+    int64_t runs, run_heads; /* the query heads of a key-value head, in so many runs of so many (the last has fewer) */
 };
 
 /* Keys and values that lie one after the other: of a span, or of the sequence itself. One head of them. */
@@ -39,121 +48,340 @@ struct run {
     int64_t count;
 };
 
-/* Rounded up to whole lanes, so that no loop over a row of scores has a remainder. */
-static int64_t whole_lanes(int64_t count)
+/* Part `index` of what a tile sees of one key-value head: the spans of its past, then its own sequence. */
+static struct run seen(const struct attention *a, const struct tile *tile, int64_t kv_head, int64_t index)
 {
-    return (count + LANES - 1) / LANES * LANES;
-}
-
-/* The largest of `count` values, a multiple of LANES: element i in lane i % LANES, lanes joined by halves. */
-static float row_maximum(const float *x, int64_t count)
-{
-    float lanes[LANES];
-    memcpy(lanes, x, sizeof lanes);
-    for (int64_t i = LANES; i < count; i += LANES)
-#pragma omp simd
-        for (int l = 0; l < LANES; l++)
-            lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++)
-            lanes[l] = lanes[l + half] > lanes[l] ? lanes[l + half] : lanes[l];
-    return lanes[0];
-}
-
-/* Replaces x by exp(x - most) and returns their sum; `count` and order as in row_maximum. */
-static float row_exponentials(float *x, int64_t count, float most)
-{
-    float lanes[LANES] = {0};
-    for (int64_t i = 0; i < count; i += LANES)
-#pragma omp simd
-        for (int l = 0; l < LANES; l++) {
-            x[i + l] = nn_exp(x[i + l] - most);
-            lanes[l] += x[i + l];
-        }
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++)
-            lanes[l] += lanes[l + half];
-    return lanes[0];
-}
-
-/* Turns the `visible` first scores of a row into exp(score - maximum), the others into 0; returns the sum. */
-static float exponentials(float *scores, int64_t visible, int64_t stride)
-{
-    int64_t used = whole_lanes(visible);
-    for (int64_t j = visible; j < used; j++)
-        scores[j] = -INFINITY;
-    memset(scores + used, 0, (size_t)(stride - used) * sizeof *scores);
-    return row_exponentials(scores, used, row_maximum(scores, used));
-}
-
-/* Part `index` of what a tile sees of one head: the spans of its past, then its own sequence. */
-static struct run seen(const struct attention *a, const struct tile *tile, int64_t head, int64_t index)
-{
-    int64_t stride = a->kv_heads * a->head_dim, column = head / (a->heads / a->kv_heads) * a->head_dim;
+    int64_t stride = a->kv_heads * a->head_dim, column = kv_head * a->head_dim;
     if (index == tile->n_spans)
         return (struct run){a->k + tile->row * stride + column, a->v + tile->row * stride + column, tile->end};
     int64_t at = tile->spans[index].first * stride + column;
     return (struct run){a->past->keys + at, a->past->values + at, tile->spans[index].count};
 }
 
-/* ---- tiles of rows ---- */
+/* ---- units of many rows ---- */
 
-static void scores_of(const struct attention *a, const struct tile *tile, int64_t head, float *scores, int64_t stride)
+/*
+ * One unit while it runs. Vector v of VECTORS holds LANES queries one after the other: those of block v / heads, for
+ * head v % heads; so vectors stand in the order of their queries. Vectors beyond `vectors` are not used.
+ */
+struct unit {
+    int64_t heads, vectors, dim, rows; /* query heads and query tokens of this unit */
+    int64_t first;                     /* position of its first query: the number of keys before it */
+    lanes_t *queries;                  /* [dim, VECTORS]: scale * Q^T */
+    lanes_t *mixed;                    /* [dim, VECTORS]: V^T E so far */
+    lanes_t *scores;                   /* [KEYS, VECTORS] of this step, then their exponentials */
+    lanes_t most[VECTORS], sums[VECTORS];
+    const float *keys[KEYS], *values[KEYS]; /* of this step */
+};
+
+/* Floats of the three arrays of a unit. */
+static int64_t unit_floats(int64_t dim)
 {
-    int64_t rows = tile->end - tile->first, dim = a->head_dim, q_stride = a->heads * dim;
-    const float *q = a->q + (tile->row + tile->first) * q_stride + head * dim;
-    for (int64_t i = 0; i <= tile->n_spans; i++) {
-        struct run run = seen(a, tile, head, i);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)run.count, (int)dim, a->scale, q,
-                    (int)q_stride, run.keys, (int)(a->kv_heads * dim), 0.0f, scores, (int)stride);
-        scores += run.count;
+    return (2 * dim + KEYS) * WIDTH;
+}
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/*
+ * scores[key] = keys . queries for `count` vectors of queries, a constant where this is called, so that all sums stay
+ * in registers. Behind the last key that one is computed again and dropped.
+ */
+static inline __attribute__((always_inline)) void score_keys(const float *const *keys, int64_t n_keys, int64_t dim,
+                                                             const lanes_t *queries, lanes_t *scores, int64_t count)
+{
+    for (int64_t first = 0; first < n_keys; first += ROWS) {
+        lanes_t sums[ROWS][VECTORS] = {0};
+        const float *key[ROWS];
+        for (int64_t r = 0; r < ROWS; r++)
+            key[r] = keys[smaller(first + r, n_keys - 1)];
+        for (int64_t d = 0; d < dim; d++)
+            for (int64_t r = 0; r < ROWS; r++)
+                for (int64_t v = 0; v < count; v++)
+                    sums[r][v] += queries[d * VECTORS + v] * key[r][d];
+        for (int64_t r = 0; r < ROWS && first + r < n_keys; r++)
+            for (int64_t v = 0; v < count; v++)
+                scores[(first + r) * VECTORS + v] = sums[r][v];
     }
 }
 
-static void mix_of(const struct attention *a, const struct tile *tile, int64_t head, const float *scores,
-                   int64_t stride, float *out)
+/* mixed[d] += the values of the keys weighted, ROWS numbers of a value at a time. */
+static inline __attribute__((always_inline)) void mix_keys(const float *const *values, int64_t n_keys, int64_t dim,
+                                                           const lanes_t *weights, lanes_t *mixed, int64_t count)
 {
-    int64_t rows = tile->end - tile->first, dim = a->head_dim;
-    for (int64_t i = 0; i <= tile->n_spans; i++) {
-        struct run run = seen(a, tile, head, i);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)dim, (int)run.count, 1.0f, scores,
-                    (int)stride, run.values, (int)(a->kv_heads * dim), i ? 1.0f : 0.0f, out, (int)(a->heads * dim));
-        scores += run.count;
+    for (int64_t first = 0; first < dim; first += ROWS) {
+        lanes_t sums[ROWS][VECTORS];
+        int64_t at[ROWS];
+        for (int64_t r = 0; r < ROWS; r++) {
+            at[r] = smaller(first + r, dim - 1);
+            for (int64_t v = 0; v < count; v++)
+                sums[r][v] = mixed[at[r] * VECTORS + v];
+        }
+        for (int64_t j = 0; j < n_keys; j++)
+            for (int64_t r = 0; r < ROWS; r++)
+                for (int64_t v = 0; v < count; v++)
+                    sums[r][v] += weights[j * VECTORS + v] * values[j][at[r]];
+        for (int64_t r = 0; r < ROWS && first + r < dim; r++)
+            for (int64_t v = 0; v < count; v++)
+                mixed[(first + r) * VECTORS + v] = sums[r][v];
     }
 }
 
-static void run_tile(const struct attention *a, const struct tile *tile, int64_t head, float *scores)
+/* Both for the vectors from `vector` on. */
+static void score_step(const struct unit *u, int64_t first, int64_t n_keys, int64_t vector)
 {
-    int64_t rows = tile->end - tile->first, stride = whole_lanes(tile->before + tile->end), dim = a->head_dim;
-    int64_t q_stride = a->heads * dim;
-    float *out = a->out + (tile->row + tile->first) * q_stride + head * dim;
-    float sums[WN_ATTENTION_TILE];
-    scores_of(a, tile, head, scores, stride);
-    for (int64_t r = 0; r < rows; r++)
-        sums[r] = exponentials(scores + r * stride, tile->before + tile->first + r + 1, stride);
-    mix_of(a, tile, head, scores, stride, out);
-    for (int64_t r = 0; r < rows; r++) {
-        float factor = 1.0f / sums[r];
+    const float *const *keys = u->keys + first;
+    const lanes_t *queries = u->queries + vector;
+    lanes_t *scores = u->scores + first * VECTORS + vector;
+    if (u->vectors - vector == 1)
+        score_keys(keys, n_keys, u->dim, queries, scores, 1);
+    else if (u->vectors - vector == 2)
+        score_keys(keys, n_keys, u->dim, queries, scores, 2);
+    else
+        score_keys(keys, n_keys, u->dim, queries, scores, VECTORS);
+}
+
+static void mix_step(const struct unit *u, int64_t first, int64_t n_keys, int64_t vector)
+{
+    const float *const *values = u->values + first;
+    const lanes_t *weights = u->scores + first * VECTORS + vector;
+    lanes_t *mixed = u->mixed + vector;
+    if (u->vectors - vector == 1)
+        mix_keys(values, n_keys, u->dim, weights, mixed, 1);
+    else if (u->vectors - vector == 2)
+        mix_keys(values, n_keys, u->dim, weights, mixed, 2);
+    else
+        mix_keys(values, n_keys, u->dim, weights, mixed, VECTORS);
+}
+
+/* Position of the first query of a vector. */
+static int64_t position(const struct unit *u, int64_t vector)
+{
+    return u->first + vector / u->heads * LANES;
+}
+
+/* Keys at `start` and behind it, of `n_keys`, that some query of a vector may see. */
+static int64_t visible(const struct unit *u, int64_t vector, int64_t start, int64_t n_keys)
+{
+    int64_t count = position(u, vector) + LANES - start;
+    return count < 0 ? 0 : smaller(count, n_keys);
+}
+
+/*
+ * Does `step` for all keys of a step that begins with key `start`: those that all vectors see, then piece by piece
+ * those that only later ones see.
+ */
+static void for_visible(const struct unit *u, int64_t start, int64_t n_keys,
+                        void (*step)(const struct unit *, int64_t, int64_t, int64_t))
+{
+    int64_t done = 0;
+    for (int64_t v = 0; v < u->vectors; v += u->heads) {
+        int64_t end = visible(u, v, start, n_keys);
+        if (end > done)
+            step(u, done, end - done, v);
+        done = end > done ? end : done;
+    }
+}
+
+/* Scores of keys behind a query become -infinity. */
+static void hide(struct unit *u, int64_t vector, int64_t start, int64_t n_keys)
+{
+    int64_t first = position(u, vector) - start;
+    for (int64_t j = first < 0 ? 0 : first; j < n_keys; j++)
+        for (int64_t l = 0; l < LANES && l < j - first; l++)
+            u->scores[j * VECTORS + vector][l] = -INFINITY;
+}
+
+/* The exponentials of the scores of one vector, and what a larger maximum makes of its sums so far. */
+static void soften(struct unit *u, int64_t vector, int64_t n_keys)
+{
+    float *scores = (float *)(u->scores + vector), *mixed = (float *)(u->mixed + vector);
+    float most[LANES], other[LANES], sums[LANES], factor[LANES];
+    memcpy(most, &u->most[vector], sizeof most);
+    memcpy(other, most, sizeof most);
+    memcpy(sums, &u->sums[vector], sizeof sums);
+    for (int64_t j = 0; j < n_keys; j++) {
+        const float *x = scores + j * WIDTH;
 #pragma omp simd
-        for (int64_t j = 0; j < dim; j++)
-            out[r * q_stride + j] *= factor;
+        for (int l = 0; l < LANES; l++)
+            most[l] = x[l] > most[l] ? x[l] : most[l];
     }
+    bool grew = false;
+    for (int l = 0; l < LANES; l++)
+        grew |= most[l] > other[l];
+    if (grew) {
+#pragma omp simd
+        for (int l = 0; l < LANES; l++) {
+            factor[l] = nn_exp_negative(other[l] - most[l]);
+            sums[l] *= factor[l];
+        }
+        for (int64_t d = 0; d < u->dim; d++)
+#pragma omp simd
+            for (int l = 0; l < LANES; l++)
+                mixed[d * WIDTH + l] *= factor[l];
+    }
+    for (int64_t j = 0; j < n_keys; j++) {
+        float *x = scores + j * WIDTH;
+#pragma omp simd
+        for (int l = 0; l < LANES; l++) {
+            x[l] = nn_exp_negative(x[l] - most[l]);
+            sums[l] += x[l];
+        }
+    }
+    memcpy(&u->most[vector], most, sizeof most);
+    memcpy(&u->sums[vector], sums, sizeof sums);
+}
+
+/* Keys start .. start + n_keys - 1, whose places stand in the unit. */
+static void take_keys(struct unit *u, int64_t start, int64_t n_keys)
+{
+    for_visible(u, start, n_keys, score_step);
+    for (int64_t v = 0; v < u->vectors; v++) {
+        int64_t count = visible(u, v, start, n_keys);
+        hide(u, v, start, count);
+        soften(u, v, count);
+    }
+    for_visible(u, start, n_keys, mix_step);
+}
+
+/* All keys up to the last query: a step is filled from spans and sequence, and taken when it is full. */
+static void take_all(const struct attention *a, const struct tile *tile, int64_t kv_head, struct unit *u)
+{
+    int64_t stride = a->kv_heads * a->head_dim, start = 0, count = 0;
+    for (int64_t i = 0; i <= tile->n_spans; i++) {
+        struct run run = seen(a, tile, kv_head, i);
+        for (int64_t j = 0; j < run.count; j++) {
+            u->keys[count] = run.keys + j * stride;
+            u->values[count] = run.values + j * stride;
+            if (++count < KEYS)
+                continue;
+            take_keys(u, start, count);
+            start += count;
+            count = 0;
+        }
+    }
+    if (count > 0)
+        take_keys(u, start, count);
+}
+
+/* Place j of the lower and of the upper row when blocks of h x h change sides across the diagonal. */
+#define LOW(h, j)  ((j) & (h) ? LANES + (j) - (h) : (j))
+#define HIGH(h, j) ((j) & (h) ? LANES + (j) : (j) + (h))
+#define PLACES8(of, h, j)                                                                                              \
+    of(h, j), of(h, j + 1), of(h, j + 2), of(h, j + 3), of(h, j + 4), of(h, j + 5), of(h, j + 6), of(h, j + 7)
+#ifdef __AVX512F__
+#define PLACES(of, h) PLACES8(of, h, 0), PLACES8(of, h, 8)
+#else
+#define PLACES(of, h) PLACES8(of, h, 0)
+#endif
+#define CHANGE_SIDES(x, h)                                                                                             \
+    for (int i = 0; i < LANES; i++)                                                                                    \
+        if (!(i & (h))) {                                                                                              \
+            lanes_t upper = (x)[i], lower = (x)[i + (h)];                                                              \
+            (x)[i] = __builtin_shufflevector(upper, lower, PLACES(LOW, h));                                            \
+            (x)[i + (h)] = __builtin_shufflevector(upper, lower, PLACES(HIGH, h));                                     \
+        }
+
+/* The transpose of a square of LANES x LANES, by Eklundh's method. */
+static inline __attribute__((always_inline)) void turn(lanes_t *x)
+{
+#ifdef __AVX512F__
+    CHANGE_SIDES(x, 8)
+#endif
+    CHANGE_SIDES(x, 4)
+    CHANGE_SIDES(x, 2)
+    CHANGE_SIDES(x, 1)
+}
+
+/* The token rows of vector `vector`, at most LANES, and the place of the first of them and of its head in q and out. */
+static int64_t rows_of(const struct attention *a, const struct tile *tile, int64_t head, const struct unit *u,
+                       int64_t vector, int64_t *place)
+{
+    int64_t first = vector / u->heads * LANES;
+    *place = ((tile->row + tile->first + first) * a->heads + head + vector % u->heads) * u->dim;
+    return smaller(u->rows - first, LANES);
+}
+
+/* Query heads `head` and behind it of u->heads; lanes without a query are 0. */
+static void turn_queries(const struct attention *a, const struct tile *tile, int64_t head, struct unit *u)
+{
+    for (int64_t v = 0; v < u->vectors; v++) {
+        int64_t place, rows = rows_of(a, tile, head, u, v, &place);
+        for (int64_t d = 0; d < u->dim; d += LANES) {
+            lanes_t square[LANES] = {0};
+            int64_t count = smaller(u->dim - d, LANES);
+            for (int64_t r = 0; r < rows; r++)
+                if (count == LANES)
+                    memcpy(&square[r], a->q + place + r * a->heads * u->dim + d, sizeof(lanes_t));
+                else
+                    memcpy(&square[r], a->q + place + r * a->heads * u->dim + d, (size_t)count * sizeof(float));
+            turn(square);
+            for (int64_t i = 0; i < count; i++)
+                u->queries[(d + i) * VECTORS + v] = square[i] * a->scale;
+        }
+    }
+}
+
+static void turn_back(const struct attention *a, const struct tile *tile, int64_t head, const struct unit *u)
+{
+    for (int64_t v = 0; v < u->vectors; v++) {
+        int64_t place, rows = rows_of(a, tile, head, u, v, &place);
+        lanes_t factor = 1.0f / u->sums[v];
+        for (int64_t d = 0; d < u->dim; d += LANES) {
+            lanes_t square[LANES] = {0};
+            int64_t count = smaller(u->dim - d, LANES);
+            for (int64_t i = 0; i < count; i++)
+                square[i] = u->mixed[(d + i) * VECTORS + v] * factor;
+            turn(square);
+            for (int64_t r = 0; r < rows; r++)
+                if (count == LANES)
+                    memcpy(a->out + place + r * a->heads * u->dim + d, &square[r], sizeof(lanes_t));
+                else
+                    memcpy(a->out + place + r * a->heads * u->dim + d, &square[r], (size_t)count * sizeof(float));
+        }
+    }
+}
+
+/* `run` counts runs of query heads over all key-value heads. */
+static void run_tile(const struct attention *a, const struct tile *tile, int64_t run, float *work)
+{
+    int64_t kv_head = run / a->runs, group = a->heads / a->kv_heads, first = run % a->runs * a->run_heads;
+    struct unit u = {.heads = smaller(a->run_heads, group - first),
+                     .dim = a->head_dim,
+                     .rows = tile->end - tile->first,
+                     .first = tile->before + tile->first,
+                     .queries = (lanes_t *)(void *)work,
+                     .mixed = (lanes_t *)(void *)(work + a->head_dim * WIDTH),
+                     .scores = (lanes_t *)(void *)(work + 2 * a->head_dim * WIDTH)};
+    u.vectors = (u.rows + LANES - 1) / LANES * u.heads;
+    for (int64_t v = 0; v < VECTORS; v++) {
+        u.most[v] = (lanes_t){0} - INFINITY;
+        u.sums[v] = (lanes_t){0};
+    }
+    memset(u.mixed, 0, (size_t)(a->head_dim * WIDTH) * sizeof(float));
+    turn_queries(a, tile, kv_head * group + first, &u);
+    take_all(a, tile, kv_head, &u);
+    turn_back(a, tile, kv_head * group + first, &u);
 }
 
 /* ---- one row behind a past ---- */
 
-/* Element i of the products goes to lane i % LANES, lanes are joined by halves. */
+enum { DOT_LANES = 16 };
+
+/* Element i of the products goes to lane i % DOT_LANES, lanes are joined by halves. */
 static float dot(const float *x, const float *y, int64_t count)
 {
-    float lanes[LANES] = {0};
+    float lanes[DOT_LANES] = {0};
     int64_t i = 0;
-    for (; i + LANES <= count; i += LANES)
+    for (; i + DOT_LANES <= count; i += DOT_LANES)
 #pragma omp simd
-        for (int l = 0; l < LANES; l++)
+        for (int l = 0; l < DOT_LANES; l++)
             lanes[l] += x[i + l] * y[i + l];
     for (int l = 0; i + l < count; l++)
         lanes[l] += x[i + l] * y[i + l];
-    for (int half = LANES / 2; half > 0; half /= 2)
+    for (int half = DOT_LANES / 2; half > 0; half /= 2)
         for (int l = 0; l < half; l++)
             lanes[l] += lanes[l + half];
     return lanes[0];
@@ -179,20 +407,45 @@ static void add_values(const struct run *run, const float *weights, int64_t stri
             out[j] += weights[i] * run->values[i * stride + j];
 }
 
+/* Replaces the scores by exp(score - maximum) and returns their sum: score i in lane i % DOT_LANES, joined by halves.
+ */
+static float exponentials(float *scores, int64_t count)
+{
+    float lanes[DOT_LANES] = {0}, most = nn_maximum(scores, count);
+    for (; count % DOT_LANES; count++)
+        scores[count] = -INFINITY;
+    for (int64_t i = 0; i < count; i += DOT_LANES)
+#pragma omp simd
+        for (int l = 0; l < DOT_LANES; l++) {
+            scores[i + l] = nn_exp(scores[i + l] - most);
+            lanes[l] += scores[i + l];
+        }
+    for (int half = DOT_LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++)
+            lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+
+/* Floats of the scores of a row that sees so many keys. */
+static int64_t row_floats(int64_t keys)
+{
+    return (keys + DOT_LANES - 1) / DOT_LANES * DOT_LANES;
+}
+
 static void run_row(const struct attention *a, const struct tile *tile, int64_t head, float *scores)
 {
     int64_t dim = a->head_dim, stride = a->kv_heads * dim, at = ((tile->row + tile->first) * a->heads + head) * dim;
-    int64_t keys = tile->before + tile->end;
+    int64_t keys = tile->before + tile->end, kv_head = head / (a->heads / a->kv_heads);
     float *out = a->out + at, *place = scores;
     for (int64_t i = 0; i <= tile->n_spans; i++) {
-        struct run run = seen(a, tile, head, i);
+        struct run run = seen(a, tile, kv_head, i);
         for (int64_t j = 0; j < run.count; j++)
             *place++ = a->scale * dot(a->q + at, run.keys + j * stride, dim);
     }
-    float factor = 1.0f / exponentials(scores, keys, whole_lanes(keys));
+    float factor = 1.0f / exponentials(scores, keys);
     memset(out, 0, (size_t)dim * sizeof *out);
     for (int64_t i = 0; i <= tile->n_spans; i++) {
-        struct run run = seen(a, tile, head, i);
+        struct run run = seen(a, tile, kv_head, i);
         add_values(&run, scores, stride, dim, out);
         scores += run.count;
     }
@@ -210,8 +463,14 @@ static int64_t past_length(const struct wn_past *past, int64_t s)
     return length;
 }
 
-/* Tiles of all sequences, late ones (with the most keys) first, so that threads end together. */
-static int64_t cut_tiles(const struct wn_past *past, int64_t n_sequences, const int64_t *offset, struct tile *tiles)
+static bool is_one_row(const struct tile *tile)
+{
+    return tile->n_spans && tile->end - tile->first == 1;
+}
+
+/* Tiles of `rows` rows of all sequences, late ones (with the most keys) first, so that threads end together. */
+static int64_t cut_tiles(const struct wn_past *past, int64_t n_sequences, const int64_t *offset, int64_t rows,
+                         struct tile *tiles)
 {
     int64_t count = 0;
     for (int64_t s = 0; s < n_sequences; s++) {
@@ -221,46 +480,58 @@ static int64_t cut_tiles(const struct wn_past *past, int64_t n_sequences, const 
             tile.spans = past->spans + past->first_span[s];
             tile.n_spans = past->first_span[s + 1] - past->first_span[s];
         }
-        for (int64_t k = (length + WN_ATTENTION_TILE - 1) / WN_ATTENTION_TILE - 1; k >= 0; k--) {
-            tile.first = k * WN_ATTENTION_TILE;
-            tile.end = tile.first + WN_ATTENTION_TILE < length ? tile.first + WN_ATTENTION_TILE : length;
+        for (int64_t k = (length + rows - 1) / rows - 1; k >= 0; k--) {
+            tile.first = k * rows;
+            tile.end = smaller(tile.first + rows, length);
             tiles[count++] = tile;
         }
     }
     return count;
 }
 
-/* Score matrix of the largest unit, in floats; work gets the multiplications of all units. */
-static int64_t score_size(const struct tile *tiles, int64_t count, int64_t *work)
+/* Floats of memory of the largest unit; work gets the scores of all units of one head. */
+static int64_t most_floats(const struct tile *tiles, int64_t count, int64_t dim, int64_t *work)
 {
     int64_t most = 0;
     *work = 0;
     for (int64_t i = 0; i < count; i++) {
-        int64_t size = (tiles[i].end - tiles[i].first) * whole_lanes(tiles[i].before + tiles[i].end);
+        int64_t keys = tiles[i].before + tiles[i].end,
+                size = is_one_row(&tiles[i]) ? row_floats(keys) : unit_floats(dim);
         most = size > most ? size : most;
-        *work += size;
+        *work += (tiles[i].end - tiles[i].first) * keys;
     }
     return most;
+}
+
+static void run_unit(const struct attention *a, const struct tile *tile, int64_t run, float *work)
+{
+    int64_t group = a->heads / a->kv_heads, first = run % a->runs * a->run_heads;
+    if (!is_one_row(tile)) {
+        run_tile(a, tile, run, work);
+        return;
+    }
+    for (int64_t h = first; h < smaller(first + a->run_heads, group); h++)
+        run_row(a, tile, run / a->runs * group + h, work);
 }
 
 void wn_attention(const float *q, const float *k, const float *v, int64_t n_sequences, const int64_t *offset,
                   int64_t heads, int64_t kv_heads, int64_t head_dim, float scale, const struct wn_past *past,
                   float *out)
 {
-    struct attention a = {q, k, v, out, heads, kv_heads, head_dim, scale, past};
-    int64_t work;
-    struct tile *tiles = wn_alloc(n_sequences + offset[n_sequences] / WN_ATTENTION_TILE + 1, sizeof *tiles);
-    int64_t n_tiles = cut_tiles(past, n_sequences, offset, tiles), size = score_size(tiles, n_tiles, &work);
-    int threads = wn_blas_begin(), n_threads = work * heads > SERIAL_WORK ? threads : 1;
-    float *scores = wn_alloc(n_threads * size, sizeof *scores);
+    struct attention a = {q, k, v, out, heads, kv_heads, head_dim, scale, past, 0, 0};
+    int64_t group = heads / kv_heads, work;
+    a.runs = (group + VECTORS - 1) / VECTORS;
+    a.run_heads = (group + a.runs - 1) / a.runs;
+    int64_t rows = VECTORS / a.run_heads * LANES;
+    struct tile *tiles = wn_alloc(n_sequences + offset[n_sequences] / rows + 1, sizeof *tiles);
+    int64_t n_tiles = cut_tiles(past, n_sequences, offset, rows, tiles), runs = kv_heads * a.runs;
+    int64_t size = most_floats(tiles, n_tiles, head_dim, &work);
+    int n_threads = work * heads > SERIAL_WORK ? omp_get_max_threads() : 1;
+    float *room = wn_alloc(n_threads * size, sizeof *room);
 #pragma omp parallel for schedule(dynamic) num_threads(n_threads) if (n_threads > 1)
-    for (int64_t unit = 0; unit < n_tiles * heads; unit++) {
-        const struct tile *tile = &tiles[unit / heads];
-        bool one_row = tile->n_spans && tile->end - tile->first == 1;
-        (one_row ? run_row : run_tile)(&a, tile, unit % heads, scores + omp_get_thread_num() * size);
-    }
-    wn_blas_end(threads);
-    wn_free(scores);
+    for (int64_t unit = 0; unit < n_tiles * runs; unit++)
+        run_unit(&a, &tiles[unit / runs], unit % runs, room + omp_get_thread_num() * size);
+    wn_free(room);
     wn_free(tiles);
 }
 
@@ -323,7 +594,7 @@ void wn_attention_ref(const float *q, const float *k, const float *v, int64_t n_
                       int64_t heads, int64_t kv_heads, int64_t head_dim, float scale, const struct wn_past *past,
                       float *out)
 {
-    struct attention a = {q, k, v, out, heads, kv_heads, head_dim, scale, past};
+    struct attention a = {q, k, v, out, heads, kv_heads, head_dim, scale, past, 0, 0};
     for (int64_t s = 0; s < n_sequences; s++) {
         int64_t before = past_length(past, s), length = offset[s + 1] - offset[s], keys = before + length;
         float *all_keys = wn_alloc(keys * kv_heads * head_dim, sizeof *all_keys);

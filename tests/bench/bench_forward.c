@@ -216,7 +216,7 @@ int main(int argc, char **argv)
     omp_set_num_threads(threads);
     float *square = random_floats(3 * SGEMM * SGEMM, 1);
     struct best best = {0};
-    printf("%s; attention tile %d; %d threads, fastest of %d, %s time\n", wn_linalg_protocol(), WN_ATTENTION_TILE,
+    printf("%s; attention by %d keys; %d threads, fastest of %d, %s time\n", wn_linalg_protocol(), WN_ATTENTION_KEYS,
            threads, repetitions, use_cpu_time ? "processor" : "wall");
     printf("%-18s %9s %9s | %-31s | %s\n", "", "tokens/s", "share", "part of the time:", "share of sgemm per core:");
     printf("%-18s %9s %9s | %8s %10s %6s %6s | %8s %10s %6s\n", "model", "", "of sgemm", "linears", "attention", "head",

@@ -52,6 +52,15 @@ static void check_exp(void)
     CHECK(nn_exp(-87.5f) == 0.0f && nn_exp(-INFINITY) == 0.0f && nn_exp(-1e30f) == 0.0f);
     CHECK(nn_exp(88.8f) == INFINITY && nn_exp(INFINITY) == INFINITY);
     CHECK(isnan(nn_exp(NAN)));
+    worst = 0;
+    for (int i = -860000; i <= 0; i += 7) {
+        float x = (float)i / 1e4f;
+        double expected = exp(x), ulp = ldexp(1, ilogb(expected) - 23);
+        worst = fmax(worst, fabs(nn_exp_negative(x) - expected) / ulp);
+    }
+    CHECK_NEAR(worst, 0, 4);
+    CHECK(nn_exp_negative(0.0f) == 1.0f && isnan(nn_exp_negative(NAN)));
+    CHECK(nn_exp_negative(-86.5f) == 0.0f && nn_exp_negative(-INFINITY) == 0.0f && nn_exp_negative(-1e30f) == 0.0f);
 }
 
 static void check_double_functions(void)
@@ -225,6 +234,26 @@ static void check_attention(int64_t n, const int64_t *offset, int64_t heads, int
     wn_free(expected);
     wn_free(first);
     wn_free(again);
+}
+
+/* Rows have the same bits alone with their keys as in company, wherever they stand in a unit, and with a cut past. */
+static void check_company(void)
+{
+    enum { ROWS = 300, HEADS = 5, DIM = 20, BEGIN = 170 };
+    const int64_t whole[] = {0, ROWS}, rest[] = {0, ROWS - BEGIN}, first_span[] = {0, 3}, keep[] = {-1};
+    const struct wn_span spans[] = {{0, 100}, {100, 1}, {101, BEGIN - 101}};
+    float *q = random_floats(ROWS * HEADS * DIM, 31, 1), *k = random_floats(ROWS * DIM, 32, 1);
+    float *v = random_floats(ROWS * DIM, 33, 1), *all = wn_alloc(ROWS * HEADS * DIM, sizeof *q);
+    float *part = wn_alloc((ROWS - BEGIN) * HEADS * DIM, sizeof *q);
+    const struct wn_past past = {k, v, spans, first_span, keep};
+    wn_attention(q, k, v, 1, whole, HEADS, 1, DIM, 0.2f, NULL, all);
+    wn_attention(q + BEGIN * HEADS * DIM, k + BEGIN * DIM, v + BEGIN * DIM, 1, rest, HEADS, 1, DIM, 0.2f, &past, part);
+    CHECK(same_bits(part, all + BEGIN * HEADS * DIM, (ROWS - BEGIN) * HEADS * DIM));
+    wn_free(q);
+    wn_free(k);
+    wn_free(v);
+    wn_free(all);
+    wn_free(part);
 }
 
 /* The first token sees itself only; a NaN is seen by its own and later tokens, never by earlier ones. */
@@ -407,7 +436,7 @@ int main(void)
         {.kind = WN_ROPE_DYNAMIC, .theta = 10000, .factor = 2, .original_max_positions = 100},
         {WN_ROPE_LLAMA3, 500000, 8, 1, 4, 128},
     };
-    const int64_t tile = WN_ATTENTION_TILE;
+    const int64_t tile = WN_ATTENTION_KEYS;
     const int64_t one[] = {0, 1}, few[] = {0, 3, 3, 20, 37}, tiles[] = {0, tile, 3 * tile + 5, 3 * tile + 6};
     CHECK_OK(wn_linalg_start());
     check_exp();
@@ -429,6 +458,7 @@ int main(void)
     check_past(4, 2, 16);
     check_past(6, 2, 12);
     check_past(2, 2, 64);
+    check_company();
     check_causality();
     check_log_sum_exp(3);
     check_log_sum_exp(32001);
