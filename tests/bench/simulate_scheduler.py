@@ -7,7 +7,7 @@
 
 As the program: points go out in file order of the queue, dearest first; a rank that has computed sends its question,
 writes, sends its report and then looks for the answer, after pauses that double from 20 microseconds to 1 ms; the
-manager serves every note that waits, then sleeps 1 ms. Costs are measured ones: a note by bench of tests/par/test_queue
+manager serves every note that waits, then sleeps 1 ms. Costs are measured ones: a note by `test_queue load`
 (4 microseconds with the listener), a commit by the wall time of runs of nearly free points.
 """
 

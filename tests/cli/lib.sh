@@ -138,3 +138,17 @@ END
 
 small_grid='{"method": ["magnitude", "wanda"], "sparsity": [0.4, 0.6], "calibration": ["general", "prompts"]},
     {"method": "rtn", "bits": [8, 4, 3], "group": 32}'
+
+# make_many FOLDER POINTS: a sweep of the demo model with that many nearly free points, the dense one not counted.
+make_many() {
+  local to=$1 points=$2
+  mkdir -p "$to"
+  head -c 600 "$source_dir/sweeps/demo/data/general_eval.txt" >"$to/text.txt"
+  cat >"$to/sweep.json" <<END
+{
+  "model": "$source_dir/sweeps/demo/model",
+  "grid": [{"method": "random", "sparsity": 0.5, "seed": [$(seq -s, 1 "$points")]}],
+  "evaluate": {"perplexity": {"text": {"text": "text.txt", "length": 16, "windows": 1}}}
+}
+END
+}
