@@ -103,25 +103,30 @@ bool wn_all_finite(const float *x, int64_t count);
 
 /* ---- second moments ---- */
 
+/* Edge of the square tiles of a matrix along so many rows or columns: 192 below 1024, 256 below 4096, else 512. */
+int64_t wn_square_tile(int64_t length);
+
 /*
  * The upper triangle of h [columns, columns] += x^T x, x [rows, columns]; below the diagonal h is not defined until
- * wn_symmetrize. Square tiles of h of WN_TILE_MOMENTS, ssyrk on the diagonal and sgemm above it. How a long x is cut
- * into calls decides the last bits: cut it by the data, never by ranks or threads.
+ * wn_symmetrize. Square tiles of h (wn_square_tile), ssyrk on the diagonal and sgemm above it. How a long x is cut into
+ * calls decides the last bits: cut it by the data, never by ranks or threads.
  */
-#define WN_TILE_MOMENTS 512
 void wn_add_second_moments(const float *x, int64_t rows, int64_t columns, float *h);
+/* The same for runs of rows, run i being rows row[i] .. row[i+1]-1 of x: the bits of one call for each, in one go. */
+void wn_add_second_moments_of_runs(const float *x, int64_t n_runs, const int64_t *row, int64_t columns, float *h);
 /* Copies what is above the diagonal below it. */
 void wn_symmetrize(float *h, int64_t columns);
 
 /*
- * tr(D H D^T), the squared error of the outputs of a linear whose weights are off by D = a - b [rows, columns], where H
- * [columns, columns] is symmetric. b may be NULL: D = a. Products in fp32, their sum in double in a fixed order. Costs
- * rows * columns^2 multiplications and additions.
+ * sums[i] = tr(D_i H D_i^T), the squared error of the outputs of a linear whose weights are off by D_i [rows, columns],
+ * where H [columns, columns] is symmetric. Products in fp32 by square tiles, their sum in double in a fixed order. Each
+ * costs rows * columns * (columns + a tile) operations; several at once keep more threads busy.
  */
-double wn_quadratic_form(const float *a, const float *b, int64_t rows, int64_t columns, const float *h);
-
+void wn_quadratic_forms(const float *const *d, int count, int64_t rows, int64_t columns, const float *h, double *sums);
 /* Bytes allocated meanwhile. */
-int64_t wn_quadratic_form_bytes(int64_t rows, int64_t columns, int threads);
+int64_t wn_quadratic_forms_bytes(int count, int64_t rows, int64_t columns, int threads);
+/* The form of D = a - b, which is allocated; b may be NULL: D = a. */
+double wn_quadratic_form(const float *a, const float *b, int64_t rows, int64_t columns, const float *h);
 
 /* ---- the factor of the inverse second moments ---- */
 

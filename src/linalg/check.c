@@ -128,10 +128,11 @@ static wn_status check_ssyrk(int64_t n, int64_t depth)
 wn_status wn_blas_check(void)
 {
     static const int64_t ragged[][3] = {{77, 131, 67}, {3, 29, 300}, {1, 70, 45}};
+    const int64_t square = wn_square_tile(INT64_MAX);
     WN_TRY(check_sgemm(false, true, WN_TILE_ROWS, WN_TILE_COLUMNS, DEPTH, false));
-    WN_TRY(check_sgemm(false, false, WN_TILE_MOMENTS, WN_TILE_MOMENTS, DEPTH, false));
-    WN_TRY(check_sgemm(true, false, WN_TILE_MOMENTS, WN_TILE_MOMENTS, DEPTH, true));
-    WN_TRY(check_ssyrk(WN_TILE_MOMENTS, DEPTH));
+    WN_TRY(check_sgemm(false, false, square, square, DEPTH, false));
+    WN_TRY(check_sgemm(true, false, square, square, DEPTH, true));
+    WN_TRY(check_ssyrk(square, DEPTH));
     for (size_t i = 0; i < sizeof ragged / sizeof ragged[0]; i++) {
         const int64_t m = ragged[i][0], n = ragged[i][1], depth = ragged[i][2];
         WN_TRY(check_sgemm(false, true, m, n, depth, false));

@@ -3,25 +3,42 @@
 
 #include <cblas.h>
 
-enum { TILE = WN_TILE_MOMENTS, FORM_ROWS = 256, FORM_COLUMNS = 512, LANES = 16, COPY = 64 };
+enum { NARROW = 1024, WIDE = 4096, LANES = 16, COPY = 64 };
 
 static int64_t smaller(int64_t a, int64_t b)
 {
     return a < b ? a : b;
 }
 
-/* Tile number t of the upper triangle, counted down the columns: (0,0), (0,1), (1,1), (0,2) ... */
-static void place_of_tile(int64_t t, int64_t *row, int64_t *column)
+int64_t wn_square_tile(int64_t length)
 {
-    for (*column = 0; t > *column; (*column)++)
-        t -= *column + 1;
+    return length < NARROW ? 192 : length < WIDE ? 256 : 512;
+}
+
+static int64_t tiles_of(int64_t length)
+{
+    return (length + wn_square_tile(length) - 1) / wn_square_tile(length);
+}
+
+/*
+ * Tile number t of the upper triangle, the dear ones first, so that threads end together: those above the diagonal,
+ * down the columns: (0,1), (0,2), (1,2), (0,3) ..., then the diagonal.
+ */
+static void place_of_tile(int64_t t, int64_t side, int64_t *row, int64_t *column)
+{
+    if (t >= side * (side - 1) / 2) {
+        *row = *column = t - side * (side - 1) / 2;
+        return;
+    }
+    for (*column = 1; t >= *column; (*column)++)
+        t -= *column;
     *row = t;
 }
 
-static void add_tile(const float *x, int64_t rows, int64_t columns, float *h, int64_t tile_row, int64_t tile_column)
+static void add_tile(const float *x, int64_t rows, int64_t columns, float *h, int64_t i, int64_t j)
 {
-    const int64_t i = tile_row * TILE, j = tile_column * TILE;
-    const int m = (int)smaller(columns - i, TILE), n = (int)smaller(columns - j, TILE), ld = (int)columns;
+    const int64_t tile = wn_square_tile(columns);
+    const int m = (int)smaller(columns - i, tile), n = (int)smaller(columns - j, tile), ld = (int)columns;
 
     if (i == j)
         cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, n, (int)rows, 1.0f, x + i, ld, 1.0f, h + i * columns + i,
@@ -31,18 +48,24 @@ static void add_tile(const float *x, int64_t rows, int64_t columns, float *h, in
                     h + i * columns + j, ld);
 }
 
-void wn_add_second_moments(const float *x, int64_t rows, int64_t columns, float *h)
+void wn_add_second_moments_of_runs(const float *x, int64_t n_runs, const int64_t *row, int64_t columns, float *h)
 {
-    const int64_t side = (columns + TILE - 1) / TILE, tiles = side * (side + 1) / 2;
+    const int64_t side = tiles_of(columns), tiles = side * (side + 1) / 2, tile = wn_square_tile(columns);
     const int threads = wn_blas_begin();
 
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1 && tiles > 1)
     for (int64_t t = 0; t < tiles; t++) {
-        int64_t row, column;
-        place_of_tile(t, &row, &column);
-        add_tile(x, rows, columns, h, row, column);
+        int64_t i, j;
+        place_of_tile(t, side, &i, &j);
+        for (int64_t r = 0; r < n_runs; r++)
+            add_tile(x + row[r] * columns, row[r + 1] - row[r], columns, h, i * tile, j * tile);
     }
     wn_blas_end(threads);
+}
+
+void wn_add_second_moments(const float *x, int64_t rows, int64_t columns, float *h)
+{
+    wn_add_second_moments_of_runs(x, 1, (const int64_t[]){0, rows}, columns, h);
 }
 
 void wn_symmetrize(float *h, int64_t columns)
@@ -72,61 +95,99 @@ static double dot(const float *a, const float *b, int64_t count)
     return sum;
 }
 
-/* D_J H_JJ . D_J + 2 D_{<J} H_{<J,J} . D_J for one panel of columns J: H is symmetric, half the products will do. */
-static double form_panel(const float *d, int64_t rows, int64_t columns, const float *h, int64_t first, float *product)
-{
-    const int64_t n = smaller(columns - first, FORM_COLUMNS);
-    double diagonal = 0, above = 0;
+/* A form is cut into tiles of rows and panels of columns. */
+struct forms {
+    const float *const *d;
+    int count;
+    int64_t rows, columns, row_tiles, panels;
+    const float *h;
+};
 
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)n, (int)n, 1.0f, d + first, (int)columns,
-                h + first * columns + first, (int)columns, 0.0f, product, (int)n);
-    for (int64_t r = 0; r < rows; r++)
-        diagonal += dot(product + r * n, d + r * columns + first, n);
-    if (first == 0)
-        return diagonal;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)n, (int)first, 1.0f, d, (int)columns,
-                h + first, (int)columns, 0.0f, product, (int)n);
-    for (int64_t r = 0; r < rows; r++)
-        above += dot(product + r * n, d + r * columns + first, n);
-    return diagonal + 2 * above;
+static int64_t items_of(const struct forms *forms)
+{
+    return forms->count * forms->row_tiles * forms->panels;
 }
 
-static double form_rows(const float *a, const float *b, int64_t rows, int64_t columns, const float *h)
+/* The longest panels first, so that threads end together. */
+static void place_of_item(const struct forms *forms, int64_t item, int *form, int64_t *row, int64_t *column)
 {
-    float *d = wn_alloc(rows * columns, sizeof *d), *product = wn_alloc(rows * FORM_COLUMNS, sizeof *product);
+    *form = (int)(item % forms->count);
+    *row = item / forms->count % forms->row_tiles * wn_square_tile(forms->rows);
+    *column = (forms->panels - 1 - item / forms->count / forms->row_tiles) * wn_square_tile(forms->columns);
+}
+
+/* (2 D_{<J} H_{<J,J} + D_J H_JJ) . D_J for a panel of columns J: H is symmetric, half the products will do. */
+static double run_item(const struct forms *forms, int64_t item, float *product)
+{
+    int form;
+    int64_t row, first;
+    place_of_item(forms, item, &form, &row, &first);
+    const float *d = forms->d[form] + row * forms->columns, *h = forms->h + first;
+    const int m = (int)smaller(forms->rows - row, wn_square_tile(forms->rows)), ld = (int)forms->columns;
+    const int n = (int)smaller(forms->columns - first, wn_square_tile(forms->columns));
     double sum = 0;
 
-    for (int64_t i = 0; i < rows * columns; i++)
-        d[i] = b ? a[i] - b[i] : a[i];
-    for (int64_t first = 0; first < columns; first += FORM_COLUMNS)
-        sum += form_panel(d, rows, columns, h, first, product);
-    wn_free(product);
-    wn_free(d);
+    if (first > 0)
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, (int)first, 2.0f, d, ld, h, ld, 0.0f, product, n);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, n, 1.0f, d + first, ld, h + first * forms->columns, ld,
+                first > 0 ? 1.0f : 0.0f, product, n);
+    for (int64_t r = 0; r < m; r++)
+        sum += dot(product + r * n, d + r * forms->columns + first, n);
     return sum;
 }
 
-int64_t wn_quadratic_form_bytes(int64_t rows, int64_t columns, int threads)
+static struct forms forms_of(const float *const *d, int count, int64_t rows, int64_t columns, const float *h)
 {
-    const int64_t tiles = (rows + FORM_ROWS - 1) / FORM_ROWS;
+    return (struct forms){d, count, rows, columns, tiles_of(rows), tiles_of(columns), h};
+}
 
-    return smaller(tiles, threads) * smaller(rows, FORM_ROWS) * (columns + FORM_COLUMNS) * (int64_t)sizeof(float) +
-           tiles * (int64_t)sizeof(double);
+static int64_t product_size(int64_t rows, int64_t columns)
+{
+    return smaller(rows, wn_square_tile(rows)) * smaller(columns, wn_square_tile(columns));
+}
+
+int64_t wn_quadratic_forms_bytes(int count, int64_t rows, int64_t columns, int threads)
+{
+    const struct forms forms = forms_of(NULL, count, rows, columns, NULL);
+
+    return smaller(items_of(&forms), threads) * product_size(rows, columns) * (int64_t)sizeof(float) +
+           items_of(&forms) * (int64_t)sizeof(double);
+}
+
+void wn_quadratic_forms(const float *const *d, int count, int64_t rows, int64_t columns, const float *h, double *sums)
+{
+    const struct forms forms = forms_of(d, count, rows, columns, h);
+    const int64_t items = items_of(&forms);
+    double *parts = wn_alloc(items, sizeof *parts);
+    const int threads = wn_blas_begin(), used = (int)smaller(items, threads);
+
+#pragma omp parallel num_threads(used) if (used > 1)
+    {
+        float *product = wn_alloc(product_size(rows, columns), sizeof *product);
+#pragma omp for schedule(dynamic)
+        for (int64_t item = 0; item < items; item++)
+            parts[item] = run_item(&forms, item, product);
+        wn_free(product);
+    }
+    wn_blas_end(threads);
+    for (int i = 0; i < count; i++)
+        sums[i] = 0;
+    for (int64_t item = 0; item < items; item++)
+        sums[item % count] += parts[item];
+    wn_free(parts);
 }
 
 double wn_quadratic_form(const float *a, const float *b, int64_t rows, int64_t columns, const float *h)
 {
-    const int64_t tiles = (rows + FORM_ROWS - 1) / FORM_ROWS;
-    double *sums = wn_alloc(tiles, sizeof *sums), sum = 0;
-    const int threads = wn_blas_begin();
+    const int64_t count = rows * columns;
+    float *d = b ? wn_alloc(count, sizeof *d) : NULL;
+    const float *of = b ? d : a;
+    double sum;
 
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1 && tiles > 1)
-    for (int64_t t = 0; t < tiles; t++) {
-        const int64_t at = t * FORM_ROWS * columns;
-        sums[t] = form_rows(a + at, b ? b + at : NULL, smaller(rows - t * FORM_ROWS, FORM_ROWS), columns, h);
-    }
-    wn_blas_end(threads);
-    for (int64_t t = 0; t < tiles; t++)
-        sum += sums[t];
-    wn_free(sums);
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < (b ? count : 0); i++)
+        d[i] = a[i] - b[i];
+    wn_quadratic_forms(&of, 1, rows, columns, h, &sum);
+    wn_free(d);
     return sum;
 }

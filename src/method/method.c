@@ -335,38 +335,50 @@ static void choose_again(const struct wn_compressed *out, int64_t row, const flo
     }
 }
 
-static double uncompensated(const float *weight, const struct wn_input_stats *stats, const struct wn_compressed *out)
+/* How far the compressed weights are off, and (NULL: not wanted) how far they would be without any update. */
+static void take_errors(const float *weight, const struct wn_compressed *out, float *error, float *uncompensated)
 {
-    float *plain = wn_alloc(out->rows * out->columns, sizeof *plain);
+    const int64_t columns = out->columns;
 
 #pragma omp parallel
     {
-        uint8_t *codes = wn_alloc(out->columns, sizeof *codes);
-        float *ordered = wn_alloc(out->columns, sizeof *ordered);
+        uint8_t *codes = wn_alloc(columns, sizeof *codes);
+        float *ordered = wn_alloc(columns, sizeof *ordered);
 #pragma omp for schedule(static)
-        for (int64_t row = 0; row < out->rows; row++)
-            choose_again(out, row, weight + row * out->columns, plain + row * out->columns, ordered, codes);
+        for (int64_t row = 0; row < out->rows; row++) {
+            const float *w = weight + row * columns, *c = out->weight + row * columns;
+            float *plain = uncompensated ? uncompensated + row * columns : NULL;
+            for (int64_t j = 0; j < columns; j++)
+                error[row * columns + j] = w[j] - c[j];
+            if (plain)
+                choose_again(out, row, w, plain, ordered, codes);
+            for (int64_t j = 0; plain && j < columns; j++)
+                plain[j] = w[j] - plain[j];
+        }
         wn_free(ordered);
         wn_free(codes);
     }
-    for (int64_t i = 0; i < out->n_outliers; i++)
-        plain[out->outliers[i].index] = weight[out->outliers[i].index];
-    double sum = wn_quadratic_form(weight, plain, out->rows, out->columns, stats->second_moments);
-    wn_free(plain);
-    return sum;
+    for (int64_t i = 0; uncompensated && i < out->n_outliers; i++)
+        uncompensated[out->outliers[i].index] = 0;
 }
 
 static void record_objective(const struct wn_recipe *recipe, const float *weight, const struct wn_input_stats *stats,
                              struct wn_compressed *out)
 {
-    const float *h = stats->second_moments;
+    const bool updates = (wn_recipe_needs(recipe) & WN_NEED_SECOND_MOMENTS) != 0;
+    const int64_t count = out->rows * out->columns;
     const double tokens = (double)stats->tokens;
+    float *error = wn_alloc(count, sizeof *error), *plain = updates ? wn_alloc(count, sizeof *plain) : NULL;
+    double sums[3];
 
-    out->solver.energy = wn_quadratic_form(weight, NULL, out->rows, out->columns, h) / tokens;
-    out->solver.objective = wn_quadratic_form(weight, out->weight, out->rows, out->columns, h) / tokens;
-    out->solver.objective_uncompensated = out->solver.objective;
-    if (wn_recipe_needs(recipe) & WN_NEED_SECOND_MOMENTS)
-        out->solver.objective_uncompensated = uncompensated(weight, stats, out) / tokens;
+    take_errors(weight, out, error, plain);
+    wn_quadratic_forms((const float *const[]){weight, error, plain}, updates ? 3 : 2, out->rows, out->columns,
+                       stats->second_moments, sums);
+    out->solver.energy = sums[0] / tokens;
+    out->solver.objective = sums[1] / tokens;
+    out->solver.objective_uncompensated = sums[updates ? 2 : 1] / tokens;
+    wn_free(plain);
+    wn_free(error);
 }
 
 wn_status wn_recipe_compress(const struct wn_recipe *recipe, const char *name, const float *weight,

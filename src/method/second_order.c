@@ -35,7 +35,7 @@ int64_t wn_second_order_bytes(int64_t rows, int64_t columns, int threads)
     const int64_t weights = rows * columns, f = (int64_t)sizeof(float);
     const int64_t factor = columns * columns * f;
     const int64_t sweep = wn_solver_bytes(rows, columns, threads) + rows * WN_SOLVER_BLOCK * f + weights * 5 / 2;
-    const int64_t form = weights * f + wn_quadratic_form_bytes(rows, columns, threads);
+    const int64_t form = 2 * weights * f + wn_quadratic_forms_bytes(3, rows, columns, threads);
 
     return factor > sweep ? (factor > form ? factor : form) : (sweep > form ? sweep : form);
 }
