@@ -12,11 +12,23 @@
 #include <math.h>
 #include <string.h>
 
-enum { TILE = 256, PANEL = 1024 };
+enum { SMALLEST = 32, LEAF = 64, WIDE = 4096 };
+
+/* A matrix [n, n] whose lower triangle is worked on, and the edge of its tiles. */
+struct lower {
+    float *a;
+    int64_t n, tile;
+    int threads;
+};
 
 static int64_t smaller(int64_t a, int64_t b)
 {
     return a < b ? a : b;
+}
+
+static int64_t tile_of(int64_t n)
+{
+    return n < WIDE ? 128 : 256;
 }
 
 /* ---- M ---- */
@@ -27,8 +39,8 @@ static void subtract_row(float *restrict to, float factor, const float *restrict
         to[j] -= factor * from[j];
 }
 
-/* The definition, from the last row to the first, on one tile. False when a pivot is not positive. */
-static bool factor_tile(float *a, int64_t n, int64_t ld)
+/* The definition, from the last row to the first. False when a pivot is not positive. */
+static bool factor_rows(float *a, int64_t n, int64_t ld)
 {
     for (int64_t k = n - 1; k >= 0; k--) {
         float *row = a + k * ld;
@@ -43,79 +55,161 @@ static bool factor_tile(float *a, int64_t n, int64_t ld)
     return true;
 }
 
-/* A tile row of what is left, [rows i.., columns 0 .. end of the tile], minus its part of M_k^T M_k. */
-static void update_tile(float *a, int64_t ld, int64_t k, int64_t nk, int64_t i, int64_t j)
+/* One tile by halves: no other thread has anything to do meanwhile. */
+static bool factor_tile(float *a, int64_t n, int64_t ld)
 {
-    const float *m = a + k * ld;
-    float *at = a + i * ld + j;
-
-    if (j < i)
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, TILE, (int)smaller(i - j, PANEL), (int)nk, -1.0f, m + i,
-                    (int)ld, m + j, (int)ld, 1.0f, at, (int)ld);
-    else
-        cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, TILE, (int)nk, -1.0f, m + i, (int)ld, 1.0f, at, (int)ld);
+    if (n <= SMALLEST)
+        return factor_rows(a, n, ld);
+    const int64_t top = (n / 2 + SMALLEST - 1) / SMALLEST * SMALLEST, rest = n - top;
+    float *row = a + top * ld, *corner = row + top;
+    if (!factor_tile(corner, rest, ld))
+        return false;
+    cblas_strsm(CblasRowMajor, CblasLeft, CblasLower, CblasTrans, CblasNonUnit, (int)rest, (int)top, 1.0f, corner,
+                (int)ld, row, (int)ld);
+    cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, (int)top, (int)rest, -1.0f, row, (int)ld, 1.0f, a, (int)ld);
+    return factor_tile(a, top, ld);
 }
 
-/* Every tile row below `k` is cut into panels from column 0 to its diagonal tile: [TILE, PANEL] each. */
-static void update_rest(float *a, int64_t ld, int64_t k, int64_t nk, int threads)
+/* Columns j .. of the tile row that begins with row k, left of its diagonal tile. */
+static void solve_tile(const struct lower *m, int64_t k, int64_t j)
 {
-    const int64_t tiles = k / TILE, panels = (k + PANEL - 1) / PANEL + 1;
+    cblas_strsm(CblasRowMajor, CblasLeft, CblasLower, CblasTrans, CblasNonUnit, (int)smaller(m->n - k, m->tile),
+                (int)m->tile, 1.0f, m->a + k * m->n + k, (int)m->n, m->a + k * m->n + j, (int)m->n);
+}
 
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
-    for (int64_t t = tiles * panels - 1; t >= 0; t--) {
-        const int64_t i = t / panels * TILE, panel = t % panels;
-        if (panel == panels - 1)
-            update_tile(a, ld, k, nk, i, i);
-        else if (panel * PANEL < i)
-            update_tile(a, ld, k, nk, i, panel * PANEL);
+/* Minus its part of M_k^T M_k: columns j .. j + count - 1 of the tile row i, or its diagonal tile (j = i). */
+static void update_tile(const struct lower *m, int64_t k, int64_t i, int64_t j, int64_t count)
+{
+    const int nk = (int)smaller(m->n - k, m->tile), ld = (int)m->n, tile = (int)m->tile;
+    const float *row = m->a + k * m->n;
+    float *at = m->a + i * m->n + j;
+
+    if (j < i)
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, tile, (int)count, nk, -1.0f, row + i, ld, row + j, ld,
+                    1.0f, at, ld);
+    else
+        cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, tile, nk, -1.0f, row + i, ld, 1.0f, at, ld);
+}
+
+/* Tile rows above row k: panels of two tiles from column 0 on, longest rows first, then the diagonal tiles. */
+static void update_rest(const struct lower *m, int64_t k)
+{
+    const int64_t tiles = k / m->tile, panel = 2 * m->tile, panels = tiles / 2;
+
+#pragma omp parallel for schedule(dynamic) num_threads(m->threads) if (m->threads > 1 && tiles > 1)
+    for (int64_t t = 0; t < tiles * panels + tiles; t++) {
+        const int64_t last = t - tiles * panels;
+        const int64_t i = (last < 0 ? tiles - 1 - t / panels : last) * m->tile;
+        const int64_t j = last < 0 ? t % panels * panel : i;
+        if (j < i || last >= 0)
+            update_tile(m, k, i, j, smaller(i - j, panel));
     }
 }
 
-/* a [n, n], lower triangle: H in, M out. */
-static bool factor_lower(float *a, int64_t n, int threads)
+/* H in, M out. */
+static bool factor_lower(const struct lower *m)
 {
-    for (int64_t k = (n - 1) / TILE * TILE; k >= 0; k -= TILE) {
-        const int64_t nk = smaller(n - k, TILE);
-        if (!factor_tile(a + k * n + k, nk, n))
+    for (int64_t k = (m->n - 1) / m->tile * m->tile; k >= 0; k -= m->tile) {
+        if (!factor_tile(m->a + k * m->n + k, smaller(m->n - k, m->tile), m->n))
             return false;
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1 && k > PANEL)
-        for (int64_t j = 0; j < k; j += PANEL)
-            cblas_strsm(CblasRowMajor, CblasLeft, CblasLower, CblasTrans, CblasNonUnit, (int)nk,
-                        (int)smaller(k - j, PANEL), 1.0f, a + k * n + k, (int)n, a + k * n + j, (int)n);
-        update_rest(a, n, k, nk, threads);
+#pragma omp parallel for schedule(dynamic) num_threads(m->threads) if (m->threads > 1 && k > m->tile)
+        for (int64_t j = 0; j < k; j += m->tile)
+            solve_tile(m, k, j);
+        update_rest(m, k);
     }
     return true;
 }
 
 /* ---- U = M^-T ---- */
 
-/* Tile row i of U M^T = I, from the diagonal to the right. */
-static void invert_tile_row(const float *m, int64_t n, int64_t i, float *u)
-{
-    const int64_t ni = smaller(n - i, TILE);
+/*
+ * By halves, from the smallest to the whole: with M = (A 0; B C), M^-T = (A^-T X; 0 C^-T), X = -A^-T B^T C^-T. All
+ * pairs of one size, and all tiles of their X, are independent; T = A^-T B^T is put above the diagonal of M, where
+ * nothing is.
+ */
+struct inverse {
+    const struct lower *m;
+    float *u;
+    int64_t half, tile, side, pairs; /* rows of A; edge and number of tiles along it; pairs of this size */
+};
 
-    for (int64_t r = i; r < i + ni; r++) {
-        memset(u + r * n, 0, (size_t)n * sizeof *u);
+/* Row and column of a tile of X, and the first row of C; false where C ends before. */
+static bool place_of_tile(const struct inverse *inverse, int64_t pair, int64_t r, int64_t c, int64_t *row,
+                          int64_t *column, int64_t *middle)
+{
+    *middle = (2 * pair + 1) * inverse->half;
+    *row = *middle - inverse->half + r * inverse->tile;
+    *column = *middle + c * inverse->tile;
+    return *column < inverse->m->n;
+}
+
+/* T of a tile: A^-T is 0 left of its diagonal. The first tile rows are the longest. */
+static void multiply_a(const struct inverse *inverse, int64_t item)
+{
+    const int64_t n = inverse->m->n, r = item / inverse->pairs / inverse->side;
+    int64_t row, column, middle;
+
+    if (place_of_tile(inverse, item % inverse->pairs, r, item / inverse->pairs % inverse->side, &row, &column, &middle))
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)inverse->tile,
+                    (int)smaller(n - column, inverse->tile), (int)(middle - row), 1.0f, inverse->u + row * n + row,
+                    (int)n, inverse->m->a + column * n + row, (int)n, 0.0f, inverse->m->a + row * n + column, (int)n);
+}
+
+/* X of a tile: C^-T is 0 below its diagonal. The last tile columns are the longest. */
+static void multiply_c(const struct inverse *inverse, int64_t item)
+{
+    const int64_t n = inverse->m->n, c = inverse->side - 1 - item / inverse->pairs / inverse->side;
+    int64_t row, column, middle;
+
+    if (place_of_tile(inverse, item % inverse->pairs, item / inverse->pairs % inverse->side, c, &row, &column,
+                      &middle)) {
+        const int64_t columns = smaller(n - column, inverse->tile);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)inverse->tile, (int)columns,
+                    (int)(column + columns - middle), -1.0f, inverse->m->a + row * n + middle, (int)n,
+                    inverse->u + middle * n + column, (int)n, 0.0f, inverse->u + row * n + column, (int)n);
+    }
+}
+
+static void join_halves(const struct inverse *inverse)
+{
+    const int64_t items = inverse->pairs * inverse->side * inverse->side;
+    const int threads = inverse->m->threads;
+
+#pragma omp parallel num_threads(threads) if (threads > 1 && items > 1)
+    {
+#pragma omp for schedule(dynamic)
+        for (int64_t item = 0; item < items; item++)
+            multiply_a(inverse, item);
+#pragma omp for schedule(dynamic)
+        for (int64_t item = 0; item < items; item++)
+            multiply_c(inverse, item);
+    }
+}
+
+/* The rows of a leaf: the inverse of its diagonal tile, and 0. */
+static void invert_leaf(const struct lower *m, int64_t i, float *u)
+{
+    const int64_t n = m->n, rows = smaller(n - i, LEAF);
+
+    memset(u + i * n, 0, (size_t)(rows * n) * sizeof *u);
+    for (int64_t r = i; r < i + rows; r++)
         u[r * n + r] = 1.0f;
-    }
-    for (int64_t j = i; j < n; j += TILE) {
-        const int64_t nj = smaller(n - j, TILE);
-        float *at = u + i * n + j;
-        if (j > i)
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)ni, (int)nj, (int)(j - i), -1.0f, u + i * n + i,
-                        (int)n, m + j * n + i, (int)n, 0.0f, at, (int)n);
-        cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)ni, (int)nj, 1.0f,
-                    m + j * n + j, (int)n, at, (int)n);
-    }
-    for (int64_t r = i; r < i + ni; r++) /* the solver leaves -0 there */
+    cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)rows, (int)rows, 1.0f,
+                m->a + i * n + i, (int)n, u + i * n + i, (int)n);
+    for (int64_t r = i; r < i + rows; r++) /* the solver leaves -0 there */
         memset(u + r * n + i, 0, (size_t)(r - i) * sizeof *u);
 }
 
-static void invert_lower(const float *m, int64_t n, float *u, int threads)
+static void invert_lower(const struct lower *m, float *u)
 {
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1 && n > TILE)
-    for (int64_t i = 0; i < n; i += TILE)
-        invert_tile_row(m, n, i, u);
+#pragma omp parallel for schedule(static) num_threads(m->threads) if (m->threads > 1 && m->n > LEAF)
+    for (int64_t i = 0; i < m->n; i += LEAF)
+        invert_leaf(m, i, u);
+    for (int64_t half = LEAF; half < m->n; half *= 2) {
+        const int64_t tile = smaller(half, m->tile);
+        const struct inverse inverse = {m, u, half, tile, half / tile, (m->n + half - 1) / half / 2};
+        join_halves(&inverse);
+    }
 }
 
 /* ---- dead columns, order, damping ---- */
@@ -195,11 +289,11 @@ static bool try_damping(const float *h, struct wn_factor *factor, double mean, f
 {
     factor->lambda = factor->percdamp_used * mean;
     copy_damped(h, factor, a);
-    const int threads = wn_blas_begin();
-    bool done = factor_lower(a, factor->width, threads);
+    const struct lower m = {a, factor->width, tile_of(factor->width), wn_blas_begin()};
+    bool done = factor_lower(&m);
     if (done)
-        invert_lower(a, factor->width, factor->upper, threads);
-    wn_blas_end(threads);
+        invert_lower(&m, factor->upper);
+    wn_blas_end(m.threads);
     return done && wn_all_finite(factor->upper, factor->width * factor->width);
 }
 
