@@ -17,10 +17,12 @@
 enum {
     BLOCK = WN_SOLVER_BLOCK,
     STRIP = WN_SOLVER_STRIP,
-    BLOCKS = 4, /* of a super-block */
-    AHEAD = 8,  /* columns that take back errors together */
-    TILE_ROWS = 512,
-    TILE_COLUMNS = 1024,
+    BLOCKS = 4,       /* of a super-block */
+    AHEAD = 8,        /* columns that take back errors together */
+    MOST_ROWS = 256,  /* of a tile of the update behind a super-block */
+    FEWER_ROWS = 128, /* and inside one, where there are few columns */
+    ROW_TILES = 8,    /* at least, as long as there are strips */
+    TILE_COLUMNS = 512,
     LOAD = 64,  /* columns that are turned together: enough of a row that its page is worth the visit */
     STORE = 16, /* and back: as many as stay in the nearest cache beside masks and codes */
     PAD = 16,   /* floats between columns of W^T: a power of two would put them all in one set of the cache */
@@ -255,16 +257,24 @@ static __attribute__((unused)) void multiply_double(int m, int n, int k, const d
     cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, m, n, k, -1.0, u, ldu, e, lde, 1.0, w, ldw);
 }
 
+static int64_t tile_rows_of(int64_t rows, int64_t depth)
+{
+    const int64_t share = (rows + ROW_TILES - 1) / ROW_TILES;
+
+    return smaller((share + STRIP - 1) / STRIP * STRIP, depth > BLOCK ? MOST_ROWS : FEWER_ROWS);
+}
+
 /* W^T[first .. end) -= U[from .. from + depth, first .. end)^T E, by tiles. */
 static void update(struct wn_solver *solver, int64_t from, int64_t depth, int64_t first, int64_t end, int threads)
 {
-    const int64_t row_tiles = (solver->rows + TILE_ROWS - 1) / TILE_ROWS, ld = solver->columns;
+    const int64_t tile_rows = tile_rows_of(solver->rows, depth), ld = solver->columns;
+    const int64_t row_tiles = (solver->rows + tile_rows - 1) / tile_rows;
     const int64_t tiles = row_tiles * ((end - first + TILE_COLUMNS - 1) / TILE_COLUMNS);
 
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1 && tiles > 1)
     for (int64_t t = 0; t < tiles; t++) {
-        const int64_t column = first + t / row_tiles * TILE_COLUMNS, row = t % row_tiles * TILE_ROWS;
-        const int m = (int)smaller(end - column, TILE_COLUMNS), n = (int)smaller(solver->rows - row, TILE_ROWS);
+        const int64_t column = first + t / row_tiles * TILE_COLUMNS, row = t % row_tiles * tile_rows;
+        const int m = (int)smaller(end - column, TILE_COLUMNS), n = (int)smaller(solver->rows - row, tile_rows);
         _Generic((wn_real)0, float
                  : multiply, double
                  : multiply_double)(m, n, (int)depth, solver->upper + from * ld + column, (int)ld, solver->error + row,
@@ -290,8 +300,8 @@ static void open_block(const struct wn_solver *solver, int64_t first, int64_t en
 {
     block->first = first;
     block->columns = end - first;
-    for (int64_t j = 0; j < block->columns; j++)
-        for (int64_t k = 0; k <= j; k++)
+    for (int64_t k = 0; k < block->columns; k++)
+        for (int64_t j = k; j < block->columns; j++)
             block->factors[j][k] = solver->upper[(first + k) * solver->columns + first + j];
 }
 
