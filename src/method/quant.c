@@ -173,11 +173,12 @@ wn_status wn_grids_take(struct wn_compressed *out, const char *name, int bits, b
         out->codes = wn_alloc(out->rows * out->columns, sizeof *out->codes);
     out->scales = wn_alloc(out->rows * out->n_groups, sizeof *out->scales);
     out->zeros = wn_alloc(out->rows * out->n_groups, sizeof *out->zeros);
+#pragma omp parallel for schedule(static) reduction(&& : finite)
     for (int64_t row = 0; row < out->rows; row++)
         for (int64_t g = 0; g < out->n_groups; g++) {
             out->scales[row * out->n_groups + g] = scales[g * lanes + row];
             out->zeros[row * out->n_groups + g] = zeros[g * lanes + row];
-            finite &= isfinite(scales[g * lanes + row]) != 0;
+            finite = finite && isfinite(scales[g * lanes + row]);
         }
     if (finite)
         return WN_OK;

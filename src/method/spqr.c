@@ -20,7 +20,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { STRIP = WN_SOLVER_STRIP, PRUNED = 0, ROUNDED = 1, OUTLIER = 2, SPAN = 256 };
+enum { STRIP = WN_SOLVER_STRIP, PRUNED = 0, ROUNDED = 1, OUTLIER = 2, SPAN = 128 };
 
 static const struct wn_parameter parameters[] = {
     WN_BITS_PARAMETER("width of a code; the paper has 3 and 4"),
@@ -77,6 +77,11 @@ static const struct wn_parameter parameters[] = {
      .unit = "rows",
      .help = "output rows whose scales and zero points share a grid: a divisor of 64"},
 };
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
 
 /* ---- state ---- */
 
@@ -513,31 +518,48 @@ static void take_level(const struct state *state, const struct level *level, str
                                     .codes = wn_alloc(rows * n, sizeof *out->codes),
                                     .scales = wn_alloc(runs * n, sizeof *out->scales),
                                     .zeros = wn_alloc(runs * n, sizeof *out->zeros)};
-    for (int64_t g = 0; g < n; g++) {
-        for (int64_t row = 0; row < rows; row++)
-            out->codes[row * n + g] = level->codes[g * state->lanes + row];
-        for (int64_t r = 0; r < runs; r++) {
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < runs; r++)
+        for (int64_t g = 0; g < n; g++) {
+            const int64_t end = smaller(rows, (r + 1) * state->run);
+            for (int64_t row = r * state->run; row < end; row++)
+                out->codes[row * n + g] = level->codes[g * state->lanes + row];
             out->scales[r * n + g] = level->scales[g * state->lanes / state->run + r];
             out->zeros[r * n + g] = level->zeros[g * state->lanes / state->run + r];
         }
-    }
 }
 
-static void take_outliers(const struct state *state, struct wn_compressed *out)
+static int64_t count_outliers(const uint8_t *flags, int64_t count)
 {
-    const int64_t count = state->task->rows * state->task->columns;
     int64_t found = 0;
 
     for (int64_t i = 0; i < count; i++)
-        found += state->flags[i] == OUTLIER;
+        found += flags[i] == OUTLIER;
+    return found;
+}
+
+/* In order of their places: each row knows where its first one goes. */
+static void take_outliers(const struct state *state, struct wn_compressed *out)
+{
+    const int64_t rows = state->task->rows, columns = state->task->columns;
+    int64_t *first = wn_alloc(rows, sizeof *first), found = 0;
+
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < rows; row++)
+        first[row] = count_outliers(state->flags + row * columns, columns);
+    for (int64_t row = 0; row < rows; row++) {
+        const int64_t here = first[row];
+        first[row] = found;
+        found += here;
+    }
     out->n_outliers = found;
-    if (!found)
-        return;
-    out->outliers = wn_alloc(found, sizeof *out->outliers);
-    found = 0;
-    for (int64_t i = 0; i < count; i++)
-        if (state->flags[i] == OUTLIER)
-            out->outliers[found++] = (struct wn_outlier){i, out->weight[i]};
+    out->outliers = found ? wn_alloc(found, sizeof *out->outliers) : NULL;
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < (found ? rows : 0); row++)
+        for (int64_t i = row * columns, at = first[row]; i < (row + 1) * columns; i++)
+            if (state->flags[i] == OUTLIER)
+                out->outliers[at++] = (struct wn_outlier){i, out->weight[i]};
+    wn_free(first);
 }
 
 static wn_status take_codes(const struct state *state, struct wn_compressed *out)
