@@ -247,6 +247,7 @@ wn_status wn_recipe_trial_scale(const struct wn_recipe *recipe, const struct wn_
                                 float *scale);
 /* Columns of the runs whose second moments the search collects for an input of this width; 0: none. */
 #define WN_RUN_TOKENS 512
+#define WN_CLIP_ROWS  128 /* rows that a thread searches together: twice as many floats as the run is long for each */
 int64_t wn_recipe_moment_run(const struct wn_recipe *recipe, int64_t columns);
 /* Bytes of the activation rule of a linear and of its work; 0 and 0 when the recipe leaves inputs alone. */
 void wn_recipe_activation_bytes(const struct wn_recipe *recipe, int64_t rows, int64_t columns, int64_t tokens,

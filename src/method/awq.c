@@ -17,10 +17,13 @@
  */
 #include "quant.h"
 
+#include <winnow/linalg.h>
+
+#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
-enum { TRIALS = 20, CLIP_STEPS = 20, CLIPS = 10 };
+enum { TRIALS = 20, CLIP_STEPS = 20, CLIPS = 10, BAND = WN_CLIP_ROWS };
 
 static const double LEAST = 1e-4; /* of a scale, as published */
 
@@ -86,85 +89,91 @@ static void clip_group(float *w, int64_t count, int clip)
         w[j] = fminf(fmaxf(w[j], -share * largest), share * largest);
 }
 
-/* One group of all rows with one clip. */
+/* One group of a band of rows with one clip, and what a thread needs for it. */
 struct clip_trial {
     const struct wn_linear_task *task;
     const struct wn_compressed *out;
     bool symmetric;
-    int64_t first; /* column */
+    int64_t row, rows, group; /* first row; number of rows; group */
     int clip;
+    float *w, *changes, *products; /* [group]; [BAND, group] */
+    uint8_t *codes;                /* [group] */
+    double best[BAND];
 };
 
 /* change [group] = (values on the clipped grid - scaled weights) / scales of one row. */
-static void change_of_group(const struct clip_trial *trial, int64_t row, float *w, uint8_t *codes, float *change)
+static void change_of_group(const struct clip_trial *trial, int64_t row, float *change)
 {
-    const int64_t count = trial->out->group;
-    const float *weight = trial->task->weight + row * trial->task->columns + trial->first;
-    const float *by = trial->out->input_scale ? trial->out->input_scale + trial->first : NULL;
+    const int64_t count = trial->out->group, first = trial->group * count;
+    const float *weight = trial->task->weight + row * trial->task->columns + first;
+    const float *by = trial->out->input_scale ? trial->out->input_scale + first : NULL;
 
-    scale_weights(weight, by, count, w);
-    memcpy(change, w, (size_t)count * sizeof *w);
+    scale_weights(weight, by, count, trial->w);
+    memcpy(change, trial->w, (size_t)count * sizeof *change);
     clip_group(change, count, trial->clip);
     struct wn_grid grid = wn_grid_fit(change, count, trial->out->bits, trial->symmetric);
-    wn_grid_apply(&grid, change, count, codes, change);
+    wn_grid_apply(&grid, change, count, trial->codes, change);
     for (int64_t j = 0; j < count; j++)
-        change[j] = (change[j] - w[j]) / (by ? by[j] : 1.0f);
+        change[j] = (change[j] - trial->w[j]) / (by ? by[j] : 1.0f);
 }
 
-static void changes_of_rows(const struct clip_trial *trial, float *changes)
+/* best and clips [rows, n_groups] where d^T H d is less than with all clips before. */
+static void take_better(struct clip_trial *trial, uint8_t *clips)
 {
     const int64_t count = trial->out->group;
 
-#pragma omp parallel
-    {
-        float *w = wn_alloc(count, sizeof *w);
-        uint8_t *codes = wn_alloc(count, sizeof *codes);
-#pragma omp for schedule(static)
-        for (int64_t row = 0; row < trial->task->rows; row++)
-            change_of_group(trial, row, w, codes, changes + row * count);
-        wn_free(codes);
-        wn_free(w);
-    }
-}
-
-/* best [rows] and clips [rows, n_groups] where d^T H d is less than with all clips before. */
-static void take_better(const struct clip_trial *trial, const float *changes, const float *products, double *best,
-                        uint8_t *clips)
-{
-    const int64_t count = trial->out->group, group = trial->first / count;
-
-#pragma omp parallel for schedule(static)
-    for (int64_t row = 0; row < trial->task->rows; row++) {
+    for (int64_t r = 0; r < trial->rows; r++) {
         double error = 0;
         for (int64_t j = 0; j < count; j++)
-            error += (double)changes[row * count + j] * products[row * count + j];
-        if (trial->clip == 0 || error < best[row]) {
-            best[row] = error;
-            clips[row * trial->out->n_groups + group] = (uint8_t)trial->clip;
+            error += (double)trial->changes[r * count + j] * trial->products[r * count + j];
+        if (trial->clip == 0 || error < trial->best[r]) {
+            trial->best[r] = error;
+            clips[(trial->row + r) * trial->out->n_groups + trial->group] = (uint8_t)trial->clip;
         }
     }
 }
 
-/* clips [rows, n_groups] of every group. */
+static void search_band(struct clip_trial *trial, uint8_t *clips)
+{
+    const int64_t count = trial->out->group;
+    const float *moments = trial->task->stats->run_moments + trial->group * count * count;
+
+    for (trial->clip = 0; trial->clip < CLIPS; trial->clip++) {
+        for (int64_t r = 0; r < trial->rows; r++)
+            change_of_group(trial, trial->row + r, trial->changes + r * count);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)trial->rows, (int)count, (int)count, 1.0f,
+                    trial->changes, (int)count, moments, (int)count, 0.0f, trial->products, (int)count);
+        take_better(trial, clips);
+    }
+}
+
+/* clips [rows, n_groups] of every group: bands of rows and groups are shared out among the threads. */
 static uint8_t *search_clips(const struct wn_linear_task *task, bool symmetric, const struct wn_compressed *out)
 {
-    const int64_t count = out->group;
+    const int64_t count = out->group, bands = (task->rows + BAND - 1) / BAND;
     uint8_t *clips = wn_alloc(task->rows * out->n_groups, sizeof *clips);
-    float *changes = wn_alloc(task->rows * count, sizeof *changes);
-    float *products = wn_alloc(task->rows * count, sizeof *products);
-    double *best = wn_alloc(task->rows, sizeof *best);
-    struct clip_trial trial = {.task = task, .out = out, .symmetric = symmetric};
+    const int threads = wn_blas_begin();
 
-    for (trial.first = 0; trial.first < task->columns; trial.first += count)
-        for (trial.clip = 0; trial.clip < CLIPS; trial.clip++) {
-            changes_of_rows(&trial, changes);
-            wn_linear(changes, task->rows, count, task->stats->run_moments + trial.first * count, count, NULL,
-                      products);
-            take_better(&trial, changes, products, best, clips);
+#pragma omp parallel num_threads(threads)
+    {
+        struct clip_trial trial = {.task = task, .out = out, .symmetric = symmetric};
+        trial.w = wn_alloc(count, sizeof *trial.w);
+        trial.codes = wn_alloc(count, sizeof *trial.codes);
+        trial.changes = wn_alloc(BAND * count, sizeof *trial.changes);
+        trial.products = wn_alloc(BAND * count, sizeof *trial.products);
+#pragma omp for schedule(dynamic)
+        for (int64_t item = 0; item < bands * out->n_groups; item++) {
+            trial.group = item / bands;
+            trial.row = item % bands * BAND;
+            trial.rows = task->rows - trial.row < BAND ? task->rows - trial.row : BAND;
+            search_band(&trial, clips);
         }
-    wn_free(best);
-    wn_free(products);
-    wn_free(changes);
+        wn_free(trial.products);
+        wn_free(trial.changes);
+        wn_free(trial.codes);
+        wn_free(trial.w);
+    }
+    wn_blas_end(threads);
     return clips;
 }
 

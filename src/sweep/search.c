@@ -6,6 +6,7 @@
  * are summed over a sample of the tokens, for the clip search that comes after it.
  */
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -53,7 +54,13 @@ static int64_t longest_run(const struct wn_layout *layout, const struct wn_recip
     return longest;
 }
 
-/* Floats of the moments of runs, of the sample, and of a clip search: twice a run of all rows. */
+/* Floats of a clip search: twice a run of some rows for every thread, a row more, and a choice for every run. */
+static int64_t clip_floats(const struct wn_linear_info *linear, int64_t run)
+{
+    return omp_get_max_threads() * (2 * WN_CLIP_ROWS + 2) * run + linear->rows * linear->columns / run;
+}
+
+/* Floats of the moments of runs, of the sample, and of a clip search. */
 static int64_t run_floats(const struct wn_layout *layout, const struct wn_recipe *recipe, int64_t longest)
 {
     int64_t floats = longest * longest_run(layout, recipe), most = 0;
@@ -61,7 +68,7 @@ static int64_t run_floats(const struct wn_layout *layout, const struct wn_recipe
         floats += layout->input_widths[i] * wn_recipe_moment_run(recipe, layout->input_widths[i]);
     for (int l = 0; l < layout->n_linears; l++) {
         int64_t run = wn_recipe_moment_run(recipe, layout->linears[l].columns);
-        int64_t work = run ? layout->linears[l].rows * (2 * run + 2 + layout->linears[l].columns / run) : 0;
+        int64_t work = run ? clip_floats(&layout->linears[l], run) : 0;
         most = work > most ? work : most;
     }
     return floats + most;
