@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 4096, LANES = 8, PANEL = 256, SERIAL_WORK = 1 << 16 };
+enum { BLOCK = 4096, LANES = 8, PANEL = 128, SERIAL_WORK = 1 << 16 };
 
 void wn_add_column_squares(const float *x, int64_t rows, int64_t columns, double *sums)
 {

@@ -13,6 +13,7 @@
 
 #include "sweep_impl.h"
 
+enum { PIECE = 1 << 16, SAMPLE_ROWS = 256 }; /* that a thread clears or copies at a time; of a tile of the sample */
 enum stage { STAGE_LOAD, STAGE_STATISTICS, STAGE_COMPRESS, STAGE_FORWARD, STAGE_GENERATE, STAGE_SCORE, N_STAGES };
 
 /* Sums over all linears, for the totals of a point. */
@@ -362,6 +363,20 @@ static void take_input(void *context, int input, const float *x, int64_t n_chunk
         wn_statistics_take(&tap->all, input, x, n_chunks, row, width);
 }
 
+static void clear(void *memory, int64_t bytes)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t at = 0; at < bytes; at += PIECE)
+        memset((char *)memory + at, 0, (size_t)(bytes - at < PIECE ? bytes - at : PIECE));
+}
+
+static void copy_floats(float *to, const float *from, int64_t count)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t at = 0; at < count; at += PIECE)
+        memcpy(to + at, from + at, (size_t)(count - at < PIECE ? count - at : PIECE) * sizeof *to);
+}
+
 /* Adds chunks: runs the block on a copy of their rows and drops the result. */
 static void collect_chunks(struct walk *walk, const struct wn_block *block, int64_t first, int64_t end,
                            const struct wn_tap *tap)
@@ -369,7 +384,7 @@ static void collect_chunks(struct walk *walk, const struct wn_block *block, int6
     struct wn_chunk group;
     int64_t row = wn_sequences_chunks(walk->calibration, first, end, walk->offset, &group);
     int64_t hidden = walk->model->config.hidden_size, rows = group.offset[group.n_sequences];
-    memcpy(walk->copy, walk->hidden_calibration + row * hidden, (size_t)(rows * hidden) * sizeof(float));
+    copy_floats(walk->copy, walk->hidden_calibration + row * hidden, rows * hidden);
     wn_model_run_block(walk->model, block, &group, walk->copy, walk->scratch, tap);
 }
 
@@ -377,18 +392,19 @@ static void collect_chunks(struct walk *walk, const struct wn_block *block, int6
 static void collect_statistics(struct walk *walk, const struct wn_block *block, int input)
 {
     const struct wn_layout *layout = &walk->model->layout;
-    size_t bytes = (size_t)wn_statistics_bytes(layout, walk->needs);
+    int64_t bytes = wn_statistics_bytes(layout, walk->needs);
     struct input_tap context = {{.layout = layout, .needs = walk->needs, .statistics = walk->group_statistics}, input};
     struct wn_tap tap = {.take = take_input, .context = &context};
-    memset(walk->statistics, 0, bytes);
     for (int64_t g = 0; g < wn_statistics_groups(walk->calibration); g++) {
-        memset(walk->group_statistics, 0, bytes);
+        context.all.statistics = g == 0 ? walk->statistics : walk->group_statistics; /* 0 + the first is the first */
+        clear(context.all.statistics, bytes);
         int64_t end = wn_statistics_group(walk->calibration, g + 1);
         for (int64_t c = wn_statistics_group(walk->calibration, g), behind; c < end; c = behind) {
             behind = wn_sequences_group(walk->calibration, c, end, walk->group_rows);
             collect_chunks(walk, block, c, behind, &tap);
         }
-        wn_statistics_add(layout, walk->needs, walk->statistics, walk->group_statistics);
+        if (g > 0)
+            wn_statistics_add(layout, walk->needs, walk->statistics, walk->group_statistics);
     }
     if (walk->needs & WN_NEED_SECOND_MOMENTS)
         wn_statistics_symmetrize(layout, walk->statistics);
@@ -398,7 +414,7 @@ static void collect_statistics(struct walk *walk, const struct wn_block *block, 
 static void take_sample(void *context, int input, const float *x, int64_t n_chunks, const int64_t *row, int64_t width)
 {
     struct walk *walk = context;
-    memcpy(walk->sample_inputs[input], x, (size_t)(row[n_chunks] * width) * sizeof(float));
+    copy_floats(walk->sample_inputs[input], x, row[n_chunks] * width);
 }
 
 /* Pushes the reference sample through the dense block, keeping the inputs of its linears. */
@@ -427,37 +443,51 @@ static const float *scaled_sample(struct walk *walk, int input)
     return walk->sample_scaled;
 }
 
-/* What the evaluated block makes of the sample. */
-static void compressed_outputs(struct walk *walk, int index, const float *weight, float *y)
+/* What a rule makes of the sample. */
+static void rule_outputs(struct walk *walk, int index, const float *weight, float *y)
 {
     const struct wn_linear_info *linear = &walk->model->layout.linears[index];
     const struct wn_activation *activation = walk->activations[index];
-    int64_t rows = wn_sequences_tokens(&walk->prepared->sample);
     struct wn_chunk chunk;
-    if (!activation) {
-        wn_linear(walk->sample_inputs[linear->input], rows, linear->columns, weight, linear->rows, NULL, y);
-    } else if (rows > 0) {
-        wn_sequences_chunk(&walk->prepared->sample, 0, walk->offset, &chunk);
-        struct wn_linear_call call = {.n_sequences = chunk.n_sequences,
-                                      .offset = chunk.offset,
-                                      .x = scaled_sample(walk, linear->input),
-                                      .in = linear->columns,
-                                      .weight = weight,
-                                      .out = linear->rows,
-                                      .y = y};
-        activation->compute(activation, &call);
-    }
+    if (wn_sequences_tokens(&walk->prepared->sample) == 0)
+        return;
+    wn_sequences_chunk(&walk->prepared->sample, 0, walk->offset, &chunk);
+    struct wn_linear_call call = {.n_sequences = chunk.n_sequences,
+                                  .offset = chunk.offset,
+                                  .x = scaled_sample(walk, linear->input),
+                                  .in = linear->columns,
+                                  .weight = weight,
+                                  .out = linear->rows,
+                                  .y = y};
+    activation->compute(activation, &call);
+}
+
+/* What the dense and the evaluated block make of the sample: both at once, and in runs of rows, which makes more tiles
+ * for many threads. */
+static void sample_outputs(struct walk *walk, int index, const float *dense, const float *compressed)
+{
+    const struct wn_linear_info *linear = &walk->model->layout.linears[index];
+    const struct wn_linear_map maps[] = {
+        {.w = dense, .out = linear->rows, .y = walk->sample_dense, .stride = linear->rows},
+        {.w = compressed, .out = linear->rows, .y = walk->sample_compressed, .stride = linear->rows}};
+    bool rule = walk->activations[index] != NULL;
+    int64_t rows = wn_sequences_tokens(&walk->prepared->sample), n_runs = (rows + SAMPLE_ROWS - 1) / SAMPLE_ROWS;
+    int64_t *row = wn_alloc(n_runs + 1, sizeof *row);
+    for (int64_t i = 0; i <= n_runs; i++)
+        row[i] = i < n_runs ? i * SAMPLE_ROWS : rows;
+    wn_linears(walk->sample_inputs[linear->input], n_runs, row, linear->columns, maps, rule ? 1 : 2);
+    if (rule)
+        rule_outputs(walk, index, compressed, walk->sample_compressed);
+    wn_free(row);
 }
 
 static double output_error(struct walk *walk, int index, const float *dense, const float *compressed)
 {
-    const struct wn_linear_info *linear = &walk->model->layout.linears[index];
-    int64_t rows = wn_sequences_tokens(&walk->prepared->sample), count = rows * linear->rows;
-    const float *x = walk->sample_inputs[linear->input];
+    int64_t rows = wn_sequences_tokens(&walk->prepared->sample);
+    int64_t count = rows * walk->model->layout.linears[index].rows;
     if (dense == compressed)
         return 0;
-    wn_linear(x, rows, linear->columns, dense, linear->rows, NULL, walk->sample_dense);
-    compressed_outputs(walk, index, compressed, walk->sample_compressed);
+    sample_outputs(walk, index, dense, compressed);
     return sqrt(wn_sum_squared_difference(walk->sample_dense, walk->sample_compressed, count) /
                 wn_sum_squared_difference(walk->sample_dense, NULL, count));
 }

@@ -289,8 +289,8 @@ void wn_provenance(struct wn_par *par, const struct wn_run *run, struct wn_facts
     wn_facts_add(facts, "winnow_revision", "%s", WN_REVISION);
     wn_facts_add(facts, "compiler", "%s", WN_COMPILER);
     wn_facts_add(facts, "flags", "%s", WN_FLAGS);
-    wn_facts_add(facts, "arithmetic", "%s; attention by %d keys; chunks of %d tokens", wn_linalg_protocol(),
-                 WN_ATTENTION_KEYS, WN_CHUNK_TOKENS);
+    wn_facts_add(facts, "arithmetic", "%s; square tiles of 192 to 512; attention by %d keys; chunks of %d tokens",
+                 wn_linalg_protocol(), WN_ATTENTION_KEYS, WN_CHUNK_TOKENS);
     wn_facts_add(facts, "mpi", "%s", wn_par_library());
     wn_results_library_version(&major, &minor, &release);
     wn_facts_add(facts, "hdf5", "%u.%u.%u", major, minor, release);

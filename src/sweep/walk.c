@@ -103,7 +103,7 @@ static void add_doubles(void *into, const void *from, int64_t first, int64_t end
 /* Of elements first .. end - 1 of a square those on and above the diagonal. */
 static void add_triangle(float *sums, const float *added, int64_t width, int64_t first, int64_t end)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(dynamic, 16) /* rows become shorter */
     for (int64_t row = first / width; row <= (end - 1) / width; row++) {
         int64_t from = row * width + row > first ? row * width + row : first;
         int64_t to = (row + 1) * width < end ? (row + 1) * width : end;
@@ -163,9 +163,9 @@ void wn_statistics_take(void *context, int input, const float *x, int64_t n_chun
         wn_add_column_magnitudes(x, rows, width, wn_statistics_magnitudes(tap->layout, tap->statistics, input));
     if (tap->needs & WN_NEED_ABSOLUTE_MAXIMA)
         wn_take_column_maxima(x, rows, width, wn_statistics_maxima(tap->layout, tap->statistics, input));
-    for (int64_t c = 0; tap->needs & WN_NEED_SECOND_MOMENTS && c < n_chunks; c++)
-        wn_add_second_moments(x + row[c] * width, row[c + 1] - row[c], width,
-                              wn_statistics_moments(tap->layout, tap->statistics, input));
+    if (tap->needs & WN_NEED_SECOND_MOMENTS)
+        wn_add_second_moments_of_runs(x, n_chunks, row, width,
+                                      wn_statistics_moments(tap->layout, tap->statistics, input));
 }
 
 bool wn_point_reads_dense(const struct wn_point *point)

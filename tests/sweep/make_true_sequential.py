@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-SAMPLES, LENGTH, SEED, BITS, BLOCKS, DAMPING = 8, 64, 4, 2, 2, 0.01
+SAMPLES, LENGTH, SEED, BITS, BLOCKS, DAMPING = 8, 64, 5, 2, 2, 0.01
 GROUPS = [("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), ("self_attn.o_proj",)]
 GROUPS += [("mlp.gate_proj", "mlp.up_proj"), ("mlp.down_proj",)]
 

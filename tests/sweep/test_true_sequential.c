@@ -12,7 +12,7 @@ static char folder[] = "/tmp/winnow_true_sequential.XXXXXX";
 static const char *const sweep_text =
     "{\"model\": \"%s/sweeps/demo/model\","
     " \"calibration\": {\"stream\": {\"text\": \"%s/sweeps/demo/data/general_eval.txt\","
-    "   \"samples\": 8, \"length\": 64, \"seed\": 4}},"
+    "   \"samples\": 8, \"length\": 64, \"seed\": 5}},"
     " \"grid\": [{\"method\": \"gptq\", \"bits\": 2, \"true_sequential\": [false, true]},"
     "   {\"method\": \"sparsegpt\", \"sparsity\": 0.6, \"true_sequential\": true},"
     "   {\"prune\": \"sparsegpt\", \"sparsity\": 0.6, \"true_sequential\": true, \"quantize\": \"gptq\", \"bits\": 4},"
@@ -25,12 +25,12 @@ enum { DENSE, TOGETHER, IN_ORDER, PRUNED, JOINT, SMOOTH, POINTS, N_BLOCKS = 6, N
 /* Squared error of the outputs relative to their squares, by make_true_sequential.py. */
 static const double expected[2][KNOWN_BLOCKS][N_LINEARS] = {
     {
-        {0.022354, 0.024696, 0.108760, 0.055984, 0.083406, 0.091818, 0.043001},
-        {0.030417, 0.016439, 0.071942, 0.021943, 0.069397, 0.073740, 0.040356},
+        {0.023326, 0.027869, 0.106500, 0.062197, 0.084760, 0.093087, 0.036774},
+        {0.031034, 0.019243, 0.068717, 0.023231, 0.070534, 0.078578, 0.044221},
     },
     {
-        {0.022354, 0.024696, 0.108760, 0.058034, 0.084027, 0.091769, 0.044911},
-        {0.028321, 0.015622, 0.064648, 0.023056, 0.067178, 0.071432, 0.044249},
+        {0.023326, 0.027869, 0.106500, 0.066863, 0.088107, 0.096316, 0.039972},
+        {0.030180, 0.017831, 0.068901, 0.026508, 0.068638, 0.075725, 0.047865},
     },
 };
 
