@@ -13,6 +13,18 @@ static float *random_floats(int64_t count, uint64_t stream)
     return x;
 }
 
+/* From here on a parallel region has so many threads: a comparison of one thread with one thread would prove nothing.
+ */
+static void use_threads(int threads)
+{
+    int used = 0;
+    omp_set_num_threads(threads);
+#pragma omp parallel
+#pragma omp single
+    used = omp_get_num_threads();
+    CHECK(used == threads);
+}
+
 /* X^T X of `tokens` rows whose neighbours are correlated, both triangles. */
 static float *random_moments(int64_t tokens, int64_t n, uint64_t stream)
 {
@@ -32,7 +44,7 @@ static void check_moments(int64_t rows, int64_t columns)
     float *again = wn_alloc(columns * columns, sizeof *h);
     int64_t half = rows / 2, wrong = 0;
     for (int threads = 1; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        use_threads(threads);
         float *to = threads == 1 ? h : again;
         for (int64_t i = 0; i < columns * columns; i++)
             to[i] = 0.5f;
@@ -56,6 +68,44 @@ static void check_moments(int64_t rows, int64_t columns)
     wn_free(x);
 }
 
+/* Runs in one call are the bits of a call for each. */
+static void check_runs(int64_t columns)
+{
+    static const int64_t row[] = {0, 40, 41, 100};
+    float *x = random_floats(100 * columns, 7), *h = wn_alloc_zero(columns * columns, sizeof *h);
+    float *again = wn_alloc_zero(columns * columns, sizeof *h), *whole = wn_alloc_zero(columns * columns, sizeof *h);
+    use_threads(2);
+    wn_add_second_moments_of_runs(x, 3, row, columns, again);
+    use_threads(1);
+    for (int i = 0; i < 3; i++)
+        wn_add_second_moments(x + row[i] * columns, row[i + 1] - row[i], columns, h);
+    CHECK(!memcmp(h, again, (size_t)(columns * columns) * sizeof *h));
+    wn_add_second_moments(x, 100, columns, whole);
+    CHECK(memcmp(h, whole, (size_t)(columns * columns) * sizeof *h)); /* the cut does decide the bits */
+    wn_free(whole);
+    wn_free(again);
+    wn_free(h);
+    wn_free(x);
+}
+
+/* Several forms at once are those of one after the other, on any number of threads. */
+static void check_forms(int64_t rows, int64_t n)
+{
+    float *a = random_floats(rows * n, 2), *b = random_floats(rows * n, 3), *h = random_moments(2 * n, n, 4);
+    double one[3], all[3];
+    use_threads(1);
+    for (int i = 0; i < 3; i++)
+        wn_quadratic_forms((const float *const[]){i == 1 ? b : a}, 1, rows, n, h, &one[i]);
+    for (int threads = 1; threads <= 4; threads++) {
+        use_threads(threads);
+        wn_quadratic_forms((const float *const[]){a, b, a}, 3, rows, n, h, all);
+        CHECK(all[0] == one[0] && all[1] == one[1] && all[2] == one[2] && all[0] != all[1]);
+    }
+    wn_free(h);
+    wn_free(b);
+    wn_free(a);
+}
+
 static void check_form(int64_t rows, int64_t n)
 {
     float *a = random_floats(rows * n, 2), *b = random_floats(rows * n, 3), *h = random_moments(2 * n, n, 4);
@@ -67,13 +117,13 @@ static void check_form(int64_t rows, int64_t n)
                 expected += ((double)p[i] - q[i]) * h[i * n + j] * ((double)p[j] - q[j]);
                 energy += (double)p[i] * h[i * n + j] * p[j];
             }
-    omp_set_num_threads(1);
+    use_threads(1);
     double found = wn_quadratic_form(a, b, rows, n, h);
     CHECK_NEAR(found, expected, 1e-5 * expected);
     CHECK_NEAR(wn_quadratic_form(a, NULL, rows, n, h), energy, 1e-5 * energy);
     CHECK(wn_quadratic_form(a, a, rows, n, h) == 0);
     for (int threads = 2; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        use_threads(threads);
         CHECK(wn_quadratic_form(a, b, rows, n, h) == found);
     }
     wn_free(h);
@@ -117,7 +167,7 @@ static void check_factor(int64_t n, enum wn_column_order column_order)
     for (int64_t j = 3; j < n; j += 40) /* dead columns */
         for (int64_t i = 0; i < n; i++)
             h[i * n + j] = h[j * n + i] = 0;
-    omp_set_num_threads(1);
+    use_threads(1);
     CHECK_OK(wn_factor_compute("linear", h, n, 0.5, 0.01, column_order, &factor));
     CHECK(factor.width == n && factor.damping_steps == 0 && factor.percdamp_used == 0.01);
     CHECK(factor.n_dead == (n + 36) / 40);
@@ -130,7 +180,7 @@ static void check_factor(int64_t n, enum wn_column_order column_order)
         for (int64_t j = 0; j < i; j++)
             CHECK(factor.upper[i * n + j] == 0 && !signbit(factor.upper[i * n + j]));
     for (int threads = 2; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        use_threads(threads);
         CHECK_OK(wn_factor_compute("linear", h, n, 0.5, 0.01, column_order, &again));
         CHECK(!memcmp(factor.upper, again.upper, (size_t)(n * n) * sizeof(float)));
         wn_factor_release(&again);
@@ -209,7 +259,12 @@ int main(void)
     check_form(3, 50);
     check_form(300, 40);
     check_form(2, 1030);
+    check_runs(700);
+    check_forms(5, 20);
+    check_forms(600, 450);
+    check_forms(1100, 200);
     check_factor(1, WN_ORDER_NATURAL);
+    check_factor(63, WN_ORDER_NATURAL);
     check_factor(2, WN_ORDER_NATURAL);
     check_factor(100, WN_ORDER_ACTIVATION);
     check_factor(256, WN_ORDER_NATURAL);
