@@ -79,10 +79,14 @@ void wn_model_final_norm(const struct wn_model *model, const float *hidden, int6
  * wn_model_head_scratch(model) floats. Tiles start at row 0: for the same bits, call with the same runs of rows.
  */
 void wn_model_logits(const struct wn_model *model, const float *states, int64_t rows, float *logits, float *scratch);
+/* The same for runs of rows, row[i] .. row[i+1]-1 being run i, row[0] = 0: the bits of a call for each, but more tiles
+ * for many threads. */
+void wn_model_logits_of_runs(const struct wn_model *model, const float *states, int64_t n_runs, const int64_t *row,
+                             float *logits, float *scratch);
 /* The same for few rows, by wn_linear_few_rows: a row has the same bits whatever other rows are in the call. */
 void wn_model_logits_few_rows(const struct wn_model *model, const float *states, int64_t rows, float *logits,
                               float *scratch);
-int64_t wn_model_head_scratch(const struct wn_model *model);
+int64_t wn_model_head_scratch(const struct wn_model *model); /* grows with the present number of threads */
 
 /* ---- canonical chunks ---- */
 

@@ -6,6 +6,7 @@
 #include <cjson/cJSON.h>
 
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -324,6 +325,8 @@ void wn_eval_dense_states(const struct wn_model *model, const struct wn_eval_set
 
 /* ---- head tiles ---- */
 
+enum { MOST_TILES = 8 };
+
 /* Rows of a head tile: the largest power of two up to 256 whose logits take at most 128 MiB, at least 16. */
 static int64_t tile_rows(int64_t vocabulary)
 {
@@ -334,10 +337,19 @@ static int64_t tile_rows(int64_t vocabulary)
     return rows;
 }
 
+/* Tiles that are multiplied together, so that many threads have enough to do: up to the 8 of a chunk. */
+static int64_t tiles_together(void)
+{
+    int64_t tiles = omp_get_max_threads() / 2;
+
+    return tiles < 1 ? 1 : tiles > MOST_TILES ? MOST_TILES : tiles;
+}
+
 struct tile {
     const struct wn_model *model;
     const struct wn_eval_set *set;
-    int64_t rows;                /* distinct rows of this tile */
+    int64_t most;                /* rows there is room for: those of one or several tiles */
+    int64_t rows;                /* distinct rows taken */
     int64_t *first;              /* [rows + 1]: targets first[r] .. first[r+1]-1 read row r */
     float *states, *logits;      /* [rows, hidden_size], [rows, vocabulary] */
     float *dense, *dense_logits; /* the same of the dense model; NULL without divergence */
@@ -346,9 +358,10 @@ struct tile {
 
 static void tile_create(struct tile *tile, const struct wn_model *model, const struct wn_eval_set *set, bool divergence)
 {
-    int64_t width = model->config.hidden_size, vocabulary = model->config.vocab_size, rows = tile_rows(vocabulary);
+    int64_t width = model->config.hidden_size, vocabulary = model->config.vocab_size;
+    int64_t rows = tiles_together() * tile_rows(vocabulary);
 
-    *tile = (struct tile){.model = model, .set = set};
+    *tile = (struct tile){.model = model, .set = set, .most = rows};
     tile->first = wn_alloc(rows + 1, sizeof *tile->first);
     tile->states = wn_alloc(rows * width, sizeof(float));
     tile->logits = wn_alloc(rows * vocabulary, sizeof(float));
@@ -371,21 +384,21 @@ static void tile_release(struct tile *tile)
 
 int64_t wn_eval_scratch_bytes(const struct wn_model *model, bool divergence)
 {
-    int64_t rows = tile_rows(model->config.vocab_size);
+    int64_t rows = tiles_together() * tile_rows(model->config.vocab_size);
     int64_t per_row = (model->config.hidden_size + model->config.vocab_size) * (int64_t)sizeof(float);
 
     return rows * per_row * (divergence ? 2 : 1) + (rows + 1) * (int64_t)sizeof(int64_t) +
            wn_model_head_scratch(model) * (int64_t)sizeof(float);
 }
 
-/* Takes targets from `at` on, at most the rows of a tile, targets of one row together; returns the target behind. */
+/* Takes targets from `at` on, as many rows as there is room for, targets of one row together; returns the target
+ * behind. */
 static int64_t tile_take(struct tile *tile, int64_t at, int64_t end)
 {
-    int64_t most = tile_rows(tile->model->config.vocab_size);
     const int64_t *row = tile->set->target_row;
 
     tile->rows = 0;
-    while (at < end && tile->rows < most) {
+    while (at < end && tile->rows < tile->most) {
         tile->first[tile->rows++] = at;
         do
             at++;
@@ -409,9 +422,14 @@ static void tile_logits(struct tile *tile, int64_t chunk, int64_t chunk_first, c
             memcpy(tile->dense + r * width, dense_states + (t - chunk_first) * width, bytes);
     }
     wn_model_final_norm(tile->model, tile->states, tile->rows, tile->states);
-    wn_model_logits(tile->model, tile->states, tile->rows, tile->logits, tile->scratch);
+    int64_t run[MOST_TILES + 1] = {0}, n_runs = 0, step = tile_rows(tile->model->config.vocab_size);
+    while (run[n_runs] < tile->rows) {
+        int64_t end = run[n_runs] + step;
+        run[++n_runs] = end < tile->rows ? end : tile->rows;
+    }
+    wn_model_logits_of_runs(tile->model, tile->states, n_runs, run, tile->logits, tile->scratch);
     if (tile->dense)
-        wn_model_logits(tile->model, tile->dense, tile->rows, tile->dense_logits, tile->scratch);
+        wn_model_logits_of_runs(tile->model, tile->dense, n_runs, run, tile->dense_logits, tile->scratch);
 }
 
 static void keep_logits(const struct wn_eval_set *set, const float *logits, int64_t vocabulary, double log_sum_exp,

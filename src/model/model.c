@@ -8,9 +8,9 @@
 #include <sys/stat.h>
 
 enum {
-    MOST_TENSOR_PROBLEMS = 20,       /* lines; more are counted in one line */
-    PIECE = 1 << 18,                 /* elements converted by one thread at a time */
-    PANEL_ROWS = 2 * WN_TILE_COLUMNS /* head rows converted at a time: whole tiles */
+    MOST_TENSOR_PROBLEMS = 20, /* lines; more are counted in one line */
+    PIECE = 1 << 18,           /* elements converted by one thread at a time */
+    LEAST_PANELS = 2           /* column tiles of head rows converted at a time */
 };
 
 static const int64_t MOST_SCRATCH = (int64_t)2 << 30; /* bytes for a group of chunks */
@@ -343,10 +343,17 @@ void wn_model_final_norm(const struct wn_model *model, const float *hidden, int6
     wn_rms_norm(hidden, rows, model->config.hidden_size, model->final_norm, model->config.norm_eps, states);
 }
 
+/* Head rows that are converted at a time: with the 8 tiles of rows of a chunk, four tiles of logits per thread. */
+static int64_t panel_rows(const struct wn_model *model)
+{
+    int64_t panels = omp_get_max_threads() / 2, rows;
+    rows = (panels < LEAST_PANELS ? LEAST_PANELS : panels) * WN_TILE_COLUMNS;
+    return model->config.vocab_size < rows ? model->config.vocab_size : rows;
+}
+
 int64_t wn_model_head_scratch(const struct wn_model *model)
 {
-    int64_t rows = model->config.vocab_size < PANEL_ROWS ? model->config.vocab_size : PANEL_ROWS;
-    return rows * model->config.hidden_size;
+    return panel_rows(model) * model->config.hidden_size;
 }
 
 /* Head rows first .. first + count - 1 as fp32: in place when the file has them so, else converted into `scratch`. */
@@ -362,28 +369,36 @@ static const float *head_panel(const struct wn_model *model, int64_t first, int6
     return scratch;
 }
 
-/* wn_linear_strided or wn_linear_few_rows */
-typedef void linear_t(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias,
-                      float *y, int64_t stride);
-
-static void logits_by(linear_t *linear, const struct wn_model *model, const float *states, int64_t rows, float *logits,
-                      float *scratch)
+/* Rows in runs, each cut into tiles of its own; n_runs 0: row[0] few rows. */
+static void logits_by(const struct wn_model *model, const float *states, int64_t n_runs, const int64_t *row,
+                      float *logits, float *scratch)
 {
-    int64_t vocabulary = model->config.vocab_size, width = model->config.hidden_size;
-    for (int64_t first = 0; first < vocabulary; first += PANEL_ROWS) {
-        int64_t count = first + PANEL_ROWS < vocabulary ? PANEL_ROWS : vocabulary - first;
+    int64_t vocabulary = model->config.vocab_size, width = model->config.hidden_size, most = panel_rows(model);
+    for (int64_t first = 0; first < vocabulary; first += most) {
+        int64_t count = first + most < vocabulary ? most : vocabulary - first;
         const float *panel = head_panel(model, first, count, scratch);
-        linear(states, rows, width, panel, count, NULL, logits + first, vocabulary);
+        const struct wn_linear_map map = {panel, NULL, count, logits + first, vocabulary};
+        if (n_runs > 0)
+            wn_linears(states, n_runs, row, width, &map, 1);
+        else
+            wn_linear_few_rows(states, row[0], width, panel, count, NULL, map.y, vocabulary);
     }
+}
+
+void wn_model_logits_of_runs(const struct wn_model *model, const float *states, int64_t n_runs, const int64_t *row,
+                             float *logits, float *scratch)
+{
+    logits_by(model, states, n_runs, row, logits, scratch);
 }
 
 void wn_model_logits(const struct wn_model *model, const float *states, int64_t rows, float *logits, float *scratch)
 {
-    logits_by(wn_linear_strided, model, states, rows, logits, scratch);
+    const int64_t row[] = {0, rows};
+    logits_by(model, states, 1, row, logits, scratch);
 }
 
 void wn_model_logits_few_rows(const struct wn_model *model, const float *states, int64_t rows, float *logits,
                               float *scratch)
 {
-    logits_by(wn_linear_few_rows, model, states, rows, logits, scratch);
+    logits_by(model, states, 0, &rows, logits, scratch);
 }
