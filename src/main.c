@@ -10,14 +10,22 @@
 #include "winnow_build.h"
 
 static const struct wn_command commands[] = {
-    {"plan", "plan SWEEP.json [--model DIR] [--inputs DIR] [--ranks N] [--threads N] [--points] [--json]",
+    {"plan",
+     "plan SWEEP.json [--model DIR] [--inputs DIR] [--ranks N] [--threads N] [--rate GFLOPS] [--rate-from OLD.h5] "
+     "[--points] [--json]",
      "check a sweep and every input it names; predict time, memory and file size",
      "Reads the sweep file, the models, tokenizers, texts and request files, and lists every mistake at once.\n"
-     "Nothing is computed and nothing is written. Runs without MPI, also on a login node.\n\n"
+     "Nothing is computed and nothing is written. Runs without MPI, also on a login node. The seconds of each method "
+     "and\n"
+     "stage come from about a second of trying the code that computes points, with made-up weights; checkpoints are "
+     "not\n"
+     "read but for one block. Texts are taken to be generated to their last token.\n\n"
      "  -m, --model DIR   checkpoint directory instead of the sweep's \"model\"\n"
      "  -i, --inputs DIR  folder that the sweep's relative paths refer to (default: that of the sweep file)\n"
      "  -n, --ranks N     MPI ranks to predict for (default 1)\n"
-     "  -t, --threads N   OpenMP threads per rank (default 1)\n"
+     "  -t, --threads N   OpenMP threads per rank (default 1); more than this machine has are extrapolated\n"
+     "      --rate GFLOPS for a machine whose threads do so many in a matrix product (line \"rate\" of its own plan)\n"
+     "      --rate-from OLD.h5  for the machine that made these results: its seconds per token, by method and stage\n"
      "  -p, --points      list every point with seconds, memory and the number of grid cells it answers\n"
      "      --json        print the plan as JSON\n\n"
      "Examples:\n"

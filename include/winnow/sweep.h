@@ -188,19 +188,49 @@ void wn_provenance(struct wn_par *par, const struct wn_run *run, struct wn_facts
 
 /* ---- prediction ---- */
 
+/* The parts of a point's time, named as in /points/seconds_NAME. */
+enum wn_point_stage {
+    WN_STAGE_LOAD,
+    WN_STAGE_STATISTICS,
+    WN_STAGE_COMPRESS,
+    WN_STAGE_FORWARD,
+    WN_STAGE_GENERATE,
+    WN_STAGE_SCORE,
+    WN_STAGES
+};
+const char *wn_stage_name(enum wn_point_stage stage);
+
 struct wn_prediction {
-    double *flops;          /* [points] floating-point operations */
-    double rate;            /* operations per second of one rank, measured by a short sgemm */
-    double *seconds;        /* [points] */
-    double reference_flops; /* the shared dense pass */
-    int64_t shared_bytes;   /* per node: dense states and statistics */
-    int64_t rank_bytes;     /* per rank: the largest point, and the grid */
+    double *flops;                      /* [points] floating-point operations */
+    double *seconds;                    /* [points] of one rank */
+    double (*stages)[WN_STAGES];        /* [points] of which */
+    double *tokens;                     /* [points] rows through blocks, without generated text */
+    double *evals;                      /* [evals] seconds of all points together: forward, texts, scores */
+    double rate, rate_least, rate_most; /* operations per second of one thread in a tile: median and range of */
+    int rate_count;                     /* so many */
+    double dense_seconds;               /* the shared dense pass, all its units on one rank */
+    double dense_load_seconds;          /* loading its blocks, on every rank */
+    int64_t dense_units;                /* that ranks can share */
+    double hash_seconds;                /* hashing the checkpoints, on one rank of a node */
+    int64_t shared_bytes;               /* per node: dense states and statistics */
+    int64_t rank_bytes;                 /* per rank: the largest point, and the grid */
     int64_t file_bytes;
     char largest[160]; /* what the memory is for, in words */
 };
-/* `threads` per rank. Not collective. */
-void wn_predict(const struct wn_run *run, int threads, struct wn_prediction *prediction);
+struct wn_predict_options {
+    int threads;           /* per rank; measured with as many as this machine has, those beyond by Amdahl's law */
+    double rate;           /* operations per second of one thread of the machine meant; 0: this one */
+    const char *rate_from; /* a results file of the machine meant: its seconds per token and stage; NULL: none */
+};
+/*
+ * Short runs of the code that computes points, about a second in all (probe.h), times what has to be done. Fails only
+ * when `rate_from` cannot be read; the prediction is to be released anyway. Not collective.
+ */
+wn_status wn_predict(const struct wn_run *run, const struct wn_predict_options *options,
+                     struct wn_prediction *prediction);
 void wn_prediction_release(struct wn_prediction *prediction);
+/* When the last of `count` jobs ends that are handed out dearest first to equal ranks. */
+double wn_schedule_seconds(const double *seconds, int64_t count, int64_t ranks);
 /* Bytes one rank allocates for a point: the same formulas that allocate. */
 int64_t wn_point_bytes(const struct wn_run *run, int64_t point);
 /* Floating-point operations of a point. */

@@ -12,8 +12,15 @@
 
 struct plan_options {
     long ranks, threads;
+    double rate;
+    const char *rate_from;
     bool json, points;
     struct wn_sweep_places places;
+};
+
+/* Seconds from the start of all ranks to the end of the last. */
+struct wall {
+    double startup, dense, points, all, work; /* work: of all ranks together */
 };
 
 static double total(const double *values, int64_t count)
@@ -24,19 +31,27 @@ static double total(const double *values, int64_t count)
     return sum;
 }
 
-/* Wall time of points handed out dearest first to `ranks` equal ranks: no better than the dearest point. */
-static double wall_seconds(const struct wn_run *run, const struct wn_prediction *prediction, long ranks)
+/* Launching, hashing, and what preparing took here just now, mostly tokenizing. */
+static struct wall wall_seconds(const struct wn_run *run, const struct wn_prediction *prediction, double prepared,
+                                long ranks)
 {
-    double sum = total(prediction->seconds, run->grid.n_points), largest = 0;
-    for (int64_t i = 0; i < run->grid.n_points; i++)
-        largest = prediction->seconds[i] > largest ? prediction->seconds[i] : largest;
-    double even = (sum + prediction->reference_flops / prediction->rate) / (double)ranks;
-    return even > largest ? even : largest;
+    static const double LAUNCH = 1, WRITE = 1e9; /* seconds; bytes per second of laying out the results file */
+    int64_t units = prediction->dense_units < ranks ? prediction->dense_units : ranks;
+    struct wall wall = {.startup =
+                            LAUNCH + prepared + prediction->hash_seconds + (double)prediction->file_bytes / WRITE,
+                        .points = wn_schedule_seconds(prediction->seconds, run->grid.n_points, ranks),
+                        .work = total(prediction->seconds, run->grid.n_points) + prediction->dense_seconds};
+    wall.dense = prediction->dense_load_seconds + (units > 0 ? prediction->dense_seconds / (double)units : 0);
+    wall.all = wall.startup + wall.dense + wall.points;
+    return wall;
 }
+
+/* ---- tables ---- */
 
 static void print_points(const struct wn_run *run, const struct wn_prediction *prediction)
 {
     struct wn_grid_table table;
+    char **names = wn_point_names(&run->grid);
     wn_grid_table_init(&table, (int)run->grid.n_points + 1, 5);
     static const char *const heads[] = {"point", "seconds", "memory", "cells", "what"};
     for (int c = 0; c < 5; c++) {
@@ -48,34 +63,192 @@ static void print_points(const struct wn_run *run, const struct wn_prediction *p
         wn_grid_table_set(&table, (int)i + 1, 1, "%.2f", prediction->seconds[i]);
         wn_grid_table_set(&table, (int)i + 1, 2, "%s", wn_bytes_text((double)wn_point_bytes(run, i)));
         wn_grid_table_set(&table, (int)i + 1, 3, "%lld", (long long)run->grid.points[i].n_cells);
-        wn_grid_table_set(&table, (int)i + 1, 4, "%s", run->grid.points[i].key);
+        wn_grid_table_set(&table, (int)i + 1, 4, "%s", names[i]);
     }
     wn_grid_table_print(&table);
     wn_grid_table_release(&table);
+    wn_point_names_free(&names, run->grid.n_points);
     printf("\n");
 }
 
-/* What the points of a calibration set share, and whether it is large enough for second moments of full rank. */
+/* The points of one method. */
+struct method_row {
+    char *label; /* owned */
+    int64_t points;
+    double stages[WN_STAGES], seconds;
+};
+
+static struct method_row *find_row(struct method_row **rows, int64_t *count, const char *key)
+{
+    char *label = wn_point_label(key);
+    for (int64_t i = 0; i < *count; i++)
+        if (!strcmp((*rows)[i].label, label)) {
+            wn_free(label);
+            return &(*rows)[i];
+        }
+    *rows = wn_resize(*rows, *count + 1, sizeof **rows);
+    (*rows)[*count] = (struct method_row){.label = label};
+    return &(*rows)[(*count)++];
+}
+
+static struct method_row *sum_methods(const struct wn_run *run, const struct wn_prediction *prediction, int64_t *count)
+{
+    struct method_row *rows = NULL;
+    *count = 0;
+    for (int64_t i = 0; i < run->grid.n_points; i++) {
+        struct method_row *row = find_row(&rows, count, run->grid.points[i].key);
+        row->points++;
+        row->seconds += prediction->seconds[i];
+        for (int s = 0; s < WN_STAGES; s++)
+            row->stages[s] += prediction->stages[i][s];
+    }
+    return rows;
+}
+
+static void free_methods(struct method_row **rows, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        wn_free((*rows)[i].label);
+    wn_free(*rows);
+    *rows = NULL;
+}
+
+/* Mean seconds of a point by method and stage; stages that no point has are left out. */
+static void print_methods(const struct wn_run *run, const struct wn_prediction *prediction)
+{
+    int64_t count;
+    struct method_row *rows = sum_methods(run, prediction, &count);
+    struct wn_grid_table table;
+    int columns = 0, stage_of[WN_STAGES];
+    for (int s = 0; s < WN_STAGES; s++)
+        for (int64_t i = 0; i < count; i++)
+            if (rows[i].stages[s] > 0) {
+                stage_of[columns++] = s;
+                break;
+            }
+    wn_grid_table_init(&table, (int)count + 1, columns + 4);
+    wn_grid_table_set(&table, 0, 0, "seconds of a point");
+    wn_grid_table_set(&table, 0, 1, "points");
+    wn_grid_table_set(&table, 0, columns + 2, "point");
+    wn_grid_table_set(&table, 0, columns + 3, "in all");
+    for (int c = 0; c < columns; c++)
+        wn_grid_table_set(&table, 0, c + 2, "%s", wn_stage_name((enum wn_point_stage)stage_of[c]));
+    for (int c = 1; c < columns + 4; c++)
+        table.right[c] = true;
+    for (int64_t i = 0; i < count; i++) {
+        double n = (double)rows[i].points;
+        wn_grid_table_set(&table, (int)i + 1, 0, "  %s", rows[i].label);
+        wn_grid_table_set(&table, (int)i + 1, 1, "%lld", (long long)rows[i].points);
+        for (int c = 0; c < columns; c++)
+            wn_grid_table_set(&table, (int)i + 1, c + 2, "%.2f", rows[i].stages[stage_of[c]] / n);
+        wn_grid_table_set(&table, (int)i + 1, columns + 2, "%.2f", rows[i].seconds / n);
+        wn_grid_table_set(&table, (int)i + 1, columns + 3, "%s", wn_seconds_text(rows[i].seconds));
+    }
+    wn_grid_table_print(&table);
+    wn_grid_table_release(&table);
+    free_methods(&rows, count);
+}
+
+/* Seconds of all points by evaluation. */
+static void print_evals(const struct wn_run *run, const struct wn_prediction *prediction)
+{
+    static const char *const heads[] = {"seconds by evaluation", "point", "in all", "share"};
+    double work = total(prediction->seconds, run->grid.n_points);
+    struct wn_grid_table table;
+    wn_grid_table_init(&table, (int)run->sweep->n_evals + 1, 4);
+    for (int c = 0; c < 4; c++) {
+        wn_grid_table_set(&table, 0, c, "%s", heads[c]);
+        table.right[c] = c > 0;
+    }
+    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+        wn_grid_table_set(&table, (int)e + 1, 0, "  %s", run->sweep->evals[e].name);
+        wn_grid_table_set(&table, (int)e + 1, 1, "%.2f", prediction->evals[e] / (double)run->grid.n_points);
+        wn_grid_table_set(&table, (int)e + 1, 2, "%s", wn_seconds_text(prediction->evals[e]));
+        wn_grid_table_set(&table, (int)e + 1, 3, "%.0f %%", 100 * prediction->evals[e] / work);
+    }
+    wn_grid_table_print(&table);
+    wn_grid_table_release(&table);
+}
+
+/* ---- inputs, and what is thin about them ---- */
+
+static const unsigned NORMS = WN_NEED_INPUT_SQUARES | WN_NEED_ABSOLUTE_MAXIMA | WN_NEED_ABSOLUTE_SUMS;
+
+/* Appends a method that uses the set, each once. */
+static void add_method(struct wn_text *text, const char *key)
+{
+    char *label = wn_point_label(key), *found = NULL;
+    char *entry = wn_format(", %s,", label);
+    if (text->data) {
+        char *all = wn_format(", %s,", text->data);
+        found = strstr(all, entry);
+        wn_free(all);
+    }
+    if (!found)
+        wn_text_printf(text, "%s%s", text->length ? ", " : "", label);
+    wn_free(entry);
+    wn_free(label);
+}
+
+/* What the points of a calibration set share, and whether it is large enough for the methods that use it. */
 static void print_sharing(const struct wn_run *run, int64_t model, int64_t calibration)
 {
     const struct wn_layout *layout = &run->models[model].model->layout;
     const struct wn_calibration *set = &run->models[model].calibrations[calibration];
-    int64_t dense = 0, second_order = 0, widest = 0;
+    struct wn_text solvers = {0}, others = {0};
+    int64_t dense = 0, widest = 0;
+    for (int i = 0; i < layout->n_inputs; i++)
+        widest = layout->input_widths[i] > widest ? layout->input_widths[i] : widest;
     for (int64_t i = 0; i < run->grid.n_points; i++) {
         const struct wn_point *point = &run->grid.points[i];
+        unsigned needs = wn_recipe_needs(&point->recipe);
         if (point->model != model || point->calibration != calibration)
             continue;
         dense += point->propagation == WN_PROPAGATION_DENSE;
-        second_order += (wn_recipe_needs(&point->recipe) & WN_NEED_SECOND_MOMENTS) != 0;
+        if (set->tokens < widest && needs & WN_NEED_SECOND_MOMENTS)
+            add_method(&solvers, point->key);
+        else if (set->tokens < widest && needs & NORMS)
+            add_method(&others, point->key);
     }
-    for (int i = 0; i < layout->n_inputs; i++)
-        widest = layout->input_widths[i] > widest ? layout->input_widths[i] : widest;
     if (dense > 1)
         printf("             one pass over it serves %lld points with dense propagation\n", (long long)dense);
-    if (second_order && set->tokens < widest)
-        printf("             warning: fewer tokens than the %lld columns of the widest linear: second moments are "
-               "singular before damping\n",
-               (long long)widest);
+    if (solvers.data || others.data)
+        printf("             warning: %lld tokens for the %lld columns of the widest input are thin\n",
+               (long long)set->tokens, (long long)widest);
+    if (solvers.data)
+        printf("             %s: second moments are singular before damping; two programs, or two\n"
+               "             kernels, may differ by several per cent of perplexity, and methods may change places\n",
+               solvers.data);
+    if (others.data)
+        printf("             %s: norms of inputs of few tokens; compare methods on more\n", others.data);
+    wn_text_release(&solvers);
+    wn_text_release(&others);
+}
+
+/* Items of a task: the axis that its results have. 0: it is none. */
+static int64_t items_of(const struct wn_prepared_model *prepared, const char *name)
+{
+    char axis[96];
+    snprintf(axis, sizeof axis, "item_%s", name);
+    for (int d = 0; d < prepared->schema.n_dims; d++)
+        if (!strcmp(prepared->schema.dims[d].name, axis))
+            return prepared->schema.dims[d].size;
+    return 0;
+}
+
+/* Half of the widest 95 % interval of a share of so many items, in points of a hundred. */
+static double half_interval(int64_t items)
+{
+    return 100 * 1.96 * 0.5 / sqrt((double)items);
+}
+
+static void print_items(const struct wn_prepared_model *prepared, const char *name)
+{
+    int64_t items = items_of(prepared, name);
+    if (items && 2 * half_interval(items) > 10)
+        printf("             warning: %lld items: a share of them is known within %.0f points either way at best "
+               "(95 %%)\n",
+               (long long)items, half_interval(items));
 }
 
 static void print_generation(const struct wn_model *model, const struct wn_eval_set *set)
@@ -121,6 +294,7 @@ static void print_inputs(const struct wn_run *run)
             const struct wn_eval_set *set = &prepared->sets[e];
             if (set->generation) {
                 print_generation(model, set);
+                print_items(prepared, set->name);
                 continue;
             }
             printf("evaluation   %s: %s, %lld tokens, %lld scored%s\n", set->name, set->kind->name,
@@ -129,6 +303,7 @@ static void print_inputs(const struct wn_run *run)
             if (set->sequences.parent)
                 printf("             common prefixes run once: %lld tokens as written, %lld run\n",
                        (long long)set->sequences.written, (long long)wn_sequences_tokens(&set->sequences));
+            print_items(prepared, set->name);
         }
     }
 }
@@ -144,42 +319,111 @@ static void print_sbatch(const struct wn_sweep *sweep, const struct plan_options
            options->places.inputs ? " --inputs " : "", options->places.inputs ? options->places.inputs : "");
 }
 
-static void print_plan(const struct wn_run *run, const struct wn_prediction *prediction,
+static void print_time(const struct wn_prediction *prediction, const struct wall *wall,
                        const struct plan_options *options)
 {
-    double sum = total(prediction->seconds, run->grid.n_points), wall = wall_seconds(run, prediction, options->ranks);
+    double spread = 100 * (prediction->rate_most - prediction->rate_least) / prediction->rate;
+    printf("time         about %s on %ld rank%s of %ld thread%s: start-up %s, dense pass %s, points %s\n",
+           wn_seconds_text(wall->all), options->ranks, options->ranks == 1 ? "" : "s", options->threads,
+           options->threads == 1 ? "" : "s", wn_seconds_text(wall->startup), wn_seconds_text(wall->dense),
+           wn_seconds_text(wall->points));
+    printf("             %s of work; ranks are busy %.0f %% of the time of the points\n", wn_seconds_text(wall->work),
+           100 * (wall->work - prediction->dense_seconds) / (wall->points * (double)options->ranks));
+    printf("rate         %.0f GFLOP/s of a thread here: median of %d, %.0f to %.0f%s\n", prediction->rate / 1e9,
+           prediction->rate_count, prediction->rate_least / 1e9, prediction->rate_most / 1e9,
+           spread > 20 ? "; the machine is busy: plan again when it is idle" : "");
+    if (options->rate > 0)
+        printf("             all times are for %.0f GFLOP/s of a thread (--rate)\n", options->rate / 1e9);
+    if (options->rate_from)
+        printf("             all times follow the points of %s (--rate-from)\n", options->rate_from);
+}
+
+static void print_plan(const struct wn_run *run, const struct wn_prediction *prediction,
+                       const struct plan_options *options, double prepared)
+{
+    struct wall wall = wall_seconds(run, prediction, prepared, options->ranks);
     if (options->points)
         print_points(run, prediction);
     print_inputs(run);
-    printf("points       %lld unique points for %lld grid cells\n", (long long)run->grid.n_points,
+    printf("points       %lld unique points for %lld grid cells\n\n", (long long)run->grid.n_points,
            (long long)run->grid.n_cells);
-    printf("time         about %s on %ld rank%s of %ld thread%s (%s of work at %.0f GFLOP/s per rank)\n",
-           wn_seconds_text(wall), options->ranks, options->ranks == 1 ? "" : "s", options->threads,
-           options->threads == 1 ? "" : "s", wn_seconds_text(sum), prediction->rate / 1e9);
+    print_methods(run, prediction);
+    print_evals(run, prediction);
+    printf("\n");
+    print_time(prediction, &wall, options);
     printf("memory       %s per rank for the largest point (%s), and %s per node shared\n",
            wn_bytes_text((double)prediction->rank_bytes), prediction->largest,
            wn_bytes_text((double)prediction->shared_bytes));
     printf("results      %s\n", wn_bytes_text((double)prediction->file_bytes));
-    print_sbatch(run->sweep, options, wall, (double)prediction->rank_bytes);
+    print_sbatch(run->sweep, options, wall.all, (double)prediction->rank_bytes);
 }
 
-static void print_json(const struct wn_run *run, const struct wn_prediction *prediction,
-                       const struct plan_options *options)
+static void add_stages(cJSON *json, const double stages[WN_STAGES], double share)
 {
-    cJSON *json = cJSON_CreateObject(), *points = cJSON_AddArrayToObject(json, "points");
+    cJSON *object = cJSON_AddObjectToObject(json, "stages");
+    for (int s = 0; s < WN_STAGES; s++)
+        cJSON_AddNumberToObject(object, wn_stage_name((enum wn_point_stage)s), stages[s] * share);
+}
+
+static void add_points(const struct wn_run *run, const struct wn_prediction *prediction, cJSON *json)
+{
+    cJSON *points = cJSON_AddArrayToObject(json, "points");
     for (int64_t i = 0; i < run->grid.n_points; i++) {
         cJSON *point = cJSON_CreateObject();
         cJSON_AddStringToObject(point, "key", run->grid.points[i].key);
         cJSON_AddNumberToObject(point, "seconds", prediction->seconds[i]);
         cJSON_AddNumberToObject(point, "flops", prediction->flops[i]);
         cJSON_AddNumberToObject(point, "bytes", (double)wn_point_bytes(run, i));
+        add_stages(point, prediction->stages[i], 1);
         cJSON_AddItemToArray(points, point);
     }
+}
+
+static void add_sums(const struct wn_run *run, const struct wn_prediction *prediction, cJSON *json)
+{
+    int64_t count;
+    struct method_row *rows = sum_methods(run, prediction, &count);
+    cJSON *methods = cJSON_AddArrayToObject(json, "methods"), *evals = cJSON_AddArrayToObject(json, "evaluations");
+    for (int64_t i = 0; i < count; i++) {
+        cJSON *method = cJSON_CreateObject();
+        cJSON_AddStringToObject(method, "method", rows[i].label);
+        cJSON_AddNumberToObject(method, "points", (double)rows[i].points);
+        cJSON_AddNumberToObject(method, "seconds", rows[i].seconds);
+        add_stages(method, rows[i].stages, 1);
+        cJSON_AddItemToArray(methods, method);
+    }
+    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddStringToObject(one, "name", run->sweep->evals[e].name);
+        cJSON_AddNumberToObject(one, "seconds", prediction->evals[e]);
+        int64_t items = items_of(&run->models[0], run->sweep->evals[e].name);
+        if (items) {
+            cJSON_AddNumberToObject(one, "items", (double)items);
+            cJSON_AddNumberToObject(one, "interval_points", 2 * half_interval(items));
+        }
+        cJSON_AddItemToArray(evals, one);
+    }
+    free_methods(&rows, count);
+}
+
+static void print_json(const struct wn_run *run, const struct wn_prediction *prediction,
+                       const struct plan_options *options, double prepared)
+{
+    cJSON *json = cJSON_CreateObject();
+    struct wall wall = wall_seconds(run, prediction, prepared, options->ranks);
+    add_points(run, prediction, json);
+    add_sums(run, prediction, json);
     cJSON_AddNumberToObject(json, "cells", (double)run->grid.n_cells);
     cJSON_AddNumberToObject(json, "ranks", (double)options->ranks);
     cJSON_AddNumberToObject(json, "threads", (double)options->threads);
-    cJSON_AddNumberToObject(json, "seconds", wall_seconds(run, prediction, options->ranks));
+    cJSON_AddNumberToObject(json, "seconds", wall.all);
+    cJSON_AddNumberToObject(json, "seconds_startup", wall.startup);
+    cJSON_AddNumberToObject(json, "seconds_dense", wall.dense);
+    cJSON_AddNumberToObject(json, "seconds_points", wall.points);
+    cJSON_AddNumberToObject(json, "seconds_work", wall.work);
     cJSON_AddNumberToObject(json, "flops_per_second", prediction->rate);
+    cJSON_AddNumberToObject(json, "flops_per_second_least", prediction->rate_least);
+    cJSON_AddNumberToObject(json, "flops_per_second_most", prediction->rate_most);
     cJSON_AddNumberToObject(json, "bytes_per_rank", (double)prediction->rank_bytes);
     cJSON_AddNumberToObject(json, "bytes_per_node", (double)prediction->shared_bytes);
     cJSON_AddNumberToObject(json, "file_bytes", (double)prediction->file_bytes);
@@ -194,16 +438,22 @@ static int plan_sweep(const struct wn_sweep *sweep, struct wn_problems *problems
     struct wn_par *par;
     struct wn_run *run = NULL;
     struct wn_prediction prediction;
+    const struct wn_predict_options how = {(int)options->threads, options->rate, options->rate_from};
+    double start = wn_seconds();
     int code = WN_EXIT_USAGE;
     wn_par_start_serial(&par);
     if (wn_prepare(par, sweep, false, problems, &run) == WN_OK) {
-        wn_predict(run, (int)options->threads, &prediction);
-        if (options->json)
-            print_json(run, &prediction, options);
-        else
-            print_plan(run, &prediction, options);
-        wn_prediction_release(&prediction);
+        double prepared = wn_seconds() - start;
         code = WN_EXIT_DONE;
+        if (wn_predict(run, &how, &prediction) != WN_OK) {
+            wn_problems_add(problems, "%s", wn_error_message());
+            code = WN_EXIT_USAGE;
+        } else if (options->json) {
+            print_json(run, &prediction, options, prepared);
+        } else {
+            print_plan(run, &prediction, options, prepared);
+        }
+        wn_prediction_release(&prediction);
     } else if (problems->count == 0) {
         wn_problems_add(problems, "%s", wn_error_message());
     }
@@ -214,22 +464,27 @@ static int plan_sweep(const struct wn_sweep *sweep, struct wn_problems *problems
 
 int wn_command_plan(const struct wn_command *command, int argc, char **argv)
 {
-    const char *path, *ranks = "1", *threads = "1";
+    const char *path, *ranks = "1", *threads = "1", *rate = NULL;
+    long gigaflops = 0;
     struct plan_options settings = {0};
     const struct wn_option options[] = {{"--ranks", "-n", &ranks, NULL},
                                         {"--threads", "-t", &threads, NULL},
                                         {"--model", "-m", &settings.places.model, NULL},
                                         {"--inputs", "-i", &settings.places.inputs, NULL},
+                                        {"--rate", NULL, &rate, NULL},
+                                        {"--rate-from", NULL, &settings.rate_from, NULL},
                                         {"--points", "-p", NULL, &settings.points},
                                         {"--json", NULL, NULL, &settings.json}};
     struct wn_problems problems;
     struct wn_sweep *sweep = NULL;
     int code;
-    if (!wn_options_read(command, argc, argv, options, 6, &path, 1, &code))
+    if (!wn_options_read(command, argc, argv, options, 8, &path, 1, &code))
         return code;
     if (!wn_option_integer(command, "--ranks", ranks, 1, 10000000, &settings.ranks) ||
-        !wn_option_integer(command, "--threads", threads, 1, 4096, &settings.threads))
+        !wn_option_integer(command, "--threads", threads, 1, 4096, &settings.threads) ||
+        (rate && !wn_option_integer(command, "--rate", rate, 1, 1000000, &gigaflops)))
         return WN_EXIT_USAGE;
+    settings.rate = 1e9 * (double)gigaflops;
     wn_log_set(WN_LOG_WARNING, 0, 1); /* the plan is what it says */
     wn_problems_init(&problems);
     if (wn_linalg_start() != WN_OK)

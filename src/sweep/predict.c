@@ -1,16 +1,19 @@
 /*
- * predict.c: how long, how much memory, how large a file, before the work starts. Operations follow from shapes; the
- * rate is measured on the spot by short runs of the canonical tile, so the seconds are those of the machine that plans.
+ * predict.c: how long, how much memory, how large a file, before the work starts. Counts follow from shapes: rows,
+ * positions attended to, targets, steps, trials; what each of them takes is measured by short runs of the code that
+ * computes points (probe.c), so the seconds are those of the machine that plans, or of one whose rate or whose earlier
+ * results file is given.
  */
+#include <math.h>
+#include <omp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <winnow/linalg.h>
 
-#include "sweep_impl.h"
-
-/* Share of the tile rate that whole points reach on this code: forward passes with attention, norms and the head. */
-#define POINT_EFFICIENCY 0.7
+#include "probe.h"
 
 /* Operations of pushing a set through one block: its linears and causal attention. */
 static double block_flops(const struct wn_model *model, const struct wn_sequences *sequences)
@@ -147,34 +150,230 @@ double wn_point_flops(const struct wn_run *run, int64_t index)
     return blocks * (double)model->config.n_blocks + heads;
 }
 
-/* Operations per second of one thread in the canonical tile. */
-static double measure_rate(void)
+/* ---- what is counted once for all points ---- */
+
+struct counts {
+    double rows, pairs, chunks, groups; /* of a set of sequences */
+    double tiles, targets, tops;        /* of its head */
+};
+
+struct counted {
+    struct counts sample, *sets, *calibrations;
+};
+
+static struct counts count_sequences(const struct wn_sequences *sequences)
 {
-    enum { ROWS = WN_TILE_ROWS, COLUMNS = WN_TILE_COLUMNS, DEPTH = 1024 };
-    float *x = wn_alloc_zero(ROWS * DEPTH, sizeof(float)), *w = wn_alloc_zero(COLUMNS * DEPTH, sizeof(float));
-    float *y = wn_alloc(ROWS * COLUMNS, sizeof(float));
-    double best = 0, end = wn_seconds() + 0.2;
-    while (wn_seconds() < end) {
-        double start = wn_seconds();
-        wn_linear(x, ROWS, DEPTH, w, COLUMNS, NULL, y);
-        double rate = 2.0 * ROWS * COLUMNS * DEPTH / (wn_seconds() - start);
-        best = rate > best ? rate : best;
-    }
-    wn_free(x);
-    wn_free(w);
-    wn_free(y);
-    return best;
+    return (struct counts){.rows = (double)wn_sequences_tokens(sequences),
+                           .pairs = wn_attention_pairs(sequences),
+                           .chunks = (double)sequences->n_chunks,
+                           .groups = sequences->n_chunks ? (double)wn_statistics_groups(sequences) : 0};
 }
 
-/* Scores of drop that leave single units out. */
-static void predict_left_out(const struct wn_run *run, int64_t m, int64_t c, struct wn_prediction *prediction)
+/* Rows of a head tile; the same as in the core of evaluation. */
+static double head_rows(int64_t vocabulary)
 {
-    const struct wn_model *model = run->models[m].model;
-    const struct wn_sequences *sequences = &run->models[m].calibrations[c].sequences;
+    int64_t rows = 256;
+    while (rows > 16 && rows * vocabulary * (int64_t)sizeof(float) > (int64_t)128 << 20)
+        rows /= 2;
+    return (double)rows;
+}
+
+/* Targets of one row share its logits. */
+static void count_head(const struct wn_model *model, const struct wn_eval_set *set, struct counts *counts)
+{
+    int64_t t = 0;
+    for (int64_t c = 0; c < set->sequences.n_chunks; c++) {
+        int64_t end = set->sequences.offset[set->sequences.chunk[c + 1]];
+        double rows = 0;
+        for (int64_t last = -1; t < set->n_targets && set->target_row[t] < end; t++) {
+            rows += set->target_row[t] != last;
+            last = set->target_row[t];
+        }
+        counts->targets += rows;
+        counts->tiles += ceil(rows / head_rows(model->config.vocab_size));
+    }
+    counts->tops =
+        set->top > 0 ? (double)(set->logit_targets < set->n_targets ? set->logit_targets : set->n_targets) : 0;
+}
+
+static struct counted *count_all(const struct wn_run *run)
+{
+    struct counted *all = wn_alloc_zero(run->n_models, sizeof *all);
+    for (int64_t m = 0; m < run->n_models; m++) {
+        const struct wn_prepared_model *prepared = &run->models[m];
+        all[m].sample = count_sequences(&prepared->sample);
+        all[m].sets = wn_alloc_zero(run->sweep->n_evals, sizeof *all[m].sets);
+        all[m].calibrations = wn_alloc_zero(run->sweep->n_calibrations, sizeof *all[m].calibrations);
+        for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+            all[m].sets[e] = count_sequences(&prepared->sets[e].sequences);
+            count_head(prepared->model, &prepared->sets[e], &all[m].sets[e]);
+        }
+        for (int64_t c = 0; c < run->sweep->n_calibrations; c++)
+            all[m].calibrations[c] = count_sequences(&prepared->calibrations[c].sequences);
+    }
+    return all;
+}
+
+static void release_counts(struct counted *all, int64_t n_models)
+{
+    for (int64_t m = 0; m < n_models; m++) {
+        wn_free(all[m].sets);
+        wn_free(all[m].calibrations);
+    }
+    wn_free(all);
+}
+
+/* ---- seconds ---- */
+
+/* One block over a set. */
+static double block_seconds(const struct wn_model_cost *cost, const struct counts *counts)
+{
+    return counts->rows * cost->row + counts->pairs * cost->pair;
+}
+
+/* Statistics of all inputs of a block over a set, the block itself left out. */
+static double take_seconds(const struct wn_model_cost *cost, unsigned needs, const struct counts *counts)
+{
+    double row = cost->take[needs & (WN_NEED_ABSOLUTE_MAXIMA | WN_NEED_ABSOLUTE_SUMS)];
+    bool moments = needs & WN_NEED_SECOND_MOMENTS;
+    return counts->rows * (row + (moments ? cost->moments : 0)) +
+           counts->groups * (moments ? cost->add_moments : cost->add);
+}
+
+static double head_seconds(const struct wn_model_cost *cost, const struct counts *counts, bool divergence)
+{
+    return divergence ? counts->tiles * cost->divergence_tile + counts->targets * cost->divergence_target
+                      : counts->tiles * cost->tile + counts->targets * cost->target;
+}
+
+/* Texts of a set, through `kept` of the weights of the blocks. */
+static double texts_seconds(const struct wn_model *model, const struct wn_model_cost *cost,
+                            const struct wn_generation *generation, double kept)
+{
+    struct wn_generate_work work;
+    double blocks = kept * (double)model->config.n_blocks, batch = WN_GENERATE_BATCH;
+    wn_generate_work(generation, &work);
+    return blocks * (work.prompt_rows * cost->row + work.pairs * cost->pair + work.step_rows / batch * cost->step) +
+           (work.step_rows + (double)wn_generation_texts(generation)) / batch * cost->step_head;
+}
+
+/* The dense model reads prompts and texts. */
+static double losses_seconds(const struct wn_model *model, const struct wn_model_cost *cost,
+                             const struct wn_generation *generation)
+{
+    double rows = 0, pairs = 0, targets = 0;
+    for (int64_t p = 0; generation->dense_loss && p < generation->n_prompts; p++) {
+        double most = (double)generation->prompts[p].most, length = (double)generation->prompts[p].count + most - 1;
+        rows += length * (double)generation->draws;
+        pairs += length * (length + WN_QUERY_ROWS) / 2 * (double)generation->draws;
+        targets += most * (double)generation->draws;
+    }
+    double waves = ceil(rows / (8 * WN_CHUNK_TOKENS));
+    return (double)model->config.n_blocks * (rows * cost->row + pairs * cost->pair + waves * cost->load) +
+           targets * cost->target + ceil(targets / head_rows(model->config.vocab_size)) * cost->tile;
+}
+
+/* The search of scales in one block: every trial makes its weights anew for every chunk and runs the part of the block
+ * behind its input, which is run once more with the dense weights. */
+static double search_seconds(const struct wn_layout *layout, const struct wn_model_cost *cost,
+                             const struct wn_recipe_cost *kind, int trials, const struct counts *counts)
+{
+    double weights = 0, searched = 0, parts = 0;
+    bool attention = false;
+    for (int l = 0; l < layout->n_linears; l++)
+        weights += (double)layout->linears[l].rows * (double)layout->linears[l].columns;
+    for (int i = 0; i < layout->n_inputs; i++) {
+        if (layout->producer_vector[i] < 0 && layout->producer_linear[i] < 0)
+            continue;
+        bool first = i == 0 || layout->input_branches[i] != layout->input_branches[i - 1];
+        attention = attention || (first && layout->input_branches[i] == WN_BRANCH_ATTENTION);
+        for (int l = 0; l < layout->n_linears; l++) {
+            const struct wn_linear_info *linear = &layout->linears[l];
+            double count = (double)linear->rows * (double)linear->columns;
+            searched += linear->input == i ? count : 0;
+            parts +=
+                linear->input >= i && layout->input_branches[linear->input] == layout->input_branches[i] ? count : 0;
+        }
+    }
+    return trials * counts->chunks * kind->trial * searched / weights +
+           (trials + 1) * (counts->rows * cost->row * parts / weights + (attention ? counts->pairs * cost->pair : 0)) +
+           block_seconds(cost, counts);
+}
+
+/* Adds what calibration takes; returns the rows it pushes through blocks. */
+static double predict_calibration(const struct wn_model *model, const struct wn_point *point,
+                                  const struct wn_model_cost *cost, const struct wn_recipe_cost *kind,
+                                  const struct counts *counts, double stages[WN_STAGES])
+{
+    double blocks = (double)model->config.n_blocks, pass = block_seconds(cost, counts);
+    double passes = 0; /* of all blocks */
+    unsigned needs = wn_recipe_needs(&point->recipe);
+    if (point->propagation == WN_PROPAGATION_SEQUENTIAL) {
+        double take = take_seconds(cost, needs, counts),
+               more = 0; /* a pass of its own for every input behind the first */
+        if (wn_recipe_true_sequential(&point->recipe)) {
+            more = model->layout.n_inputs - 1;
+            take *= 2 - 1.0 / model->layout.n_inputs;
+        }
+        stages[WN_STAGE_STATISTICS] += blocks * ((1 + more) * pass + take);
+        passes = 1 + more;
+    }
+    if (!wn_point_walks_calibration(point))
+        return blocks * passes * counts->rows;
+    stages[WN_STAGE_FORWARD] += (blocks - 1) * pass;
+    if (point->propagation == WN_PROPAGATION_SEQUENTIAL)
+        stages[WN_STAGE_FORWARD] += (blocks - 1) * counts->rows * kind->rules;
+    int trials = wn_recipe_trials(&point->recipe);
+    if (trials)
+        stages[WN_STAGE_COMPRESS] += blocks * search_seconds(&model->layout, cost, kind, trials, counts);
+    return (blocks * (passes + (trials > 0)) + blocks - 1) * counts->rows;
+}
+
+static void predict_point(const struct wn_run *run, const struct wn_model_cost *costs, const struct counted *counted,
+                          int64_t index, struct wn_prediction *prediction)
+{
+    const struct wn_point *point = &run->grid.points[index];
+    const struct wn_prepared_model *prepared = &run->models[point->model];
+    const struct wn_model *model = prepared->model;
+    const struct wn_model_cost *cost = &costs[point->model];
+    const struct wn_recipe_cost *kind = wn_probe_kind(cost, &point->recipe);
+    const struct counted *of = &counted[point->model];
+    double blocks = (double)model->config.n_blocks, kept = kept_share(model, &point->recipe);
+    double tokens = blocks * of->sample.rows;
+    double *stages = prediction->stages[index];
+    stages[WN_STAGE_LOAD] = blocks * cost->load;
+    stages[WN_STAGE_STATISTICS] = blocks * block_seconds(cost, &of->sample);
+    stages[WN_STAGE_COMPRESS] = blocks * kind->compress;
+    if (wn_recipe_drop(&point->recipe)) /* what stays is only looked at, as in the dense model */
+        stages[WN_STAGE_COMPRESS] = blocks * ((1 - kept) * kind->compress + kept * cost->kinds[0].compress);
+    if (point->calibration >= 0)
+        tokens += predict_calibration(model, point, cost, kind, &of->calibrations[point->calibration], stages);
+    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+        const struct wn_eval_set *set = &prepared->sets[e];
+        double pass = kept * blocks * (block_seconds(cost, &of->sets[e]) + of->sets[e].rows * kind->rules);
+        double score = head_seconds(cost, &of->sets[e], set->divergence) + of->sets[e].tops * cost->top, texts = 0;
+        if (set->generation)
+            texts = texts_seconds(model, cost, set->generation, kept) + losses_seconds(model, cost, set->generation);
+        stages[WN_STAGE_FORWARD] += pass;
+        stages[WN_STAGE_SCORE] += score;
+        stages[WN_STAGE_GENERATE] += texts;
+        prediction->evals[e] += pass + score + texts;
+        tokens += blocks * of->sets[e].rows;
+    }
+    prediction->tokens[index] = tokens;
+    for (int s = 0; s < WN_STAGES; s++)
+        prediction->seconds[index] += stages[s];
+}
+
+/* ---- the dense pass ---- */
+
+/* Scores of drop that leave single units out. */
+static void predict_left_out(const struct wn_run *run, int64_t m, int64_t c, const struct wn_model_cost *cost,
+                             const struct counts *counts, struct wn_prediction *prediction)
+{
     int64_t models, passes = wn_left_out_passes(run, m, c, &models), bytes = wn_left_out_bytes(run, m, c);
-    double head = 2.0 * (double)model->config.vocab_size * (double)model->config.hidden_size;
-    prediction->reference_flops +=
-        (double)passes * block_flops(model, sequences) + (double)models * head * (double)wn_sequences_tokens(sequences);
+    prediction->dense_seconds +=
+        (double)passes * block_seconds(cost, counts) + (double)models * counts->rows * cost->target;
     prediction->shared_bytes += wn_left_out_shared_bytes(run, m, c);
     if (bytes > prediction->rank_bytes) {
         prediction->rank_bytes = bytes;
@@ -183,88 +382,357 @@ static void predict_left_out(const struct wn_run *run, int64_t m, int64_t c, str
     }
 }
 
+/* What the points that read the dense pass need of each calibration set of a model: one look at all points. */
+static void dense_needs(const struct wn_run *run, int64_t m, unsigned *needs, bool *used)
+{
+    for (int64_t i = 0; i < run->grid.n_points; i++) {
+        const struct wn_point *point = &run->grid.points[i];
+        if (point->model != m || point->calibration < 0 || !wn_point_reads_dense(point))
+            continue;
+        needs[point->calibration] |= wn_point_dense_needs(point);
+        used[point->calibration] = true;
+    }
+}
+
 /* The dense pass over calibration sets of points that read it, and what it leaves behind. Shares of outliers are two
  * looks at the weights: nothing beside it. */
-static void predict_statistics(const struct wn_run *run, int64_t m, struct wn_prediction *prediction)
+static void predict_statistics(const struct wn_run *run, int64_t m, const struct wn_model_cost *cost,
+                               const struct counted *counted, struct wn_prediction *prediction)
 {
     const struct wn_prepared_model *prepared = &run->models[m];
     const struct wn_model *model = prepared->model;
+    unsigned *needs = wn_alloc_zero(run->sweep->n_calibrations, sizeof *needs);
+    bool *used = wn_alloc_zero(run->sweep->n_calibrations, sizeof *used);
+    dense_needs(run, m, needs, used);
     for (int64_t c = 0; c < run->sweep->n_calibrations; c++) {
-        unsigned needs = 0;
-        bool used = false;
-        for (int64_t i = 0; i < run->grid.n_points; i++) {
-            const struct wn_point *point = &run->grid.points[i];
-            if (point->model == m && point->calibration == c && wn_point_reads_dense(point)) {
-                needs |= wn_point_dense_needs(point);
-                used = true;
-            }
-        }
-        if (!used)
+        if (!used[c])
             continue;
         const struct wn_sequences *sequences = &prepared->calibrations[c].sequences;
-        prediction->shared_bytes += model->config.n_blocks * wn_statistics_bytes(&model->layout, needs);
-        prediction->reference_flops +=
-            (block_flops(model, sequences) + (needs & WN_NEED_SECOND_MOMENTS ? moments_flops(model, sequences) : 0)) *
-            (double)model->config.n_blocks;
-        predict_left_out(run, m, c, prediction);
+        const struct counts *counts = &counted->calibrations[c];
+        prediction->shared_bytes += model->config.n_blocks * wn_statistics_bytes(&model->layout, needs[c]);
+        prediction->dense_seconds +=
+            (block_seconds(cost, counts) + take_seconds(cost, needs[c], counts)) * (double)model->config.n_blocks;
+        prediction->dense_units += wn_statistics_groups(sequences);
+        predict_left_out(run, m, c, cost, counts, prediction);
+    }
+    wn_free(needs);
+    wn_free(used);
+}
+
+static void predict_set(const struct wn_model *model, const struct wn_model_cost *cost, const struct wn_eval_set *set,
+                        const struct counts *counts, struct wn_prediction *prediction)
+{
+    if (set->generation) {
+        prediction->shared_bytes += wn_generation_texts(set->generation) * wn_generated_record_bytes(set->generation);
+        prediction->dense_seconds += texts_seconds(model, cost, set->generation, 1);
+        prediction->dense_units += wn_generation_batches(set->generation);
+    }
+    if (!set->divergence && !set->kind->compares)
+        return;
+    prediction->dense_seconds += block_seconds(cost, counts) * (double)model->config.n_blocks;
+    prediction->dense_units += wn_sequences_parts(&set->sequences);
+    if (set->divergence) /* states; every point makes its own logits of them */
+        prediction->shared_bytes += set->n_targets * model->config.hidden_size * (int64_t)sizeof(float);
+    if (set->kind->compares) {
+        prediction->shared_bytes += set->n_targets * (int64_t)(sizeof(double) + 1);
+        prediction->dense_seconds += head_seconds(cost, counts, false);
     }
 }
 
-static void predict_shared(const struct wn_run *run, struct wn_prediction *prediction)
+static void predict_dense(const struct wn_run *run, const struct wn_model_cost *costs, const struct counted *counted,
+                          struct wn_prediction *prediction)
 {
     for (int64_t m = 0; m < run->n_models; m++) {
-        const struct wn_prepared_model *prepared = &run->models[m];
-        const struct wn_model *model = prepared->model;
-        for (int64_t e = 0; e < run->sweep->n_evals; e++) {
-            const struct wn_eval_set *set = &prepared->sets[e];
-            if (set->generation) {
-                prediction->shared_bytes +=
-                    wn_generation_texts(set->generation) * wn_generated_record_bytes(set->generation);
-                prediction->reference_flops += generation_flops(model, set->generation, 1);
-            }
-            if (!set->divergence && !set->kind->compares)
-                continue;
-            prediction->reference_flops += block_flops(model, &set->sequences) * (double)model->config.n_blocks;
-            if (set->divergence) /* states; every point makes its own logits of them */
-                prediction->shared_bytes += set->n_targets * model->config.hidden_size * (int64_t)sizeof(float);
-            if (set->kind->compares) {
-                prediction->shared_bytes += set->n_targets * (int64_t)(sizeof(double) + 1);
-                prediction->reference_flops += head_flops(model, set) / (set->divergence ? 2 : 1);
-            }
-        }
-        predict_statistics(run, m, prediction);
+        const struct wn_model *model = run->models[m].model;
+        double before = prediction->dense_seconds;
+        for (int64_t e = 0; e < run->sweep->n_evals; e++)
+            predict_set(model, &costs[m], &run->models[m].sets[e], &counted[m].sets[e], prediction);
+        predict_statistics(run, m, &costs[m], &counted[m], prediction);
+        if (prediction->dense_seconds > before)
+            prediction->dense_load_seconds += costs[m].load * (double)model->config.n_blocks;
     }
 }
 
-void wn_predict(const struct wn_run *run, int threads, struct wn_prediction *prediction)
+/* ---- before it ---- */
+
+/* Every file of a model is hashed; what each rank of a node reads is a share of it. */
+static double model_bytes(const struct wn_run *run)
 {
-    struct wn_results_plan plan;
-    struct wn_facts none = {0};
+    double bytes = 0;
+    for (int64_t m = 0; m < run->n_models; m++) {
+        const char *const *shards;
+        int64_t count = wn_checkpoint_files(run->models[m].model->checkpoint, &shards);
+        struct stat about;
+        for (int64_t i = 0; i < count; i++)
+            bytes += stat(shards[i], &about) == 0 ? (double)about.st_size : 0;
+    }
+    return bytes;
+}
+
+/* ---- other machines ---- */
+
+static const char *const stage_names[] = {"load", "statistics", "compress", "forward", "generate", "score"};
+
+const char *wn_stage_name(enum wn_point_stage stage)
+{
+    return stage_names[stage];
+}
+
+/* Measured seconds of the points of one method in an earlier file, and what this plan predicts for its own. */
+struct measured {
+    char *label; /* owned */
+    double seconds[WN_STAGES], tokens, predicted[WN_STAGES], predicted_tokens;
+};
+
+struct earlier {
+    int64_t count;
+    struct measured *methods; /* the first is all of them together */
+};
+
+static struct measured *find_measured(struct earlier *earlier, const char *key)
+{
+    char *label = wn_point_label(key);
+    for (int64_t i = 0; i < earlier->count; i++)
+        if (!strcmp(earlier->methods[i].label, label)) {
+            wn_free(label);
+            return &earlier->methods[i];
+        }
+    earlier->methods = wn_resize(earlier->methods, earlier->count + 1, sizeof *earlier->methods);
+    earlier->methods[earlier->count] = (struct measured){.label = label};
+    return &earlier->methods[earlier->count++];
+}
+
+static wn_status read_earlier(const char *path, struct earlier *earlier)
+{
+    struct wn_results_reader *reader = NULL;
+    char **keys = NULL;
+    double *tokens = NULL, *seconds[WN_STAGES] = {NULL};
+    int64_t rows = 0, used = 0;
+    wn_status status = wn_results_read_open(path, &reader);
+    if (status == WN_OK)
+        status = wn_results_read_texts(reader, "/points/key", &keys, &rows);
+    if (status == WN_OK)
+        status = wn_results_read_numbers(reader, "/points/tokens", &tokens, &rows);
+    for (int s = 0; s < WN_STAGES && status == WN_OK; s++) {
+        char column[64];
+        snprintf(column, sizeof column, "/points/seconds_%s", stage_names[s]);
+        status = wn_results_read_numbers(reader, column, &seconds[s], &rows);
+    }
+    for (int64_t i = 0; i < rows && status == WN_OK; i++) {
+        if (!(tokens[i] > 0) || !isfinite(seconds[0][i]))
+            continue;
+        struct measured *method = find_measured(earlier, keys[i]);
+        used++;
+        method->tokens += tokens[i];
+        for (int s = 0; s < WN_STAGES; s++)
+            method->seconds[s] += isfinite(seconds[s][i]) ? seconds[s][i] : 0;
+    }
+    if (status == WN_OK && !used)
+        status = wn_fail(WN_ERR_INPUT, "%s: no point of it is done: nothing was measured", path);
+    for (int s = 0; s < WN_STAGES; s++)
+        wn_free(seconds[s]);
+    wn_free(tokens);
+    wn_results_free_texts(&keys, rows);
+    wn_results_read_close(&reader);
+    return status;
+}
+
+/* Measured over predicted seconds of a stage, both per token; of all methods where this one has none. */
+static double ratio_of(const struct earlier *earlier, const struct measured *method, int s)
+{
+    double measured = 0, predicted = 0;
+    if (method->seconds[s] > 0 && method->predicted[s] > 0 && method->predicted_tokens > 0)
+        return method->seconds[s] / method->tokens * method->predicted_tokens / method->predicted[s];
+    for (int64_t i = 0; i < earlier->count; i++) {
+        const struct measured *one = &earlier->methods[i];
+        if (!(one->seconds[s] > 0 && one->predicted[s] > 0))
+            continue;
+        measured += one->seconds[s] / one->tokens * one->predicted_tokens;
+        predicted += one->predicted[s];
+    }
+    return predicted > 0 ? measured / predicted : 1;
+}
+
+static wn_status take_earlier(const struct wn_run *run, const char *path, struct wn_prediction *prediction)
+{
+    struct earlier earlier = {0};
+    double before = 0, after = 0;
+    wn_status status = read_earlier(path, &earlier);
+    for (int64_t i = 0; i < run->grid.n_points && status == WN_OK; i++) {
+        struct measured *method = find_measured(&earlier, run->grid.points[i].key);
+        method->predicted_tokens += prediction->tokens[i];
+        for (int s = 0; s < WN_STAGES; s++)
+            method->predicted[s] += prediction->stages[i][s];
+    }
+    for (int64_t i = 0; i < run->grid.n_points && status == WN_OK; i++) {
+        const struct measured *method = find_measured(&earlier, run->grid.points[i].key);
+        before += prediction->seconds[i];
+        prediction->seconds[i] = 0;
+        for (int s = 0; s < WN_STAGES; s++) {
+            prediction->stages[i][s] *= ratio_of(&earlier, method, s);
+            prediction->seconds[i] += prediction->stages[i][s];
+        }
+        after += prediction->seconds[i];
+    }
+    if (status == WN_OK && before > 0) {
+        prediction->dense_seconds *= after / before;
+        prediction->dense_load_seconds *= after / before;
+        for (int64_t e = 0; e < run->sweep->n_evals; e++)
+            prediction->evals[e] *= after / before;
+    }
+    for (int64_t i = 0; i < earlier.count; i++)
+        wn_free(earlier.methods[i].label);
+    wn_free(earlier.methods);
+    return status;
+}
+
+/* All seconds times a factor: another rate, or threads that this machine does not have. */
+static void scale(const struct wn_run *run, double factor, struct wn_prediction *prediction)
+{
+    for (int64_t i = 0; i < run->grid.n_points; i++) {
+        prediction->seconds[i] *= factor;
+        for (int s = 0; s < WN_STAGES; s++)
+            prediction->stages[i][s] *= factor;
+    }
+    for (int64_t e = 0; e < run->sweep->n_evals; e++)
+        prediction->evals[e] *= factor;
+    prediction->dense_seconds *= factor;
+    prediction->dense_load_seconds *= factor;
+}
+
+/* ---- threads ---- */
+
+/* Threads of a share that can be had here: the probes run with them. Those beyond are counted by the serial share that
+ * one thread against them shows. */
+static int probe_threads(int threads)
+{
+    int usable = omp_get_num_procs();
+    return threads < usable ? threads : usable;
+}
+
+/* Seconds of t threads as a share of those of one, when so many here took `shown` of it (Amdahl). */
+static double threads_factor(int threads, int here, double shown)
+{
+    double serial = here > 1 ? (shown * here - 1) / (here - 1) : 0;
+    serial = serial > 0 ? serial : 0;
+    return (serial + (1 - serial) / threads) / (serial + (1 - serial) / here);
+}
+
+/* ---- all of it ---- */
+
+static void predict_memory(const struct wn_run *run, struct wn_prediction *prediction)
+{
     int64_t largest = 0;
-    *prediction = (struct wn_prediction){0};
-    prediction->flops = wn_alloc_zero(run->grid.n_points, sizeof(double));
-    prediction->seconds = wn_alloc_zero(run->grid.n_points, sizeof(double));
-    prediction->rate = measure_rate() * POINT_EFFICIENCY * threads;
     for (int64_t i = 0; i < run->grid.n_points; i++) {
         int64_t bytes = wn_point_bytes(run, i);
-        prediction->flops[i] = wn_point_flops(run, i);
-        prediction->seconds[i] = prediction->flops[i] / prediction->rate;
         if (bytes > prediction->rank_bytes) {
             prediction->rank_bytes = bytes;
             largest = i;
         }
     }
-    if (run->grid.n_points)
-        snprintf(prediction->largest, sizeof prediction->largest, "%s", run->grid.points[largest].key);
-    predict_shared(run, prediction);
+    if (!run->grid.n_points)
+        return;
+    char *label = wn_point_label(run->grid.points[largest].key);
+    snprintf(prediction->largest, sizeof prediction->largest, "point %lld, %s", (long long)largest, label);
+    wn_free(label);
+}
+
+static void open_prediction(const struct wn_run *run, struct wn_prediction *prediction)
+{
+    *prediction = (struct wn_prediction){0};
+    prediction->flops = wn_alloc_zero(run->grid.n_points, sizeof(double));
+    prediction->seconds = wn_alloc_zero(run->grid.n_points, sizeof(double));
+    prediction->tokens = wn_alloc_zero(run->grid.n_points, sizeof(double));
+    prediction->stages = wn_alloc_zero(run->grid.n_points, sizeof *prediction->stages);
+    prediction->evals = wn_alloc_zero(run->sweep->n_evals, sizeof(double));
+}
+
+wn_status wn_predict(const struct wn_run *run, const struct wn_predict_options *options,
+                     struct wn_prediction *prediction)
+{
+    struct wn_results_plan plan;
+    struct wn_facts none = {0};
+    struct wn_rate rate, one;
+    int before = omp_get_max_threads(), here = probe_threads(options->threads);
+    struct counted *counted = count_all(run);
+    open_prediction(run, prediction);
+    predict_memory(run, prediction);
+    omp_set_num_threads(1);
+    wn_probe_rate(&one);
+    omp_set_num_threads(here);
+    struct wn_model_cost *costs = wn_probe(run);
+    for (int64_t i = 0; i < run->grid.n_points; i++) {
+        prediction->flops[i] = wn_point_flops(run, i);
+        predict_point(run, costs, counted, i, prediction);
+    }
+    predict_dense(run, costs, counted, prediction);
     prediction->rank_bytes += wn_run_grid_bytes(run);
+    wn_probe_rate(&rate);
+    omp_set_num_threads(before);
+    prediction->rate = one.median;
+    prediction->rate_least = one.least;
+    prediction->rate_most = one.most;
+    prediction->rate_count = one.count;
+    if (options->threads > here)
+        scale(run, threads_factor(options->threads, here, one.median / rate.median), prediction);
+    wn_status status = WN_OK;
+    if (options->rate > 0)
+        scale(run, one.median / options->rate, prediction);
+    if (options->rate_from)
+        status = take_earlier(run, options->rate_from, prediction);
     wn_run_results_plan(run, &none, &plan);
     prediction->file_bytes = wn_results_predict_bytes(&plan);
+    prediction->hash_seconds = model_bytes(run) / wn_probe_hash();
+    wn_probe_release(&costs, run->n_models);
+    release_counts(counted, run->n_models);
+    return status;
 }
 
 void wn_prediction_release(struct wn_prediction *prediction)
 {
     wn_free(prediction->flops);
     wn_free(prediction->seconds);
+    wn_free(prediction->tokens);
+    wn_free(prediction->stages);
+    wn_free(prediction->evals);
     *prediction = (struct wn_prediction){0};
+}
+
+/* ---- ranks ---- */
+
+static int compare_falling(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+    return left < right ? 1 : left > right ? -1 : 0;
+}
+
+/* Lets the first of a heap of times, smallest first, sink to its place. */
+static void sink(double *heap, int64_t count)
+{
+    for (int64_t at = 0, child; (child = 2 * at + 1) < count; at = child) {
+        child += child + 1 < count && heap[child + 1] < heap[child];
+        if (heap[at] <= heap[child])
+            return;
+        double kept = heap[at];
+        heap[at] = heap[child];
+        heap[child] = kept;
+    }
+}
+
+double wn_schedule_seconds(const double *seconds, int64_t count, int64_t ranks)
+{
+    double *order = wn_alloc(count, sizeof *order), last = 0;
+    ranks = ranks < count ? ranks : count;
+    double *heap = wn_alloc_zero(ranks, sizeof *heap);
+    if (count)
+        memcpy(order, seconds, (size_t)count * sizeof *order);
+    qsort(order, (size_t)count, sizeof *order, compare_falling);
+    for (int64_t i = 0; i < count; i++) {
+        heap[0] += order[i];
+        last = heap[0] > last ? heap[0] : last;
+        sink(heap, ranks);
+    }
+    wn_free(order);
+    wn_free(heap);
+    return last;
 }

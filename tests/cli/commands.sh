@@ -69,6 +69,8 @@ find "$folder/small" | sort >"$folder/before"
 expect "plan" 0 "$winnow" plan "$sweep" --ranks 2 --threads 2
 for pattern in '^model +.*llama' '^calibration +general: general, 8 sequences' '^calibration +prompts: task-specific' \
   '^evaluation +facts: multiple_choice' '^points +10 unique points' '^time +about .* on 2 ranks of 2 threads' \
+  '^seconds of a point +points +load +statistics +compress +forward +score +point +in all$' '^  wanda +4 ' \
+  '^seconds by evaluation' '^  windows +[0-9.]+ +[0-9.]+ s +[0-9]+ %' '^rate +[0-9]+ GFLOP/s of a thread here: median of 9, ' \
   '^memory +.*per rank' '^results +[0-9]' '^submit +sbatch --ntasks=2 --cpus-per-task=2 .* slurm/sweep\.sbatch '; do
   has "plan" "$pattern" "$folder/out"
 done

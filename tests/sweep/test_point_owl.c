@@ -128,12 +128,10 @@ static void compute(struct wn_par *par, const struct wn_run *run, int threads, s
 /* The dense pass over the calibration set is part of the plan: no point has divergence. */
 static void check_prediction(const struct wn_run *run)
 {
-    const struct wn_model *model = run->models[0].model;
     struct wn_prediction prediction;
 
-    wn_predict(run, 1, &prediction);
-    CHECK(prediction.reference_flops >=
-          2.0 * (double)wn_model_block_weights(model) * 8 * 64 * (double)model->config.n_blocks);
+    CHECK_OK(wn_predict(run, &(struct wn_predict_options){.threads = 1}, &prediction));
+    CHECK(prediction.dense_seconds > 0 && prediction.dense_units > 0);
     CHECK(prediction.shared_bytes > 0);
     wn_prediction_release(&prediction);
 }
