@@ -9,6 +9,7 @@
 #include "fuzz.h"
 
 static char folder[64];
+static pid_t owner; /* children leave the folder alone */
 
 void fuzz_split(const uint8_t *data, size_t size, struct fuzz_part *parts, int count)
 {
@@ -24,14 +25,15 @@ void fuzz_split(const uint8_t *data, size_t size, struct fuzz_part *parts, int c
 
 static void remove_folder(void)
 {
-    DIR *listing = opendir(folder);
+    DIR *listing = owner == getpid() ? opendir(folder) : NULL;
     struct dirent *entry;
 
-    while (listing && (entry = readdir(listing)))
+    if (!listing)
+        return;
+    while ((entry = readdir(listing)))
         if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
             fuzz_remove(entry->d_name);
-    if (listing)
-        closedir(listing);
+    closedir(listing);
     rmdir(folder);
 }
 
@@ -44,6 +46,7 @@ const char *fuzz_folder(void)
         perror(folder);
         exit(1);
     }
+    owner = getpid();
     atexit(remove_folder);
     wn_log_set(WN_LOG_ERROR, 0, 1);
     return folder;
