@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <cjson/cJSON.h>
+#include <omp.h>
 
 #include <winnow/linalg.h>
 #include <winnow/sweep.h>
@@ -445,6 +446,7 @@ static int plan_sweep(const struct wn_sweep *sweep, struct wn_problems *problems
     if (wn_prepare(par, sweep, false, problems, &run) == WN_OK) {
         double prepared = wn_seconds() - start;
         code = WN_EXIT_DONE;
+        omp_set_num_threads((int)options->threads); /* memory is counted for the present number */
         if (wn_predict(run, &how, &prediction) != WN_OK) {
             wn_problems_add(problems, "%s", wn_error_message());
             code = WN_EXIT_USAGE;

@@ -59,6 +59,23 @@ expect "--rate-from a file that is not there" 2 "$winnow" plan "$sweep" --rate-f
 has "--rate-from a file that is not there" '^winnow: .*absent\.h5' "$folder/err"
 expect "--rate that is none" 2 "$winnow" plan "$sweep" --rate fast
 
+# Memory is that of the threads asked for, whatever this shell gives plan itself.
+OMP_NUM_THREADS=4 plan alone --threads 1
+OMP_NUM_THREADS=2 plan eight --threads 8
+expect "run of 8 threads" 0 env OMP_NUM_THREADS=8 "$winnow" run "$sweep" -o "$folder/eight.h5" -q
+"$winnow" show --json "$folder/eight.h5" >"$folder/show.json"
+python3 - "$folder" <<'END_OF_CHECK' || fail "memory of --threads is wrong"
+import json, sys
+
+one, alone, eight, show = (json.load(open(f"{sys.argv[1]}/{name}.json")) for name in "one alone eight show".split())
+memory = lambda plan: [point["bytes"] for point in plan["points"]]
+assert memory(one) == memory(alone) and one["bytes_per_rank"] == alone["bytes_per_rank"], (memory(one), memory(alone))
+assert all(a < b for a, b in zip(memory(one), memory(eight))), (memory(one), memory(eight))
+assert one["bytes_per_rank"] < eight["bytes_per_rank"]
+for row, planned in zip(show, memory(eight)):
+    assert row["/points/threads"] == 8 and row["/points/peak_bytes"] <= 1.1 * planned, (row["/points/peak_bytes"], planned)
+assert any(row["/points/peak_bytes"] > 1.1 * planned for row, planned in zip(show, memory(one))), "one thread's will do"
+END_OF_CHECK
 
 # ---- warnings ----
 

@@ -143,7 +143,7 @@ static void compute_reference(struct wn_par *par, const struct wn_run *run, cons
 {
     struct wn_prediction prediction;
     int64_t before = wn_memory_bytes();
-    wn_predict(run, 1, &prediction);
+    CHECK_OK(wn_predict(run, &(struct wn_predict_options){.threads = 1}, &prediction));
     wn_memory_reset_peak();
     CHECK_OK(wn_reference_compute(par, run, wanted, reference));
     CHECK((double)(wn_memory_peak() - before) <= 1.1 * (double)prediction.rank_bytes);
