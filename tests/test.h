@@ -9,6 +9,7 @@
 #define WINNOW_TEST_H
 
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +52,23 @@ static int test_failures;
                     check_a_ ? check_a_ : "(null)", check_b_ ? check_b_ : "(null)");                                   \
         }                                                                                                              \
     } while (0)
+
+/* From here on parallel regions have so many threads: looked at, or a comparison of thread counts would say nothing. */
+static inline void test_set_threads(int threads)
+{
+    int found = 0;
+    omp_set_num_threads(threads);
+#pragma omp parallel reduction(max : found)
+    found = omp_get_num_threads();
+    CHECK(found == threads);
+}
+
+/* The ranks that a test was started with (CMakeLists.txt), 1 without mpirun: ranks that do not meet would all pass. */
+static inline int test_ranks_asked(void)
+{
+    const char *ranks = getenv("WINNOW_TEST_RANKS");
+    return ranks ? atoi(ranks) : 1;
+}
 
 /* The last error line must contain `part`. */
 #define CHECK_MESSAGE(part)                                                                                            \

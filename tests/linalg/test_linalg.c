@@ -25,7 +25,7 @@ static void check_linear(int64_t rows, int64_t in, int64_t out, bool with_bias)
         worst = fmax(worst, fabs((double)y[i] - expected[i]));
     CHECK_NEAR(worst, 0, 1e-6 * (double)in);
     for (int threads = 2; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         memset(expected, 0, (size_t)(rows * out) * sizeof *y);
         wn_linear(x, rows, in, w, out, with_bias ? bias : NULL, expected);
         CHECK(!memcmp(y, expected, (size_t)(rows * out) * sizeof *y));
@@ -54,7 +54,7 @@ static void check_few_rows(int64_t rows, int64_t in, int64_t out, bool with_bias
     for (int64_t i = 0; i < rows * 3; i++)
         CHECK(y[i / 3 * stride + out + i % 3] == 0);
     for (int threads = 1; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         memset(again, 0, (size_t)(rows * stride) * sizeof *again);
         for (int64_t r = 0; r < rows && threads == 1; r++)
             wn_linear_few_rows(x + r * in, 1, in, w, out, with_bias ? bias : NULL, again + r * stride, stride);
@@ -99,7 +99,7 @@ static void check_column_squares(int64_t rows, int64_t columns)
         CHECK(sums[c] == expected);
     }
     for (int threads = 2; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         memset(again, 0, (size_t)columns * sizeof *again);
         wn_add_column_squares(x, rows, columns, again);
         CHECK(!memcmp(sums, again, (size_t)columns * sizeof *sums));
@@ -123,7 +123,7 @@ static void check_difference(int64_t count)
     CHECK_NEAR(wn_sum_squared_difference(a, NULL, count), square, 1e-12 * square);
     CHECK(wn_sum_squared_difference(a, a, count) == 0);
     for (int threads = 2; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         CHECK(wn_sum_squared_difference(a, b, count) == sum);
     }
     wn_free(a);
@@ -158,7 +158,7 @@ static void check_linears(void)
     float *expected = wn_alloc(ROWS * WIDE, sizeof *expected);
     const struct wn_linear_map maps[] = {{w, bias, WIDE, wide, WIDE}, {w + IN, NULL, NARROW, narrow, NARROW}};
     for (int threads = 1; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         memset(wide, 0, (size_t)(ROWS * WIDE) * sizeof *wide);
         wn_linears(x, RUNS, row, IN, maps, 2);
         for (int m = 0; m < 2; m++) {

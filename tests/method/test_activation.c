@@ -170,7 +170,7 @@ static void check_packing(int64_t out, int64_t in, double threshold)
     const int64_t count = sample.rows * out;
     float *packed = wn_alloc(count, sizeof *packed);
     for (int threads = 1; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         run_rule(&sample.form, &sample.call);
         if (threads == 1)
             memcpy(packed, sample.y, (size_t)count * sizeof(float));

@@ -92,7 +92,7 @@ static void check_threads(struct problem *problem, const struct wn_recipe *recip
     struct bits one = {0}, many = {0};
 
     for (int threads = 1; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         CHECK_OK(problem_run(problem, recipe));
         take_bits(problem, threads == 1 ? &one : &many);
         if (threads > 1)

@@ -294,7 +294,7 @@ static void check_bytes(const char *method, const char *settings, int64_t rows, 
 
     problem_init(&problem, rows, columns, 20, 0);
     for (int threads = 1; threads <= 3; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         CHECK_OK(problem_run_one(&problem, method, settings)); /* the factor is in its cache from now on */
         wn_compressed_release(&problem.out);
         int64_t before = wn_memory_bytes();

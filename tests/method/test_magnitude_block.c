@@ -59,7 +59,7 @@ int main(void)
     cJSON *cases = cJSON_Parse(cJSON_GetObjectItem(metadata, "cases")->valuestring);
     CHECK(cJSON_GetArraySize(cases) == 20);
     for (int threads = 1; threads <= 3; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         cJSON_ArrayForEach (one, cases)
             check_case(&golden, one);
     }

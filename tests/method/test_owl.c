@@ -27,7 +27,7 @@ static void check_invariance(void)
     problem_init(&problem, 37, 136, 5, 0);
     struct wn_scored_linear linear = {problem.rows, problem.columns, problem.weight, problem.squares};
     for (int threads = 1; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         shares[threads - 1] = wn_outlier_share(&linear, 1, 3);
         CHECK(shares[threads - 1] == shares[0]);
     }

@@ -48,7 +48,7 @@ static void check_dependence(void)
     CHECK_OK(problem_run(&problem, &recipe));
     memcpy(mask, problem.keep, (size_t)COUNT);
     for (int threads = 1; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         problem.weight[threads] = 100; /* the mask does not look at weights */
         CHECK_OK(problem_run(&problem, &recipe));
         CHECK(!memcmp(mask, problem.keep, (size_t)COUNT));

@@ -251,7 +251,7 @@ static void check_clip_threads(const char *settings)
 
     problem_init(&problem, 70, 60, 8, 0);
     for (int threads = 1; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         CHECK_OK(problem_run_one(&problem, "rtn", settings));
         if (threads == 1)
             memcpy(first, problem.result, 70 * 60 * sizeof(float));

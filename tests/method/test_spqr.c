@@ -351,7 +351,7 @@ static void check_threads(void)
 
     open_problem(&problem, 150, 208, 18);
     for (int threads = 1; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         wn_factor_cache_release(&problem.factors);
         CHECK_OK(problem_run_one(&problem, "spqr", "{\"bits\": 3}"));
         if (threads == 1) {
@@ -396,7 +396,7 @@ static void check_spearman(void)
         weight[r * COLUMNS + 17] = 0.001f * weight[r * COLUMNS];
     }
     for (int threads = 1; threads <= 3; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         wn_spearman_order(weight, ROWS, COLUMNS, order[threads - 1]);
         CHECK(!memcmp(order[0], order[threads - 1], sizeof order[0]));
     }
@@ -418,7 +418,7 @@ static void check_bytes(const char *settings, int64_t own)
 
     problem_init(&problem, 256, 384, 20, 0);
     for (int threads = 1; threads <= 3; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         CHECK_OK(problem_run_one(&problem, "spqr", settings)); /* the factor is in its cache from now on */
         wn_compressed_release(&problem.out);
         int64_t before = wn_memory_bytes();

@@ -91,7 +91,7 @@ static float *forward(const struct wn_model *model, const struct reference *r)
 static void check_threads(const struct wn_model *model, const struct reference *r, const float *logits)
 {
     for (int threads = 2; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         float *again = forward(model, r);
         CHECK(!memcmp(again, logits, (size_t)(r->tokens * r->vocabulary) * sizeof *logits));
         wn_free(again);

@@ -93,7 +93,7 @@ static void check_rms_norm(int64_t rows, int64_t width)
     CHECK_NEAR(worst_difference(first, expected, rows * width), 0, 2e-6);
     for (int threads = 2; threads <= 4; threads++) {
         float *y = copy_of(x, rows * width);
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         wn_rms_norm(y, rows, width, weight, 1e-5, y);
         CHECK(same_bits(y, first, rows * width));
         wn_free(y);
@@ -118,7 +118,7 @@ static void check_silu_add(int64_t count)
         CHECK(sum[i] == gate[i] + up[i]);
     for (int threads = 2; threads <= 4; threads++) {
         float *y = copy_of(gate, count), *z = copy_of(gate, count);
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         wn_silu_multiply(y, up, count);
         wn_add(z, up, count);
         CHECK(same_bits(y, first, count) && same_bits(z, sum, count));
@@ -158,7 +158,7 @@ static void check_rope(const struct wn_rope *rope)
     CHECK(worst_difference(first, x, rows * heads * dim) > 0.5);
     for (int threads = 2; threads <= 4; threads++) {
         float *y = copy_of(x, rows * heads * dim);
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         rotate(rope, y, n, offset, heads, dim);
         CHECK(same_bits(y, first, rows * heads * dim));
         wn_free(y);
@@ -223,7 +223,7 @@ static void check_attention(int64_t n, const int64_t *offset, int64_t heads, int
     wn_attention(q, k, v, n, offset, heads, kv_heads, dim, factor, NULL, first);
     CHECK_NEAR(worst_difference(first, expected, size), 0, 1e-5);
     for (int threads = 2; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         memset(again, 0, (size_t)size * sizeof *again);
         wn_attention(q, k, v, n, offset, heads, kv_heads, dim, factor, NULL, again);
         CHECK(same_bits(again, first, size));
@@ -300,7 +300,7 @@ static void check_past(int64_t heads, int64_t kv_heads, int64_t dim)
     wn_attention(q, k, v, SEGMENTS, offset, heads, kv_heads, dim, scale, &past, first);
     CHECK_NEAR(worst_difference(first, expected, size), 0, 1e-6);
     for (int threads = 2; threads <= 4; threads++) {
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         memset(again, 0, (size_t)size * sizeof *again);
         wn_attention(q, k, v, SEGMENTS, offset, heads, kv_heads, dim, scale, &past, again);
         CHECK(same_bits(again, first, size));

@@ -134,6 +134,7 @@ int main(int argc, char **argv)
     check_all(par);
     wn_par_finish(&par);
     CHECK_OK(wn_par_start(&argc, &argv, &par));
+    CHECK(wn_par_size(par) == test_ranks_asked());
     check_all(par);
     wn_par_finish(&par);
     CHECK(par == NULL);

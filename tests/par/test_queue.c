@@ -231,6 +231,7 @@ int main(int argc, char **argv)
     if (argc > 1 && !strcmp(argv[1], "load")) {
         print_load(par);
     } else {
+        CHECK(wn_par_size(par) == test_ranks_asked());
         check_once(par, false);
         check_once(par, true);
         check_busy_rank0(par);

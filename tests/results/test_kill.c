@@ -17,7 +17,7 @@
 
 #include "example.h"
 
-enum { RANKS = 3 };
+enum { RANKS = 3, KINDS = 4 };
 
 #define IDENTITY "kill test\n"
 
@@ -98,7 +98,8 @@ struct killer {
     struct example example;
     int64_t draws;
     int looks, written, absent,
-        midway; /* looks at the file, written points seen, looks that found no file, some open */
+        midway;        /* looks at the file, written points seen, looks that found no file, some open */
+    int struck[KINDS]; /* trials of that kind in which the sweep was under way when it was killed */
 };
 
 static int64_t draw(struct killer *k, int64_t below)
@@ -285,6 +286,8 @@ static void trial(struct killer *k, int kind)
     if (there)
         strike(k, child, kind);
     waitpid(child, &code, 0);
+    /* A sweep that ended by itself before the blow was not killed. */
+    k->struck[kind] += there && (WIFSIGNALED(code) || WEXITSTATUS(code) != 0);
     if (kind == 1 && draw(k, 2))
         return; /* the next run starts beside the rest of this one */
     wait_for_end(k);
@@ -324,11 +327,13 @@ static void killer_main(struct killer *k, double seconds)
     k->path = wn_format("%s/sweep.h5", k->folder);
     example_init(&k->example, IDENTITY);
     while (wn_seconds() < end && !test_failures)
-        trial(k, trials++ % 4);
+        trial(k, trials++ % KINDS);
     wait_for_end(k);
     CHECK(run_to_the_end(k) == 0);
     look(k, &open_points);
     CHECK(open_points == 0);
+    CHECK(k->struck[0] && k->struck[1] && k->struck[2] && k->struck[3]);
+    CHECK(k->midway > 0 && k->written > 0);
     if (seconds > 30)
         printf("%d kills, %d looks at the file (%d found none, %d some points open), %d written points checked\n",
                trials, k->looks, k->absent, k->midway, k->written);

@@ -146,7 +146,7 @@ static void check_propagation(const struct wn_run *run, struct wn_record *record
 static void compute_points(const struct wn_run *run, const struct wn_reference *reference, int threads,
                            struct wn_record *records)
 {
-    omp_set_num_threads(threads);
+    test_set_threads(threads);
     for (int64_t p = 0; p < POINTS; p++) {
         struct wn_point_report report;
         wn_record_init(&records[p], &run->models[0].schema);

@@ -113,7 +113,7 @@ static void compute(struct wn_par *par, const struct wn_run *run, int threads, s
     const bool wanted[POINTS] = {true, true, true, true, true, true, true};
     struct wn_reference reference;
 
-    omp_set_num_threads(threads);
+    test_set_threads(threads);
     CHECK_OK(wn_reference_compute(par, run, wanted, &reference));
     for (int64_t p = 0; p < POINTS; p++) {
         struct wn_point_report report;

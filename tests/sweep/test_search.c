@@ -172,7 +172,7 @@ static void check_arch(const struct wn_arch *arch, int64_t tokens)
     for (int threads = 1; threads <= 3; threads++) {
         float *scales[WN_MAX_INPUTS] = {0}, *moments[WN_MAX_INPUTS] = {0};
         int trials[WN_MAX_INPUTS];
-        omp_set_num_threads(threads);
+        test_set_threads(threads);
         CHECK_OK(wn_search_scales(&search, scales, trials, moments));
         for (int i = 0; i < model.layout.n_inputs; i++) {
             CHECK(!scales[i] == (model.layout.producer_vector[i] < 0 && model.layout.producer_linear[i] < 0));

@@ -87,7 +87,7 @@ static double *losses(const struct wn_run *run, const struct wn_reference *refer
 {
     struct wn_record record;
     struct wn_point_report report;
-    omp_set_num_threads(threads);
+    test_set_threads(threads);
     wn_record_init(&record, &run->models[0].schema);
     CHECK_OK(wn_point_compute(run, reference, point, &record, &report));
     double peak = *wn_record_f64(&record, run->fields.peak_bytes), predicted = (double)wn_point_bytes(run, point);
