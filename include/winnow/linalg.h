@@ -20,8 +20,8 @@
 /*
  * Sets BLAS to one thread per call (see wn_blas_begin); the number of OpenMP threads stays as it was. OpenBLAS, BLIS
  * and MKL are known; any other CBLAS is accepted, see wn_linalg_advice. Then a few products of whole numbers, exact in
- * fp32, are compared with sums in double (ten milliseconds). WN_ERR_UNSUPPORTED, with what to do: the loaded OpenBLAS
- * is the pthread flavour, which fights with OpenMP, or a product is wrong, as with kernels that do not fit the
+ * fp32, are compared with sums in double (some 25 milliseconds). WN_ERR_UNSUPPORTED, with what to do: the loaded
+ * OpenBLAS is the pthread flavour, which fights with OpenMP, or a product is wrong, as with kernels that do not fit the
  * processor.
  *
  * An OpenBLAS that is older than the processor takes it for a Prescott of 2004; then kernels are chosen by the
