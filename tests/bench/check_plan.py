@@ -51,9 +51,10 @@ def write_sweep(folder, options):
                 "divergence": {"on": ["windows"]},
                 "logits": {"on": ["windows"], "top": 16, "tokens": 256}}
     if options.generate:
-        prompts = [json.dumps({"id": str(i), "context": text[50 * i:50 * i + 200], "references": ["a"]})
+        prompts = [json.dumps({"id": str(i), "prompt": text[50 * i:50 * i + 200], "references": ["a"]})
                    for i in range(32)]
-        header = json.dumps({"kind": "generation", "metrics": ["exact_match"], "max_tokens": 16})
+        header = json.dumps({"task": "texts", "kind": "generation", "version": 1, "metrics": ["exact_match"],
+                             "max_tokens": 16})
         (folder / "texts.jsonl").write_text("\n".join([header, *prompts]) + "\n")
         evaluate["tasks"].append("texts.jsonl")
     sweep = {"model": os.path.realpath(options.model),
