@@ -217,8 +217,9 @@ static void print_sharing(const struct wn_run *run, int64_t model, int64_t calib
         printf("             warning: %lld tokens for the %lld columns of the widest input are thin\n",
                (long long)set->tokens, (long long)widest);
     if (solvers.data)
-        printf("             %s: second moments are singular before damping; two programs, or two\n"
-               "             kernels, may differ by several per cent of perplexity, and methods may change places\n",
+        printf("             %s: second moments are singular before damping;\n"
+               "             two programs, or two kernels, may differ by several per cent of perplexity,\n"
+               "             and methods may change places\n",
                solvers.data);
     if (others.data)
         printf("             %s: norms of inputs of few tokens; compare methods on more\n", others.data);
@@ -267,8 +268,8 @@ static void print_generation(const struct wn_model *model, const struct wn_eval_
            wn_bytes_text((double)wn_kept_blocks_bytes(model)),
            wn_bytes_text((double)wn_generate_bytes(model, generation)));
     if (truncated)
-        printf("             warning: %lld prompts are cut on the left: with max_tokens they do not fit into %lld "
-               "positions\n",
+        printf("             warning: %lld prompts are cut on the left: with max_tokens, %lld positions do not hold "
+               "them\n",
                (long long)truncated, (long long)model->config.max_positions);
 }
 
@@ -309,15 +310,20 @@ static void print_inputs(const struct wn_run *run)
     }
 }
 
+/* A shell reads it as one line. */
 static void print_sbatch(const struct wn_sweep *sweep, const struct plan_options *options, double wall,
                          double node_bytes)
 {
     double minutes = ceil(wall * 1.5 / 60) + 5;
-    printf("submit       sbatch --ntasks=%ld --cpus-per-task=%ld --mem-per-cpu=%.0fM --time=%.0f "
-           "slurm/sweep.sbatch %s%s%s%s%s\n",
+    printf("submit       sbatch --ntasks=%ld --cpus-per-task=%ld --mem-per-cpu=%.0fM --time=%.0f \\\n"
+           "             slurm/sweep.sbatch %s",
            options->ranks, options->threads, ceil(node_bytes / (double)options->threads / (1 << 20)) + 256, minutes,
-           sweep->path, options->places.model ? " --model " : "", options->places.model ? options->places.model : "",
-           options->places.inputs ? " --inputs " : "", options->places.inputs ? options->places.inputs : "");
+           sweep->path);
+    if (options->places.model)
+        printf(" \\\n             --model %s", options->places.model);
+    if (options->places.inputs)
+        printf(" \\\n             --inputs %s", options->places.inputs);
+    printf("\n");
 }
 
 static void print_time(const struct wn_prediction *prediction, const struct wall *wall,
@@ -332,7 +338,7 @@ static void print_time(const struct wn_prediction *prediction, const struct wall
            100 * (wall->work - prediction->dense_seconds) / (wall->points * (double)options->ranks));
     printf("rate         %.0f GFLOP/s of a thread here: median of %d, %.0f to %.0f%s\n", prediction->rate / 1e9,
            prediction->rate_count, prediction->rate_least / 1e9, prediction->rate_most / 1e9,
-           spread > 20 ? "; the machine is busy: plan again when it is idle" : "");
+           spread > 20 ? "; busy: plan again when idle" : "");
     if (options->rate > 0)
         printf("             all times are for %.0f GFLOP/s of a thread (--rate)\n", options->rate / 1e9);
     if (options->rate_from)
@@ -352,9 +358,8 @@ static void print_plan(const struct wn_run *run, const struct wn_prediction *pre
     print_evals(run, prediction);
     printf("\n");
     print_time(prediction, &wall, options);
-    printf("memory       %s per rank for the largest point (%s), and %s per node shared\n",
-           wn_bytes_text((double)prediction->rank_bytes), prediction->largest,
-           wn_bytes_text((double)prediction->shared_bytes));
+    printf("memory       %s per rank, for %s; and %s per node shared\n", wn_bytes_text((double)prediction->rank_bytes),
+           prediction->largest, wn_bytes_text((double)prediction->shared_bytes));
     printf("results      %s\n", wn_bytes_text((double)prediction->file_bytes));
     print_sbatch(run->sweep, options, wall.all, (double)prediction->rank_bytes);
 }

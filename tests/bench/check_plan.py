@@ -4,8 +4,8 @@
     tests/bench/check_plan.py WINNOW_BINARY --model DIR [--data DIR] [--only METHOD,...] [--tokens N] [--work DIR]
 
 Prints one row per method and stage that takes at least 2 % of the method's time, and the largest ratio; ends with 1
-when a method's total is off by more than --allow (default 20) per cent. Run it on an idle machine, with
-OPENBLAS_CORETYPE unset where it names slower kernels than the processor has.
+when a method's total is off by more than --allow (default 20) per cent. OMP_NUM_THREADS threads (default 1). Run it on
+an idle machine, with OPENBLAS_CORETYPE unset where it names slower kernels than the processor has.
 """
 import argparse
 import json
@@ -70,7 +70,8 @@ def write_sweep(folder, options):
 def run(options, folder):
     sweep, results = write_sweep(folder, options), folder / "out.h5"
     start = time.time()
-    plan = json.loads(subprocess.run([options.winnow, "plan", sweep, "--json"], check=True, capture_output=True).stdout)
+    command = [options.winnow, "plan", sweep, "--json", "--threads", os.environ["OMP_NUM_THREADS"]]
+    plan = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     planned = time.time() - start
     start = time.time()
     subprocess.run([options.winnow, "run", sweep, "-o", results, "-q"], check=True)

@@ -71,7 +71,8 @@ for pattern in '^model +.*llama' '^calibration +general: general, 8 sequences' '
   '^evaluation +facts: multiple_choice' '^points +10 unique points' '^time +about .* on 2 ranks of 2 threads' \
   '^seconds of a point +points +load +statistics +compress +forward +score +point +in all$' '^  wanda +4 ' \
   '^seconds by evaluation' '^  windows +[0-9.]+ +[0-9.]+ s +[0-9]+ %' '^rate +[0-9]+ GFLOP/s of a thread here: median of 9, ' \
-  '^memory +.*per rank' '^results +[0-9]' '^submit +sbatch --ntasks=2 --cpus-per-task=2 .* slurm/sweep\.sbatch '; do
+  '^memory +.*per rank' '^results +[0-9]' '^submit +sbatch --ntasks=2 --cpus-per-task=2 .* \\$' \
+  '^ +slurm/sweep\.sbatch .*sweep\.json$'; do
   has "plan" "$pattern" "$folder/out"
 done
 find "$folder/small" | sort | cmp -s "$folder/before" - || fail "plan wrote a file"
@@ -108,7 +109,9 @@ sed 's#"model": "model"#"model": "as you like"#' "$folder/few/sweep.json" >"$fol
 expect "a sweep without its inputs" 2 "$winnow" plan "$folder/away/sweep.json"
 places=(--model "$folder/few/model" --inputs "$folder/few")
 expect "plan with inputs elsewhere" 0 "$winnow" plan "$folder/away/sweep.json" "${places[@]}"
-has "plan with inputs elsewhere" '^submit .*sweep\.json --model .*/few/model --inputs .*/few$' "$folder/out"
+for pattern in 'sweep\.json \\$' '^ +--model .*/few/model \\$' '^ +--inputs .*/few$'; do
+  has "plan with inputs elsewhere" "$pattern" "$folder/out"
+done
 expect "run with inputs elsewhere" 0 ranks 2 "$winnow" run "$folder/away/sweep.json" -o "$folder/away.h5" "${places[@]}"
 same "digest with inputs elsewhere" "$(digest_of "$folder/few1.h5")" "$(digest_of "$folder/away.h5")"
 expect "export of a run with inputs elsewhere" 0 "$winnow" export "$folder/away.h5" -p 1 -o "$folder/away.model" -q
