@@ -225,7 +225,8 @@ static int compare_paths(const void *a, const void *b)
 /* Each path once: else a short list could ask for more memory than the file has bytes. */
 static void check_twice(struct wn_h5 *h5, const char **lines, int64_t count)
 {
-    qsort(lines, (size_t)count, sizeof *lines, compare_paths);
+    if (count > 0)
+        qsort(lines, (size_t)count, sizeof *lines, compare_paths);
     for (int64_t i = 1; i < count && wn_h5_ok_(h5); i++)
         if (compare_paths(&lines[i - 1], &lines[i]) == 0)
             snprintf(h5->reason, sizeof h5->reason, "its list of fields has %.*s twice", (int)strcspn(lines[i], "\t"),

@@ -307,6 +307,11 @@ def fields_without_lines(file):
     fields(file, lambda text: text.split("\n")[0])
 
 
+@case("answered")
+def fields_of_no_lines(file):
+    fields(file, lambda text: text.split("\n")[0] + "\n")
+
+
 @case()
 def fields_missing(file):
     del file["fields"]
