@@ -29,6 +29,7 @@ struct wn_ids {
     int64_t count, capacity;
 };
 void wn_ids_append(struct wn_ids *ids, int32_t id);
+void wn_ids_append_all(struct wn_ids *ids, const int32_t *more, int64_t count);
 void wn_ids_release(struct wn_ids *ids);
 
 /*

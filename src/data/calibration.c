@@ -209,15 +209,20 @@ struct sampler {
     struct wn_ids ids;   /* reused */
 };
 
-static wn_status encode(struct sampler *s)
+static wn_status encode_bytes(struct sampler *s, const char *text, int64_t length)
 {
     s->ids.count = 0;
-    WN_TRY(wn_encode(s->model->tokenizer, s->text.data ? s->text.data : "", (int64_t)s->text.length, true, &s->ids));
+    WN_TRY(wn_encode(s->model->tokenizer, text, length, true, &s->ids));
     for (int64_t i = 0; i < s->ids.count; i++)
         if (s->ids.data[i] >= s->model->config.vocab_size)
             return wn_fail(WN_ERR_INPUT, "%s: the tokenizer gives the id %d, but the model knows only %lld tokens",
                            s->documents->path, (int)s->ids.data[i], (long long)s->model->config.vocab_size);
     return WN_OK;
+}
+
+static wn_status encode(struct sampler *s)
+{
+    return encode_bytes(s, s->text.data ? s->text.data : "", (int64_t)s->text.length);
 }
 
 static wn_status encode_document(struct sampler *s, int64_t index)
@@ -227,9 +232,12 @@ static wn_status encode_document(struct sampler *s, int64_t index)
     return encode(s);
 }
 
-/* All documents in the given order (NULL: that of the file) as one stream of tokens. */
+/* All documents in the given order (NULL: that of the file) as one stream of tokens. A plain text may be large: it is
+ * not copied. */
 static wn_status encode_stream(struct sampler *s, const int64_t *order)
 {
+    if (!s->documents->json)
+        return encode_bytes(s, (const char *)s->documents->mapped.data, s->documents->mapped.size);
     s->text.length = 0;
     for (int64_t i = 0; i < s->documents->count; i++) {
         if (i > 0)

@@ -142,12 +142,11 @@ static void add_cluster(const struct wn_eval_set *set, int64_t cluster)
     }
 }
 
-static wn_status encode_at(const struct wn_model *model, const char *path, const struct wn_text *text, bool harness,
-                           struct wn_ids *ids)
+static wn_status encode_at(const struct wn_model *model, const char *path, const char *text, int64_t length,
+                           bool harness, struct wn_ids *ids)
 {
-    const char *data = text->data ? text->data : "";
-    wn_status status = harness ? wn_encode_request(model, data, (int64_t)text->length, ids)
-                               : wn_encode_known(model, data, (int64_t)text->length, true, ids);
+    wn_status status =
+        harness ? wn_encode_request(model, text, length, ids) : wn_encode_known(model, text, length, true, ids);
 
     if (status == WN_OK)
         return WN_OK;
@@ -183,15 +182,12 @@ static wn_status gptq_windows(const struct settings *s, const struct wn_ids *ids
 static wn_status prepare_gptq(const struct settings *s, const struct wn_documents *documents,
                               const struct wn_model *model, struct wn_eval_set *set)
 {
-    struct wn_text text = {0};
     struct wn_ids ids = {0};
-    wn_status status = wn_documents_text(documents, 0, document_fields, &text);
+    wn_status status = encode_at(model, s->path, (const char *)documents->mapped.data, documents->mapped.size, false,
+                                 &ids); /* plain text, where it lies: it may be large */
 
     if (status == WN_OK)
-        status = encode_at(model, s->path, &text, false, &ids);
-    if (status == WN_OK)
         status = gptq_windows(s, &ids, set);
-    wn_text_release(&text);
     wn_ids_release(&ids);
     return status;
 }
@@ -210,7 +206,8 @@ static wn_status roll_document(const struct settings *s, const struct wn_documen
         if (s->wikitext)
             wn_detokenize_wikitext(page.data, (int64_t)page.length, &text);
         wn_ids_append(&ids, wn_prefix_id(model->tokenizer));
-        status = encode_at(model, s->path, s->wikitext ? &text : &page, true, &ids);
+        const struct wn_text *read = s->wikitext ? &text : &page;
+        status = encode_at(model, s->path, read->data ? read->data : "", (int64_t)read->length, true, &ids);
     }
     if (status == WN_OK) {
         wn_append_rolling(set, ids.data, ids.count - 1, s->length);

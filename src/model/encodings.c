@@ -43,8 +43,7 @@ bool wn_encodings_answer(struct wn_ids *ids)
     if (replaying->next == replaying->count)
         WN_BUG("a replayed set encodes more texts than the recorded one");
     int64_t call = replaying->next++, first = call ? replaying->ends[call - 1] : 0;
-    for (int64_t i = first; i < replaying->ends[call]; i++)
-        wn_ids_append(ids, replaying->ids.data[i]);
+    wn_ids_append_all(ids, replaying->ids.data + first, replaying->ends[call] - first);
     return true;
 }
 
@@ -52,8 +51,7 @@ void wn_encodings_note(const struct wn_ids *ids, int64_t first)
 {
     if (!recording)
         return;
-    for (int64_t i = first; i < ids->count; i++)
-        wn_ids_append(&recording->ids, ids->data[i]);
+    wn_ids_append_all(&recording->ids, ids->data + first, ids->count - first);
     if (recording->count == recording->capacity) {
         recording->capacity = recording->capacity ? 2 * recording->capacity : 64;
         recording->ends = wn_resize(recording->ends, recording->capacity, sizeof(int64_t));

@@ -9,7 +9,7 @@
 /* What single_word looks at: Rust's \w, which counts the joiners. */
 #define WORD_PATTERN "\\A[" TOK_WORD_CLASS "\\x{200c}\\x{200d}]"
 
-enum { PART_BYTES = 1 << 20 };
+enum { PART_BYTES = 1 << 20, LARGE = 1 << 20 };
 
 void wn_ids_append(struct wn_ids *ids, int32_t id)
 {
@@ -18,6 +18,20 @@ void wn_ids_append(struct wn_ids *ids, int32_t id)
         ids->data = wn_resize(ids->data, ids->capacity, sizeof(int32_t));
     }
     ids->data[ids->count++] = id;
+}
+
+void wn_ids_append_all(struct wn_ids *ids, const int32_t *more, int64_t count)
+{
+    int64_t doubled = 2 * ids->capacity;
+
+    if (ids->count + count > ids->capacity) {
+        /* many at once, as those of a long text, are likely to be all */
+        ids->capacity = count > LARGE || ids->count + count > doubled ? ids->count + count : doubled;
+        ids->data = wn_resize(ids->data, ids->capacity, sizeof(int32_t));
+    }
+    if (count > 0)
+        memcpy(ids->data + ids->count, more, (size_t)count * sizeof *more);
+    ids->count += count;
 }
 
 void wn_ids_release(struct wn_ids *ids)
@@ -94,12 +108,6 @@ void wn_tokenizer_close(struct wn_tokenizer **tokenizer)
     *tokenizer = NULL;
 }
 
-static void append_all(struct wn_ids *ids, const struct wn_ids *more)
-{
-    for (int64_t i = 0; i < more->count; i++)
-        wn_ids_append(ids, more->data[i]);
-}
-
 wn_status wn_encode(const struct wn_tokenizer *tokenizer, const char *text, int64_t length, bool special,
                     struct wn_ids *ids)
 {
@@ -111,10 +119,10 @@ wn_status wn_encode(const struct wn_tokenizer *tokenizer, const char *text, int6
     if (invalid >= 0)
         return wn_fail(WN_ERR_INPUT, "the text to encode is not valid UTF-8 at byte %lld", (long long)invalid);
     if (special)
-        append_all(ids, &tokenizer->prefix);
+        wn_ids_append_all(ids, tokenizer->prefix.data, tokenizer->prefix.count);
     wn_status status = tok_encode(tokenizer, text, (size_t)length, PART_BYTES, &cuts, ids);
     if (status == WN_OK && special)
-        append_all(ids, &tokenizer->suffix);
+        wn_ids_append_all(ids, tokenizer->suffix.data, tokenizer->suffix.count);
     if (status == WN_OK)
         wn_encodings_note(ids, before);
     else

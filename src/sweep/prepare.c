@@ -55,6 +55,36 @@ static void broadcast_encodings(struct wn_par *par, struct wn_encodings *encodin
     wn_par_broadcast(par, encodings->ids.data, counts[1] * (int64_t)sizeof(int32_t), owner);
 }
 
+/* A calibration set is little against the text it was drawn from: it travels itself. */
+static void broadcast_calibration(struct wn_par *par, struct wn_calibration *calibration, int owner)
+{
+    bool mine = wn_par_rank(par) == owner;
+    struct wn_calibration about = *calibration;
+    wn_par_broadcast(par, &about, sizeof about, owner);
+    int64_t counts[3] = {calibration->sequences.n_sequences, calibration->tokens,
+                         mine ? (int64_t)strlen(calibration->path) + 1 : 0};
+    wn_par_broadcast(par, counts, sizeof counts, owner);
+    struct wn_sequences all = mine ? calibration->sequences : (struct wn_sequences){0};
+    char *path = mine ? calibration->path : wn_alloc(counts[2], 1);
+    if (!mine) {
+        all.offset = wn_alloc(counts[0] + 1, sizeof *all.offset);
+        all.ids = wn_alloc(counts[1], sizeof *all.ids);
+    }
+    wn_par_broadcast(par, path, counts[2], owner);
+    wn_par_broadcast(par, all.offset, (counts[0] + 1) * (int64_t)sizeof *all.offset, owner);
+    wn_par_broadcast(par, all.ids, counts[1] * (int64_t)sizeof *all.ids, owner);
+    if (mine)
+        return;
+    struct wn_sequences sequences = calibration->sequences; /* empty */
+    *calibration = about;
+    calibration->path = path;
+    calibration->sequences = sequences;
+    for (int64_t i = 0; i < counts[0]; i++)
+        wn_sequences_append(&calibration->sequences, all.ids + all.offset[i], all.offset[i + 1] - all.offset[i]);
+    wn_sequences_cut(&calibration->sequences);
+    wn_sequences_release(&all);
+}
+
 /* A set that this rank has tokenized. */
 static void tell_set(const struct wn_run *run, const struct set_job *job, double seconds)
 {
@@ -67,36 +97,56 @@ static void tell_set(const struct wn_run *run, const struct set_job *job, double
            set ? set->name : run->sweep->calibrations[job->calibration].name, (long long)tokens, seconds);
 }
 
+static void note_failure(struct set_job *job)
+{
+    if (job->status != WN_OK)
+        snprintf(job->message, sizeof job->message, "%s", wn_error_message());
+}
+
+/* The set of a job, on its owner. */
+static void build_first(struct wn_run *run, struct set_job *job)
+{
+    double start = wn_seconds();
+    if (job->eval >= 0)
+        wn_encodings_record(&job->encodings);
+    job->status = build_set(run->sweep, &run->models[job->model], job);
+    wn_encodings_stop();
+    note_failure(job);
+    if (job->status == WN_OK)
+        tell_set(run, job, wn_seconds() - start);
+}
+
+/* The set of a job, which its owner has built, on all others. Collective. */
+static void build_again(struct wn_par *par, struct wn_run *run, struct set_job *job, int owner)
+{
+    struct wn_prepared_model *prepared = &run->models[job->model];
+    if (job->calibration >= 0) {
+        broadcast_calibration(par, &prepared->calibrations[job->calibration], owner);
+        return;
+    }
+    broadcast_encodings(par, &job->encodings, owner);
+    if (wn_par_rank(par) == owner)
+        return;
+    wn_encodings_replay(&job->encodings);
+    job->status = build_set(run->sweep, prepared, job);
+    wn_encodings_stop();
+    note_failure(job);
+}
+
 /* Builds the sets of all jobs on all ranks; mistakes become lines. Collective. */
 static void build_sets(struct wn_par *par, struct wn_run *run, struct set_job *jobs, int64_t count,
                        struct wn_problems *problems)
 {
-    int rank = wn_par_rank(par), size = wn_par_size(par);
+    int size = wn_par_size(par);
     int64_t before = problems->count;
-    for (int64_t j = rank; j < count; j += size) {
-        double start = wn_seconds();
-        wn_encodings_record(&jobs[j].encodings);
-        jobs[j].status = build_set(run->sweep, &run->models[jobs[j].model], &jobs[j]);
-        wn_encodings_stop();
-        if (jobs[j].status != WN_OK)
-            snprintf(jobs[j].message, sizeof jobs[j].message, "%s", wn_error_message());
-        else
-            tell_set(run, &jobs[j], wn_seconds() - start);
-    }
+    for (int64_t j = wn_par_rank(par); j < count; j += size)
+        build_first(run, &jobs[j]);
     for (int64_t j = 0; j < count; j++) {
         int owner = (int)(j % size);
         wn_par_broadcast(par, &jobs[j].status, sizeof jobs[j].status, owner);
         wn_par_broadcast(par, jobs[j].message, sizeof jobs[j].message, owner);
-        if (jobs[j].status == WN_OK) {
-            broadcast_encodings(par, &jobs[j].encodings, owner);
-            if (rank != owner) {
-                wn_encodings_replay(&jobs[j].encodings);
-                jobs[j].status = build_set(run->sweep, &run->models[jobs[j].model], &jobs[j]);
-                wn_encodings_stop();
-                if (jobs[j].status != WN_OK)
-                    snprintf(jobs[j].message, sizeof jobs[j].message, "%s", wn_error_message());
-            }
-        }
+        if (jobs[j].status == WN_OK)
+            build_again(par, run, &jobs[j], owner);
         wn_encodings_release(&jobs[j].encodings);
         if (jobs[j].status != WN_OK)
             wn_problems_add(problems, "%s", jobs[j].message);
