@@ -9,7 +9,9 @@
 
 enum { MESSAGE_SIZE = 2048, SUGGEST_LONGEST = 128 };
 
-static _Thread_local char message[MESSAGE_SIZE];
+/* Aligned, since mold may put the last odd bytes of the page before read-only data to thread-local memory that is not:
+ * a program so linked does not start. */
+static _Thread_local _Alignas(64) char message[MESSAGE_SIZE];
 
 static void (*abort_function)(void);
 static enum wn_log_level log_most = WN_LOG_WARNING;
