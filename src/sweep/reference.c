@@ -474,8 +474,10 @@ static wn_status walk_blocks(struct pass *pass)
     }
     if (block)
         wn_block_destroy(&block, model);
-    if (status == WN_OK)
+    if (status == WN_OK) {
         share_outliers(pass);
+        wn_par_barrier(pass->par); /* one rank of a node made the last sums symmetric, all read them */
+    }
     return status;
 }
 
