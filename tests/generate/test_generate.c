@@ -12,6 +12,34 @@
 
 #include "test.h"
 
+/* ---- the logits that every token is chosen from ---- */
+
+static struct {
+    uint64_t logits; /* hashes of all logits, added up: threads come in any order */
+    int threads;     /* the most that chose tokens side by side */
+} seen;
+
+static int32_t watched_choose_token(const float *logits, int64_t count, double temperature, double uniform)
+{
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &logits[i], sizeof bits);
+        hash = (hash ^ bits) * UINT64_C(1099511628211);
+    }
+#pragma omp critical
+    {
+        seen.logits += hash;
+        seen.threads = omp_get_num_threads() > seen.threads ? omp_get_num_threads() : seen.threads;
+    }
+    return wn_choose_token(logits, count, temperature, uniform);
+}
+
+/* The chosen tokens alone would hide a difference in the last bits. */
+#define wn_choose_token watched_choose_token
+#include "generate/generate.c"
+#undef wn_choose_token
+
 /* ---- models and prompts ---- */
 
 static void keep_dense(const struct wn_model *model, struct wn_kept_blocks *kept)
@@ -117,16 +145,22 @@ static void check_golden(const char *directory, const char *file)
     for (int64_t i = 0; i < generation.n_prompts; i++)
         truncated += generation.prompts[i].truncated;
     CHECK(truncated > 0);
+    seen.logits = 0;
+    seen.threads = 0;
     generate_all(&kept, &generation, &generated);
+    const uint64_t logits = seen.logits;
+    CHECK(seen.threads == 1);
     for (int64_t i = 0; i < rows.count; i++) {
         cJSON *row;
         CHECK_OK(wn_documents_parse(&rows, i, &row));
         compare_row(file, i, row, &generation, &generated);
         cJSON_Delete(row);
     }
-    omp_set_num_threads(2);
+    test_set_threads(2);
+    seen.logits = 0;
     generate_all(&kept, &generation, &again);
     omp_set_num_threads(1);
+    CHECK(seen.threads == 2 && seen.logits == logits);
     CHECK(same_records(&generated, &again));
     wn_generated_release(&generated);
     wn_generated_release(&again);

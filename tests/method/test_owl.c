@@ -18,18 +18,32 @@ static void check_share(void)
     CHECK(wn_outlier_share(&linears[1], 1, 2) == 1.0 / 4); /* mean 9 */
 }
 
+/* Two neighbours among the numbers between which a weight stops being an outlier: the last bit of the mean moves it. */
+static void find_edge(const struct wn_scored_linear *linear, double edge[2])
+{
+    edge[0] = 3;
+    edge[1] = 4;
+    const double share = wn_outlier_share(linear, 1, edge[0]);
+    for (double middle; (middle = (edge[0] + edge[1]) / 2) > edge[0] && middle < edge[1];)
+        edge[wn_outlier_share(linear, 1, middle) != share] = middle;
+    CHECK(wn_outlier_share(linear, 1, edge[1]) < wn_outlier_share(linear, 1, edge[0]));
+}
+
 /* One constant on all inputs, and threads, change nothing. */
 static void check_invariance(void)
 {
     struct problem problem;
-    double shares[4];
+    double shares[4], edge[2];
 
     problem_init(&problem, 37, 136, 5, 0);
     struct wn_scored_linear linear = {problem.rows, problem.columns, problem.weight, problem.squares};
+    omp_set_num_threads(1);
+    find_edge(&linear, edge);
     for (int threads = 1; threads <= 4; threads++) {
         test_set_threads(threads);
         shares[threads - 1] = wn_outlier_share(&linear, 1, 3);
         CHECK(shares[threads - 1] == shares[0]);
+        CHECK(wn_outlier_share(&linear, 1, edge[0]) == shares[0] && wn_outlier_share(&linear, 1, edge[1]) < shares[0]);
     }
     CHECK(shares[0] > 0.01 && shares[0] < 0.3);
     for (int64_t j = 0; j < problem.columns; j++)
