@@ -8,6 +8,10 @@
  * whole passes: embedding and final norm, one block as a whole, its linears alone, its attention alone, the head for
  * 512 rows. A pass is the sum over all blocks and rows. "rest" is what a block takes beyond linears and attention
  * (norms, rotation, activations, additions), with embedding and final norm.
+ *
+ * For several threads every piece is also timed on one thread, in turn: times as fast, the share of the work that is
+ * serial if the rest were shared evenly (Amdahl), and times as fast on 32 threads at most by that share. There "rest"
+ * is the functions themselves, not a difference, which noise would swamp.
  */
 #include <cblas.h>
 #include <omp.h>
@@ -35,8 +39,10 @@ static const struct shape shapes[] = {
     {"tiny length 40", 128, 384, 4, 4, 2, 32, 1024, 40, 2000},
 };
 
+enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+
 struct best {
-    double sgemm, ends, block, linears, attention, head;
+    double sgemm, ends, block, linears, attention, head, rest;
 };
 
 struct state {
@@ -46,7 +52,7 @@ struct state {
     struct wn_chunk chunk;
     int64_t *offset, rows;
     int32_t *ids;
-    float *hidden, *other, *scratch, *logits, *panel, *table_data;
+    float *hidden, *other, *scratch, *logits, *panel, *table_data, *cosine, *sine;
     float *square; /* three of [SGEMM, SGEMM]; borrowed */
 };
 
@@ -113,13 +119,15 @@ static void make_state(struct state *s, const struct shape *shape)
     s->scratch = wn_alloc_zero(wn_model_scratch(&s->model, s->rows), sizeof(float));
     s->logits = wn_alloc_zero(HEAD_ROWS * shape->vocabulary, sizeof(float));
     s->panel = wn_alloc(wn_model_head_scratch(&s->model), sizeof(float));
+    s->cosine = wn_alloc_zero(s->rows * shape->head_dim / 2, sizeof(float));
+    s->sine = wn_alloc_zero(s->rows * shape->head_dim / 2, sizeof(float));
 }
 
 static void release_state(struct state *s)
 {
     wn_block_destroy(&s->block, &s->model);
-    void *parts[] = {s->offset, s->ids,   s->hidden,     s->other,           s->scratch,
-                     s->logits, s->panel, s->table_data, s->model.final_norm};
+    void *parts[] = {s->offset, s->ids,        s->hidden,           s->other,  s->scratch, s->logits,
+                     s->panel,  s->table_data, s->model.final_norm, s->cosine, s->sine};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         wn_free(parts[i]);
 }
@@ -158,6 +166,20 @@ static void run_head(struct state *s)
     wn_model_logits(&s->model, s->hidden, HEAD_ROWS, s->logits, s->panel);
 }
 
+/* What a block does beside linears and attention, one function after the other. */
+static void run_rest(struct state *s)
+{
+    const struct wn_config *c = &s->model.config;
+    float *gate = s->other, *up = s->other + s->rows * c->intermediate_size, *projected = s->scratch;
+    for (int half = 0; half < 2; half++) {
+        wn_rms_norm(s->hidden, s->rows, c->hidden_size, s->model.final_norm, c->norm_eps, projected);
+        wn_add(s->hidden, projected, s->rows * c->hidden_size);
+    }
+    wn_rope_apply(s->cosine, s->sine, gate, s->rows, c->n_heads, c->head_dim);
+    wn_rope_apply(s->cosine, s->sine, gate, s->rows, c->n_kv_heads, c->head_dim);
+    wn_silu_multiply(gate, up, s->rows * c->intermediate_size);
+}
+
 static void time_piece(void (*piece)(struct state *), struct state *s, int threads, double *best)
 {
     double start = seconds_now(threads);
@@ -184,6 +206,43 @@ static void repeat_once(struct state *s, int threads, struct best *best)
     time_piece(run_linears, s, threads, &best->linears);
     time_piece(run_attention, s, threads, &best->attention);
     time_piece(run_head, s, threads, &best->head);
+    run_ends(s);
+    time_piece(run_rest, s, threads, &best->rest);
+    run_ends(s);
+}
+
+/* ---- tables ---- */
+
+/* Seconds by `threads` threads as a share of those of one, if the serial share stays and the rest is divided. */
+static double on(int threads, double serial)
+{
+    return serial + (1 - serial) / threads;
+}
+
+static double serial_share(double one, double many, int threads)
+{
+    double share = (many / one * threads - 1) / (threads - 1);
+    return share < 0 ? 0 : share;
+}
+
+/* Stages of a whole pass on one thread and on many. */
+static void print_threads(const struct shape *shape, const struct best *one, const struct best *many, int threads)
+{
+    static const char *const names[] = {"linears", "attention", "head", "rest"};
+    double blocks = (double)shape->blocks, heads = (double)shape->tokens / HEAD_ROWS, all = 0, shared = 0, bound = 0;
+    const double alone[] = {blocks * one->linears, blocks * one->attention, heads * one->head,
+                            blocks * one->rest + one->ends};
+    const double among[] = {blocks * many->linears, blocks * many->attention, heads * many->head,
+                            blocks * many->rest + many->ends};
+    for (int i = 0; i < 5; i++) {
+        bool last = i == 4; /* the sum of the stages */
+        double share = last ? serial_share(all, shared, threads) : serial_share(alone[i], among[i], threads);
+        double seconds = last ? all : alone[i], divided = last ? shared : among[i];
+        printf("%-18s %-10s %9.3f %9.3f %9.2f %9.1f%% %9.1f\n", i ? "" : shape->name, last ? "pass" : names[i], seconds,
+               divided, seconds / divided, 100 * share, last ? all / bound : 1 / on(32, share));
+        all += seconds, shared += divided, bound += last ? 0 : alone[i] * on(32, share);
+    }
+    fflush(stdout);
 }
 
 static void print_row(const struct shape *shape, const struct state *s, const struct best *best, int threads)
@@ -215,22 +274,34 @@ int main(int argc, char **argv)
     use_cpu_time = argc > 3 && !strcmp(argv[3], "cpu");
     omp_set_num_threads(threads);
     float *square = random_floats(3 * SGEMM * SGEMM, 1);
-    struct best best = {0};
+    struct best best = {0}, alone[SHAPES], shared[SHAPES];
     printf("%s; attention by %d keys; %d threads, fastest of %d, %s time\n", wn_linalg_protocol(), WN_ATTENTION_KEYS,
            threads, repetitions, use_cpu_time ? "processor" : "wall");
     printf("%-18s %9s %9s | %-31s | %s\n", "", "tokens/s", "share", "part of the time:", "share of sgemm per core:");
     printf("%-18s %9s %9s | %8s %10s %6s %6s | %8s %10s %6s\n", "model", "", "of sgemm", "linears", "attention", "head",
            "rest", "linears", "attention", "head");
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+    for (size_t i = 0; i < SHAPES; i++) {
         struct state state;
         make_state(&state, &shapes[i]);
         state.square = square;
         best = (struct best){.sgemm = best.sgemm};
-        for (int r = 0; r < repetitions; r++)
+        alone[i] = (struct best){0};
+        for (int r = 0; r < repetitions; r++) {
             repeat_once(&state, threads, &best);
+            omp_set_num_threads(1);
+            if (threads > 1)
+                repeat_once(&state, 1, &alone[i]);
+            omp_set_num_threads(threads);
+        }
         print_row(&shapes[i], &state, &best, threads);
+        shared[i] = best;
         release_state(&state);
     }
+    if (threads > 1)
+        printf("%-29s %9s %7d th %9s %10s %9s\n", "seconds of a pass by stage", "1 thread", threads, "times", "serial",
+               "32 threads");
+    for (size_t i = 0; threads > 1 && i < SHAPES; i++)
+        print_threads(&shapes[i], &alone[i], &shared[i], threads);
     printf("one sgemm of %d^3 on one core: %.1f GF/s\n", SGEMM, 2e-9 * SGEMM * SGEMM * SGEMM / best.sgemm);
     wn_free(square);
     return 0;
