@@ -218,7 +218,7 @@ struct wn_prediction {
     char largest[160]; /* what the memory is for, in words */
 };
 struct wn_predict_options {
-    int threads;           /* per rank; measured with as many as this machine has, those beyond by Amdahl's law */
+    int threads;           /* per rank; measured with as many as this machine has; beyond: items of stages in rounds */
     double rate;           /* operations per second of one thread of the machine meant; 0: this one */
     const char *rate_from; /* a results file of the machine meant: its seconds per token and stage; NULL: none */
 };

@@ -154,6 +154,7 @@ double wn_point_flops(const struct wn_run *run, int64_t index)
 
 struct counts {
     double rows, pairs, chunks, groups; /* of a set of sequences */
+    double linears;                     /* share of them that the busiest thread has */
     double tiles, targets, tops;        /* of its head */
 };
 
@@ -161,9 +162,11 @@ struct counted {
     struct counts sample, *sets, *calibrations;
 };
 
-static struct counts count_sequences(const struct wn_sequences *sequences)
+static struct counts count_sequences(const struct wn_model *model, const struct wn_sequences *sequences, int threads)
 {
-    return (struct counts){.rows = (double)wn_sequences_tokens(sequences),
+    double rows = (double)wn_sequences_tokens(sequences);
+    return (struct counts){.rows = rows,
+                           .linears = wn_linears_share(model, rows, threads),
                            .pairs = wn_attention_pairs(sequences),
                            .chunks = (double)sequences->n_chunks,
                            .groups = sequences->n_chunks ? (double)wn_statistics_groups(sequences) : 0};
@@ -196,20 +199,20 @@ static void count_head(const struct wn_model *model, const struct wn_eval_set *s
         set->top > 0 ? (double)(set->logit_targets < set->n_targets ? set->logit_targets : set->n_targets) : 0;
 }
 
-static struct counted *count_all(const struct wn_run *run)
+static struct counted *count_all(const struct wn_run *run, int threads)
 {
     struct counted *all = wn_alloc_zero(run->n_models, sizeof *all);
     for (int64_t m = 0; m < run->n_models; m++) {
         const struct wn_prepared_model *prepared = &run->models[m];
-        all[m].sample = count_sequences(&prepared->sample);
+        all[m].sample = count_sequences(prepared->model, &prepared->sample, threads);
         all[m].sets = wn_alloc_zero(run->sweep->n_evals, sizeof *all[m].sets);
         all[m].calibrations = wn_alloc_zero(run->sweep->n_calibrations, sizeof *all[m].calibrations);
         for (int64_t e = 0; e < run->sweep->n_evals; e++) {
-            all[m].sets[e] = count_sequences(&prepared->sets[e].sequences);
+            all[m].sets[e] = count_sequences(prepared->model, &prepared->sets[e].sequences, threads);
             count_head(prepared->model, &prepared->sets[e], &all[m].sets[e]);
         }
         for (int64_t c = 0; c < run->sweep->n_calibrations; c++)
-            all[m].calibrations[c] = count_sequences(&prepared->calibrations[c].sequences);
+            all[m].calibrations[c] = count_sequences(prepared->model, &prepared->calibrations[c].sequences, threads);
     }
     return all;
 }
@@ -228,7 +231,7 @@ static void release_counts(struct counted *all, int64_t n_models)
 /* One block over a set. */
 static double block_seconds(const struct wn_model_cost *cost, const struct counts *counts)
 {
-    return counts->rows * cost->row + counts->pairs * cost->pair;
+    return counts->rows * cost->row * counts->linears + counts->pairs * cost->pair;
 }
 
 /* Statistics of all inputs of a block over a set, the block itself left out. */
@@ -253,7 +256,8 @@ static double texts_seconds(const struct wn_model *model, const struct wn_model_
     struct wn_generate_work work;
     double blocks = kept * (double)model->config.n_blocks, batch = WN_GENERATE_BATCH;
     wn_generate_work(generation, &work);
-    return blocks * (work.prompt_rows * cost->row + work.pairs * cost->pair + work.step_rows / batch * cost->step) +
+    return blocks * (work.prompt_rows * cost->row * wn_linears_share(model, work.prompt_rows, cost->threads) +
+                     work.pairs * cost->pair + work.step_rows / batch * cost->step) +
            (work.step_rows + (double)wn_generation_texts(generation)) / batch * cost->step_head;
 }
 
@@ -269,7 +273,8 @@ static double losses_seconds(const struct wn_model *model, const struct wn_model
         targets += most * (double)generation->draws;
     }
     double waves = ceil(rows / (8 * WN_CHUNK_TOKENS));
-    return (double)model->config.n_blocks * (rows * cost->row + pairs * cost->pair + waves * cost->load) +
+    return (double)model->config.n_blocks * (rows * cost->row * wn_linears_share(model, rows, cost->threads) +
+                                             pairs * cost->pair + waves * cost->load) +
            targets * cost->target + ceil(targets / head_rows(model->config.vocab_size)) * cost->tile;
 }
 
@@ -296,7 +301,8 @@ static double search_seconds(const struct wn_layout *layout, const struct wn_mod
         }
     }
     return trials * counts->chunks * kind->trial * searched / weights +
-           (trials + 1) * (counts->rows * cost->row * parts / weights + (attention ? counts->pairs * cost->pair : 0)) +
+           (trials + 1) * (counts->rows * cost->row * counts->linears * parts / weights +
+                           (attention ? counts->pairs * cost->pair : 0)) +
            block_seconds(cost, counts);
 }
 
@@ -586,7 +592,7 @@ static wn_status take_earlier(const struct wn_run *run, const char *path, struct
     return status;
 }
 
-/* All seconds times a factor: another rate, or threads that this machine does not have. */
+/* All seconds times a factor: another rate. */
 static void scale(const struct wn_run *run, double factor, struct wn_prediction *prediction)
 {
     for (int64_t i = 0; i < run->grid.n_points; i++) {
@@ -602,20 +608,64 @@ static void scale(const struct wn_run *run, double factor, struct wn_prediction 
 
 /* ---- threads ---- */
 
-/* Threads of a share that can be had here: the probes run with them. Those beyond are counted by the serial share that
- * one thread against them shows. */
+/* Threads of a share that can be had here: the probes run with them. Those beyond are counted by items. */
 static int probe_threads(int threads)
 {
     int usable = omp_get_num_procs();
     return threads < usable ? threads : usable;
 }
 
-/* Seconds of t threads as a share of those of one, when so many here took `shown` of it (Amdahl). */
-static double threads_factor(int threads, int here, double shown)
+/* Tiles of one triangle of the second moments. */
+static double moments_share(const struct wn_model *model, int here, int threads)
 {
-    double serial = here > 1 ? (shown * here - 1) / (here - 1) : 0;
-    serial = serial > 0 ? serial : 0;
-    return (serial + (1 - serial) / threads) / (serial + (1 - serial) / here);
+    double alone = 0, shared = 0;
+    for (int i = 0; i < model->layout.n_inputs; i++) {
+        double width = (double)model->layout.input_widths[i];
+        double side = ceil(width / (double)wn_square_tile(model->layout.input_widths[i]));
+        alone += width * width * wn_longest_share(side * (side + 1) / 2, here);
+        shared += width * width * wn_longest_share(side * (side + 1) / 2, threads);
+    }
+    return shared / alone;
+}
+
+enum { SWEEP_ROWS = 64 }; /* of a strip of the column sweep: WN_SOLVER_STRIP of method/solver.h */
+
+/* Strips of rows of the column sweep, which other stages of a solver have at least as many items as; methods without
+ * second moments take single rows. */
+static double compress_share(const struct wn_model *model, double strip, int here, int threads)
+{
+    double alone = 0, shared = 0;
+    for (int l = 0; l < model->layout.n_linears; l++) {
+        double rows = (double)model->layout.linears[l].rows, columns = (double)model->layout.linears[l].columns;
+        double cost = rows * columns * (strip > 1 ? columns : 1);
+        alone += cost * wn_longest_share(ceil(rows / strip), here);
+        shared += cost * wn_longest_share(ceil(rows / strip), threads);
+    }
+    return shared / alone;
+}
+
+/* Costs measured with `here` threads become those of `threads`; a row is one of one thread already. Loading, adding and
+ * decoding are left: they wait for memory. */
+static void take_threads(const struct wn_run *run, int64_t m, int here, int threads, struct wn_model_cost *cost)
+{
+    const struct wn_model *model = run->models[m].model;
+    double even = (double)here / threads;
+    double rows = compress_share(model, 1, here, threads);
+    double strips = compress_share(model, SWEEP_ROWS, here, threads);
+    cost->threads = threads;
+    cost->pair *= even; /* hundreds of units in a group */
+    cost->moments *= moments_share(model, here, threads);
+    cost->tile *= even; /* the head is cut into four tiles a thread */
+    cost->target *= even;
+    cost->divergence_tile *= even;
+    cost->divergence_target *= even;
+    cost->top *= even;
+    for (int64_t k = 0; k < cost->n_kinds; k++) {
+        double share = cost->kinds[k].sweeps ? strips : rows;
+        cost->kinds[k].compress *= share;
+        cost->kinds[k].trial *= share;
+        cost->kinds[k].rules *= even;
+    }
 }
 
 /* ---- all of it ---- */
@@ -652,29 +702,28 @@ wn_status wn_predict(const struct wn_run *run, const struct wn_predict_options *
 {
     struct wn_results_plan plan;
     struct wn_facts none = {0};
-    struct wn_rate rate, one;
+    struct wn_rate one;
     int before = omp_get_max_threads(), here = probe_threads(options->threads);
-    struct counted *counted = count_all(run);
+    struct counted *counted = count_all(run, options->threads);
     open_prediction(run, prediction);
     predict_memory(run, prediction);
     omp_set_num_threads(1);
     wn_probe_rate(&one);
     omp_set_num_threads(here);
     struct wn_model_cost *costs = wn_probe(run);
+    omp_set_num_threads(before);
+    for (int64_t m = 0; m < run->n_models; m++)
+        take_threads(run, m, here, options->threads, &costs[m]);
     for (int64_t i = 0; i < run->grid.n_points; i++) {
         prediction->flops[i] = wn_point_flops(run, i);
         predict_point(run, costs, counted, i, prediction);
     }
     predict_dense(run, costs, counted, prediction);
     prediction->rank_bytes += wn_run_grid_bytes(run);
-    wn_probe_rate(&rate);
-    omp_set_num_threads(before);
     prediction->rate = one.median;
     prediction->rate_least = one.least;
     prediction->rate_most = one.most;
     prediction->rate_count = one.count;
-    if (options->threads > here)
-        scale(run, threads_factor(options->threads, here, one.median / rate.median), prediction);
     wn_status status = WN_OK;
     if (options->rate > 0)
         scale(run, one.median / options->rate, prediction);

@@ -29,6 +29,38 @@ double wn_attention_pairs(const struct wn_sequences *sequences)
     return pairs;
 }
 
+/* ---- threads ---- */
+
+double wn_longest_share(double items, int threads)
+{
+    return ceil(items / threads) / items;
+}
+
+static int64_t group_rows(const struct wn_model *model, int threads)
+{
+    int before = omp_get_max_threads();
+    omp_set_num_threads(threads);
+    int64_t rows = wn_model_group_rows(model, WN_CHUNK_TOKENS);
+    omp_set_num_threads(before);
+    return rows;
+}
+
+double wn_linears_share(const struct wn_model *model, double rows, int threads)
+{
+    double all = 0, share = 0, most = (double)group_rows(model, threads);
+    double row_tiles = ceil(fmin(rows, most) / WN_TILE_ROWS);
+    for (int i = 0; i < model->layout.n_inputs; i++) {
+        double panels = 0;
+        for (int l = 0; l < model->layout.n_linears; l++)
+            if (model->layout.linears[l].input == i)
+                panels += ceil((double)model->layout.linears[l].rows / WN_TILE_COLUMNS);
+        double cost = panels * (double)model->layout.input_widths[i];
+        all += cost;
+        share += cost * wn_longest_share(panels * fmax(row_tiles, 1), threads);
+    }
+    return share / all;
+}
+
 /* ---- made-up numbers ---- */
 
 /* Numbers like those of a normal distribution, of variance `scale`^2. */
@@ -133,7 +165,8 @@ static void probe_block(const struct wn_model *model, const struct wn_block *blo
     make_sequences(&near, rows, SHORT_LENGTH);
     double pairs = wn_attention_pairs(&far), fewer = wn_attention_pairs(&near);
     cost->pair = pairs > fewer ? fmax(at_length - at_short, 0) / (pairs - fewer) : 0;
-    cost->row = fmax(at_short - cost->pair * fewer, 0) / (double)rows;
+    cost->row = fmax(at_short - cost->pair * fewer, 0) / (double)rows /
+                wn_linears_share(model, (double)rows, omp_get_max_threads());
     wn_sequences_release(&far);
     wn_sequences_release(&near);
 }
@@ -460,7 +493,7 @@ static void probe_recipes(const struct wn_run *run, int64_t m, const struct wn_m
     }
     int64_t rows = cost->n_kinds <= FEW_KINDS ? 1024 : cost->n_kinds <= 2 * FEW_KINDS ? 512 : 256;
     for (int64_t k = 0; k < cost->n_kinds; k++) { /* a column sweep takes the longest of all */
-        bool sweeps = wn_recipe_needs(of_kind[k]) & WN_NEED_SECOND_MOMENTS;
+        bool sweeps = cost->kinds[k].sweeps = wn_recipe_needs(of_kind[k]) & WN_NEED_SECOND_MOMENTS;
         probe_recipe(model, block, of_kind[k], sweeps ? rows : 4 * rows,
                      sample < SAMPLE_ROWS * SAMPLE_RUNS ? sample : SAMPLE_ROWS * SAMPLE_RUNS, &cost->kinds[k]);
     }

@@ -14,15 +14,17 @@ struct wn_recipe_cost {
     char *kind;      /* owned: what makes recipes cost the same */
     double compress; /* all linears, with their factors, statistics and output errors */
     double trial;    /* the linears of one trial of a search, without what is done once */
+    bool sweeps;     /* column by column, with second moments */
     double rules;    /* per row of a forward: what rules of quantized inputs take beyond wn_linear */
 };
 
 /* Seconds of the parts that all kinds share, of one model. */
 struct wn_model_cost {
-    double load;             /* a block */
-    double row, pair;        /* of a block: a row, a row and a position it attends to (whole tiles) */
-    double take[128];        /* [needs without second moments]: statistics of a row, all inputs; 0: not measured */
-    double moments;          /* second moments of a row, all inputs */
+    double load;      /* a block */
+    int threads;      /* that they are for */
+    double row, pair; /* of a block: a row (times wn_linears_share), a row and a position it attends to (whole tiles) */
+    double take[128]; /* [needs without second moments]: statistics of a row, all inputs; 0: not measured */
+    double moments;   /* second moments of a row, all inputs */
     double add, add_moments; /* adding the statistics of a group */
     double tile, target;     /* head: converting it for a tile, and a row of logits; each for the whole vocabulary */
     double divergence_tile, divergence_target; /* the same for sets with divergence */
@@ -45,6 +47,12 @@ struct wn_rate {
 void wn_probe_rate(struct wn_rate *rate);
 /* Bytes per second of SHA-256. */
 double wn_probe_hash(void);
+
+/* Share of a parallel region that the thread with the most of its equal items has. What threads share, memory above
+ * all, is not in it. */
+double wn_longest_share(double items, int threads);
+/* The same of the linears of a block over so many rows, by tiles; the rows of a group are multiplied together. */
+double wn_linears_share(const struct wn_model *model, double rows, int threads);
 
 /* Rows times positions that attention computes for a set: queries in runs of about so many, each against all that the
  * last one sees. */
