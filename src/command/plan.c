@@ -330,7 +330,8 @@ static void print_time(const struct wn_prediction *prediction, const struct wall
                        const struct plan_options *options)
 {
     double spread = 100 * (prediction->rate_most - prediction->rate_least) / prediction->rate;
-    printf("time         about %s on %ld rank%s of %ld thread%s: start-up %s, dense pass %s, points %s\n",
+    printf("time         about %s on %ld rank%s of %ld thread%s\n"
+           "             start-up %s, dense pass %s, points %s\n",
            wn_seconds_text(wall->all), options->ranks, options->ranks == 1 ? "" : "s", options->threads,
            options->threads == 1 ? "" : "s", wn_seconds_text(wall->startup), wn_seconds_text(wall->dense),
            wn_seconds_text(wall->points));
