@@ -33,7 +33,9 @@ static const struct wn_command commands[] = {
      "  winnow plan llama2.json --ranks 256 --threads 8\n"
      "  winnow plan sweeps/llm_kick.json --model /models/vicuna-7b --inputs /data/llm_kick",
      wn_command_plan},
-    {"run", "run SWEEP.json [-o FILE.h5] [--model DIR] [--inputs DIR] [--threads N] [--retry-failed] [--quiet] [-v]",
+    {"run",
+     "run SWEEP.json [-o FILE.h5] [--model DIR] [--inputs DIR] [--threads N] [--retry-failed] [--mix-arithmetic] "
+     "[--quiet] [-v]",
      "compute every point that is not done yet (with mpirun or srun)",
      "Creates the results file, or continues it when it holds the same sweep: points that are done stay as they are.\n"
      "May be killed at any moment; the same command goes on. SIGUSR1 lets each rank finish its point, then stops.\n\n"
@@ -42,6 +44,7 @@ static const struct wn_command commands[] = {
      "  -i, --inputs DIR      folder that the sweep's relative paths refer to (default: that of the sweep file)\n"
      "  -t, --threads N       OpenMP threads per rank (default: OMP_NUM_THREADS)\n"
      "      --retry-failed    compute failed points again\n"
+     "      --mix-arithmetic  go on although other points, or other ranks, are computed with other kernels\n"
      "  -q, --quiet           no progress\n"
      "  -v, --verbose         whole keys of points in place of short names\n\n"
      "Exit codes: 0 all points done, 2 wrong input (nothing was written), 3 some points failed (see winnow status),\n"

@@ -22,12 +22,12 @@ from xarray.backends import H5NetCDFStore
 
 from winnow.sweepfile import parse_sweep
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # Columns that count or number something: integers, with <NA> where nothing is known yet.
-_INTEGERS = ("attempt", "rank", "threads", "tokens", "calibration_tokens", "peak_bytes")
+_INTEGERS = ("attempt", "start", "rank", "threads", "tokens", "calibration_tokens", "peak_bytes")
 # Columns filled in before the first point runs or by its commit; the others are results of a run.
-_STATE = ("status", "attempt", "checksum", "reason")
+_STATE = ("status", "attempt", "start", "checksum", "reason")
 
 # Short names of scores, most telling first: "facts" is facts/acc, "js" is TEXT/js_mean.
 _TASK_SCORES = (

@@ -14,8 +14,9 @@
  *                     definition; one per constant with the SHA-256 of its values); the scales of all axes: point
  *                     (the keys), cell, block, linear ...
  *   /provenance       one text attribute per fact (code, compiler, libraries, hosts, inputs and hashes)
+ *   /starts           one row per start of the program: time, arithmetic, build, hosts, ranks, threads
  *   /points           one row per point: columns known before the run, run-time columns of the schema (seconds, reason
- *                     ...) and three kept by this module: status, checksum, attempt
+ *                     ...) and four kept by this module: status, checksum, attempt, start (a row of /starts)
  *   /cells            one row per requested grid cell: its axis values and the index of the point that answers it
  *   other groups      as the schema says: fields [point, ...], and constants without the point axis, which hold what is
  *                     the same for all points (/tokens/SET/token_id, /tasks/TASK/gold ...) and are written when the
@@ -35,7 +36,7 @@
 #include <winnow/par.h>
 #include <winnow/record.h>
 
-#define WN_SCHEMA_VERSION 1
+#define WN_SCHEMA_VERSION 2
 
 /* Stored in /points/status. */
 enum wn_point_status { WN_POINT_OPEN = 0, WN_POINT_DONE = 1, WN_POINT_FAILED = 2 };
@@ -78,6 +79,14 @@ void wn_facts_add(struct wn_facts *facts, const char *name, const char *format, 
     __attribute__((format(printf, 3, 4)));
 void wn_facts_release(struct wn_facts *facts);
 
+/* A start of the program: what its numbers depend on, and where it ran. Texts are borrowed, and cut where too long. */
+struct wn_start {
+    const char *time, *arithmetic, *build, *hosts;
+    int32_t ranks, threads;
+};
+/* Rows of /starts. */
+#define WN_STARTS 128
+
 /* All that is needed to lay out a file. Borrowed while a call runs. */
 struct wn_results_plan {
     const struct wn_schema *schema;
@@ -86,6 +95,8 @@ struct wn_results_plan {
     const char *sweep;    /* text of the sweep file */
     const char *identity; /* one line per thing that decides results; with equal constants: same sweep */
     const struct wn_facts *provenance;
+    const struct wn_start *start; /* to be recorded when the file is opened; NULL: nothing */
+    bool mix_arithmetic;          /* also when another start had another arithmetic */
 };
 
 /* Bytes the file will take, within about 10 per cent (2 above 500 kB). Not collective. */
@@ -95,7 +106,8 @@ struct wn_results; /* opaque */
 
 /*
  * Collective. Creates the file, or continues an existing one whose identity is equal; another identity is
- * WN_ERR_INPUT with the first differing line of both, and so is another list of fields or constant. Errors (path not
+ * WN_ERR_INPUT with the first differing line of both, and so is another list of fields or constant, or another
+ * arithmetic than that of an earlier start. Errors (path not
  * writable, disk full, locked by a running sweep, not a results file) are one line and leave nothing half-written. With
  * `fresh`, an existing file is refused. Waits up to 3 s for the lock, since ranks outlive a killed mpirun. Written
  * points of an existing file are checked against their checksums, by all ranks together; one that does not match is
@@ -113,9 +125,14 @@ const uint8_t *wn_results_status(const struct wn_results *results);
 const int32_t *wn_results_attempts(const struct wn_results *results);
 
 /*
- * Commits one point: all fields, attempt, fdatasync, checksum, status. Not collective; no two ranks may write one
- * point. `status` is DONE or FAILED. A point that was written before is open again while it is rewritten. On WN_ERR_IO
- * the point is open.
+ * Before a point is computed: it is open, its attempts are one more (1, when it was finished before), and this start is
+ * the one that tries it; all that on the disk. So an attempt that kills its rank is counted too. Not collective.
+ */
+wn_status wn_results_begin(struct wn_results *results, int64_t point);
+/*
+ * Commits one point: all fields, fdatasync, checksum, status. Not collective; no two ranks may write one
+ * point. `status` is DONE or FAILED. The point must have been begun. On WN_ERR_IO the point is open, and when the file
+ * was removed or replaced meanwhile.
  */
 wn_status wn_results_write(struct wn_results *results, int64_t point, const struct wn_record *record,
                            enum wn_point_status status);

@@ -343,10 +343,11 @@ wn_status wn_export(const struct wn_export_options *options, struct wn_problems 
 enum { WN_EXIT_DONE = 0, WN_EXIT_FAILED = 1, WN_EXIT_USAGE = 2, WN_EXIT_POINTS_FAILED = 3, WN_EXIT_STOPPED = 75 };
 
 struct wn_run_options {
-    const char *output; /* the results file */
-    bool retry;         /* failed points again */
-    bool quiet;         /* no progress */
-    bool verbose;       /* whole keys in place of short names */
+    const char *output;  /* the results file */
+    bool retry;          /* failed points again */
+    bool quiet;          /* no progress */
+    bool verbose;        /* whole keys in place of short names */
+    bool mix_arithmetic; /* go on although other points of the file, or other ranks, compute with other kernels */
 };
 /*
  * Collective. Computes every point that is not done yet; returns an exit code. While it works, rank 0 writes

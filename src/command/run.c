@@ -25,19 +25,28 @@ static int run_prepared(struct wn_par *par, const struct wn_sweep *sweep, struct
     return code;
 }
 
-/* Bits are the same on one kind of CPU only: say so when the ranks compute with different kernels. Collective. */
-static void warn_of_mixed_nodes(struct wn_par *par)
+/* Bits are the same on one kind of CPU only. Collective. */
+static wn_status compare_kernels(struct wn_par *par, bool mix)
 {
     char first[256];
     snprintf(first, sizeof first, "%s", wn_linalg_protocol());
     wn_par_broadcast(par, first, sizeof first, 0);
     bool differs = strcmp(first, wn_linalg_protocol()) != 0;
     double others = wn_par_sum(par, differs);
-    if (others > 0 && wn_par_rank(par) == 0)
-        wn_log(WN_LOG_WARNING,
-               "%.0f ranks compute with other kernels than rank 0 (%s): points may differ in their last "
-               "bits; set OPENBLAS_CORETYPE or use nodes of one kind",
-               others, first);
+    if (others == 0)
+        return WN_OK;
+    wn_status status = WN_OK;
+    if (differs)
+        status =
+            wn_fail(WN_ERR_INPUT,
+                    "rank %d on %s computes with other kernels (%s) than rank 0 (%s): equal points would differ in "
+                    "their last bits. Use nodes of one kind, set OPENBLAS_CORETYPE for all, or give "
+                    "--mix-arithmetic",
+                    wn_par_rank(par), wn_par_host(par), wn_linalg_protocol(), first);
+    status = wn_par_agree(par, status);
+    if (mix && wn_par_rank(par) == 0)
+        wn_log(WN_LOG_WARNING, "%s", wn_error_message());
+    return mix ? WN_OK : status;
 }
 
 /* All mistakes, those of the sweep file and those that show only with the models, are in one list. */
@@ -55,7 +64,8 @@ static int run_file(struct wn_par *par, const char *path, const struct wn_sweep_
         wn_log(WN_LOG_WARNING, "%s", wn_linalg_advice());
     if (options.output ? !*options.output : !sweep->output)
         wn_problems_add(&problems, "%s: no results file: give -o FILE.h5 or the key \"output\"", path);
-    warn_of_mixed_nodes(par);
+    if (compare_kernels(par, options.mix_arithmetic) != WN_OK)
+        wn_problems_add(&problems, "%s", wn_error_message());
     if (!options.output)
         options.output = sweep->output;
     int code = run_prepared(par, sweep, &problems, &options);
@@ -94,8 +104,8 @@ int wn_command_run(const struct wn_command *command, int argc, char **argv)
     const struct wn_option options[] = {
         {"--output", "-o", &settings.output, NULL},      {"--threads", "-t", &threads, NULL},
         {"--model", "-m", &places.model, NULL},          {"--inputs", "-i", &places.inputs, NULL},
-        {"--retry-failed", NULL, NULL, &settings.retry}, {"--quiet", "-q", NULL, &settings.quiet},
-        {"--verbose", "-v", NULL, &settings.verbose}};
+        {"--retry-failed", NULL, NULL, &settings.retry}, {"--mix-arithmetic", NULL, NULL, &settings.mix_arithmetic},
+        {"--quiet", "-q", NULL, &settings.quiet},        {"--verbose", "-v", NULL, &settings.verbose}};
     struct wn_par *par;
     long n_threads = 0;
     int code;
@@ -116,7 +126,7 @@ int wn_command_run(const struct wn_command *command, int argc, char **argv)
         wn_log_set(WN_LOG_WARNING, wn_par_rank(par), wn_par_size(par));
         wn_options_silence();
     }
-    bool read = wn_options_read(command, argc, argv, options, 7, &path, 1, &code) &&
+    bool read = wn_options_read(command, argc, argv, options, sizeof options / sizeof options[0], &path, 1, &code) &&
                 (!threads || wn_option_integer(command, "--threads", threads, 1, 1024, &n_threads));
     if (read) {
         if (settings.quiet)

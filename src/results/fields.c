@@ -92,7 +92,8 @@ char *wn_fields_document_(const struct wn_results_plan *plan)
     for (int c = 0; c < points->n_columns; c++)
         wn_text_printf(&text, "%s/%s\tcolumn\t%s\t\n", points->group, points->columns[c].name,
                        points->columns[c].numbers ? "f64" : "text");
-    wn_text_printf(&text, "%s\tstate\tu8\t\n%s\tstate\ti32\t\n", WN_STATUS_PATH, WN_ATTEMPT_PATH);
+    wn_text_printf(&text, "%s\tstate\tu8\t\n%s\tstate\ti32\t\n%s\tstate\ti32\t\n", WN_STATUS_PATH, WN_ATTEMPT_PATH,
+                   WN_START_PATH);
     for (int f = 0; f < plan->schema->n_fields; f++) {
         put_field(&text, plan->schema, &plan->schema->fields[f], plan->schema->fields[f].result ? "result" : "run");
         wn_text_append(&text, "\n", 1);
@@ -248,6 +249,7 @@ void wn_fields_check_(struct wn_h5 *h5, const char *document, int64_t *points)
     check_state(h5, WN_STATUS_PATH, H5T_STD_U8LE, *points);
     check_state(h5, WN_CHECKSUM_PATH, H5T_STD_U64LE, *points);
     check_state(h5, WN_ATTEMPT_PATH, H5T_STD_I32LE, *points);
+    check_state(h5, WN_START_PATH, H5T_STD_I32LE, *points);
     for (start = at; wn_h5_ok_(h5) && wn_field_line_next_(&at, &line); start = at) {
         if ((count & (count - 1)) == 0)
             lines = wn_resize(lines, count ? 2 * count : 1, sizeof *lines);

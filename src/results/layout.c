@@ -282,12 +282,16 @@ static void create_constant(struct wn_h5 *h5, struct wn_scales *scales, const st
     H5Tclose(type);
 }
 
-/* A state column: missing values are ordinary ones here (0: open, never tried). */
+/* A state column: missing values are ordinary ones here (0: open, never tried) but for `fill`, which may be NULL. */
 static hid_t create_state(struct wn_h5 *h5, struct wn_scales *scales, const struct wn_table *points, const char *path,
-                          hid_t type, const char *description)
+                          hid_t type, const void *fill, const char *description)
 {
-    struct shape shape = {
-        .path = path, .type = type, .n_axes = 1, .sizes = {(hsize_t)points->rows}, .axes = {points->axis}};
+    struct shape shape = {.path = path,
+                          .type = type,
+                          .n_axes = 1,
+                          .sizes = {(hsize_t)points->rows},
+                          .axes = {points->axis},
+                          .fill = fill};
     hid_t dataset = create_variable(h5, scales, &shape);
 
     describe(h5, dataset, "1", description);
@@ -296,19 +300,62 @@ static hid_t create_state(struct wn_h5 *h5, struct wn_scales *scales, const stru
 
 static void create_states(struct wn_h5 *h5, struct wn_scales *scales, const struct wn_table *points)
 {
+    static const int32_t none = -1;
     static const uint8_t values[] = {WN_POINT_OPEN, WN_POINT_DONE, WN_POINT_FAILED};
 
-    hid_t dataset = create_state(h5, scales, points, WN_STATUS_PATH, H5T_STD_U8LE, "state of the point, written last");
+    hid_t dataset =
+        create_state(h5, scales, points, WN_STATUS_PATH, H5T_STD_U8LE, NULL, "state of the point, written last");
     if (dataset >= 0) {
         put_value(h5, dataset, "flag_values", H5T_STD_U8LE, 3, values);
         wn_h5_put_text_(h5, dataset, "flag_meanings", "open done failed");
     }
     close_dataset(h5, dataset);
-    dataset = create_state(h5, scales, points, WN_CHECKSUM_PATH, H5T_STD_U64LE,
+    dataset = create_state(h5, scales, points, WN_CHECKSUM_PATH, H5T_STD_U64LE, NULL,
                            "first 8 bytes of the SHA-256 over all result fields of the point");
     close_dataset(h5, dataset);
-    dataset = create_state(h5, scales, points, WN_ATTEMPT_PATH, H5T_STD_I32LE, "times the point was written");
+    dataset = create_state(h5, scales, points, WN_ATTEMPT_PATH, H5T_STD_I32LE, NULL,
+                           "times the point was begun since it was last finished");
     close_dataset(h5, dataset);
+    dataset = create_state(h5, scales, points, WN_START_PATH, H5T_STD_I32LE, &none,
+                           "row of /starts of the run that began the point last; -1: never begun");
+    if (dataset >= 0)
+        put_value(h5, dataset, "_FillValue", H5T_STD_I32LE, 1, &none);
+    close_dataset(h5, dataset);
+}
+
+/* Rows to be filled by starts of the program (starts.c). */
+static void create_starts(struct wn_h5 *h5, struct wn_scales *scales)
+{
+    static const int32_t none = -1;
+
+    create_number_axis(h5, scales, "start", WN_STARTS, NULL);
+    for (int c = 0; c < wn_starts_columns_(); c++) {
+        const char *path, *unit, *description;
+        char characters[64];
+        int bytes;
+        wn_starts_column_(c, &path, &bytes, &unit, &description);
+        hid_t type = bytes ? wn_h5_char_type_() : H5Tcopy(H5T_STD_I32LE);
+        struct shape shape = {.path = path,
+                              .type = type,
+                              .n_axes = 1,
+                              .sizes = {WN_STARTS},
+                              .axes = {"start"},
+                              .fill = bytes ? NULL : &none};
+        if (bytes) {
+            snprintf(characters, sizeof characters, "text_%d", bytes);
+            create_character_axis(h5, scales, characters, bytes);
+            shape.axes[shape.n_axes] = characters;
+            shape.sizes[shape.n_axes++] = (hsize_t)bytes;
+        }
+        hid_t dataset = create_variable(h5, scales, &shape);
+        describe(h5, dataset, unit, description);
+        if (dataset >= 0 && bytes)
+            wn_h5_put_text_(h5, dataset, "_Encoding", "utf-8");
+        else if (dataset >= 0)
+            put_value(h5, dataset, "_FillValue", type, 1, &none);
+        close_dataset(h5, dataset);
+        H5Tclose(type);
+    }
 }
 
 /* ---- the whole ---- */
@@ -353,6 +400,7 @@ void wn_layout_(struct wn_h5 *h5, const struct wn_results_plan *plan, struct wn_
     create_table(h5, &scales, plan->points);
     create_table(h5, &scales, plan->cells);
     create_states(h5, &scales, plan->points);
+    create_starts(h5, &scales);
     for (int f = 0; f < plan->schema->n_fields && wn_h5_ok_(h5); f++)
         create_field(h5, &scales, plan, &plan->schema->fields[f], fill);
     for (int c = 0; c < plan->schema->n_constants && wn_h5_ok_(h5); c++)
@@ -395,7 +443,8 @@ int64_t wn_results_predict_bytes(const struct wn_results_plan *plan)
 
     bytes += (int64_t)strlen(plan->sweep) + (int64_t)strlen(plan->identity);
     bytes += table_bytes(plan->points) + table_bytes(plan->cells) + 8 * plan->cells->rows;
-    bytes += rows * (wn_schema_bytes(schema) + 13) + (int64_t)(schema->n_fields + 4) * DATASET_BYTES;
+    bytes += rows * (wn_schema_bytes(schema) + 17) + (int64_t)(schema->n_fields + 5) * DATASET_BYTES;
+    bytes += wn_starts_bytes_() + 8 * WN_STARTS + (wn_starts_columns_() + 1) * (int64_t)DATASET_BYTES;
     for (int c = 0; c < schema->n_constants; c++)
         bytes += DATASET_BYTES + schema->constants[c].about.bytes;
     for (int d = 0; d < schema->n_dims; d++) {

@@ -1,13 +1,19 @@
 /*
- * One running sweep per file: an advisory lock on <path>.lock. The MPI-IO driver of HDF5 takes no lock of its own and
- * would let two sweeps write into one file.
+ * One running sweep per file: an advisory lock on <real path>.lock, and one on the file itself. The MPI-IO driver of
+ * HDF5 takes no lock of its own and would let two sweeps write into one file. The lock by name also covers a file that
+ * is still to be made; the lock of the file also holds where it has several names (links).
  */
+#define _GNU_SOURCE /* F_OFD_SETLK */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#include <winnow/io.h>
 
 #include "results_internal.h"
 
@@ -32,6 +38,23 @@ static bool still_named(int file, const char *name)
            mine.st_ino == named.st_ino;
 }
 
+/* The lock's name, the same for every symbolic link to the file. Owned by the caller. */
+static char *lock_name(const char *path)
+{
+    char *real = realpath(path, NULL), *folder = wn_directory_of(path), *name;
+    const char *slash = strrchr(path, '/');
+
+    if (real) {
+        name = wn_format("%s.lock", real);
+    } else { /* still to be made */
+        real = realpath(folder, NULL);
+        name = real ? wn_format("%s/%s.lock", real, slash ? slash + 1 : path) : wn_format("%s.lock", path);
+    }
+    free(real);
+    wn_free(folder);
+    return name;
+}
+
 /* One try. WN_OK with *lock -1: held by somebody. */
 static wn_status try_lock(const char *path, const char *name, bool exclusive, int *lock)
 {
@@ -53,7 +76,7 @@ static wn_status try_lock(const char *path, const char *name, bool exclusive, in
 
 wn_status wn_lock_take_(const char *path, bool exclusive, int *lock)
 {
-    char *name = wn_format("%s.lock", path);
+    char *name = lock_name(path);
     wn_status status = WN_OK;
 
     *lock = -1;
@@ -85,10 +108,58 @@ void wn_lock_release_(const char *path, int *lock, bool remove)
     if (*lock < 0)
         return;
     if (remove && flock(*lock, LOCK_EX | LOCK_NB) == 0) {
-        char *name = wn_format("%s.lock", path);
+        char *name = lock_name(path);
         unlink(name);
         wn_free(name);
     }
     close(*lock);
     *lock = -1;
+}
+
+/* ---- the file itself ---- */
+
+/* Far behind all data; open file descriptions own such a lock, so that HDF5 may open and close the file meanwhile. */
+static struct flock far_byte(short type)
+{
+    return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)1 << 62, .l_len = 1};
+}
+
+/* MPI-IO locks whole files on NFS, with no end: a lock of ours would keep it waiting for ever. */
+static bool is_nfs(int file)
+{
+    enum { NFS_MAGIC = 0x6969 };
+    struct statfs about;
+
+    return fstatfs(file, &about) == 0 && about.f_type == NFS_MAGIC;
+}
+
+wn_status wn_lock_file_(const char *path, int file, bool exclusive)
+{
+    struct flock lock = far_byte(exclusive ? F_WRLCK : F_RDLCK);
+
+    if (is_nfs(file))
+        return WN_OK;
+    for (int i = 0; i < TRIES; i++) {
+        if (i > 0)
+            usleep(PAUSE_US);
+        if (fcntl(file, F_OFD_SETLK, &lock) == 0 || unsupported(errno))
+            return WN_OK;
+    }
+    return wn_fail(WN_ERR_INPUT, "%s: a running sweep writes to this file, maybe under another name", path);
+}
+
+wn_status wn_results_still_there_(const char *path, int file)
+{
+    struct stat mine, named;
+
+    if (fstat(file, &mine) != 0)
+        return wn_fail(WN_ERR_IO, "%s: cannot be examined: %s", path, strerror(errno));
+    if (mine.st_nlink == 0)
+        return wn_fail(WN_ERR_IO, "%s: was removed while the run writes to it: what was computed is gone with it",
+                       path);
+    if (stat(path, &named) != 0)
+        return wn_fail(WN_ERR_IO, "%s: is no longer there; the run was writing to it: %s", path, strerror(errno));
+    if (mine.st_dev != named.st_dev || mine.st_ino != named.st_ino)
+        return wn_fail(WN_ERR_IO, "%s: was replaced by another file while the run writes to it", path);
+    return WN_OK;
 }

@@ -1,4 +1,4 @@
-/* open.h: the open results file. Private to results.c and write.c. */
+/* open.h: the open results file. Private to results.c, starts.c and write.c. */
 #ifndef WINNOW_RESULTS_OPEN_H
 #define WINNOW_RESULTS_OPEN_H
 
@@ -12,11 +12,15 @@ struct wn_results {
     int n_fields;
     struct wn_field *fields; /* [n_fields] copies of the schema's */
     hid_t *datasets, *types; /* [n_fields] */
-    hid_t status, checksum, attempt;
-    int descriptor; /* own, for fdatasync */
+    hid_t status, checksum, attempt, started;
+    hid_t starts[WN_MOST_START_COLUMNS];
+    int32_t start;                   /* row of /starts of this run; -1: not recorded */
+    char *short_folder, *short_link; /* the name a long path is opened by; owned, NULL: its own */
+    int descriptor;                  /* own, for fdatasync */
     int lock;
     uint8_t *status_values;  /* [points] as the file was opened */
     int32_t *attempt_values; /* [points] */
+    int32_t *start_values;   /* [points] */
 };
 
 #endif

@@ -1,8 +1,11 @@
 /* Opening and closing the results file: locks, layout or comparison on rank 0, then all ranks through MPI-IO. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <winnow/io.h>
 
 #include "../par/par_internal.h"
 #include "fill.h"
@@ -42,14 +45,35 @@ static wn_status make_or_inspect(struct wn_par *par, const char *path, const str
     return wn_par_agree(par, status);
 }
 
-/* All ranks hold the shared lock before any of them writes. */
-static wn_status share_lock(struct wn_par *par, const char *path, int *lock)
+static wn_status open_descriptor(struct wn_results *r)
 {
-    wn_status status = par->rank == 0 ? wn_lock_share_(path, *lock) : WN_OK;
+    r->descriptor = open(r->path, O_RDWR | O_CLOEXEC);
+    if (r->descriptor < 0)
+        return wn_fail(WN_ERR_IO, "%s: cannot be opened: %s", r->path, strerror(errno));
+    return WN_OK;
+}
 
+/* Rank 0: nobody else writes to the file; from now on both locks are shared. */
+static wn_status share_first(struct wn_results *r)
+{
+    WN_TRY(wn_lock_file_(r->path, r->descriptor, true));
+    WN_TRY(wn_lock_file_(r->path, r->descriptor, false));
+    return wn_lock_share_(r->path, r->lock);
+}
+
+/* All ranks hold the shared locks before any of them writes. */
+static wn_status share_locks(struct wn_results *r)
+{
+    struct wn_par *par = r->par;
+
+    WN_TRY(wn_par_agree(par, open_descriptor(r)));
+    wn_status status = par->rank == 0 ? share_first(r) : WN_OK;
     WN_TRY(wn_par_agree(par, status));
-    if (par->rank != 0)
-        status = wn_lock_take_(path, false, lock);
+    if (par->rank != 0) {
+        status = wn_lock_take_(r->path, false, &r->lock);
+        if (status == WN_OK)
+            status = wn_lock_file_(r->path, r->descriptor, false);
+    }
     return wn_par_agree(par, status);
 }
 
@@ -73,11 +97,42 @@ static void open_datasets(struct wn_results *r, struct wn_h5 *h5)
     r->status = wn_h5_check_(h5, H5Dopen2(h5->file, WN_STATUS_PATH, H5P_DEFAULT), WN_STATUS_PATH);
     r->checksum = wn_h5_check_(h5, H5Dopen2(h5->file, WN_CHECKSUM_PATH, H5P_DEFAULT), WN_CHECKSUM_PATH);
     r->attempt = wn_h5_check_(h5, H5Dopen2(h5->file, WN_ATTEMPT_PATH, H5P_DEFAULT), WN_ATTEMPT_PATH);
+    r->started = wn_h5_check_(h5, H5Dopen2(h5->file, WN_START_PATH, H5P_DEFAULT), WN_START_PATH);
+    wn_starts_open_(r, h5);
     if (!wn_h5_ok_(h5))
         return;
     wn_h5_check_(h5, H5Dread(r->status, H5T_STD_U8LE, H5S_ALL, H5S_ALL, H5P_DEFAULT, r->status_values), WN_STATUS_PATH);
     wn_h5_check_(h5, H5Dread(r->attempt, H5T_STD_I32LE, H5S_ALL, H5S_ALL, H5P_DEFAULT, r->attempt_values),
                  WN_ATTEMPT_PATH);
+    wn_h5_check_(h5, H5Dread(r->started, H5T_STD_I32LE, H5S_ALL, H5S_ALL, H5P_DEFAULT, r->start_values), WN_START_PATH);
+}
+
+/* Open MPI ends the program when a path has 246 characters or more: a long one is opened through a link. */
+static const char *short_name(struct wn_results *r)
+{
+    enum { LONG_PATH = 200 };
+    char *real = strlen(r->path) >= LONG_PATH ? realpath(r->path, NULL) : NULL;
+
+    if (!real)
+        return r->path;
+    r->short_folder = wn_strdup("/tmp/winnow-XXXXXX");
+    if (mkdtemp(r->short_folder)) {
+        r->short_link = wn_format("%s/results.h5", r->short_folder);
+        if (symlink(real, r->short_link) != 0)
+            wn_log(WN_LOG_DEBUG, "%s: %s", r->short_link, strerror(errno));
+    }
+    free(real);
+    return r->short_link ? r->short_link : r->path;
+}
+
+static void release_short_name(struct wn_results *r)
+{
+    if (r->short_link) {
+        unlink(r->short_link);
+        rmdir(r->short_folder);
+    }
+    wn_free(r->short_link);
+    wn_free(r->short_folder);
 }
 
 /* Collective through H5Fopen; what fails on one rank alone is left to the agreement that follows. */
@@ -87,35 +142,38 @@ static wn_status open_file(struct wn_results *r)
 
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     hid_t access = parallel_access(r->par);
-    h5.file = r->file = wn_h5_check_(&h5, H5Fopen(r->path, H5F_ACC_RDWR, access), NULL);
+    h5.file = r->file = wn_h5_check_(&h5, H5Fopen(short_name(r), H5F_ACC_RDWR, access), NULL);
     H5Pclose(access);
     if (r->file >= 0)
         open_datasets(r, &h5);
     if (!wn_h5_ok_(&h5))
         return wn_fail(WN_ERR_IO, "%s: cannot be opened: %s", r->path, h5.reason);
-    r->descriptor = open(r->path, O_RDWR | O_CLOEXEC);
-    if (r->descriptor < 0)
-        return wn_fail(WN_ERR_IO, "%s: cannot be opened: %s", r->path, strerror(errno));
     return WN_OK;
 }
 
 /* ---- checksums of what is there ---- */
 
+static wn_status reopen_point(struct wn_results *r, int64_t point, const char *why)
+{
+    wn_log(WN_LOG_WARNING, "%s: point %lld %s and will be computed again", r->path, (long long)point, why);
+    r->status_values[point] = WN_POINT_OPEN;
+    if (wn_h5_point_io_(r->status, H5T_STD_U8LE, point, 1, &r->status_values[point], true) < 0)
+        return wn_fail(WN_ERR_IO, "%s: the state of point %lld cannot be written", r->path, (long long)point);
+    return WN_OK;
+}
+
 static wn_status check_point(struct wn_results *r, struct wn_point_hasher *hasher, int64_t point)
 {
     uint64_t stored = 0, computed = 0;
 
+    if (r->status_values[point] > WN_POINT_FAILED)
+        return reopen_point(r, point, "has a state that no version writes");
     if (wn_hasher_point_(hasher, point, &computed, NULL) < 0 ||
         wn_h5_point_io_(r->checksum, H5T_STD_U64LE, point, 1, &stored, false) < 0)
         return wn_fail(WN_ERR_IO, "%s: point %lld cannot be read", r->path, (long long)point);
     if (computed == stored)
         return WN_OK;
-    wn_log(WN_LOG_WARNING, "%s: point %lld does not match its checksum and will be computed again", r->path,
-           (long long)point);
-    r->status_values[point] = WN_POINT_OPEN;
-    if (wn_h5_point_io_(r->status, H5T_STD_U8LE, point, 1, &r->status_values[point], true) < 0)
-        return wn_fail(WN_ERR_IO, "%s: the state of point %lld cannot be written", r->path, (long long)point);
-    return WN_OK;
+    return reopen_point(r, point, "does not match its checksum");
 }
 
 /*
@@ -170,10 +228,14 @@ static struct wn_results *create_object(struct wn_par *par, const char *path, co
     r->types = wn_alloc(r->n_fields, sizeof *r->types);
     for (int f = 0; f < r->n_fields; f++)
         r->datasets[f] = r->types[f] = -1;
-    r->file = r->status = r->checksum = r->attempt = -1;
+    r->file = r->status = r->checksum = r->attempt = r->started = -1;
+    for (int c = 0; c < WN_MOST_START_COLUMNS; c++)
+        r->starts[c] = -1;
+    r->start = -1;
     r->descriptor = r->lock = -1;
     r->status_values = wn_alloc_zero(r->points, sizeof *r->status_values);
     r->attempt_values = wn_alloc_zero(r->points, sizeof *r->attempt_values);
+    r->start_values = wn_alloc_zero(r->points, sizeof *r->start_values);
     return r;
 }
 
@@ -194,6 +256,9 @@ static wn_status close_file(struct wn_results *r)
     close_id(r->status, H5Dclose);
     close_id(r->checksum, H5Dclose);
     close_id(r->attempt, H5Dclose);
+    close_id(r->started, H5Dclose);
+    for (int c = 0; c < WN_MOST_START_COLUMNS; c++)
+        close_id(r->starts[c], H5Dclose);
     if (r->file >= 0 && H5Fclose(r->file) < 0)
         status = wn_fail(WN_ERR_IO, "%s: cannot be closed", r->path);
     if (r->descriptor >= 0 && fsync(r->descriptor) != 0)
@@ -210,13 +275,23 @@ static void destroy_object(struct wn_results *r)
         wn_lock_release_(r->path, &r->lock, false);
     wn_par_barrier(r->par);
     wn_lock_release_(r->path, &r->lock, true);
+    release_short_name(r);
     wn_free(r->path);
     wn_free(r->fields);
     wn_free(r->datasets);
     wn_free(r->types);
     wn_free(r->status_values);
     wn_free(r->attempt_values);
+    wn_free(r->start_values);
     wn_free(r);
+}
+
+/* Collective: every rank knows the row. */
+static wn_status record_start(struct wn_results *r, const struct wn_start *start)
+{
+    WN_TRY(wn_par_agree(r->par, r->par->rank == 0 ? wn_starts_add_(r, start) : WN_OK));
+    wn_par_broadcast(r->par, &r->start, sizeof r->start, 0);
+    return WN_OK;
 }
 
 wn_status wn_results_open(struct wn_par *par, const char *path, const struct wn_results_plan *plan, bool fresh,
@@ -228,13 +303,15 @@ wn_status wn_results_open(struct wn_par *par, const char *path, const struct wn_
 
     *results = NULL;
     if (status == WN_OK)
-        status = share_lock(par, path, &r->lock);
+        status = share_locks(r);
     if (status == WN_OK)
         status = wn_par_agree(par, open_file(r));
     if (status == WN_OK) {
         status = wn_par_agree(par, check_written(r, document));
         share_states(r);
     }
+    if (status == WN_OK && plan->start)
+        status = record_start(r, plan->start);
     wn_free(document);
     if (status == WN_OK) {
         *results = r;

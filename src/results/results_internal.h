@@ -107,7 +107,7 @@ bool wn_fields_points_(const char **text, int64_t *points);
 void wn_field_line_open_(struct wn_h5 *h5, const struct wn_field_line *line, int64_t points, struct wn_h5_data *data);
 /*
  * Compares a file with its document "fields": all lines can be read, every dataset is there once, plain, with its type
- * and shape, and so are the three state columns. Then nothing but values can be wrong in what is read by the document.
+ * and shape, and so are the four state columns. Then nothing but values can be wrong in what is read by the document.
  */
 void wn_fields_check_(struct wn_h5 *h5, const char *document, int64_t *points);
 
@@ -152,10 +152,18 @@ void wn_scales_finish_(struct wn_h5 *h5, struct wn_scales *scales);
 /* ---- locks and looks (rank 0) ---- */
 
 /*
- * <path>.lock: exclusive while a run starts, shared while it writes. A lock that cannot be had for 3 s (ranks outlive
- * a killed mpirun by about 1 s) is WN_ERR_INPUT. On file systems without flock there is a warning and *lock is -1.
+ * <real path>.lock: exclusive while a run starts, shared while it writes. A lock that cannot be had for 3 s (ranks
+ * outlive a killed mpirun by about 1 s) is WN_ERR_INPUT. On file systems without flock there is a warning and *lock is
+ * -1.
  */
 wn_status wn_lock_take_(const char *path, bool exclusive, int *lock);
+/*
+ * The lock of the open file itself, whatever its name: exclusive, or shared (also from exclusive). Waits up to 3 s.
+ * Does nothing where the file system has no such locks, and on NFS.
+ */
+wn_status wn_lock_file_(const char *path, int file, bool exclusive);
+/* WN_ERR_IO with a line that says it when the open file was removed, or its name stands for another one. */
+wn_status wn_results_still_there_(const char *path, int file);
 /* From exclusive to shared. */
 wn_status wn_lock_share_(const char *path, int lock);
 /* Closes; with `remove`, removes the lock file when nobody else holds it. */
@@ -170,5 +178,20 @@ wn_status wn_results_inspect_(const char *path, const struct wn_results_plan *pl
 #define WN_STATUS_PATH   "/points/status"
 #define WN_CHECKSUM_PATH "/points/checksum"
 #define WN_ATTEMPT_PATH  "/points/attempt"
+#define WN_START_PATH    "/points/start"
+
+/* ---- starts ---- */
+
+enum { WN_MOST_START_COLUMNS = 8 };
+/* Columns of /starts [WN_STARTS]; bytes 0: a whole number, else a text of characters. */
+int wn_starts_columns_(void);
+void wn_starts_column_(int column, const char **path, int *bytes, const char **unit, const char **description);
+int64_t wn_starts_bytes_(void);
+/* WN_ERR_INPUT when an earlier start had another arithmetic; with `mix` a warning. */
+wn_status wn_starts_compare_(struct wn_h5 *h5, const char *path, const struct wn_start *start, bool mix);
+/* Every rank, as all must open the same datasets. */
+void wn_starts_open_(struct wn_results *r, struct wn_h5 *h5);
+/* Rank 0: records a start in the open file; r->start is its row. */
+wn_status wn_starts_add_(struct wn_results *r, const struct wn_start *start);
 
 #endif

@@ -56,28 +56,51 @@ static wn_status to_disk(const struct wn_results *r)
     return WN_OK;
 }
 
+static wn_status put_number(struct wn_results *r, hid_t dataset, int64_t point, int32_t value, const char *path)
+{
+    return put(r, dataset, H5T_STD_I32LE, point, 1, &value, path);
+}
+
+static void check_number(const struct wn_results *results, int64_t point)
+{
+    if (point < 0 || point >= results->points)
+        WN_BUG("point %lld of %lld is written", (long long)point, (long long)results->points);
+}
+
+/*
+ * A point that was written before is opened first, on the disk too: else half of the new data could pass for the old.
+ */
+wn_status wn_results_begin(struct wn_results *results, int64_t point)
+{
+    check_number(results, point);
+    WN_TRY(wn_results_still_there_(results->path, results->descriptor));
+    bool finished = results->status_values[point] != WN_POINT_OPEN;
+    int32_t attempt = finished ? 1 : results->attempt_values[point] + 1;
+    if (finished)
+        WN_TRY(put_state(results, point, WN_POINT_OPEN));
+    WN_TRY(put_number(results, results->attempt, point, attempt, WN_ATTEMPT_PATH));
+    WN_TRY(put_number(results, results->started, point, results->start, WN_START_PATH));
+    results->attempt_values[point] = attempt;
+    results->start_values[point] = results->start;
+    return to_disk(results);
+}
+
 /*
  * Measured: a contiguous H5Dwrite is one pwrite, in program order, and what pwrite took survives
- * the process. So a kill at any place leaves the point open, or finished with its data. A point that was written before
- * is opened first, on the disk too: else half of the new data could pass for the old.
+ * the process. So a kill at any place leaves the point open, or finished with its data.
  */
 wn_status wn_results_write(struct wn_results *results, int64_t point, const struct wn_record *record,
                            enum wn_point_status status)
 {
     uint64_t checksum = record_checksum(results, record);
 
-    if (point < 0 || point >= results->points || status == WN_POINT_OPEN ||
-        record->schema->n_fields != results->n_fields)
-        WN_BUG("point %lld of %lld is written with state %d and %d of %d fields", (long long)point,
-               (long long)results->points, (int)status, record->schema->n_fields, results->n_fields);
-    if (results->status_values[point] != WN_POINT_OPEN) {
-        WN_TRY(put_state(results, point, WN_POINT_OPEN));
-        WN_TRY(to_disk(results));
-    }
+    check_number(results, point);
+    if (status == WN_POINT_OPEN || record->schema->n_fields != results->n_fields ||
+        results->status_values[point] != WN_POINT_OPEN)
+        WN_BUG("point %lld, not begun, is written with state %d and %d of %d fields", (long long)point, (int)status,
+               record->schema->n_fields, results->n_fields);
+    WN_TRY(wn_results_still_there_(results->path, results->descriptor));
     WN_TRY(put_fields(results, point, record));
-    int32_t attempt = results->attempt_values[point] + 1;
-    WN_TRY(put(results, results->attempt, H5T_STD_I32LE, point, 1, &attempt, WN_ATTEMPT_PATH));
-    results->attempt_values[point] = attempt;
     WN_TRY(to_disk(results));
     WN_TRY(put(results, results->checksum, H5T_STD_U64LE, point, 1, &checksum, WN_CHECKSUM_PATH));
     return put_state(results, point, status);

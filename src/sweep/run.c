@@ -1,17 +1,23 @@
 /*
- * run.c: the whole sweep. Open or continue the results file, share the dense pass, take points from the queue dearest
- * first, write each as soon as it is computed. The next point is asked for before the last one is written.
+ * run.c: the whole sweep. Open or continue the results file, share the dense pass, take points from the queue, the
+ * dense one and then the dearest first, write each as soon as it is computed. The next point is asked for before the
+ * last one is written.
  */
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "progress.h"
 
-/* ---- order: dearest first ---- */
+/* ---- order: the dense point, then dearest first ---- */
+
+/* Times that a point may lose its rank: then it comes after all others, and then it has failed. */
+enum { LOSSES_LAST = 2, LOSSES_FAILED = 3 };
 
 struct dear {
+    int turn;
     double flops;
     int64_t point;
 };
@@ -19,13 +25,25 @@ struct dear {
 static int compare_dear(const void *a, const void *b)
 {
     const struct dear *left = a, *right = b;
+    if (left->turn != right->turn)
+        return left->turn < right->turn ? -1 : 1;
     if (left->flops != right->flops)
         return left->flops < right->flops ? 1 : -1;
     return left->point < right->point ? -1 : left->point > right->point;
 }
 
-/* Points still wanted, dearest first; jobs of the queue are point numbers. */
-static void order_points(const struct wn_run *run, const bool *wanted, int64_t *order, double *flops)
+/* What all others are compared with comes first; what has killed its rank again and again must not stop the others. */
+static int turn_of(const struct wn_run *run, const struct wn_results *results, int64_t point)
+{
+    bool open = wn_results_status(results)[point] == WN_POINT_OPEN;
+    if (open && wn_results_attempts(results)[point] >= LOSSES_LAST)
+        return 2;
+    return run->grid.points[point].recipe.n_stages > 0;
+}
+
+/* Points still wanted; jobs of the queue are point numbers. */
+static void order_points(const struct wn_run *run, const struct wn_results *results, const bool *wanted, int64_t *order,
+                         double *flops)
 {
     struct dear *dear = wn_alloc(run->grid.n_points, sizeof *dear);
     int64_t count = 0;
@@ -33,7 +51,7 @@ static void order_points(const struct wn_run *run, const bool *wanted, int64_t *
         if (!wanted[i])
             continue;
         flops[i] = wn_point_flops(run, i);
-        dear[count++] = (struct dear){flops[i], i};
+        dear[count++] = (struct dear){turn_of(run, results, i), flops[i], i};
     }
     qsort(dear, (size_t)count, sizeof *dear, compare_dear);
     for (int64_t i = 0; i < count; i++)
@@ -93,6 +111,7 @@ static wn_status do_point(struct worker *worker, int64_t index)
     struct wn_record *record = &worker->records[point->model];
     struct wn_point_report report = {0};
     wn_record_clear(record);
+    WN_TRY(wn_results_begin(worker->results, index));
     wn_status status = wn_point_compute(worker->run, worker->reference, index, record, &report);
     if (status != WN_OK)
         wn_log(WN_LOG_WARNING, "point %lld failed: %s (%s)", (long long)index, wn_error_message(), point->key);
@@ -133,15 +152,43 @@ static wn_status work(struct worker *worker)
 
 /* ---- the sweep ---- */
 
+static bool is_lost(const struct wn_results *results, int64_t point)
+{
+    return wn_results_status(results)[point] == WN_POINT_OPEN && wn_results_attempts(results)[point] >= LOSSES_FAILED;
+}
+
 static int64_t choose_points(const struct wn_run *run, const struct wn_results *results, bool retry, bool *wanted)
 {
     const uint8_t *status = wn_results_status(results);
     int64_t count = 0;
     for (int64_t i = 0; i < run->grid.n_points; i++) {
-        wanted[i] = status[i] == WN_POINT_OPEN || (retry && status[i] == WN_POINT_FAILED);
+        wanted[i] = (status[i] == WN_POINT_OPEN && !is_lost(results, i)) || (retry && status[i] == WN_POINT_FAILED);
         count += wanted[i];
     }
     return count;
+}
+
+/* Points that lost their rank too often become failed rows. By rank 0. */
+static wn_status fail_lost(struct wn_run *run, struct wn_results *results)
+{
+    struct wn_record record;
+    wn_status status = WN_OK;
+    wn_record_init(&record, &run->schema);
+    for (int64_t i = 0; i < run->grid.n_points && status == WN_OK; i++) {
+        if (!is_lost(results, i))
+            continue;
+        char reason[200];
+        snprintf(reason, sizeof reason,
+                 "lost its rank %d times (killed for memory, node lost, or out of time): see plan for its memory and "
+                 "time, then --retry-failed",
+                 (int)wn_results_attempts(results)[i]);
+        wn_log(WN_LOG_WARNING, "point %lld failed: %s (%s)", (long long)i, reason, run->grid.points[i].key);
+        wn_record_clear(&record);
+        wn_record_set_text(&record, run->fields.reason, reason);
+        status = wn_results_write(results, i, &record, WN_POINT_FAILED);
+    }
+    wn_record_release(&record);
+    return status;
 }
 
 static int finish_sweep(struct wn_par *par, struct wn_run *run, const char *output, bool quiet, double start)
@@ -191,7 +238,7 @@ static wn_status compute_points(struct wn_par *par, struct wn_run *run, struct w
     int64_t *order = wn_alloc(run->grid.n_points, sizeof *order);
     double *flops = wn_alloc_zero(run->grid.n_points, sizeof *flops);
     struct worker worker = {.par = par, .run = run, .reference = &reference, .results = results};
-    order_points(run, wanted, order, flops);
+    order_points(run, results, wanted, order, flops);
     worker.progress = start_progress(par, run, wanted, flops, options);
     run->watcher = (struct wn_watcher){take_step, &worker};
     wn_status status = wn_reference_compute(par, run, wanted, &reference);
@@ -221,6 +268,28 @@ static int report_failure(struct wn_par *par, wn_status status)
                                                               : WN_EXIT_FAILED;
 }
 
+static const char *fact(const struct wn_facts *facts, const char *name)
+{
+    for (int64_t i = 0; i < facts->count; i++)
+        if (!strcmp(facts->facts[i].name, name))
+            return facts->facts[i].text;
+    return "";
+}
+
+/* `texts` own what the start borrows. */
+static struct wn_start start_of(const struct wn_par *par, const struct wn_facts *provenance, char *texts[2])
+{
+    texts[0] = wn_format("%s; %s; %s", fact(provenance, "arithmetic"), fact(provenance, "compiler"),
+                         fact(provenance, "flags"));
+    texts[1] = wn_format("winnow %s %s", fact(provenance, "winnow_version"), fact(provenance, "winnow_revision"));
+    return (struct wn_start){.time = fact(provenance, "created"),
+                             .arithmetic = texts[0],
+                             .build = texts[1],
+                             .hosts = fact(provenance, "hosts"),
+                             .ranks = wn_par_size(par),
+                             .threads = omp_get_max_threads()};
+}
+
 static void say_opened(const struct wn_run *run, const char *output, int64_t count, int64_t bytes)
 {
     int64_t n = run->grid.n_points;
@@ -240,18 +309,25 @@ int wn_run_sweep(struct wn_par *par, struct wn_run *run, const struct wn_run_opt
     bool *wanted = wn_alloc_zero(run->grid.n_points, sizeof *wanted);
     wn_provenance(par, run, &provenance);
     wn_run_results_plan(run, &provenance, &plan);
+    char *texts[2];
+    struct wn_start this_start = start_of(par, &provenance, texts);
+    plan.start = &this_start;
+    plan.mix_arithmetic = options->mix_arithmetic;
     wn_status status = wn_results_open(par, options->output, &plan, false, &results);
     if (status == WN_OK) {
         int64_t count = choose_points(run, results, options->retry, wanted);
         if (wn_par_rank(par) == 0 && !options->quiet)
             say_opened(run, options->output, count, wn_results_predict_bytes(&plan));
-        if (count)
+        status = wn_par_agree(par, wn_par_rank(par) == 0 ? fail_lost(run, results) : WN_OK);
+        if (count && status == WN_OK)
             status = compute_points(par, run, results, wanted, count, options);
         wn_status closed = wn_results_close(&results);
         status = status == WN_OK ? closed : status;
     }
     int code =
         status == WN_OK ? finish_sweep(par, run, options->output, options->quiet, start) : report_failure(par, status);
+    wn_free(texts[0]);
+    wn_free(texts[1]);
     wn_facts_release(&provenance);
     wn_free(wanted);
     return code;

@@ -51,7 +51,12 @@ int main(int argc, char **argv)
     make_schema(&schema, atoll(argv[3]) * 1000);
     make_points(&points, atoll(argv[2]));
     wn_table_init(&cells, "/cells", "cell", 1);
-    struct wn_results_plan plan = {&schema, &points, &cells, "{}", "bench\n", &facts};
+    struct wn_results_plan plan = {.schema = &schema,
+                                   .points = &points,
+                                   .cells = &cells,
+                                   .sweep = "{}",
+                                   .identity = "bench\n",
+                                   .provenance = &facts};
     double start = wn_seconds();
     wn_status status = wn_results_open(par, argv[1], &plan, true, &results);
     double seconds = wn_seconds() - start;

@@ -113,7 +113,13 @@ static void make_good(const char *path)
     wn_facts_add(&facts, "winnow_version", "0.1.0");
     wn_facts_add(&facts, "task_task", "{\"main_metric\": \"acc\"}");
     wn_facts_add(&facts, "sweep_file", "/nowhere/sweep.json");
-    write_good(path, &(struct wn_results_plan){&schema, &points, &cells, "{}", "a line\n", &facts}, reason);
+    const struct wn_results_plan plan = {.schema = &schema,
+                                         .points = &points,
+                                         .cells = &cells,
+                                         .sweep = "{}",
+                                         .identity = "a line\n",
+                                         .provenance = &facts};
+    write_good(path, &plan, reason);
     wn_facts_release(&facts);
     wn_table_release(&points);
     wn_table_release(&cells);

@@ -47,13 +47,13 @@ def check_axes(file):
             assert "_FillValue" in item.attrs or complete or item.size == 0, name
 
     file.visititems(visit)
-    assert count == 20, count
+    assert count == 27, count
 
 
 def check_h5py(path):
     with h5py.File(path) as file:
         assert file.attrs["Conventions"] == "CF-1.8" and file.attrs["winnow_version"] == "0.1.0"
-        assert file.attrs["schema_version"][0] == 1
+        assert file.attrs["schema_version"][0] == 2
         assert file["identity"].asstr()[()] == "model demo\nseed 0\n"
         assert file["provenance"].attrs["compiler"] == "gcc 12.2"
         assert file["point"].asstr()[7] == "wanda-é-07"
@@ -91,7 +91,7 @@ def check_values(weights, tokens, points, scores):
 
 
 def check_xarray(path, engine):
-    groups = ["/weights", "/tokens/wikitext2", "/points", "/scores"]
+    groups = ["/weights", "/tokens/wikitext2", "/points", "/scores", "/starts"]
     opened = [xarray.open_dataset(path, group=group, engine=engine) for group in groups]
     check_values(*opened)
     for dataset in opened:

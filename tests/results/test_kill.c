@@ -51,9 +51,11 @@ static wn_status sweep(struct wn_par *par, struct wn_results *results, struct ex
     WN_TRY(wn_queue_start(par, n_jobs, jobs, NULL, NULL, &queue));
     wn_record_init(&record, &e->schema);
     while (status == WN_OK && (point = wn_queue_take(queue)) >= 0) {
-        example_fill(e, &record, point, wn_results_attempts(results)[point] + 1, 0);
+        status = wn_results_begin(results, point);
+        example_fill(e, &record, point, wn_results_attempts(results)[point], 0);
         wn_queue_ask(queue);
-        status = wn_results_write(results, point, &record, point % 2 ? WN_POINT_FAILED : WN_POINT_DONE);
+        if (status == WN_OK)
+            status = wn_results_write(results, point, &record, point % 2 ? WN_POINT_FAILED : WN_POINT_DONE);
         wn_queue_done(queue, point, status, 0, 0);
     }
     wn_queue_finish(&queue);

@@ -73,6 +73,7 @@ static void write_points(struct example *e, struct wn_results *results, int firs
     for (int64_t p = first; p < last; p++)
         if (p % wn_par_size(par) == wn_par_rank(par)) {
             example_fill(e, &record, p, attempt, seconds);
+            CHECK_OK(wn_results_begin(results, p));
             CHECK_OK(wn_results_write(results, p, &record, p % 2 ? WN_POINT_FAILED : WN_POINT_DONE));
         }
     wn_record_release(&record);
@@ -160,7 +161,7 @@ static void check_reading(const char *path)
     check_text(reader, "/points/reason", 35, "");
     check_list(reader, "/points",
                "/points/key()T /points/sparsity(1)N /points/bits(bit)N /points/symmetric(1)N /points/status(1)N "
-               "/points/attempt(1)N "
+               "/points/attempt(1)N /points/start(1)N "
                "/points/reason()T /points/host()T /points/seconds(s)N ");
     check_list(reader, "/scores", "/scores/length(1)N ");
     check_list(reader, "/score", "");

@@ -1,0 +1,175 @@
+/*
+ * /starts: one row for every start of the program that computed points of this file, with what the numbers depend on.
+ * The rows are made with the file, empty; rank 0 fills one when it starts. When all are used, a start that computed no
+ * point gives its row away.
+ */
+#include <string.h>
+
+#include "open.h"
+
+/* name, bytes of the text (0: a whole number), unit, description */
+#define START_COLUMNS(X)                                                                                               \
+    X(time, 24, "", "when the program started, UTC")                                                                   \
+    X(arithmetic, 224, "", "kernels, tiles and instruction set: equal texts give equal bits")                          \
+    X(build, 160, "", "version, revision and compiler")                                                                \
+    X(hosts, 256, "", "hosts of the ranks")                                                                            \
+    X(ranks, 0, "1", "MPI ranks")                                                                                      \
+    X(threads, 0, "1", "OpenMP threads of a rank")
+
+enum column {
+#define X(name, bytes, unit, description) COLUMN_##name,
+    START_COLUMNS(X)
+#undef X
+        N_COLUMNS
+};
+
+static const struct {
+    const char *path;
+    int bytes;
+    const char *unit, *description;
+} columns[] = {
+#define X(name, bytes, unit, description) {"/starts/" #name, bytes, unit, description},
+    START_COLUMNS(X)
+#undef X
+};
+
+_Static_assert((int)N_COLUMNS <= (int)WN_MOST_START_COLUMNS, "columns of /starts");
+
+int wn_starts_columns_(void)
+{
+    return N_COLUMNS;
+}
+
+void wn_starts_column_(int column, const char **path, int *bytes, const char **unit, const char **description)
+{
+    *path = columns[column].path;
+    *bytes = columns[column].bytes;
+    *unit = columns[column].unit;
+    *description = columns[column].description;
+}
+
+int64_t wn_starts_bytes_(void)
+{
+    int64_t bytes = 0;
+
+    for (int c = 0; c < N_COLUMNS; c++)
+        bytes += WN_STARTS * (columns[c].bytes ? columns[c].bytes : (int64_t)sizeof(int32_t));
+    return bytes;
+}
+
+/* ---- reading ---- */
+
+/* All rows of a text column, each ended; [WN_STARTS][bytes + 1], owned by the caller, NULL on failure. */
+static char *read_texts(struct wn_h5 *h5, enum column column)
+{
+    int64_t bytes = columns[column].bytes, sizes[] = {WN_STARTS, bytes};
+    struct wn_h5_data data;
+    hid_t type = wn_h5_char_type_();
+    char *packed = NULL, *texts = NULL;
+
+    wn_h5_data_open_(h5, columns[column].path, &data);
+    wn_h5_data_expect_(h5, &data, type, 2, sizes);
+    if (wn_h5_ok_(h5)) {
+        packed = wn_alloc(WN_STARTS * bytes, 1);
+        wn_h5_data_read_(h5, &data, type, WN_STARTS * bytes, packed);
+    }
+    if (wn_h5_ok_(h5)) {
+        texts = wn_alloc_zero(WN_STARTS * (bytes + 1), 1);
+        for (int64_t i = 0; i < WN_STARTS; i++)
+            memcpy(texts + i * (bytes + 1), packed + i * bytes, (size_t)bytes);
+    }
+    wn_free(packed);
+    wn_h5_data_close_(&data);
+    H5Tclose(type);
+    return texts;
+}
+
+wn_status wn_starts_compare_(struct wn_h5 *h5, const char *path, const struct wn_start *start, bool mix)
+{
+    int64_t stride = columns[COLUMN_arithmetic].bytes + 1;
+    char *there = read_texts(h5, COLUMN_arithmetic), here[256];
+    wn_status status = WN_OK;
+
+    if (!there)
+        return wn_fail(WN_ERR_INPUT, "%s: %s", path, h5->reason);
+    snprintf(here, sizeof here, "%.*s", (int)stride - 1, start->arithmetic);
+    for (int64_t i = 0; i < WN_STARTS && status == WN_OK; i++) {
+        const char *text = there + i * stride;
+        if (!*text || !strcmp(text, here))
+            continue;
+        if (mix)
+            wn_log(WN_LOG_WARNING, "%s: holds points of another arithmetic (%s; now %s)", path, text, here);
+        else
+            status = wn_fail(WN_ERR_INPUT,
+                             "%s: its points were computed with another arithmetic: %s; here it is %s. Equal points "
+                             "would differ in their last bits: go on with the same build on the same kind of node, or "
+                             "give --mix-arithmetic (/points/start tells which row is whose)",
+                             path, text, here);
+        break;
+    }
+    wn_free(there);
+    return status;
+}
+
+/* The first empty row; when there is none, the first one without a point; else the last. times [WN_STARTS][bytes]. */
+static int32_t free_row(const struct wn_results *r, const char *times)
+{
+    bool used[WN_STARTS] = {false};
+
+    for (int32_t i = 0; i < WN_STARTS; i++)
+        if (!times[i * columns[COLUMN_time].bytes])
+            return i;
+    for (int64_t p = 0; p < r->points; p++)
+        if (r->start_values[p] >= 0 && r->start_values[p] < WN_STARTS)
+            used[r->start_values[p]] = true;
+    for (int32_t i = 0; i < WN_STARTS; i++)
+        if (!used[i])
+            return i;
+    return WN_STARTS - 1;
+}
+
+/* ---- in the open file ---- */
+
+void wn_starts_open_(struct wn_results *r, struct wn_h5 *h5)
+{
+    for (int c = 0; c < N_COLUMNS; c++)
+        r->starts[c] = wn_h5_check_(h5, H5Dopen2(h5->file, columns[c].path, H5P_DEFAULT), columns[c].path);
+}
+
+static void put_cell(struct wn_results *r, struct wn_h5 *h5, enum column column, const char *text, int32_t number)
+{
+    int bytes = columns[column].bytes;
+    char cell[512] = "";
+    hid_t type = bytes ? wn_h5_char_type_() : H5Tcopy(H5T_STD_I32LE);
+
+    if (bytes)
+        memcpy(cell, text, strnlen(text, (size_t)bytes));
+    else
+        memcpy(cell, &number, sizeof number);
+    wn_h5_check_(h5, wn_h5_point_io_(r->starts[column], type, r->start, bytes ? bytes : 1, cell, true),
+                 columns[column].path);
+    H5Tclose(type);
+}
+
+wn_status wn_starts_add_(struct wn_results *r, const struct wn_start *start)
+{
+    struct wn_h5 h5 = {.file = r->file};
+    char *times = wn_alloc(WN_STARTS * columns[COLUMN_time].bytes, 1);
+    hid_t type = wn_h5_char_type_();
+
+    wn_h5_check_(&h5, H5Dread(r->starts[COLUMN_time], type, H5S_ALL, H5S_ALL, H5P_DEFAULT, times), "/starts/time");
+    H5Tclose(type);
+    if (wn_h5_ok_(&h5)) {
+        r->start = free_row(r, times);
+        put_cell(r, &h5, COLUMN_time, start->time, 0);
+        put_cell(r, &h5, COLUMN_arithmetic, start->arithmetic, 0);
+        put_cell(r, &h5, COLUMN_build, start->build, 0);
+        put_cell(r, &h5, COLUMN_hosts, start->hosts, 0);
+        put_cell(r, &h5, COLUMN_ranks, NULL, start->ranks);
+        put_cell(r, &h5, COLUMN_threads, NULL, start->threads);
+    }
+    wn_free(times);
+    if (!wn_h5_ok_(&h5))
+        return wn_fail(WN_ERR_IO, "%s: the start cannot be recorded: %s", r->path, h5.reason);
+    return WN_OK;
+}
