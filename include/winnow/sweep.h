@@ -212,7 +212,7 @@ struct wn_prediction {
     double dense_load_seconds;          /* loading its blocks, on every rank */
     int64_t dense_units;                /* that ranks can share */
     double hash_seconds;                /* hashing the checkpoints, on one rank of a node */
-    int64_t shared_bytes;               /* per node: dense states and statistics */
+    int64_t shared_bytes;               /* per node: dense states and statistics, and sums of the pass */
     int64_t rank_bytes;                 /* per rank: the largest point, and the grid */
     int64_t file_bytes;
     char largest[160]; /* what the memory is for, in words */
@@ -221,6 +221,7 @@ struct wn_predict_options {
     int threads;           /* per rank; measured with as many as this machine has; beyond: items of stages in rounds */
     double rate;           /* operations per second of one thread of the machine meant; 0: this one */
     const char *rate_from; /* a results file of the machine meant: its seconds per token and stage; NULL: none */
+    int ranks;             /* of one node, for memory; 0: one */
 };
 /*
  * Short runs of the code that computes points, about a second in all (probe.h), times what has to be done. Fails only

@@ -445,7 +445,8 @@ static int plan_sweep(const struct wn_sweep *sweep, struct wn_problems *problems
     struct wn_par *par;
     struct wn_run *run = NULL;
     struct wn_prediction prediction;
-    const struct wn_predict_options how = {(int)options->threads, options->rate, options->rate_from};
+    const struct wn_predict_options how = {(int)options->threads, options->rate, options->rate_from,
+                                           (int)options->ranks};
     double start = wn_seconds();
     int code = WN_EXIT_USAGE;
     wn_par_start_serial(&par);

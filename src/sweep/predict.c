@@ -445,9 +445,23 @@ static void predict_set(const struct wn_model *model, const struct wn_model_cost
     }
 }
 
-static void predict_dense(const struct wn_run *run, const struct wn_model_cost *costs, const struct counted *counted,
-                          struct wn_prediction *prediction)
+/* Memory of the pass itself while `ranks` ranks of one node share it: each that has calibration groups holds the sums
+ * of one in memory of the node, beside what stays for the points. Returns the bytes of these slots. */
+static int64_t predict_pass(const struct wn_run *run, int64_t m, int ranks, struct wn_prediction *prediction)
 {
+    struct wn_reference_bytes bytes;
+    wn_reference_predict(run, m, ranks, &bytes);
+    if (bytes.rank > prediction->rank_bytes) {
+        prediction->rank_bytes = bytes.rank;
+        snprintf(prediction->largest, sizeof prediction->largest, "the dense pass, before any point");
+    }
+    return bytes.group * (bytes.groups < ranks ? bytes.groups : ranks);
+}
+
+static void predict_dense(const struct wn_run *run, const struct wn_model_cost *costs, const struct counted *counted,
+                          int ranks, struct wn_prediction *prediction)
+{
+    int64_t slots = 0; /* most of any model: they are gone before the next one */
     for (int64_t m = 0; m < run->n_models; m++) {
         const struct wn_model *model = run->models[m].model;
         double before = prediction->dense_seconds;
@@ -456,7 +470,10 @@ static void predict_dense(const struct wn_run *run, const struct wn_model_cost *
         predict_statistics(run, m, &costs[m], &counted[m], prediction);
         if (prediction->dense_seconds > before)
             prediction->dense_load_seconds += costs[m].load * (double)model->config.n_blocks;
+        int64_t bytes = predict_pass(run, m, ranks, prediction);
+        slots = bytes > slots ? bytes : slots;
     }
+    prediction->shared_bytes += slots;
 }
 
 /* ---- before it ---- */
@@ -718,7 +735,7 @@ wn_status wn_predict(const struct wn_run *run, const struct wn_predict_options *
         prediction->flops[i] = wn_point_flops(run, i);
         predict_point(run, costs, counted, i, prediction);
     }
-    predict_dense(run, costs, counted, prediction);
+    predict_dense(run, costs, counted, options->ranks > 0 ? options->ranks : 1, prediction);
     prediction->rank_bytes += wn_run_grid_bytes(run);
     prediction->rate = one.median;
     prediction->rate_least = one.least;

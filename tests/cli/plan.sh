@@ -92,6 +92,20 @@ has "thin calibration of norms" '^ +wanda: norms of inputs of few tokens' "$fold
 grep -Ev '^model |/' "$folder/out" | awk 'length > 100 { print; long = 1 } END { exit long }' ||
   fail "a line of plan is too long"
 
+# ---- memory of a node ----
+
+node_bytes() { # node_bytes RANKS
+  "$winnow" plan "$folder/small/dense.json" --ranks "$1" --json | sed -n 's/.*"bytes_per_node":[[:space:]]*\([0-9]*\).*/\1/p'
+}
+sed -e 's/"samples": 8, "length": 64/"samples": 96, "length": 64/' \
+  -e 's/{"method": "rtn"/{"method": "sparsegpt", "sparsity": 0.5, "calibration": "general", "propagation": "dense"},\n    &/' \
+  "$sweep" >"$folder/small/dense.json"
+one=$(node_bytes 1)
+group=$(($(node_bytes 2) - one))
+[ "$group" -gt 0 ] || fail "two ranks with calibration groups share $group bytes more than one"
+same "memory of 3 ranks with 3 calibration groups" "$(node_bytes 3)" $((one + 2 * group))
+same "memory of 64 ranks with 3 calibration groups" "$(node_bytes 64)" $((one + 2 * group))
+
 # ---- ten thousand points ----
 
 sparsities=$(seq 1 2500 | awk '{ printf "%s%.4f", (NR > 1 ? ", " : ""), 0.1 + $1 / 5000 }')
