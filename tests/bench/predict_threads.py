@@ -10,6 +10,7 @@ Sizes of tiles are those of linear.c, moments.c, factor.c, solver.c and point.c.
 a block at a time.
 """
 
+import math
 import heapq
 import sys
 
@@ -102,7 +103,11 @@ def factors(shape, threads):
 
 def sweep_regions(rows, columns, selects):
     blocks = cut(columns, 128)
-    tile = lambda most: cut(rows, min(-(-(-(-rows // 8)) // 64) * 64, most))
+    eighth = math.ceil(math.ceil(rows / 8) / 64) * 64
+
+    def tile(most):
+        return cut(rows, min(eighth, most))
+
     for b, block in enumerate(blocks):
         if selects:
             yield [3e6 + 15 * rows * block]  # what one thread does to find the threshold, some 0.2 ms for 4096 rows

@@ -602,7 +602,7 @@ def key_with_lines(file):
 
 @case("answered")
 def numbers_not_finite(file):
-    for name, data in file["points"].items():
+    for data in file["points"].values():
         if data.dtype == "f8":
             data[...] = [np.inf, -np.inf, np.nan][: POINTS] if POINTS == 3 else np.inf
 
