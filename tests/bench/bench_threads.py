@@ -61,8 +61,11 @@ def run(options, sweep, threads, folder):
     environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
     command = ["mpirun", "-n", "1", "--bind-to", "none", options.winnow, "run", sweep, "-o", file, "--quiet"]
     subprocess.run(command, env=environment, check=True)
-    shown = subprocess.run([options.winnow, "show", "--json", file], check=True, capture_output=True, text=True).stdout
-    rows = {row["/points/method"]: row for row in json.loads(shown)}
+
+    def output(*words):
+        return subprocess.run([options.winnow, *words, file], check=True, capture_output=True, text=True).stdout
+
+    rows = {row["/points/method"]: row for row in json.loads(output("show", "--json"))}
     wrong = {row["/points/threads"] for row in rows.values()} - {threads}
     if wrong:
         sys.exit(f"points were computed with {wrong} threads, expected {threads}")

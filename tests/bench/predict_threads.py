@@ -10,8 +10,8 @@ Sizes of tiles are those of linear.c, moments.c, factor.c, solver.c and point.c.
 a block at a time.
 """
 
-import math
 import heapq
+import math
 import sys
 
 # Rows and columns of the linears that share an input; heads and their width.
