@@ -236,6 +236,8 @@ double wn_schedule_seconds(const double *seconds, int64_t count, int64_t ranks);
 int64_t wn_point_bytes(const struct wn_run *run, int64_t point);
 /* Floating-point operations of a point. */
 double wn_point_flops(const struct wn_run *run, int64_t point);
+/* Of all points [points]; what they have in common is counted once. */
+void wn_points_flops(const struct wn_run *run, double *flops);
 
 /* ---- the shared dense pass ---- */
 

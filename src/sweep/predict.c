@@ -88,18 +88,18 @@ static double clip_flops(const struct wn_model *model, const struct wn_recipe *r
     return flops;
 }
 
-/* Generating the texts of a set through `kept` of the weights of the blocks; steps of few rows take as long as those of
- * more. */
-static double generation_flops(const struct wn_model *model, const struct wn_generation *generation, double kept)
+/* Generating the texts of a set: in the blocks, of which evaluation goes through a share, and in the head. Steps of few
+ * rows take as long as those of more. */
+static double generation_flops(const struct wn_model *model, const struct wn_generation *generation, double *head)
 {
     const struct wn_config *config = &model->config;
     double width = (double)(config->n_heads * config->head_dim), blocks = (double)config->n_blocks;
-    double head = 2.0 * (double)config->vocab_size * (double)config->hidden_size;
     struct wn_generate_work work;
     wn_generate_work(generation, &work);
+    *head = 2.0 * (double)config->vocab_size * (double)config->hidden_size *
+            ((double)wn_generation_texts(generation) + work.step_rows);
     double linears = 2.0 * (double)wn_model_block_weights(model) * (work.prompt_rows + work.step_rows);
-    return kept * blocks * (linears + 4 * work.pairs * width) +
-           head * ((double)wn_generation_texts(generation) + work.step_rows);
+    return blocks * (linears + 4 * work.pairs * width);
 }
 
 /* The dense model reads prompts and texts. */
@@ -117,37 +117,87 @@ static double losses_flops(const struct wn_model *model, const struct wn_generat
            2.0 * (double)config->vocab_size * (double)config->hidden_size * targets;
 }
 
-double wn_point_flops(const struct wn_run *run, int64_t index)
+/* What the sets of a model cost, the same for all points: operations in one block, in the head, and of texts. */
+struct set_flops {
+    double block, head, texts; /* of texts: in all blocks */
+};
+struct model_flops {
+    double sample, *calibrations;
+    struct set_flops *sets;
+};
+
+static void open_model_flops(const struct wn_run *run, int64_t index, struct model_flops *flops)
+{
+    const struct wn_prepared_model *prepared = &run->models[index];
+    const struct wn_model *model = prepared->model;
+    flops->sample = block_flops(model, &prepared->sample);
+    flops->sets = wn_alloc_zero(run->sweep->n_evals, sizeof *flops->sets);
+    flops->calibrations = wn_alloc_zero(run->sweep->n_calibrations, sizeof *flops->calibrations);
+    for (int64_t c = 0; c < run->sweep->n_calibrations; c++)
+        flops->calibrations[c] = block_flops(model, &prepared->calibrations[c].sequences);
+    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+        const struct wn_eval_set *set = &prepared->sets[e];
+        struct set_flops *of_set = &flops->sets[e];
+        double texts_head = 0;
+        of_set->block = block_flops(model, &set->sequences);
+        if (set->generation)
+            of_set->texts = generation_flops(model, set->generation, &texts_head);
+        of_set->head =
+            head_flops(model, set) + (set->generation ? texts_head + losses_flops(model, set->generation) : 0);
+    }
+}
+
+static void close_model_flops(struct model_flops *flops)
+{
+    wn_free(flops->sets);
+    wn_free(flops->calibrations);
+}
+
+static double point_flops(const struct wn_run *run, int64_t index, const struct model_flops *flops)
 {
     const struct wn_point *point = &run->grid.points[index];
     const struct wn_prepared_model *prepared = &run->models[point->model];
     const struct wn_model *model = prepared->model;
-    double weights = (double)wn_model_block_weights(model), heads = 0, blocks;
-    blocks = block_flops(model, &prepared->sample);
+    double weights = (double)wn_model_block_weights(model), kept = kept_share(model, &point->recipe), heads = 0;
+    double blocks = flops->sample, calibration = point->calibration >= 0 ? flops->calibrations[point->calibration] : 0;
     if (point->recipe.n_stages) /* output errors twice over the sample; a pass of the method over the weights */
         blocks += 4 * weights * (double)wn_sequences_tokens(&prepared->sample) + 200 * weights;
     for (int64_t e = 0; e < run->sweep->n_evals; e++) {
-        blocks += kept_share(model, &point->recipe) * block_flops(model, &prepared->sets[e].sequences);
-        heads += head_flops(model, &prepared->sets[e]);
-        if (prepared->sets[e].generation)
-            heads += generation_flops(model, prepared->sets[e].generation, kept_share(model, &point->recipe)) +
-                     losses_flops(model, prepared->sets[e].generation);
+        blocks += kept * flops->sets[e].block;
+        heads += kept * flops->sets[e].texts + flops->sets[e].head;
     }
     if (wn_point_walks_calibration(point)) /* every linear, once for each trial, at most twice: alone and in its part */
-        blocks += 1.5 * wn_recipe_trials(&point->recipe) *
-                  block_flops(model, &prepared->calibrations[point->calibration].sequences);
+        blocks += (1.5 * wn_recipe_trials(&point->recipe) + 2) * calibration;
     blocks += clip_flops(model, &point->recipe);
     if (wn_recipe_true_sequential(&point->recipe)) /* a pass of its own for every input behind the first */
-        blocks +=
-            (model->layout.n_inputs - 1) * block_flops(model, &prepared->calibrations[point->calibration].sequences);
-    if (wn_point_walks_calibration(point))
-        blocks += 2 * block_flops(model, &prepared->calibrations[point->calibration].sequences);
+        blocks += (model->layout.n_inputs - 1) * calibration;
     if (wn_recipe_needs(&point->recipe) & WN_NEED_SECOND_MOMENTS) {
         blocks += solver_flops(model);
         if (point->propagation == WN_PROPAGATION_SEQUENTIAL)
             blocks += moments_flops(model, &prepared->calibrations[point->calibration].sequences);
     }
     return blocks * (double)model->config.n_blocks + heads;
+}
+
+double wn_point_flops(const struct wn_run *run, int64_t index)
+{
+    struct model_flops flops;
+    open_model_flops(run, run->grid.points[index].model, &flops);
+    double result = point_flops(run, index, &flops);
+    close_model_flops(&flops);
+    return result;
+}
+
+void wn_points_flops(const struct wn_run *run, double *flops)
+{
+    struct model_flops *models = wn_alloc(run->n_models, sizeof *models);
+    for (int64_t m = 0; m < run->n_models; m++)
+        open_model_flops(run, m, &models[m]);
+    for (int64_t i = 0; i < run->grid.n_points; i++)
+        flops[i] = point_flops(run, i, &models[run->grid.points[i].model]);
+    for (int64_t m = 0; m < run->n_models; m++)
+        close_model_flops(&models[m]);
+    wn_free(models);
 }
 
 /* ---- what is counted once for all points ---- */
@@ -731,10 +781,9 @@ wn_status wn_predict(const struct wn_run *run, const struct wn_predict_options *
     omp_set_num_threads(before);
     for (int64_t m = 0; m < run->n_models; m++)
         take_threads(run, m, here, options->threads, &costs[m]);
-    for (int64_t i = 0; i < run->grid.n_points; i++) {
-        prediction->flops[i] = wn_point_flops(run, i);
+    wn_points_flops(run, prediction->flops);
+    for (int64_t i = 0; i < run->grid.n_points; i++)
         predict_point(run, costs, counted, i, prediction);
-    }
     predict_dense(run, costs, counted, options->ranks > 0 ? options->ranks : 1, prediction);
     prediction->rank_bytes += wn_run_grid_bytes(run);
     prediction->rate = one.median;

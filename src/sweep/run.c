@@ -47,10 +47,12 @@ static void order_points(const struct wn_run *run, const struct wn_results *resu
 {
     struct dear *dear = wn_alloc(run->grid.n_points, sizeof *dear);
     int64_t count = 0;
+    wn_points_flops(run, flops);
     for (int64_t i = 0; i < run->grid.n_points; i++) {
-        if (!wanted[i])
+        if (!wanted[i]) {
+            flops[i] = 0;
             continue;
-        flops[i] = wn_point_flops(run, i);
+        }
         dear[count++] = (struct dear){turn_of(run, results, i), flops[i], i};
     }
     qsort(dear, (size_t)count, sizeof *dear, compare_dear);
