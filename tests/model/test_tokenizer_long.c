@@ -91,6 +91,46 @@ static void check_real(const char *directory, const char *name)
     wn_tokenizer_close(&tokenizer);
 }
 
+/* A cut would go between the words of such an added token: no cut may part it. Rare, as cuts keep away from it. */
+static void check_across_cut(const char *token, bool normalized)
+{
+    static const char *const words[] = {" ef", " ab", " gh", "\n", " ij", " k"};
+    enum { COUNT = sizeof words / sizeof words[0] };
+    struct wn_tokenizer *tokenizer = NULL;
+    struct wn_text text = {0};
+    struct wn_ids ids = {0};
+    cJSON *file = NULL;
+    char *path = test_path("sweeps/demo/model/tokenizer.json");
+    int64_t none, found = 0, cuts = 0;
+    CHECK_OK(wn_json_read(path, false, &file));
+    wn_free(path);
+    cJSON *added = cJSON_GetObjectItemCaseSensitive(file, "added_tokens"), *item = cJSON_Duplicate(added->child, true);
+    const double id = 100000;
+    cJSON_ReplaceItemInObjectCaseSensitive(item, "id", cJSON_CreateNumber(id));
+    cJSON_ReplaceItemInObjectCaseSensitive(item, "content", cJSON_CreateString(token));
+    cJSON_ReplaceItemInObjectCaseSensitive(item, "normalized", cJSON_CreateBool(normalized));
+    cJSON_ReplaceItemInObjectCaseSensitive(item, "special", cJSON_CreateBool(false));
+    cJSON_AddItemToArray(added, item);
+    char *json = cJSON_PrintUnformatted(file);
+    CHECK_OK(test_open(json, NULL, &tokenizer));
+    for (int64_t i = 0; i < 20000; i++) {
+        const char *word = i % 300 == 299 ? " ab cd" : words[wn_random_u64(3, 7, (uint64_t)i) % COUNT];
+        wn_text_append(&text, word, strlen(word));
+    }
+    for (size_t part = 20; part < 4000; part *= 3)
+        cuts += compare(tokenizer, token, &text, part);
+    CHECK(cuts > 100);
+    CHECK_OK(tok_encode(tokenizer, text.data, text.length, SIZE_MAX / 4, &none, &ids));
+    for (int64_t i = 0; i < ids.count; i++)
+        found += ids.data[i] == (int32_t)id;
+    CHECK(found > 50);
+    wn_ids_release(&ids);
+    wn_text_release(&text);
+    wn_tokenizer_close(&tokenizer);
+    cJSON_free(json);
+    cJSON_Delete(file);
+}
+
 int main(void)
 {
     static const char *const families[] = {"llama", "gpt2", "gpt_neox_20b", "dolma2_cl100k"};
@@ -110,6 +150,8 @@ int main(void)
         free(file);
     }
     CHECK(cuts > 1000);
+    for (int normalized = 0; normalized <= 1; normalized++)
+        check_across_cut("ab cd", normalized);
     test_remove_folder();
     cJSON_Delete(golden);
     for (int i = 0; i < 4; i++) {
