@@ -95,8 +95,6 @@ struct wn_results_plan {
     const char *sweep;    /* text of the sweep file */
     const char *identity; /* one line per thing that decides results; with equal constants: same sweep */
     const struct wn_facts *provenance;
-    const struct wn_start *start; /* to be recorded when the file is opened; NULL: nothing */
-    bool mix_arithmetic;          /* also when another start had another arithmetic */
 };
 
 /* Bytes the file will take, within about 10 per cent (2 above 500 kB). Not collective. */
@@ -106,8 +104,7 @@ struct wn_results; /* opaque */
 
 /*
  * Collective. Creates the file, or continues an existing one whose identity is equal; another identity is
- * WN_ERR_INPUT with the first differing line of both, and so is another list of fields or constant, or another
- * arithmetic than that of an earlier start. Errors (path not
+ * WN_ERR_INPUT with the first differing line of both, and so is another list of fields or constant. Errors (path not
  * writable, disk full, locked by a running sweep, not a results file) are one line and leave nothing half-written. With
  * `fresh`, an existing file is refused. Waits up to 3 s for the lock, since ranks outlive a killed mpirun. Written
  * points of an existing file are checked against their checksums, by all ranks together; one that does not match is
@@ -118,6 +115,12 @@ wn_status wn_results_open(struct wn_par *par, const char *path, const struct wn_
                           struct wn_results **results);
 /* Collective. */
 wn_status wn_results_close(struct wn_results **results);
+
+/*
+ * Collective, before the first point is begun: records this start in /starts. Another arithmetic than that of an
+ * earlier start is WN_ERR_INPUT, with `mix_arithmetic` a warning. A run with nothing to compute leaves it out.
+ */
+wn_status wn_results_start(struct wn_results *results, const struct wn_start *start, bool mix_arithmetic);
 
 /* Status of every point when the file was opened [points]; attempts so far. What this rank writes shows; what other
  * ranks write does not. Borrowed. Not collective. */

@@ -208,8 +208,6 @@ wn_status wn_results_inspect_(const char *path, const struct wn_results_plan *pl
 
     WN_TRY(wn_results_open_serial_(path, R_OK | W_OK, &h5));
     wn_status status = compare(&h5, path, plan);
-    if (status == WN_OK && plan->start)
-        status = wn_starts_compare_(&h5, path, plan->start, plan->mix_arithmetic);
     wn_h5_close_(&h5);
     return status;
 }

@@ -286,14 +286,6 @@ static void destroy_object(struct wn_results *r)
     wn_free(r);
 }
 
-/* Collective: every rank knows the row. */
-static wn_status record_start(struct wn_results *r, const struct wn_start *start)
-{
-    WN_TRY(wn_par_agree(r->par, r->par->rank == 0 ? wn_starts_add_(r, start) : WN_OK));
-    wn_par_broadcast(r->par, &r->start, sizeof r->start, 0);
-    return WN_OK;
-}
-
 wn_status wn_results_open(struct wn_par *par, const char *path, const struct wn_results_plan *plan, bool fresh,
                           struct wn_results **results)
 {
@@ -310,8 +302,6 @@ wn_status wn_results_open(struct wn_par *par, const char *path, const struct wn_
         status = wn_par_agree(par, check_written(r, document));
         share_states(r);
     }
-    if (status == WN_OK && plan->start)
-        status = record_start(r, plan->start);
     wn_free(document);
     if (status == WN_OK) {
         *results = r;

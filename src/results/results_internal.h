@@ -187,11 +187,7 @@ enum { WN_MOST_START_COLUMNS = 8 };
 int wn_starts_columns_(void);
 void wn_starts_column_(int column, const char **path, int *bytes, const char **unit, const char **description);
 int64_t wn_starts_bytes_(void);
-/* WN_ERR_INPUT when an earlier start had another arithmetic; with `mix` a warning. */
-wn_status wn_starts_compare_(struct wn_h5 *h5, const char *path, const struct wn_start *start, bool mix);
 /* Every rank, as all must open the same datasets. */
 void wn_starts_open_(struct wn_results *r, struct wn_h5 *h5);
-/* Rank 0: records a start in the open file; r->start is its row. */
-wn_status wn_starts_add_(struct wn_results *r, const struct wn_start *start);
 
 #endif

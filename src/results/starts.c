@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "../par/par_internal.h"
 #include "open.h"
 
 /* name, bytes of the text (0: a whole number), unit, description */
@@ -57,60 +58,6 @@ int64_t wn_starts_bytes_(void)
     return bytes;
 }
 
-/* ---- reading ---- */
-
-/* All rows of a text column, each ended; [WN_STARTS][bytes + 1], owned by the caller, NULL on failure. */
-static char *read_texts(struct wn_h5 *h5, enum column column)
-{
-    int64_t bytes = columns[column].bytes, sizes[] = {WN_STARTS, bytes};
-    struct wn_h5_data data;
-    hid_t type = wn_h5_char_type_();
-    char *packed = NULL, *texts = NULL;
-
-    wn_h5_data_open_(h5, columns[column].path, &data);
-    wn_h5_data_expect_(h5, &data, type, 2, sizes);
-    if (wn_h5_ok_(h5)) {
-        packed = wn_alloc(WN_STARTS * bytes, 1);
-        wn_h5_data_read_(h5, &data, type, WN_STARTS * bytes, packed);
-    }
-    if (wn_h5_ok_(h5)) {
-        texts = wn_alloc_zero(WN_STARTS * (bytes + 1), 1);
-        for (int64_t i = 0; i < WN_STARTS; i++)
-            memcpy(texts + i * (bytes + 1), packed + i * bytes, (size_t)bytes);
-    }
-    wn_free(packed);
-    wn_h5_data_close_(&data);
-    H5Tclose(type);
-    return texts;
-}
-
-wn_status wn_starts_compare_(struct wn_h5 *h5, const char *path, const struct wn_start *start, bool mix)
-{
-    int64_t stride = columns[COLUMN_arithmetic].bytes + 1;
-    char *there = read_texts(h5, COLUMN_arithmetic), here[256];
-    wn_status status = WN_OK;
-
-    if (!there)
-        return wn_fail(WN_ERR_INPUT, "%s: %s", path, h5->reason);
-    snprintf(here, sizeof here, "%.*s", (int)stride - 1, start->arithmetic);
-    for (int64_t i = 0; i < WN_STARTS && status == WN_OK; i++) {
-        const char *text = there + i * stride;
-        if (!*text || !strcmp(text, here))
-            continue;
-        if (mix)
-            wn_log(WN_LOG_WARNING, "%s: holds points of another arithmetic (%s; now %s)", path, text, here);
-        else
-            status = wn_fail(WN_ERR_INPUT,
-                             "%s: its points were computed with another arithmetic: %s; here it is %s. Equal points "
-                             "would differ in their last bits: go on with the same build on the same kind of node, or "
-                             "give --mix-arithmetic (/points/start tells which row is whose)",
-                             path, text, here);
-        break;
-    }
-    wn_free(there);
-    return status;
-}
-
 /* The first empty row; when there is none, the first one without a point; else the last. times [WN_STARTS][bytes]. */
 static int32_t free_row(const struct wn_results *r, const char *times)
 {
@@ -151,15 +98,45 @@ static void put_cell(struct wn_results *r, struct wn_h5 *h5, enum column column,
     H5Tclose(type);
 }
 
-wn_status wn_starts_add_(struct wn_results *r, const struct wn_start *start)
+/* All rows of a text column, [WN_STARTS][bytes]; owned by the caller. */
+static char *read_texts(const struct wn_results *r, struct wn_h5 *h5, enum column column)
 {
-    struct wn_h5 h5 = {.file = r->file};
-    char *times = wn_alloc(WN_STARTS * columns[COLUMN_time].bytes, 1);
+    char *texts = wn_alloc(WN_STARTS * columns[column].bytes, 1);
     hid_t type = wn_h5_char_type_();
 
-    wn_h5_check_(&h5, H5Dread(r->starts[COLUMN_time], type, H5S_ALL, H5S_ALL, H5P_DEFAULT, times), "/starts/time");
+    wn_h5_check_(h5, H5Dread(r->starts[column], type, H5S_ALL, H5S_ALL, H5P_DEFAULT, texts), columns[column].path);
     H5Tclose(type);
-    if (wn_h5_ok_(&h5)) {
+    return texts;
+}
+
+static wn_status compare_arithmetic(const struct wn_results *r, const char *texts, const char *arithmetic, bool mix)
+{
+    const int bytes = columns[COLUMN_arithmetic].bytes;
+
+    for (int64_t i = 0; i < WN_STARTS; i++) {
+        const char *text = texts + i * bytes;
+        if (!*text || !strncmp(text, arithmetic, (size_t)bytes))
+            continue;
+        if (!mix)
+            return wn_fail(WN_ERR_INPUT,
+                           "%s: its points were computed with another arithmetic: %.*s; here it is %.*s. Equal points "
+                           "would differ in their last bits: go on with the same build on the same kind of node, or "
+                           "give --mix-arithmetic (/points/start tells which row is whose)",
+                           r->path, bytes, text, bytes, arithmetic);
+        wn_log(WN_LOG_WARNING, "%s: holds points of another arithmetic (%.*s; now %.*s)", r->path, bytes, text, bytes,
+               arithmetic);
+        break;
+    }
+    return WN_OK;
+}
+
+static wn_status add_start(struct wn_results *r, const struct wn_start *start, bool mix)
+{
+    struct wn_h5 h5 = {.file = r->file};
+    char *times = read_texts(r, &h5, COLUMN_time), *arithmetic = read_texts(r, &h5, COLUMN_arithmetic);
+    wn_status status = wn_h5_ok_(&h5) ? compare_arithmetic(r, arithmetic, start->arithmetic, mix) : WN_OK;
+
+    if (wn_h5_ok_(&h5) && status == WN_OK) {
         r->start = free_row(r, times);
         put_cell(r, &h5, COLUMN_time, start->time, 0);
         put_cell(r, &h5, COLUMN_arithmetic, start->arithmetic, 0);
@@ -169,7 +146,17 @@ wn_status wn_starts_add_(struct wn_results *r, const struct wn_start *start)
         put_cell(r, &h5, COLUMN_threads, NULL, start->threads);
     }
     wn_free(times);
+    wn_free(arithmetic);
     if (!wn_h5_ok_(&h5))
         return wn_fail(WN_ERR_IO, "%s: the start cannot be recorded: %s", r->path, h5.reason);
+    return status;
+}
+
+wn_status wn_results_start(struct wn_results *results, const struct wn_start *start, bool mix_arithmetic)
+{
+    struct wn_par *par = results->par;
+
+    WN_TRY(wn_par_agree(par, par->rank == 0 ? add_start(results, start, mix_arithmetic) : WN_OK));
+    wn_par_broadcast(par, &results->start, sizeof results->start, 0);
     return WN_OK;
 }

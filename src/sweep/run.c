@@ -313,14 +313,14 @@ int wn_run_sweep(struct wn_par *par, struct wn_run *run, const struct wn_run_opt
     wn_run_results_plan(run, &provenance, &plan);
     char *texts[2];
     struct wn_start this_start = start_of(par, &provenance, texts);
-    plan.start = &this_start;
-    plan.mix_arithmetic = options->mix_arithmetic;
     wn_status status = wn_results_open(par, options->output, &plan, false, &results);
     if (status == WN_OK) {
         int64_t count = choose_points(run, results, options->retry, wanted);
         if (wn_par_rank(par) == 0 && !options->quiet)
             say_opened(run, options->output, count, wn_results_predict_bytes(&plan));
         status = wn_par_agree(par, wn_par_rank(par) == 0 ? fail_lost(run, results) : WN_OK);
+        if (count && status == WN_OK)
+            status = wn_results_start(results, &this_start, options->mix_arithmetic);
         if (count && status == WN_OK)
             status = compute_points(par, run, results, wanted, count, options);
         wn_status closed = wn_results_close(&results);

@@ -29,7 +29,7 @@ refused() { # WHAT PATTERN...
   local what=$1 code=0 lines pattern
   shift
   find "$case" | sort >"$folder/before"
-  ranks 2 "$winnow" run "$case/sweep.json" -o "$case/${output:-out.h5}" >"$folder/out" 2>"$folder/err" || code=$?
+  ranks 2 "$winnow" run "$case/sweep.json" -o "$case/${output:-out.h5}" -q >"$folder/out" 2>"$folder/err" || code=$?
   find "$case" | sort >"$folder/after"
   [ "$code" != 0 ] || fail "$what: exit code 0"
   [ "$code" != 124 ] && [ "$code" -lt 128 ] || fail "$what: hung or died (exit code $code)"

@@ -12,7 +12,7 @@ refused() {
   local what=$1 code=$2 pattern=$3
   shift 3
   find "$folder" -not -path "$folder/[oe][ur][tr]" | sort >"$folder/before"
-  expect "$what" "$code" "$@"
+  expect "$what" "$code" "$@" -q # of what it says while it works, nothing
   same "lines of $what" "$(grep -c '^winnow: ' "$folder/err")" "${lines:-1}"
   has "$what" "$pattern" "$folder/err"
   find "$folder" -not -path "$folder/[oe][ur][tr]" | sort | cmp -s "$folder/before" - || fail "$what: something is left"
