@@ -1027,7 +1027,7 @@ static void record_totals(struct walk *walk, const struct wn_point_fields *field
     set_number(walk, fields->seconds_generate, walk->seconds[STAGE_GENERATE]);
     set_number(walk, fields->seconds_score, walk->seconds[STAGE_SCORE]);
     set_number(walk, fields->tokens, walk->tokens);
-    set_number(walk, fields->threads, omp_get_max_threads());
+    *wn_record_i32(walk->record, fields->threads) = omp_get_max_threads();
 }
 
 static wn_status compute(const struct wn_run *run, const struct wn_reference *reference, int64_t index,

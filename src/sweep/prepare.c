@@ -232,8 +232,10 @@ static void add_point_fields(struct wn_schema *schema, struct wn_point_fields *f
 {
     fields->reason = wn_schema_text(schema, "/points/reason", 240, "why the point failed", false);
     fields->host = wn_schema_text(schema, "/points/host", 64, "host that computed the point", false);
-    fields->rank = point_number(schema, "rank", "1", "rank that computed the point", false);
-    fields->threads = point_number(schema, "threads", "1", "OpenMP threads of that rank", false);
+    fields->rank =
+        wn_schema_field(schema, "/points/rank", WN_FIELD_I32, 0, NULL, "1", "rank that computed the point", false);
+    fields->threads =
+        wn_schema_field(schema, "/points/threads", WN_FIELD_I32, 0, NULL, "1", "OpenMP threads of that rank", false);
     fields->seconds = point_number(schema, "seconds", "s", "wall time of the point", false);
     fields->seconds_load = point_number(schema, "seconds_load", "s", "of which: loading weights", false);
     fields->seconds_statistics =

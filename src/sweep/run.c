@@ -104,7 +104,7 @@ static void take_step(void *context, int64_t point, int64_t done, int64_t all)
 static void label_record(const struct worker *worker, struct wn_record *record)
 {
     wn_record_set_text(record, worker->run->fields.host, wn_par_host(worker->par));
-    *wn_record_f64(record, worker->run->fields.rank) = wn_par_rank(worker->par);
+    *wn_record_i32(record, worker->run->fields.rank) = wn_par_rank(worker->par);
 }
 
 static wn_status do_point(struct worker *worker, int64_t index)
