@@ -171,7 +171,7 @@ static const struct wn_mapped nothing_mapped = {.data = (const uint8_t *)"", .si
 
 wn_status wn_map(const char *path, struct wn_mapped *mapped)
 {
-    struct stat about;
+    struct stat about = {0};
     int descriptor;
 
     *mapped = nothing_mapped;
