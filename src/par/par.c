@@ -252,7 +252,7 @@ char (*wn_par_hosts(struct wn_par *par))[WN_HOST_TEXT]
     snprintf(mine, sizeof mine, "%.*s", WN_HOST_TEXT - 1, par->host);
     if (par->rank == 0)
         hosts = wn_alloc_zero(par->size, sizeof *hosts);
-    if (par->size == 1) {
+    if (hosts && par->size == 1) {
         memcpy(hosts, mine, sizeof mine);
         return hosts;
     }

@@ -89,7 +89,7 @@ static void put_cell(struct wn_results *r, struct wn_h5 *h5, enum column column,
     char cell[512] = "";
     hid_t type = bytes ? wn_h5_char_type_() : H5Tcopy(H5T_STD_I32LE);
 
-    if (bytes)
+    if (bytes && text)
         memcpy(cell, text, strnlen(text, (size_t)bytes));
     else
         memcpy(cell, &number, sizeof number);

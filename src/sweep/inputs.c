@@ -64,6 +64,8 @@ static wn_status hash_files(struct wn_par *par, struct hashes *hashes)
     if (status == WN_OK) {
         wn_par_node_gather(par, stamps, count * (int64_t)sizeof *stamps, all);
         int size = same_readers(par, all, count, members, &place);
+        if (size < 1)
+            WN_BUG("a rank does not read what it reads itself");
         for (int64_t i = place; i < count && status == WN_OK; i += size)
             status = wn_hash_file(hashes->paths[i], hashes->mine[i]);
         status = wn_par_agree(par, status);

@@ -492,7 +492,7 @@ static void probe_recipes(const struct wn_run *run, int64_t m, const struct wn_m
         of_kind[cost->n_kinds++] = &point->recipe;
     }
     int64_t rows = cost->n_kinds <= FEW_KINDS ? 1024 : cost->n_kinds <= 2 * FEW_KINDS ? 512 : 256;
-    for (int64_t k = 0; k < cost->n_kinds; k++) { /* a column sweep takes the longest of all */
+    for (int64_t k = 0; of_kind && k < cost->n_kinds; k++) { /* a column sweep takes the longest of all */
         bool sweeps = cost->kinds[k].sweeps = wn_recipe_needs(of_kind[k]) & WN_NEED_SECOND_MOMENTS;
         probe_recipe(model, block, of_kind[k], sweeps ? rows : 4 * rows,
                      sample < SAMPLE_ROWS * SAMPLE_RUNS ? sample : SAMPLE_ROWS * SAMPLE_RUNS, &cost->kinds[k]);

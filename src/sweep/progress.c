@@ -264,7 +264,8 @@ static void add_hosts(const struct wn_progress *p, cJSON *json)
             cJSON_AddItemToArray(hosts, last);
         }
         cJSON *count = cJSON_GetObjectItem(last, "ranks");
-        cJSON_SetNumberValue(count, count->valuedouble + 1);
+        if (count)
+            cJSON_SetNumberValue(count, count->valuedouble + 1);
     }
     add_number(json, "ranks", p->ranks);
     add_number(json, "ranks_at_work", p->ranks - left);
