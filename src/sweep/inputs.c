@@ -99,22 +99,28 @@ static wn_status compare_with_first(struct wn_par *par, const struct hashes *has
     return wn_par_agree(par, status);
 }
 
+/* Whether a text is that of rank 0. Collective. */
+static bool same_as_first(struct wn_par *par, const char *text)
+{
+    char mine[WN_HASH_HEX], first[WN_HASH_HEX];
+    wn_hash_buffer(text, strlen(text), mine);
+    memcpy(first, mine, sizeof first);
+    wn_par_broadcast(par, first, sizeof first, 0);
+    return !strcmp(first, mine);
+}
+
 /* A rank that alone could not open a file has another list; the calls below need equal ones. Collective. */
 static wn_status compare_lists(struct wn_par *par, int64_t count, char *const *paths)
 {
     struct wn_text names = {0};
-    char mine[WN_HASH_HEX], first[WN_HASH_HEX];
     for (int64_t i = 0; i < count; i++)
         wn_text_printf(&names, "%s\n", paths[i]);
-    wn_hash_buffer(names.data ? names.data : "", names.length, mine);
-    wn_text_release(&names);
-    memcpy(first, mine, sizeof first);
-    wn_par_broadcast(par, first, sizeof first, 0);
     wn_status status = WN_OK;
-    if (strcmp(first, mine))
+    if (!same_as_first(par, names.data ? names.data : ""))
         status =
             wn_fail(WN_ERR_INPUT, "rank %d on %s finds other files than rank 0: all ranks must read the same bytes",
                     wn_par_rank(par), wn_par_host(par));
+    wn_text_release(&names);
     return wn_par_agree(par, status);
 }
 
@@ -131,13 +137,8 @@ static wn_status compare_files(struct wn_par *par, int64_t count, char *const *p
 
 wn_status wn_inputs_compare_sweep(struct wn_par *par, const struct wn_sweep *sweep)
 {
-    char mine[WN_HASH_HEX], first[WN_HASH_HEX];
-    const char *text = sweep->text ? sweep->text : "";
     wn_status status = WN_OK;
-    wn_hash_buffer(text, strlen(text), mine);
-    memcpy(first, mine, sizeof first);
-    wn_par_broadcast(par, first, sizeof first, 0);
-    if (strcmp(first, mine))
+    if (!same_as_first(par, sweep->text ? sweep->text : ""))
         status = wn_fail(WN_ERR_INPUT, "%s: rank %d on %s reads another sweep file than rank 0", sweep->path,
                          wn_par_rank(par), wn_par_host(par));
     return wn_par_agree(par, status);
