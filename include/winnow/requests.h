@@ -13,7 +13,7 @@
  * A sweep names a file ("tasks/facts.jsonl") or an object {"requests": file, "name", "limit", "metrics", "delimiter",
  * "dimension", "mode", "chance"}, whose keys go before those of the header.
  *
- * Not collective. The reader is used by src/eval only; other modules print help and schema.
+ * Not collective. The reader is used by the kinds of src/eval only; other modules print help and schema.
  */
 #ifndef WINNOW_REQUESTS_H
 #define WINNOW_REQUESTS_H

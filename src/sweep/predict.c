@@ -13,6 +13,7 @@
 
 #include <winnow/linalg.h>
 
+#include "../point/point_impl.h"
 #include "probe.h"
 
 /* Operations of pushing a set through one block: its linears and causal attention. */

@@ -9,6 +9,8 @@
 
 #include <winnow/linalg.h>
 
+#include "../point/point_impl.h"
+
 /* Most operations of one run of a block, and rows of a linear that is compressed: together about a second. */
 static const double BLOCK_OPERATIONS = 16e9;
 enum { LONG_ROWS = 2048, SHORT_LENGTH = 128, FEW_KINDS = 3, HEAD_ROWS = 256, HEAD_FEW = 16 };

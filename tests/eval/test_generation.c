@@ -8,7 +8,7 @@
 #include <winnow/eval.h>
 #include <winnow/linalg.h>
 
-#include "sweep/sweep_impl.h"
+#include "point/point_impl.h"
 #include "test.h"
 
 enum { WITHOUT_MLP = 2 };

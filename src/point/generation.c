@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "sweep_impl.h"
+#include "point_impl.h"
 
 enum { WAVE_TOKENS = 8 * WN_CHUNK_TOKENS }; /* hidden states held at a time; the blocks are loaded once for each wave */
 

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sweep_impl.h"
+#include "point_impl.h"
 
 struct unit {
     const struct wn_sequences *sequences;

@@ -1,9 +1,9 @@
-/* walk.c: small pieces shared by the walks over a model's blocks: statistics of block inputs, and whole sets. */
+/* statistics.c: small pieces shared by the walks over a model's blocks: statistics of block inputs, and whole sets. */
 #include <string.h>
 
 #include <winnow/linalg.h>
 
-#include "sweep_impl.h"
+#include "point_impl.h"
 
 /* ---- statistics ---- */
 

@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "sweep_impl.h"
+#include "point_impl.h"
 
 /* What points ask for of a calibration set. */
 struct needs {

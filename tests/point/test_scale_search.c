@@ -6,7 +6,7 @@
 #include "../method/blocks.h"
 #include "../method/recipes.h"
 
-#include "sweep/sweep_impl.h"
+#include "point/point_impl.h"
 
 #include <omp.h>
 

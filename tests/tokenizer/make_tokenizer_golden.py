@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/model/golden: small tokenizers, one per component, and what the reference engine makes of them.
+"""Writes tests/tokenizer/golden: small tokenizers, one per component, and what the reference engine makes of them.
 
 Usage: python3 make_tokenizer_golden.py [directory]   (needs the Python package `tokenizers`)
 

@@ -1,5 +1,5 @@
 /*
- * export_files.c: the files of an exported point. Weights go to their place as the walk hands them over. What the code
+ * files.c: the files of an exported point. Weights go to their place as the walk hands them over. What the code
  * form has of a linear is known only then, so it waits in a scratch file until all its shapes are known.
  */
 #include <errno.h>
@@ -11,7 +11,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "export_files.h"
+#include "files.h"
 
 enum { PIECE = 1 << 15 }; /* numbers converted at a time */
 

@@ -1,6 +1,6 @@
-/* export_files.h: the files of an exported point. Shared by the two files of winnow export only. */
-#ifndef WINNOW_SWEEP_EXPORT_FILES_H
-#define WINNOW_SWEEP_EXPORT_FILES_H
+/* files.h: the files of an exported point. Private to src/export. */
+#ifndef WINNOW_EXPORT_FILES_H
+#define WINNOW_EXPORT_FILES_H
 
 #include <winnow/method.h>
 #include <winnow/model.h>

@@ -2,8 +2,8 @@
  * A long text made into ids part by part has the ids of the whole: real tokenizers and constructed ones of every
  * component, real text and random strings of what is difficult, in parts so small that there are many cuts.
  */
-#include "model/tokenizer_impl.h"
 #include "test_tokenizer.h"
+#include "tokenizer/tokenizer_impl.h"
 
 /* clang-format off */
 static const char *const bits[] = {

@@ -15,8 +15,8 @@
 
 #include <winnow/linalg.h>
 
-#include "export_files.h"
-#include "sweep_impl.h"
+#include "../point/point_impl.h"
+#include "files.h"
 #include "winnow_build.h"
 
 enum { EXPORT_FORMAT = 1, MOST_NEAR = 4 };

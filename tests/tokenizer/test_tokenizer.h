@@ -54,7 +54,7 @@ static inline wn_status test_open(const char *json, const char *config, struct w
 /* golden/tokenizers.json; free with cJSON_Delete. */
 static inline cJSON *test_golden(void)
 {
-    char *path = test_path("tests/model/golden/tokenizers.json");
+    char *path = test_path("tests/tokenizer/golden/tokenizers.json");
     cJSON *golden = NULL;
 
     CHECK_OK(wn_json_read(path, false, &golden));

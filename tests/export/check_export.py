@@ -1,7 +1,7 @@
 """Loads checkpoints that `winnow export` wrote with transformers and compares them with the results file.
 
     winnow export demo.h5 --point 9 --to nine
-    python3 tests/sweep/check_export.py demo.h5 nine [MORE DIRECTORIES ...]
+    python3 tests/export/check_export.py demo.h5 nine [MORE DIRECTORIES ...]
 
 For every perplexity set of the sweep with the protocol gptq: perplexity by transformers in fp32 on the weights as loaded
 against /scores/SET/perplexity of the point, ratio within 1e-4 of 1; not for a point that quantizes inputs as well, which

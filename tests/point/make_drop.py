@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes drop.json: scores, dropped units and perplexities of depth pruning of the demo model, for test_drop_points.c.
 
-    python3 tests/sweep/make_drop.py     needs torch, transformers, tokenizers, numpy
+    python3 tests/point/make_drop.py     needs torch, transformers, tokenizers, numpy
 
 By transformers, without winnow (tests/oracle/walk.py). Run it again when the demo model or its data change.
 """

@@ -40,7 +40,7 @@ static void check_tokenizer(const cJSON *golden, const char *name)
 {
     struct rows rows = {.golden = golden, .name = name};
     struct wn_tokenizer *tokenizer = NULL;
-    char *file = test_golden_file(golden, name), *path = test_path("tests/model/golden/encodings.jsonl");
+    char *file = test_golden_file(golden, name), *path = test_path("tests/tokenizer/golden/encodings.jsonl");
 
     CHECK_OK(test_open(file, NULL, &tokenizer));
     rows.tokenizer = tokenizer;

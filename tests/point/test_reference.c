@@ -6,7 +6,7 @@
 #include <winnow/linalg.h>
 #include <winnow/sweep.h>
 
-#include "sweep/sweep_impl.h"
+#include "point/point_impl.h"
 #include "test.h"
 
 /* Samples of both calibration sets: 14 groups and 3, or 2 and none. */

@@ -1,9 +1,9 @@
 /*
- * search.c: the search of AWQ (arXiv:2306.00978, equation 4): for every input of a block that has a producer, each
- * scale the method proposes is tried on the calibration set, on the part of the block that reads this input, all other
- * weights dense. Chunk by chunk, so that the inputs of one chunk are all that is kept: trial weights are made anew for
- * every chunk, at a cost far below that of the products with them. On the way, second moments inside runs of columns
- * are summed over a sample of the tokens, for the clip search that comes after it.
+ * scale_search.c: the search of AWQ (arXiv:2306.00978, equation 4): for every input of a block that has a producer,
+ * each scale the method proposes is tried on the calibration set, on the part of the block that reads this input, all
+ * other weights dense. Chunk by chunk, so that the inputs of one chunk are all that is kept: trial weights are made
+ * anew for every chunk, at a cost far below that of the products with them. On the way, second moments inside runs of
+ * columns are summed over a sample of the tokens, for the clip search that comes after it.
  */
 #include <math.h>
 #include <omp.h>
@@ -12,7 +12,7 @@
 
 #include <winnow/linalg.h>
 
-#include "sweep_impl.h"
+#include "point_impl.h"
 
 /* What the search takes while it runs. */
 struct work {

@@ -11,7 +11,7 @@
 
 #include <winnow/linalg.h>
 
-#include "sweep_impl.h"
+#include "point_impl.h"
 
 enum { PIECE = 1 << 16, SAMPLE_ROWS = 256 }; /* that a thread clears or copies at a time; of a tile of the sample */
 enum stage { STAGE_LOAD, STAGE_STATISTICS, STAGE_COMPRESS, STAGE_FORWARD, STAGE_GENERATE, STAGE_SCORE, N_STAGES };

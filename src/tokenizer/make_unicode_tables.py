@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes unicode_tables.inc, the tables behind NFC, NFD and lower-casing in tokenizer_unicode.c.
+"""Writes unicode_tables.inc, the tables behind NFC, NFD and lower-casing in unicode.c.
 
 Usage: python3 make_unicode_tables.py > unicode_tables.inc
 

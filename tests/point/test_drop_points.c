@@ -28,7 +28,7 @@ static cJSON *read_golden(void)
 {
     char *text;
     int64_t length;
-    CHECK_OK(wn_read_text(WN_SOURCE_DIR "/tests/sweep/drop.json", &text, &length));
+    CHECK_OK(wn_read_text(WN_SOURCE_DIR "/tests/point/drop.json", &text, &length));
     cJSON *golden = cJSON_Parse(text);
     CHECK(golden != NULL);
     wn_free(text);

@@ -1,9 +1,9 @@
 /*
- * tokenizer_impl.h: what the tokenizer's files share; private to src/model/tokenizer*.c.
+ * tokenizer_impl.h: what the tokenizer's files share; private to src/tokenizer.
  *
- * The stages in the order of encoding: added tokens (tokenizer_added.c) cut the text into pieces, normalizers and
- * pre-tokenizers (tokenizer_stages.c, on top of tokenizer_unicode.c and tokenizer_pattern.c) rewrite and cut them, the
- * model (tokenizer_bpe.c) turns each into ids; tokenizer_decode.c goes back; tokenizer_load.c reads the file.
+ * The stages in the order of encoding: added tokens (added.c) cut the text into pieces, normalizers and
+ * pre-tokenizers (stages.c, on top of unicode.c and pattern.c) rewrite and cut them, the
+ * model (bpe.c) turns each into ids; decode.c goes back; load.c reads the file.
  * Every text inside is valid UTF-8.
  */
 #ifndef WINNOW_TOKENIZER_IMPL_H
@@ -265,7 +265,7 @@ bool tok_added_near(const struct tok_trie *trie, const char *text, size_t length
 /* All pre-tokenizers; `pieces` is replaced by its result. open NULL: nothing comes behind the last piece. */
 wn_status tok_split(const struct wn_tokenizer *tokenizer, struct tok_pieces *pieces, struct tok_open *open);
 /* Appends the ids of a text, made of about `part` bytes at a time where that gives the ids of the whole
- * (tokenizer_long.c); *cuts: how often it was cut. */
+ * (long.c); *cuts: how often it was cut. */
 wn_status tok_encode(const struct wn_tokenizer *tokenizer, const char *text, size_t length, size_t part, int64_t *cuts,
                      struct wn_ids *ids);
 
