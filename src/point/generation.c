@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "point_impl.h"
+#include "walk.h"
 
 enum { WAVE_TOKENS = 8 * WN_CHUNK_TOKENS }; /* hidden states held at a time; the blocks are loaded once for each wave */
 
@@ -138,6 +138,49 @@ static int64_t losses_bytes(const struct wn_model *model, const struct wn_genera
     int64_t targets = texts * generation->most * (int64_t)(2 * sizeof(int64_t) + sizeof(int32_t) + 1);
     return wn_block_bytes(model) + floats * (int64_t)sizeof(float) + targets + tokens * (int64_t)sizeof(int32_t) +
            3 * texts * (int64_t)sizeof(int64_t) + wn_eval_scratch_bytes(model, false);
+}
+
+/* ---- texts of a point ---- */
+
+static wn_status generate_set(struct wn_evaluation *evaluation, const struct wn_subject *subject, int64_t index,
+                              double *tokens)
+{
+    const struct wn_generation *generation = subject->prepared->sets[index].generation;
+    struct wn_generated *texts = &evaluation->texts[index];
+    struct wn_generate_work work;
+    wn_generated_init(texts, generation);
+    for (int64_t b = 0; b < wn_generation_batches(generation); b++)
+        WN_TRY(wn_generate_batch(&evaluation->kept, generation, b, texts));
+    wn_generated_decode(texts, generation, subject->model->tokenizer);
+    wn_generate_work(generation, &work);
+    *tokens += work.prompt_rows;
+    for (int64_t t = 0; t < texts->n_texts; t++)
+        *tokens += (double)(wn_generated_count(texts, t) - 1);
+    return WN_OK;
+}
+
+static wn_status look_at_texts(struct wn_evaluation *evaluation, const struct wn_subject *subject, int64_t index,
+                               double *tokens)
+{
+    const struct wn_generation *generation = subject->prepared->sets[index].generation;
+    if (!generation->dense_loss)
+        return WN_OK;
+    evaluation->text_losses[index] = wn_alloc(wn_generation_texts(generation), sizeof(double));
+    return wn_dense_losses(subject->model, generation, &evaluation->texts[index], evaluation->text_losses[index],
+                           tokens);
+}
+
+wn_status wn_evaluation_generate(struct wn_evaluation *evaluation, const struct wn_subject *subject, double *tokens)
+{
+    const struct wn_eval_set *sets = subject->prepared->sets;
+    for (int64_t e = 0; e < evaluation->n_sets; e++)
+        if (sets[e].generation)
+            WN_TRY(generate_set(evaluation, subject, e, tokens));
+    wn_kept_blocks_release(&evaluation->kept);
+    for (int64_t e = 0; e < evaluation->n_sets; e++)
+        if (sets[e].generation)
+            WN_TRY(look_at_texts(evaluation, subject, e, tokens));
+    return WN_OK;
 }
 
 /* ---- memory ---- */

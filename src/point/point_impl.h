@@ -4,8 +4,12 @@
 
 #include <winnow/sweep.h>
 
-/* Sum of the input widths of one block. */
-int64_t wn_layout_input_total(const struct wn_layout *layout);
+/* ---- shapes of a block ---- */
+
+int64_t wn_layout_input_total(const struct wn_layout *layout); /* sum of the input widths */
+int64_t wn_layout_widest_input(const struct wn_layout *layout);
+int64_t wn_layout_widest_output(const struct wn_layout *layout);
+int64_t wn_layout_largest_linear(const struct wn_layout *layout); /* weights */
 
 /* ---- statistics of the inputs of one block over a calibration set ---- */
 
@@ -49,10 +53,6 @@ void wn_statistics_take(void *context, int input, const float *x, int64_t n_chun
 /* The same for branches: drop scores of both and of the block. */
 void wn_statistics_add_branch(void *context, enum wn_branch branch, const float *hidden, const float *added,
                               int64_t rows, int64_t width);
-
-/* Runs a block over all chunks of a set, hidden [tokens, hidden_size] in place, scratch for `rows` rows. */
-void wn_run_block_on(const struct wn_model *model, const struct wn_block *block, const struct wn_sequences *sequences,
-                     float *hidden, int64_t rows, float *scratch, int64_t *offset);
 
 /* ---- depth pruning scores that need more than one pass (left_out.c) ---- */
 
@@ -112,7 +112,11 @@ struct wn_generation_bytes {
 };
 void wn_generation_bytes(const struct wn_run *run, int64_t model, struct wn_generation_bytes *bytes);
 
-/* True when a point pushes calibration sequences itself: under sequential propagation, and for a search. */
+/* ---- what a point needs ---- */
+
+/* True when a point makes statistics of its own: under sequential propagation. */
+bool wn_point_collects(const struct wn_point *point);
+/* True when a point pushes calibration sequences itself: for its own statistics, and for a search. */
 bool wn_point_walks_calibration(const struct wn_point *point);
 /* True when a point reads statistics that the shared dense pass makes: under dense propagation, and for a sparsity per
  * block. */

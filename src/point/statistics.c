@@ -1,19 +1,9 @@
-/* statistics.c: small pieces shared by the walks over a model's blocks: statistics of block inputs, and whole sets. */
+/* statistics.c: sums over the inputs of a block: how they lie in memory, how they are taken and added. */
 #include <string.h>
 
 #include <winnow/linalg.h>
 
 #include "point_impl.h"
-
-/* ---- statistics ---- */
-
-int64_t wn_layout_input_total(const struct wn_layout *layout)
-{
-    int64_t total = 0;
-    for (int i = 0; i < layout->n_inputs; i++)
-        total += layout->input_widths[i];
-    return total;
-}
 
 /* Sums of every score of every unit, rounded up to whole cache lines; the last part of statistics. */
 enum { DROP_BYTES = (WN_DROP_UNITS * WN_DROP_SCORES * (int)sizeof(double) + 63) / 64 * 64 };
@@ -168,17 +158,6 @@ void wn_statistics_take(void *context, int input, const float *x, int64_t n_chun
                                       wn_statistics_moments(tap->layout, tap->statistics, input));
 }
 
-bool wn_point_reads_dense(const struct wn_point *point)
-{
-    return point->calibration >= 0 &&
-           (point->propagation == WN_PROPAGATION_DENSE || wn_recipe_outlier_multiple(&point->recipe) > 0);
-}
-
-unsigned wn_point_dense_needs(const struct wn_point *point)
-{
-    return point->propagation == WN_PROPAGATION_DENSE ? wn_recipe_needs(&point->recipe) : WN_NEED_NOTHING;
-}
-
 /* The first branch sees the hidden state before the block; what the last one makes of it is the state behind it. */
 void wn_statistics_add_branch(void *context, enum wn_branch branch, const float *hidden, const float *added,
                               int64_t rows, int64_t width)
@@ -194,10 +173,25 @@ void wn_statistics_add_branch(void *context, enum wn_branch branch, const float 
                            wn_statistics_drop_scores(tap->layout, tap->needs, tap->statistics, WN_UNIT_BLOCK));
 }
 
-/* ---- whole sets ---- */
+/* ---- what a point needs ---- */
 
-void wn_run_block_on(const struct wn_model *model, const struct wn_block *block, const struct wn_sequences *sequences,
-                     float *hidden, int64_t rows, float *scratch, int64_t *offset)
+bool wn_point_collects(const struct wn_point *point)
 {
-    wn_sequences_run(model, block, sequences, 0, sequences->n_chunks, hidden, rows, scratch, offset, NULL);
+    return point->calibration >= 0 && point->propagation == WN_PROPAGATION_SEQUENTIAL;
+}
+
+bool wn_point_walks_calibration(const struct wn_point *point)
+{
+    return wn_point_collects(point) || (point->calibration >= 0 && wn_recipe_trials(&point->recipe));
+}
+
+bool wn_point_reads_dense(const struct wn_point *point)
+{
+    return point->calibration >= 0 &&
+           (point->propagation == WN_PROPAGATION_DENSE || wn_recipe_outlier_multiple(&point->recipe) > 0);
+}
+
+unsigned wn_point_dense_needs(const struct wn_point *point)
+{
+    return point->propagation == WN_PROPAGATION_DENSE ? wn_recipe_needs(&point->recipe) : WN_NEED_NOTHING;
 }

@@ -1,0 +1,136 @@
+/*
+ * collect.c: statistics of the inputs of every block of a walk. Under sequential propagation a point makes its own, by
+ * the groups of chunks of the shared dense pass and in their order; else it reads those of that pass.
+ */
+#include <string.h>
+
+#include "walk.h"
+
+enum { PIECE = 1 << 16 }; /* bytes that a thread clears at a time */
+
+void wn_collector_open(struct wn_collector *collector, const struct wn_subject *subject)
+{
+    const struct wn_layout *layout = &subject->model->layout;
+    collector->needs = wn_recipe_needs(&subject->point->recipe);
+    if (wn_point_walks_calibration(subject->point)) {
+        collector->sequences = &wn_subject_calibration(subject)->sequences;
+        collector->hidden = wn_workspace_embed(subject->model, collector->sequences);
+    }
+    if (wn_point_collects(subject->point)) {
+        collector->statistics = wn_alloc(wn_statistics_bytes(layout, collector->needs), 1);
+        collector->group_statistics = wn_alloc(wn_statistics_bytes(layout, collector->needs), 1);
+    }
+}
+
+static void release_factors(struct wn_collector *collector, const struct wn_subject *subject)
+{
+    for (int i = 0; i < subject->model->layout.n_inputs; i++)
+        wn_factor_cache_release(&collector->factors[i]);
+}
+
+void wn_collector_release(struct wn_collector *collector, const struct wn_subject *subject)
+{
+    release_factors(collector, subject);
+    wn_free(collector->hidden);
+    if (collector->group_statistics) {
+        wn_free(collector->statistics);
+        wn_free(collector->group_statistics);
+    }
+    *collector = (struct wn_collector){0};
+}
+
+/* Statistics of all inputs, or of one. */
+struct input_tap {
+    struct wn_statistics_tap all;
+    int input; /* -1: all */
+};
+
+static void take_input(void *context, int input, const float *x, int64_t n_chunks, const int64_t *row, int64_t width)
+{
+    struct input_tap *tap = context;
+    if (tap->input < 0 || tap->input == input)
+        wn_statistics_take(&tap->all, input, x, n_chunks, row, width);
+}
+
+static void clear(void *memory, int64_t bytes)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t at = 0; at < bytes; at += PIECE)
+        memset((char *)memory + at, 0, (size_t)(bytes - at < PIECE ? bytes - at : PIECE));
+}
+
+/* Adds chunks: runs the block on a copy of their rows and drops the result. */
+static void collect_chunks(struct wn_collector *collector, const struct wn_model *model, struct wn_workspace *workspace,
+                           const struct wn_block *block, int64_t first, int64_t end, const struct wn_tap *tap)
+{
+    struct wn_chunk group;
+    int64_t row = wn_sequences_chunks(collector->sequences, first, end, workspace->offset, &group);
+    int64_t hidden = model->config.hidden_size, rows = group.offset[group.n_sequences];
+    wn_copy_floats(workspace->copy, collector->hidden + row * hidden, rows * hidden);
+    wn_model_run_block(model, block, &group, workspace->copy, workspace->scratch, tap);
+}
+
+/* Sums of each group, added in group order: the order of the shared dense pass too. `input` -1: of all inputs. */
+static void collect(struct wn_collector *collector, const struct wn_model *model, struct wn_workspace *workspace,
+                    const struct wn_block *block, int input)
+{
+    const struct wn_layout *layout = &model->layout;
+    const struct wn_sequences *sequences = collector->sequences;
+    int64_t bytes = wn_statistics_bytes(layout, collector->needs);
+    struct input_tap context = {{.layout = layout, .needs = collector->needs}, input};
+    struct wn_tap tap = {.take = take_input, .context = &context};
+    for (int64_t g = 0; g < wn_statistics_groups(sequences); g++) {
+        context.all.statistics = g == 0 ? collector->statistics : collector->group_statistics; /* 0 + first is first */
+        clear(context.all.statistics, bytes);
+        int64_t end = wn_statistics_group(sequences, g + 1);
+        for (int64_t c = wn_statistics_group(sequences, g), behind; c < end; c = behind) {
+            behind = wn_sequences_group(sequences, c, end, workspace->group_rows);
+            collect_chunks(collector, model, workspace, block, c, behind, &tap);
+        }
+        if (g > 0)
+            wn_statistics_add(layout, collector->needs, collector->statistics, collector->group_statistics);
+    }
+    if (collector->needs & WN_NEED_SECOND_MOMENTS)
+        wn_statistics_symmetrize(layout, collector->statistics);
+    workspace->tokens += (double)wn_sequences_tokens(sequences);
+}
+
+void wn_collector_gather(struct wn_collector *collector, const struct wn_subject *subject,
+                         struct wn_workspace *workspace, int64_t block_index, const struct wn_block *block)
+{
+    const struct wn_reference *reference = subject->reference;
+    int64_t model = subject->point->model, calibration = subject->point->calibration;
+    release_factors(collector, subject);
+    if (collector->group_statistics)
+        collect(collector, subject->model, workspace, block, -1);
+    else if (calibration >= 0)
+        collector->statistics =
+            (char *)reference->statistics[model][calibration].data +
+            block_index * wn_statistics_bytes(&subject->model->layout, reference->needs[model][calibration]);
+}
+
+void wn_collector_again(struct wn_collector *collector, const struct wn_subject *subject,
+                        struct wn_workspace *workspace, const struct wn_block *block, int input)
+{
+    collect(collector, subject->model, workspace, block, input);
+}
+
+void wn_collector_tell(struct wn_collector *collector, const struct wn_subject *subject, int input,
+                       struct wn_input_stats *stats)
+{
+    const struct wn_layout *layout = &subject->model->layout;
+    const struct wn_calibration *calibration = wn_subject_calibration(subject);
+    if (!calibration)
+        return;
+    stats->tokens = wn_sequences_tokens(&calibration->sequences);
+    stats->sequences = calibration->sequences.n_sequences;
+    stats->squares = wn_statistics_squares(layout, collector->statistics, input);
+    if (collector->needs & WN_NEED_ABSOLUTE_SUMS)
+        stats->magnitudes = wn_statistics_magnitudes(layout, collector->statistics, input);
+    if (collector->needs & WN_NEED_ABSOLUTE_MAXIMA)
+        stats->maxima = wn_statistics_maxima(layout, collector->statistics, input);
+    if (collector->needs & WN_NEED_SECOND_MOMENTS) {
+        stats->second_moments = wn_statistics_moments(layout, collector->statistics, input);
+        stats->factors = &collector->factors[input];
+    }
+}

@@ -1,0 +1,223 @@
+/* compress.c: what becomes of the linears of a block: scales of their inputs, then one linear after the other. */
+#include <stdio.h>
+
+#include "walk.h"
+
+void wn_compressor_open(struct wn_compressor *compressor, const struct wn_subject *subject)
+{
+    compressor->recipe = subject->point->recipe;
+    if (!compressor->recipe.n_stages)
+        return;
+    compressor->compressed = wn_block_create(subject->model);
+    compressor->keep = wn_alloc(wn_layout_largest_linear(&subject->model->layout), 1);
+}
+
+static void forget_block(struct wn_compressor *compressor)
+{
+    for (int l = 0; l < WN_MAX_LINEARS; l++)
+        wn_activation_release(&compressor->activations[l]);
+    for (int i = 0; i < WN_MAX_INPUTS; i++) {
+        wn_free(compressor->scales[i]);
+        wn_free(compressor->run_moments[i]);
+        compressor->scales[i] = compressor->run_moments[i] = NULL;
+    }
+}
+
+void wn_compressor_release(struct wn_compressor *compressor, const struct wn_model *model)
+{
+    forget_block(compressor);
+    if (compressor->compressed)
+        wn_block_destroy(&compressor->compressed, model);
+    wn_free(compressor->keep);
+    compressor->keep = NULL;
+}
+
+/* Counts for the whole block, before the first linear. */
+static void share_zeros(struct wn_compressor *compressor, const struct wn_layout *layout)
+{
+    struct wn_linear_weights linears[WN_MAX_LINEARS];
+    for (int l = 0; l < layout->n_linears; l++)
+        linears[l] = (struct wn_linear_weights){compressor->dense->linears[l],
+                                                layout->linears[l].rows * layout->linears[l].columns};
+    compressor->shares_zeros =
+        wn_recipe_share_zeros(&compressor->recipe, linears, layout->n_linears, compressor->zeros);
+}
+
+void wn_compressor_begin(struct wn_compressor *compressor, const struct wn_subject *subject,
+                         const struct wn_allocation *allocation, int64_t block_index, const struct wn_block *dense)
+{
+    forget_block(compressor);
+    compressor->block_index = block_index;
+    compressor->dense = dense;
+    if (allocation->sparsity)
+        wn_recipe_set_sparsity(&compressor->recipe, allocation->sparsity[block_index]);
+    for (int branch = 0; branch < WN_BRANCHES; branch++)
+        compressor->left_out[branch] = allocation->left_out[branch] && allocation->left_out[branch][block_index];
+    share_zeros(compressor, &subject->model->layout);
+}
+
+/* ---- scales of inputs ---- */
+
+/* What is known of an input of the current block. */
+static struct wn_input_stats input_stats(const struct wn_compressor *compressor, const struct wn_subject *subject,
+                                         struct wn_collector *collector, int input)
+{
+    struct wn_input_stats stats = {.width = subject->model->layout.input_widths[input],
+                                   .scale = compressor->scales[input],
+                                   .trial = compressor->trials[input],
+                                   .run_moments = compressor->run_moments[input]};
+    wn_collector_tell(collector, subject, input, &stats);
+    return stats;
+}
+
+/* Asks the method what to divide an input by, and divides the vector before it in the compressed block. */
+static wn_status scale_input(struct wn_compressor *compressor, const struct wn_subject *subject,
+                             struct wn_collector *collector, int input)
+{
+    const struct wn_layout *layout = &subject->model->layout;
+    int64_t width = layout->input_widths[input], rows[WN_MAX_LINEARS];
+    int vector = layout->producer_vector[input];
+    const float *weights[WN_MAX_LINEARS];
+    char name[128];
+    bool scaled;
+    struct wn_input_stats stats = input_stats(compressor, subject, collector, input);
+    snprintf(name, sizeof name, "block %lld %s", (long long)compressor->block_index, layout->input_names[input]);
+    struct wn_input_task task = {.name = name, .width = width, .weights = weights, .rows = rows, .stats = &stats};
+    for (int l = 0; l < layout->n_linears; l++)
+        if (layout->linears[l].input == input) {
+            weights[task.n_linears] = compressor->dense->linears[l];
+            rows[task.n_linears++] = layout->linears[l].rows;
+        }
+    compressor->scales[input] = wn_alloc(width, sizeof(float));
+    WN_TRY(wn_recipe_scale_inputs(&compressor->recipe, &task, compressor->scales[input], &scaled));
+    compressor->folded = compressor->folded || scaled;
+    for (int64_t j = 0; scaled && j < width; j++)
+        compressor->compressed->vectors[vector][j] =
+            compressor->dense->vectors[vector][j] / compressor->scales[input][j];
+    if (!scaled) {
+        wn_free(compressor->scales[input]);
+        compressor->scales[input] = NULL;
+    }
+    return WN_OK;
+}
+
+static wn_status search_scales(struct wn_compressor *compressor, const struct wn_subject *subject,
+                               struct wn_collector *collector, struct wn_workspace *workspace)
+{
+    struct wn_input_stats stats[WN_MAX_INPUTS];
+    for (int i = 0; i < subject->model->layout.n_inputs; i++)
+        stats[i] = input_stats(compressor, subject, collector, i);
+    const struct wn_scale_search search = {.model = subject->model,
+                                           .recipe = &compressor->recipe,
+                                           .block_index = compressor->block_index,
+                                           .dense = compressor->dense,
+                                           .trial = compressor->compressed,
+                                           .keep = compressor->keep,
+                                           .calibration = collector->sequences,
+                                           .hidden = collector->hidden,
+                                           .copy = workspace->copy,
+                                           .scratch = workspace->scratch,
+                                           .offset = workspace->offset,
+                                           .stats = stats,
+                                           .zeros = compressor->shares_zeros ? compressor->zeros : NULL};
+    workspace->tokens += (double)wn_sequences_tokens(collector->sequences);
+    return wn_search_scales(&search, compressor->scales, compressor->trials, compressor->run_moments);
+}
+
+wn_status wn_compressor_scale(struct wn_compressor *compressor, const struct wn_subject *subject,
+                              struct wn_collector *collector, struct wn_workspace *workspace)
+{
+    const struct wn_layout *layout = &subject->model->layout;
+    if (wn_recipe_trials(&subject->point->recipe))
+        return search_scales(compressor, subject, collector, workspace);
+    for (int i = 0; compressor->compressed && i < layout->n_inputs; i++)
+        if (layout->producer_vector[i] >= 0)
+            WN_TRY(scale_input(compressor, subject, collector, i));
+    return WN_OK;
+}
+
+/* ---- linears ---- */
+
+static wn_status compress_linear(struct wn_compressor *compressor, const struct wn_subject *subject,
+                                 struct wn_collector *collector, int index, const char *name, struct wn_made *made)
+{
+    struct wn_input_stats stats =
+        input_stats(compressor, subject, collector, subject->model->layout.linears[index].input);
+    int64_t pattern_n, pattern_m;
+    compressor->recipe.zeros = compressor->shares_zeros ? &compressor->zeros[index] : NULL;
+    WN_TRY(wn_recipe_compress(&compressor->recipe, name, compressor->dense->linears[index],
+                              wn_subject_calibration(subject) ? &stats : NULL, &made->form));
+    compressor->activations[index] = made->form.activation;
+    wn_recipe_pattern(&compressor->recipe, &pattern_n, &pattern_m);
+    made->bits = wn_bits_per_weight(&made->form, pattern_n, pattern_m);
+    return WN_OK;
+}
+
+/* All of a linear of a branch that is left out is gone, and nothing is stored. */
+static wn_status drop_linear(const struct wn_compressor *compressor, const struct wn_subject *subject, int index,
+                             const char *name, struct wn_made *made)
+{
+    made->bits = 0;
+    return wn_recipe_compress(&subject->point->recipe, name, compressor->dense->linears[index], NULL, &made->form);
+}
+
+/* A dense point changes nothing, but its weights are looked at like those of any other. Loading saw that they are
+ * finite. */
+static void keep_linear(const struct wn_compressor *compressor, const struct wn_linear_info *linear, int index,
+                        struct wn_made *made)
+{
+    wn_compressed_init(&made->form, linear->rows, linear->columns, compressor->dense->linears[index], NULL);
+    made->bits = wn_bits_per_weight(&made->form, 0, 0);
+}
+
+/* Where branches are left out, the others stay as they are. */
+static bool changes_linears(const struct wn_compressor *compressor)
+{
+    return compressor->compressed && !wn_recipe_drop(&compressor->recipe);
+}
+
+wn_status wn_compressor_make(struct wn_compressor *compressor, const struct wn_subject *subject,
+                             struct wn_collector *collector, int index, struct wn_made *made)
+{
+    const struct wn_layout *layout = &subject->model->layout;
+    const struct wn_linear_info *linear = &layout->linears[index];
+    bool dropped = compressor->left_out[layout->input_branches[linear->input]];
+    char name[128];
+    if (!dropped && !changes_linears(compressor)) {
+        keep_linear(compressor, linear, index, made);
+        return WN_OK;
+    }
+    snprintf(name, sizeof name, "block %lld %s", (long long)compressor->block_index, linear->name);
+    wn_compressed_init(&made->form, linear->rows, linear->columns, compressor->compressed->linears[index],
+                       compressor->keep);
+    wn_status status = dropped ? drop_linear(compressor, subject, index, name, made)
+                               : compress_linear(compressor, subject, collector, index, name, made);
+    if (status != WN_OK)
+        wn_compressed_release(&made->form);
+    return status;
+}
+
+void wn_made_release(struct wn_made *made)
+{
+    made->form.activation = NULL; /* it stays with the compressor */
+    wn_compressed_release(&made->form);
+}
+
+const struct wn_block *wn_compressor_view(const struct wn_compressor *compressor, const struct wn_layout *layout,
+                                          int n_inputs, struct wn_block *view)
+{
+    *view = *compressor->dense;
+    for (int branch = 0; branch < WN_BRANCHES; branch++)
+        view->skip[branch] = compressor->left_out[branch];
+    for (int l = 0; l < layout->n_linears; l++) {
+        if (changes_linears(compressor) && layout->linears[l].input < n_inputs)
+            view->linears[l] = compressor->compressed->linears[l];
+        view->activations[l] = compressor->activations[l];
+    }
+    for (int i = 0; i < n_inputs; i++) {
+        int vector = layout->producer_vector[i];
+        if (compressor->scales[i] && compressor->folded)
+            view->vectors[vector] = compressor->compressed->vectors[vector];
+    }
+    return view;
+}

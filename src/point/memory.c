@@ -1,0 +1,179 @@
+/* memory.c: what a point takes on a rank: the formulas of plan, by the numbers that the stages allocate with. */
+#include <omp.h>
+
+#include "point_impl.h"
+
+/* ---- shapes ---- */
+
+int64_t wn_layout_input_total(const struct wn_layout *layout)
+{
+    int64_t total = 0;
+    for (int i = 0; i < layout->n_inputs; i++)
+        total += layout->input_widths[i];
+    return total;
+}
+
+int64_t wn_layout_widest_input(const struct wn_layout *layout)
+{
+    int64_t widest = 0;
+    for (int i = 0; i < layout->n_inputs; i++)
+        widest = layout->input_widths[i] > widest ? layout->input_widths[i] : widest;
+    return widest;
+}
+
+int64_t wn_layout_widest_output(const struct wn_layout *layout)
+{
+    int64_t widest = 0;
+    for (int l = 0; l < layout->n_linears; l++)
+        widest = layout->linears[l].rows > widest ? layout->linears[l].rows : widest;
+    return widest;
+}
+
+int64_t wn_layout_largest_linear(const struct wn_layout *layout)
+{
+    int64_t largest = 0;
+    for (int l = 0; l < layout->n_linears; l++) {
+        int64_t weights = layout->linears[l].rows * layout->linears[l].columns;
+        largest = weights > largest ? weights : largest;
+    }
+    return largest;
+}
+
+int64_t wn_prepared_longest_chunk(const struct wn_run *run, int64_t model)
+{
+    const struct wn_prepared_model *prepared = &run->models[model];
+    int64_t longest = wn_sequences_longest_chunk(&prepared->sample);
+    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+        int64_t length = wn_sequences_longest_chunk(&prepared->sets[e].sequences);
+        longest = length > longest ? length : longest;
+    }
+    for (int64_t c = 0; c < run->sweep->n_calibrations; c++) {
+        int64_t length = wn_sequences_longest_chunk(&prepared->calibrations[c].sequences);
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
+
+int64_t wn_prepared_group_rows(const struct wn_run *run, int64_t model)
+{
+    const struct wn_prepared_model *prepared = &run->models[model];
+    int64_t longest = wn_prepared_longest_chunk(run, model), most = longest;
+    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+        int64_t tokens = wn_sequences_tokens(&prepared->sets[e].sequences);
+        most = tokens > most ? tokens : most;
+    }
+    for (int64_t c = 0; c < run->sweep->n_calibrations; c++) {
+        int64_t tokens = wn_sequences_tokens(&prepared->calibrations[c].sequences);
+        most = tokens > most ? tokens : most;
+    }
+    int64_t rows = wn_model_group_rows(prepared->model, longest);
+    return rows < most ? rows : most;
+}
+
+int64_t wn_prepared_offsets(const struct wn_run *run, int64_t model)
+{
+    const struct wn_prepared_model *prepared = &run->models[model];
+    int64_t most = prepared->sample.n_sequences;
+    for (int64_t e = 0; e < run->sweep->n_evals; e++)
+        most = prepared->sets[e].sequences.n_sequences > most ? prepared->sets[e].sequences.n_sequences : most;
+    for (int64_t c = 0; c < run->sweep->n_calibrations; c++) {
+        int64_t count = prepared->calibrations[c].sequences.n_sequences;
+        most = count > most ? count : most;
+    }
+    return most + 1;
+}
+
+/* ---- a point ---- */
+
+/* Statistics are made in a point's own memory under sequential propagation: sums, and those of one group. */
+static int64_t statistics_bytes(const struct wn_run *run, const struct wn_point *point)
+{
+    if (!wn_point_collects(point))
+        return 0;
+    return 2 * wn_statistics_bytes(&run->models[point->model].model->layout, wn_recipe_needs(&point->recipe));
+}
+
+/* A factor of every input, and the working memory of the hungriest linear. */
+static int64_t solver_bytes(const struct wn_layout *layout, const struct wn_recipe *recipe)
+{
+    int64_t factors = 0, work = 0;
+    if (!(wn_recipe_needs(recipe) & WN_NEED_SECOND_MOMENTS))
+        return 0;
+    for (int i = 0; i < layout->n_inputs; i++)
+        factors += layout->input_widths[i] * layout->input_widths[i] * (int64_t)sizeof(float);
+    for (int l = 0; l < layout->n_linears; l++) {
+        int64_t bytes =
+            wn_second_order_bytes(layout->linears[l].rows, layout->linears[l].columns, omp_get_max_threads());
+        work = bytes > work ? bytes : work;
+    }
+    return factors + work;
+}
+
+/* Rules of the linears of a block. */
+static int64_t rules_bytes(const struct wn_run *run, const struct wn_point *point)
+{
+    const struct wn_layout *layout = &run->models[point->model].model->layout;
+    int64_t total = 0, bytes, scratch;
+    for (int l = 0; l < layout->n_linears; l++) {
+        wn_recipe_activation_bytes(&point->recipe, layout->linears[l].rows, layout->linears[l].columns, 1, 1, &bytes,
+                                   &scratch);
+        total += bytes;
+    }
+    return total;
+}
+
+/* The same with the work of the hungriest one, and scaled inputs of the sample. */
+static int64_t activation_bytes(const struct wn_run *run, const struct wn_point *point)
+{
+    const struct wn_layout *layout = &run->models[point->model].model->layout;
+    int64_t longest = wn_prepared_longest_chunk(run, point->model), total = rules_bytes(run, point), most = 0;
+    for (int l = 0; l < layout->n_linears; l++) {
+        const struct wn_linear_info *linear = &layout->linears[l];
+        int64_t bytes, scratch;
+        wn_recipe_activation_bytes(&point->recipe, linear->rows, linear->columns, longest, omp_get_max_threads(),
+                                   &bytes, &scratch);
+        most = scratch > most ? scratch : most;
+    }
+    if (wn_recipe_needs(&point->recipe) & WN_NEED_ABSOLUTE_MAXIMA)
+        total += wn_sequences_tokens(&run->models[point->model].sample) * wn_layout_widest_input(layout) *
+                 (int64_t)sizeof(float);
+    return total + most;
+}
+
+int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
+{
+    const struct wn_point *point = &run->grid.points[index];
+    const struct wn_prepared_model *prepared = &run->models[point->model];
+    const struct wn_model *model = prepared->model;
+    int64_t hidden = model->config.hidden_size, longest = wn_prepared_longest_chunk(run, point->model);
+    int64_t sample = wn_sequences_tokens(&prepared->sample), widest = wn_layout_widest_output(&model->layout);
+    int64_t largest = wn_layout_largest_linear(&model->layout), rows = sample, scores = 0, head = 0;
+    int64_t kept = 0; /* keys and values of prefixes */
+    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+        const struct wn_eval_set *set = &prepared->sets[e];
+        int64_t bytes = wn_target_scores_bytes(set), scratch = wn_eval_scratch_bytes(model, set->divergence);
+        rows += wn_sequences_tokens(&set->sequences);
+        int64_t prefixes = wn_sequences_run_bytes(model, &set->sequences);
+        kept = prefixes > kept ? prefixes : kept;
+        scores = bytes > scores ? bytes : scores;
+        head = scratch > head ? scratch : head;
+    }
+    if (wn_point_walks_calibration(point))
+        rows += wn_sequences_tokens(&prepared->calibrations[point->calibration].sequences);
+    int64_t group = wn_prepared_group_rows(run, point->model);
+    int64_t floats = rows * hidden + group * hidden + wn_model_scratch(model, group) +
+                     sample * (wn_layout_input_total(&model->layout) + 2 * widest);
+    int64_t compress = point->recipe.n_stages ? largest * 10 : 0; /* keep, codes and the selection's work array */
+    compress += statistics_bytes(run, point) + solver_bytes(&model->layout, &point->recipe);
+    compress += activation_bytes(run, point) + wn_search_bytes(model, &point->recipe, longest);
+    struct wn_generation_bytes texts;
+    wn_generation_bytes(run, point->model, &texts);
+    int64_t walking = (point->recipe.n_stages ? 2 : 1) * wn_block_bytes(model) + compress + kept + texts.kept;
+    if (texts.kept)
+        walking += (model->config.n_blocks - 1) * rules_bytes(run, point);
+    int64_t generating = texts.kept + texts.generate, scoring = scores + head;
+    int64_t most = walking > generating ? walking : generating;
+    most = most > texts.losses ? most : texts.losses;
+    return floats * (int64_t)sizeof(float) + (most > scoring ? most : scoring) + texts.records +
+           wn_schema_bytes(&run->schema) + wn_prepared_offsets(run, point->model) * (int64_t)sizeof(int64_t);
+}

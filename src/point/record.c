@@ -1,0 +1,91 @@
+/* record.c: what a walk writes down: statistics of every linear, and totals of the point. */
+#include <math.h>
+#include <omp.h>
+
+#include <winnow/linalg.h>
+
+#include "walk.h"
+
+static void record_solver(const struct wn_recorder *recorder, const int64_t *fields, int64_t cell,
+                          const struct wn_solver_statistics *solver)
+{
+    int64_t field = 0;
+#define X(name, unit, help) wn_record_f64(recorder->record, (int)fields[field++])[cell] = solver->name;
+    WN_SOLVER_STATISTICS(X)
+#undef X
+}
+
+static void record_search(const struct wn_recorder *recorder, const int64_t *fields, int64_t cell,
+                          const struct wn_search_statistics *search)
+{
+    int64_t field = 0;
+#define X(name, unit, help) wn_record_f64(recorder->record, (int)fields[field++])[cell] = search->name;
+    WN_SEARCH_STATISTICS(X)
+#undef X
+}
+
+static void record_weights(const struct wn_recorder *recorder, const int64_t *fields, int64_t cell,
+                           const struct wn_weight_statistics *statistics)
+{
+    int64_t field = 0;
+#define X(name, unit, help) wn_record_f64(recorder->record, (int)fields[field++])[cell] = statistics->name;
+    WN_WEIGHT_STATISTICS(X)
+#undef X
+}
+
+void wn_recorder_take(struct wn_recorder *recorder, const struct wn_subject *subject, int64_t block_index, int linear,
+                      const float *dense, const struct wn_made *made, double output_error)
+{
+    const struct wn_prepared_model *prepared = subject->prepared;
+    const struct wn_linear_info *info = &subject->model->layout.linears[linear];
+    int64_t count = info->rows * info->columns, cell = block_index * subject->model->layout.n_linears + linear;
+    struct wn_weight_statistics statistics;
+    double norm = wn_sum_squared_difference(dense, NULL, count);
+    wn_weight_statistics_compute(dense, made->form.weight, info->rows, info->columns, &statistics);
+    statistics.bits_per_weight = made->bits;
+    statistics.output_error = output_error;
+    record_weights(recorder, prepared->weight_fields, cell, &statistics);
+    if (prepared->solver_fields)
+        record_solver(recorder, prepared->solver_fields, cell, &made->form.solver);
+    if (prepared->search_fields)
+        record_search(recorder, prepared->search_fields, cell, &made->form.search);
+    recorder->weights += (double)count;
+    recorder->zeros += statistics.zeros * (double)count;
+    recorder->bits += made->bits * (double)count;
+    recorder->squared_norm += norm;
+    recorder->squared_error += statistics.weight_error * statistics.weight_error * norm;
+    recorder->output_error += output_error * output_error;
+    recorder->linears++;
+}
+
+static void set_number(const struct wn_recorder *recorder, int field, double value)
+{
+    *wn_record_f64(recorder->record, field) = value;
+}
+
+void wn_recorder_finish(struct wn_recorder *recorder, const struct wn_subject *subject, const double seconds[WN_STAGES],
+                        const struct wn_point_report *report, int64_t peak_bytes)
+{
+    const struct wn_point_fields *fields = &subject->run->fields;
+    set_number(recorder, fields->sparsity, recorder->zeros / recorder->weights);
+    set_number(recorder, fields->bits_per_weight, recorder->bits / recorder->weights);
+    set_number(recorder, fields->weight_error, sqrt(recorder->squared_error / recorder->squared_norm));
+    set_number(recorder, fields->output_error, sqrt(recorder->output_error / recorder->linears));
+    set_number(recorder, fields->seconds, report->seconds);
+    set_number(recorder, fields->seconds_load, seconds[WN_STAGE_LOAD]);
+    set_number(recorder, fields->seconds_statistics, seconds[WN_STAGE_STATISTICS]);
+    set_number(recorder, fields->seconds_compress, seconds[WN_STAGE_COMPRESS]);
+    set_number(recorder, fields->seconds_forward, seconds[WN_STAGE_FORWARD]);
+    set_number(recorder, fields->seconds_generate, seconds[WN_STAGE_GENERATE]);
+    set_number(recorder, fields->seconds_score, seconds[WN_STAGE_SCORE]);
+    set_number(recorder, fields->tokens, report->tokens);
+    set_number(recorder, fields->peak_bytes, (double)peak_bytes);
+    *wn_record_i32(recorder->record, fields->threads) = omp_get_max_threads();
+}
+
+void wn_recorder_reason(struct wn_recorder *recorder, const struct wn_subject *subject)
+{
+    int field = subject->run->fields.reason;
+    if (((const char *)recorder->record->data[field])[0] == '\0')
+        wn_record_set_text(recorder->record, field, wn_error_message());
+}

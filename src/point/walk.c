@@ -1,0 +1,196 @@
+/*
+ * walk.c: one walk down the decoder blocks. Load a block, collect what the method needs, compress its linears, push
+ * the calibration and evaluation sequences through the compressed block, drop it; after the last block, score. Memory
+ * is the hidden states of the sequences plus two blocks (dense and compressed), whatever the number of blocks. Where a
+ * set has texts to be generated, the evaluated blocks are kept, all of them, until that is done.
+ */
+#include "walk.h"
+
+struct walk {
+    struct wn_subject subject;
+    struct wn_allocation allocation;
+    const struct wn_point_sink *sink; /* NULL: none */
+    struct wn_block *dense;           /* the current block */
+    struct wn_workspace workspace;
+    struct wn_collector collector;
+    struct wn_sample sample;
+    struct wn_compressor compressor;
+    struct wn_recorder recorder;
+    struct wn_evaluation evaluation;
+    double seconds[WN_STAGES], mark;
+};
+
+/* Time since the last call belongs to `stage`. */
+static void clock_stage(struct walk *walk, enum wn_point_stage stage)
+{
+    double now = wn_seconds();
+    walk->seconds[stage] += now - walk->mark;
+    walk->mark = now;
+}
+
+/* Linears go to a sink, or evaluation sets through the blocks. */
+static void open_walk(struct walk *walk)
+{
+    const struct wn_subject *subject = &walk->subject;
+    walk->dense = wn_block_create(subject->model);
+    wn_workspace_open(&walk->workspace, subject);
+    wn_collector_open(&walk->collector, subject);
+    wn_sample_open(&walk->sample, subject);
+    wn_compressor_open(&walk->compressor, subject);
+    wn_evaluation_open(&walk->evaluation, subject, walk->sink ? 0 : subject->run->sweep->n_evals);
+}
+
+/* What only the walk over the blocks needs; scoring comes after it. */
+static void close_blocks(struct walk *walk)
+{
+    if (walk->dense)
+        wn_block_destroy(&walk->dense, walk->subject.model);
+    wn_workspace_release(&walk->workspace);
+    wn_collector_release(&walk->collector, &walk->subject);
+    wn_sample_release(&walk->sample);
+    wn_compressor_release(&walk->compressor, walk->subject.model);
+}
+
+static void close_walk(struct walk *walk)
+{
+    close_blocks(walk);
+    wn_evaluation_release(&walk->evaluation);
+    wn_allocation_release(&walk->allocation);
+}
+
+/* ---- a block ---- */
+
+static wn_status make_linear(struct walk *walk, int index)
+{
+    const struct wn_linear_info *linear = &walk->subject.model->layout.linears[index];
+    const float *dense = walk->dense->linears[index];
+    int64_t block_index = walk->compressor.block_index;
+    struct wn_made made;
+    WN_TRY(wn_compressor_make(&walk->compressor, &walk->subject, &walk->collector, index, &made));
+    double error = wn_sample_error(&walk->sample, &walk->subject, index, dense, made.form.weight,
+                                   walk->compressor.activations[index], walk->compressor.scales[linear->input]);
+    wn_recorder_take(&walk->recorder, &walk->subject, block_index, index, dense, &made, error);
+    wn_status status = walk->sink ? walk->sink->take(walk->sink->context, block_index, index, &made.form) : WN_OK;
+    wn_made_release(&made);
+    return status;
+}
+
+/* Input by input: each is calibrated on what the compressed linears before it make. The first has its statistics. */
+static wn_status make_in_order(struct walk *walk)
+{
+    const struct wn_layout *layout = &walk->subject.model->layout;
+    struct wn_block view;
+    for (int i = 0; i < layout->n_inputs; i++) {
+        clock_stage(walk, WN_STAGE_COMPRESS);
+        if (i > 0)
+            wn_collector_again(&walk->collector, &walk->subject, &walk->workspace,
+                               wn_compressor_view(&walk->compressor, layout, i, &view), i);
+        clock_stage(walk, WN_STAGE_STATISTICS);
+        for (int l = 0; l < layout->n_linears; l++)
+            if (layout->linears[l].input == i)
+                WN_TRY(make_linear(walk, l));
+    }
+    return WN_OK;
+}
+
+static wn_status make_linears(struct walk *walk)
+{
+    if (wn_recipe_true_sequential(&walk->subject.point->recipe))
+        return make_in_order(walk);
+    for (int l = 0; l < walk->subject.model->layout.n_linears; l++)
+        WN_TRY(make_linear(walk, l));
+    return WN_OK;
+}
+
+/* Calibration sequences see the block that the next one is calibrated behind; behind the last there is none. */
+static void push(struct walk *walk, int64_t block_index)
+{
+    const struct wn_subject *subject = &walk->subject;
+    struct wn_collector *collector = &walk->collector;
+    struct wn_block view;
+    wn_compressor_view(&walk->compressor, &subject->model->layout, subject->model->layout.n_inputs, &view);
+    if (collector->sequences && block_index + 1 < subject->model->config.n_blocks) {
+        const struct wn_block *next = subject->point->propagation == WN_PROPAGATION_DENSE ? walk->dense : &view;
+        wn_workspace_push(&walk->workspace, subject->model, next, collector->sequences, collector->hidden);
+    }
+    wn_evaluation_push(&walk->evaluation, subject, &walk->workspace, block_index, &view, walk->compressor.activations);
+}
+
+static wn_status walk_block(struct walk *walk, int64_t block_index)
+{
+    const struct wn_subject *subject = &walk->subject;
+    WN_TRY(wn_model_load_block(subject->model, block_index, walk->dense));
+    clock_stage(walk, WN_STAGE_LOAD);
+    wn_collector_gather(&walk->collector, subject, &walk->workspace, block_index, walk->dense);
+    wn_sample_push(&walk->sample, subject, &walk->workspace, walk->dense);
+    clock_stage(walk, WN_STAGE_STATISTICS);
+    wn_compressor_begin(&walk->compressor, subject, &walk->allocation, block_index, walk->dense);
+    WN_TRY(wn_compressor_scale(&walk->compressor, subject, &walk->collector, &walk->workspace));
+    WN_TRY(make_linears(walk));
+    clock_stage(walk, WN_STAGE_COMPRESS);
+    push(walk, block_index);
+    clock_stage(walk, WN_STAGE_FORWARD);
+    return WN_OK;
+}
+
+/* ---- the point ---- */
+
+static wn_status walk_model(struct walk *walk)
+{
+    const struct wn_subject *subject = &walk->subject;
+    int64_t n_blocks = subject->model->config.n_blocks;
+    WN_TRY(wn_evaluation_check(&walk->evaluation, subject));
+    WN_TRY(wn_allocation_make(subject, walk->recorder.record, &walk->allocation));
+    for (int64_t b = 0; b < n_blocks; b++) {
+        WN_TRY(walk_block(walk, b));
+        wn_watch(subject->run, subject->point - subject->run->grid.points, b + 1, n_blocks);
+    }
+    close_blocks(walk);
+    wn_status generated = wn_evaluation_generate(&walk->evaluation, subject, &walk->workspace.tokens);
+    clock_stage(walk, WN_STAGE_GENERATE);
+    wn_status status = wn_evaluation_score(&walk->evaluation, subject, generated, &walk->recorder);
+    clock_stage(walk, WN_STAGE_SCORE);
+    return status;
+}
+
+static wn_status compute(const struct wn_run *run, const struct wn_reference *reference, int64_t index,
+                         const struct wn_point_sink *sink, struct wn_record *record, struct wn_point_report *report)
+{
+    const struct wn_point *point = &run->grid.points[index];
+    struct walk walk = {.subject = {.run = run,
+                                    .prepared = &run->models[point->model],
+                                    .model = run->models[point->model].model,
+                                    .point = point,
+                                    .reference = reference},
+                        .sink = sink,
+                        .recorder = {.record = record}};
+    int64_t before = wn_memory_bytes();
+    double start = walk.mark = wn_seconds();
+    wn_memory_reset_peak();
+    open_walk(&walk);
+    wn_status status = walk_model(&walk);
+    if (status != WN_OK)
+        wn_recorder_reason(&walk.recorder, &walk.subject);
+    wn_status unchanged = wn_checkpoint_check(walk.subject.model->checkpoint); /* the head was read behind the blocks */
+    if (unchanged != WN_OK) {
+        status = unchanged;
+        wn_record_set_text(record, run->fields.reason, wn_error_message());
+    }
+    *report = (struct wn_point_report){.seconds = wn_seconds() - start, .tokens = walk.workspace.tokens};
+    wn_recorder_finish(&walk.recorder, &walk.subject, walk.seconds, report, wn_memory_peak() - before);
+    close_walk(&walk);
+    return status;
+}
+
+wn_status wn_point_compute(const struct wn_run *run, const struct wn_reference *reference, int64_t point,
+                           struct wn_record *record, struct wn_point_report *report)
+{
+    return compute(run, reference, point, NULL, record, report);
+}
+
+wn_status wn_point_compress(const struct wn_run *run, const struct wn_reference *reference, int64_t point,
+                            const struct wn_point_sink *sink, struct wn_record *record)
+{
+    struct wn_point_report report;
+    return compute(run, reference, point, sink, record, &report);
+}

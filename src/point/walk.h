@@ -1,0 +1,167 @@
+/*
+ * walk.h: the state of a walk down the blocks, a struct for each stage; private to src/point. A stage is a file that
+ * sees its own struct, the subject and the workspace; walk.c alone has them all and says what comes after what.
+ */
+#ifndef WINNOW_POINT_WALK_H
+#define WINNOW_POINT_WALK_H
+
+#include "point_impl.h"
+
+/* ---- what all stages have in common ---- */
+
+/* What is walked; it stays as it is. */
+struct wn_subject {
+    const struct wn_run *run;
+    const struct wn_prepared_model *prepared;
+    const struct wn_model *model;
+    const struct wn_point *point;
+    const struct wn_reference *reference;
+};
+/* The calibration set of the point, NULL without one. */
+const struct wn_calibration *wn_subject_calibration(const struct wn_subject *subject);
+
+/* Room for rows on their way through a block: the stages use it one after the other. */
+struct wn_workspace {
+    int64_t group_rows; /* that are run at once: what copy and scratch are for */
+    float *copy;        /* [group_rows, hidden] */
+    float *scratch;
+    int64_t *offset; /* [most sequences of a set + 1] */
+    double tokens;   /* rows that went through blocks so far */
+};
+void wn_workspace_open(struct wn_workspace *workspace, const struct wn_subject *subject);
+void wn_workspace_release(struct wn_workspace *workspace); /* `tokens` stays */
+/* Hidden states [tokens, hidden] before the first block; owned by the caller. */
+float *wn_workspace_embed(const struct wn_model *model, const struct wn_sequences *sequences);
+/* Runs a block over all chunks of a set, hidden [tokens, hidden] in place. */
+void wn_workspace_push(struct wn_workspace *workspace, const struct wn_model *model, const struct wn_block *block,
+                       const struct wn_sequences *sequences, float *hidden);
+/* Copies by all threads. */
+void wn_copy_floats(float *to, const float *from, int64_t count);
+
+/* ---- statistics of the inputs of a block (collect.c) ---- */
+
+struct wn_collector {
+    const struct wn_sequences *sequences; /* NULL: the point pushes no calibration sequences itself */
+    float *hidden;                        /* [tokens, hidden]: inputs of the current block */
+    unsigned needs;                       /* of the recipe */
+    void *statistics, *group_statistics;  /* of the current block; the second only when the first is made here */
+    struct wn_factor_cache factors[WN_MAX_INPUTS];
+};
+void wn_collector_open(struct wn_collector *collector, const struct wn_subject *subject);
+void wn_collector_release(struct wn_collector *collector, const struct wn_subject *subject);
+/* The statistics of a dense block: collected, or those of the shared dense pass. */
+void wn_collector_gather(struct wn_collector *collector, const struct wn_subject *subject,
+                         struct wn_workspace *workspace, int64_t block_index, const struct wn_block *block);
+/* Collects those of one input anew, from the sequences through `block`. */
+void wn_collector_again(struct wn_collector *collector, const struct wn_subject *subject,
+                        struct wn_workspace *workspace, const struct wn_block *block, int input);
+/* Adds what is known of an input of the current block to `stats`. */
+void wn_collector_tell(struct wn_collector *collector, const struct wn_subject *subject, int input,
+                       struct wn_input_stats *stats);
+
+/* ---- what is not the same everywhere (allocation.c) ---- */
+
+struct wn_allocation {
+    double *sparsity;            /* [n_blocks]; NULL: the same in all blocks */
+    bool *left_out[WN_BRANCHES]; /* [n_blocks]; NULL: nothing is left out */
+};
+wn_status wn_allocation_make(const struct wn_subject *subject, struct wn_record *record,
+                             struct wn_allocation *allocation);
+void wn_allocation_release(struct wn_allocation *allocation);
+
+/* ---- the linears of a block (compress.c) ---- */
+
+struct wn_compressor {
+    struct wn_recipe recipe; /* of the current block */
+    int64_t block_index;
+    const struct wn_block *dense; /* the current block */
+    bool left_out[WN_BRANCHES];   /* in the current block */
+    struct wn_block *compressed;  /* NULL: the recipe has no stage */
+    uint8_t *keep;                /* [weights of the largest linear] */
+    bool shares_zeros;
+    int64_t zeros[WN_MAX_LINEARS];                     /* of the current block, when its linears are pruned as one */
+    struct wn_activation *activations[WN_MAX_LINEARS]; /* rules of the current block; NULL: none */
+    float *scales[WN_MAX_INPUTS];                      /* of the inputs of the current block; NULL: none */
+    int trials[WN_MAX_INPUTS];                         /* which trial of the search a scale is */
+    float *run_moments[WN_MAX_INPUTS];                 /* what the search has summed for clipping; NULL: nothing */
+    bool folded;                                       /* the evaluated block divides inputs by their scales */
+};
+/* A linear as the point has it. */
+struct wn_made {
+    struct wn_compressed form; /* its rule for inputs stays with the compressor */
+    double bits;               /* per weight */
+};
+void wn_compressor_open(struct wn_compressor *compressor, const struct wn_subject *subject);
+void wn_compressor_release(struct wn_compressor *compressor, const struct wn_model *model);
+/* A new block, which must stay; what was made of the one before is forgotten. */
+void wn_compressor_begin(struct wn_compressor *compressor, const struct wn_subject *subject,
+                         const struct wn_allocation *allocation, int64_t block_index, const struct wn_block *dense);
+/* What the inputs are divided by, as the method says or a search finds. */
+wn_status wn_compressor_scale(struct wn_compressor *compressor, const struct wn_subject *subject,
+                              struct wn_collector *collector, struct wn_workspace *workspace);
+/* Makes a linear: compressed, as it was, or left out. Release it when it was made. */
+wn_status wn_compressor_make(struct wn_compressor *compressor, const struct wn_subject *subject,
+                             struct wn_collector *collector, int linear, struct wn_made *made);
+void wn_made_release(struct wn_made *made);
+/* The block with the compressed linears of the first inputs and their rules, with the dense vectors and biases but for
+ * vectors that were divided. All inputs: the block that evaluation goes through. Returns `view`. */
+const struct wn_block *wn_compressor_view(const struct wn_compressor *compressor, const struct wn_layout *layout,
+                                          int n_inputs, struct wn_block *view);
+
+/* ---- the reference sample of output_error (sample.c) ---- */
+
+struct wn_sample {
+    float *hidden;                /* [sample tokens, hidden] of the dense model */
+    float *inputs[WN_MAX_INPUTS]; /* [sample tokens, width] of the current block */
+    float *dense, *compressed;    /* [sample tokens, widest output] */
+    float *scaled;                /* [sample tokens, widest input]; NULL unless the recipe wants maxima */
+};
+void wn_sample_open(struct wn_sample *sample, const struct wn_subject *subject);
+void wn_sample_release(struct wn_sample *sample);
+/* Pushes the sample through the dense block and keeps the inputs of its linears. */
+void wn_sample_push(struct wn_sample *sample, const struct wn_subject *subject, struct wn_workspace *workspace,
+                    const struct wn_block *dense);
+/* What the evaluated linear is off by, relative to the dense one; rule and scale of its input may be NULL. */
+double wn_sample_error(struct wn_sample *sample, const struct wn_subject *subject, int linear, const float *dense,
+                       const float *compressed, const struct wn_activation *rule, const float *scale);
+
+/* ---- what is written down (record.c) ---- */
+
+struct wn_recorder {
+    struct wn_record *record;
+    /* Sums over all linears, for the totals of the point. */
+    double weights, zeros, bits, squared_norm, squared_error, output_error, linears;
+};
+void wn_recorder_take(struct wn_recorder *recorder, const struct wn_subject *subject, int64_t block_index, int linear,
+                      const float *dense, const struct wn_made *made, double output_error);
+void wn_recorder_finish(struct wn_recorder *recorder, const struct wn_subject *subject, const double seconds[WN_STAGES],
+                        const struct wn_point_report *report, int64_t peak_bytes);
+/* The last error becomes the reason, unless there is one: the first counts. */
+void wn_recorder_reason(struct wn_recorder *recorder, const struct wn_subject *subject);
+
+/* ---- evaluation (score.c, generation.c) ---- */
+
+struct wn_evaluation {
+    int64_t n_sets;             /* that are walked: all, or none */
+    float **hidden;             /* [n_sets]: [tokens, hidden] */
+    bool generates;             /* a set has texts to be generated: */
+    struct wn_kept_blocks kept; /* all blocks as they are evaluated */
+    struct wn_generated *texts; /* [n_sets] */
+    double **text_losses;       /* [n_sets] under the dense model; NULL: not wanted */
+};
+void wn_evaluation_open(struct wn_evaluation *evaluation, const struct wn_subject *subject, int64_t n_sets);
+void wn_evaluation_release(struct wn_evaluation *evaluation);
+/* Tensors outside the blocks: a number that is not finite there would only show as losses that are not. */
+wn_status wn_evaluation_check(const struct wn_evaluation *evaluation, const struct wn_subject *subject);
+/* All sets through a block; it is kept when texts are to be generated. */
+void wn_evaluation_push(struct wn_evaluation *evaluation, const struct wn_subject *subject,
+                        struct wn_workspace *workspace, int64_t block_index, const struct wn_block *block,
+                        struct wn_activation **activations);
+/* Texts of all sets (generation.c), then, when the kept blocks are gone, their losses under the dense model. *tokens
+ * grows by the rows that were run. */
+wn_status wn_evaluation_generate(struct wn_evaluation *evaluation, const struct wn_subject *subject, double *tokens);
+/* Scores of all sets into the record, after one that fails too; without those of texts when they failed. */
+wn_status wn_evaluation_score(struct wn_evaluation *evaluation, const struct wn_subject *subject, wn_status generated,
+                              struct wn_recorder *recorder);
+
+#endif

@@ -1,0 +1,52 @@
+/* workspace.c: rows on their way through a block: whole sets, and the memory that every stage of a walk needs. */
+#include <string.h>
+
+#include "walk.h"
+
+enum { PIECE = 1 << 16 }; /* floats that a thread copies at a time */
+
+const struct wn_calibration *wn_subject_calibration(const struct wn_subject *subject)
+{
+    return subject->point->calibration >= 0 ? &subject->prepared->calibrations[subject->point->calibration] : NULL;
+}
+
+void wn_workspace_open(struct wn_workspace *workspace, const struct wn_subject *subject)
+{
+    const struct wn_model *model = subject->model;
+    workspace->group_rows = wn_prepared_group_rows(subject->run, subject->point->model);
+    workspace->copy = wn_alloc(workspace->group_rows * model->config.hidden_size, sizeof(float));
+    workspace->scratch = wn_alloc(wn_model_scratch(model, workspace->group_rows), sizeof(float));
+    workspace->offset = wn_alloc(wn_prepared_offsets(subject->run, subject->point->model), sizeof(int64_t));
+}
+
+void wn_workspace_release(struct wn_workspace *workspace)
+{
+    wn_free(workspace->copy);
+    wn_free(workspace->scratch);
+    wn_free(workspace->offset);
+    workspace->copy = workspace->scratch = NULL;
+    workspace->offset = NULL;
+}
+
+float *wn_workspace_embed(const struct wn_model *model, const struct wn_sequences *sequences)
+{
+    int64_t tokens = wn_sequences_tokens(sequences);
+    float *hidden = wn_alloc(tokens * model->config.hidden_size, sizeof(float));
+    wn_model_embed(model, sequences->ids, tokens, hidden);
+    return hidden;
+}
+
+void wn_workspace_push(struct wn_workspace *workspace, const struct wn_model *model, const struct wn_block *block,
+                       const struct wn_sequences *sequences, float *hidden)
+{
+    wn_sequences_run(model, block, sequences, 0, sequences->n_chunks, hidden, workspace->group_rows, workspace->scratch,
+                     workspace->offset, NULL);
+    workspace->tokens += (double)wn_sequences_tokens(sequences);
+}
+
+void wn_copy_floats(float *to, const float *from, int64_t count)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t at = 0; at < count; at += PIECE)
+        memcpy(to + at, from + at, (size_t)(count - at < PIECE ? count - at : PIECE) * sizeof *to);
+}
