@@ -1,5 +1,5 @@
 /*
- * Opening, encoding and looking up; the stages are in the other tokenizer files (see tokenizer_impl.h).
+ * Opening and encoding; the stages are in the other files (see tokenizer_impl.h).
  */
 #include <winnow/encodings.h>
 #include <winnow/io.h>
@@ -9,36 +9,7 @@
 /* What single_word looks at: Rust's \w, which counts the joiners. */
 #define WORD_PATTERN "\\A[" TOK_WORD_CLASS "\\x{200c}\\x{200d}]"
 
-enum { PART_BYTES = 1 << 20, LARGE = 1 << 20 };
-
-void wn_ids_append(struct wn_ids *ids, int32_t id)
-{
-    if (ids->count == ids->capacity) {
-        ids->capacity = ids->capacity ? 2 * ids->capacity : 64;
-        ids->data = wn_resize(ids->data, ids->capacity, sizeof(int32_t));
-    }
-    ids->data[ids->count++] = id;
-}
-
-void wn_ids_append_all(struct wn_ids *ids, const int32_t *more, int64_t count)
-{
-    int64_t doubled = 2 * ids->capacity;
-
-    if (ids->count + count > ids->capacity) {
-        /* many at once, as those of a long text, are likely to be all */
-        ids->capacity = count > LARGE || ids->count + count > doubled ? ids->count + count : doubled;
-        ids->data = wn_resize(ids->data, ids->capacity, sizeof(int32_t));
-    }
-    if (count > 0)
-        memcpy(ids->data + ids->count, more, (size_t)count * sizeof *more);
-    ids->count += count;
-}
-
-void wn_ids_release(struct wn_ids *ids)
-{
-    wn_free(ids->data);
-    memset(ids, 0, sizeof(*ids));
-}
+enum { PART_BYTES = 1 << 20 };
 
 static wn_status open_files(const char *directory, struct wn_tokenizer *tokenizer)
 {
@@ -128,37 +99,4 @@ wn_status wn_encode(const struct wn_tokenizer *tokenizer, const char *text, int6
     else
         ids->count = before;
     return status;
-}
-
-int64_t wn_vocabulary_size(const struct wn_tokenizer *tokenizer)
-{
-    return tokenizer->size;
-}
-
-int32_t wn_bos_id(const struct wn_tokenizer *tokenizer)
-{
-    return tokenizer->bos;
-}
-
-int32_t wn_eos_id(const struct wn_tokenizer *tokenizer)
-{
-    return tokenizer->eos;
-}
-
-bool wn_adds_bos(const struct wn_tokenizer *tokenizer)
-{
-    return tokenizer->bos >= 0 && tokenizer->prefix.count > 0 && tokenizer->prefix.data[0] == tokenizer->bos;
-}
-
-int32_t wn_token_id(const struct wn_tokenizer *tokenizer, const char *token)
-{
-    for (int64_t i = 0; i < tokenizer->added_count; i++)
-        if (strcmp(tokenizer->added[i].content, token) == 0)
-            return tokenizer->added[i].id;
-    return tok_vocabulary_find(&tokenizer->bpe.vocabulary, token, strlen(token));
-}
-
-const char *wn_token_text(const struct wn_tokenizer *tokenizer, int32_t id)
-{
-    return id >= 0 && id < tokenizer->size ? tokenizer->texts[id] : NULL;
 }

@@ -3,7 +3,7 @@
  *
  * The stages in the order of encoding: added tokens (added.c) cut the text into pieces, normalizers and
  * pre-tokenizers (stages.c, on top of unicode.c and pattern.c) rewrite and cut them, the
- * model (bpe.c) turns each into ids; decode.c goes back; load.c reads the file.
+ * model (bpe.c) turns each into ids; decode.c goes back; load*.c read the file.
  * Every text inside is valid UTF-8.
  */
 #ifndef WINNOW_TOKENIZER_IMPL_H

@@ -1,0 +1,48 @@
+/* load.h: reading tokenizer.json: what the files load*.c share. Errors name the path and the key. */
+#ifndef WINNOW_TOKENIZER_LOAD_H
+#define WINNOW_TOKENIZER_LOAD_H
+
+#include <cjson/cJSON.h>
+
+#include "tokenizer_impl.h"
+
+/* No model has more than a few hundred thousand tokens; tables of this many still fit in memory. */
+enum { TOK_LARGEST_ID = (1 << 24) - 1 };
+
+struct tok_loader {
+    const char *path;
+    struct wn_tokenizer *tokenizer;
+};
+
+/* ---- values (load_values.c) ---- */
+
+wn_status tok_expected(const struct tok_loader *loader, const char *where, const char *what);
+wn_status tok_expected_key(const struct tok_loader *loader, const char *where, const char *key, const char *what);
+wn_status tok_unsupported(const struct tok_loader *loader, const char *where, const char *what, const char *type);
+/* The value of a key, NULL where it is absent or null. */
+const cJSON *tok_value_of(const cJSON *object, const char *key);
+wn_status tok_get_bool(const struct tok_loader *loader, const cJSON *object, const char *where, const char *key,
+                       bool absent, bool *out);
+wn_status tok_get_string(const struct tok_loader *loader, const cJSON *object, const char *where, const char *key,
+                         const char **out);
+/* A string of one character. */
+wn_status tok_get_character(const struct tok_loader *loader, const cJSON *object, const char *where, const char *key,
+                            uint32_t *out);
+wn_status tok_get_count(const struct tok_loader *loader, const cJSON *object, const char *where, const char *key,
+                        int64_t *out);
+bool tok_read_integer(const cJSON *value, int64_t most, int64_t *out);
+/* {"String": ..} or {"Regex": ..} under the key "pattern". */
+wn_status tok_load_pattern(struct tok_loader *loader, const cJSON *json, const char *where,
+                           struct tok_pattern *pattern);
+
+/* ---- components ---- */
+
+typedef wn_status tok_load_one(struct tok_loader *loader, const cJSON *json, const char *where, const char *type);
+/* A component, or a Sequence of them under `list`, nested to any depth: `one` gets each in order. */
+wn_status tok_load_chain(struct tok_loader *loader, const cJSON *json, const char *where, const char *list,
+                         tok_load_one *one);
+tok_load_one tok_load_normalizer, tok_load_splitter, tok_load_decoder; /* load_stages.c */
+/* Vocabulary, merges and options of "model" (load_model.c). */
+wn_status tok_load_model(struct tok_loader *loader, const cJSON *root);
+
+#endif

@@ -1,0 +1,200 @@
+/* load_stages.c: normalizers, pre-tokenizers and decoders of tokenizer.json. */
+#include "load.h"
+
+#define GPT2_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+
+/* ---- normalizers ---- */
+
+static wn_status fill_normalizer(struct tok_loader *loader, const cJSON *json, const char *where, const char *type,
+                                 struct tok_normalizer *step)
+{
+    const char *text = "";
+
+    if (strcmp(type, "Prepend") == 0) {
+        step->kind = TOK_PREPEND;
+        WN_TRY(tok_get_string(loader, json, where, "prepend", &text));
+        step->text = wn_strdup(text);
+    } else if (strcmp(type, "Replace") == 0) {
+        step->kind = TOK_REPLACE;
+        WN_TRY(tok_get_string(loader, json, where, "content", &text));
+        step->text = wn_strdup(text);
+        WN_TRY(tok_load_pattern(loader, json, where, &step->pattern));
+    } else if (strcmp(type, "NFC") == 0) {
+        step->kind = TOK_NFC;
+    } else if (strcmp(type, "NFD") == 0) {
+        step->kind = TOK_NFD;
+    } else if (strcmp(type, "Lowercase") == 0) {
+        step->kind = TOK_LOWERCASE;
+    } else if (strcmp(type, "Strip") == 0) {
+        step->kind = TOK_STRIP;
+        WN_TRY(tok_get_bool(loader, json, where, "strip_left", true, &step->strip_left));
+        WN_TRY(tok_get_bool(loader, json, where, "strip_right", true, &step->strip_right));
+    } else {
+        return tok_unsupported(loader, where, "normalizer", type);
+    }
+    return WN_OK;
+}
+
+wn_status tok_load_normalizer(struct tok_loader *loader, const cJSON *json, const char *where, const char *type)
+{
+    struct wn_tokenizer *tokenizer = loader->tokenizer;
+    int64_t index = tokenizer->normalizer_count++;
+
+    tokenizer->normalizers =
+        wn_resize(tokenizer->normalizers, tokenizer->normalizer_count, sizeof(struct tok_normalizer));
+    tokenizer->normalizers[index] = (struct tok_normalizer){0};
+    return fill_normalizer(loader, json, where, type, &tokenizer->normalizers[index]);
+}
+
+/* ---- pre-tokenizers ---- */
+
+static wn_status fixed_pattern(const struct tok_loader *loader, const char *where, const char *regex,
+                               struct tok_pattern *pattern)
+{
+    char *place = wn_format("%s: %s", loader->path, where);
+    wn_status status = tok_pattern_regex(place, regex, pattern);
+
+    wn_free(place);
+    return status;
+}
+
+static wn_status load_byte_level(struct tok_loader *loader, const cJSON *json, const char *where,
+                                 struct tok_splitter *step)
+{
+    step->kind = TOK_BYTE_LEVEL;
+    WN_TRY(tok_get_bool(loader, json, where, "add_prefix_space", true, &step->add_prefix_space));
+    WN_TRY(tok_get_bool(loader, json, where, "use_regex", true, &step->split));
+    return fixed_pattern(loader, where, GPT2_PATTERN, &step->pattern);
+}
+
+static wn_status load_split(struct tok_loader *loader, const cJSON *json, const char *where, struct tok_splitter *step)
+{
+    static const char *const names[] = {"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"};
+    const char *name = "";
+    int behavior = 0;
+
+    step->kind = TOK_SPLIT;
+    step->split = true;
+    WN_TRY(tok_get_string(loader, json, where, "behavior", &name));
+    while (behavior < 5 && strcmp(name, names[behavior]) != 0)
+        behavior++;
+    if (behavior == 5)
+        return tok_expected_key(loader, where, "behavior",
+                                "Isolated, Removed, MergedWithPrevious, MergedWithNext or Contiguous");
+    step->behavior = (enum tok_behavior)behavior;
+    WN_TRY(tok_get_bool(loader, json, where, "invert", false, &step->invert));
+    return tok_load_pattern(loader, json, where, &step->pattern);
+}
+
+/* prepend_scheme, or the older add_prefix_space; the two must not contradict each other. */
+static wn_status load_prepend(struct tok_loader *loader, const cJSON *json, const char *where,
+                              enum tok_prepend *prepend)
+{
+    static const char *const names[] = {"always", "first", "never"};
+    const char *name = "";
+    bool add_prefix_space;
+    int scheme = 0;
+
+    WN_TRY(tok_get_bool(loader, json, where, "add_prefix_space", true, &add_prefix_space));
+    *prepend = add_prefix_space ? TOK_PREPEND_ALWAYS : TOK_PREPEND_NEVER;
+    if (!tok_value_of(json, "prepend_scheme"))
+        return WN_OK;
+    WN_TRY(tok_get_string(loader, json, where, "prepend_scheme", &name));
+    while (scheme < 3 && strcmp(name, names[scheme]) != 0)
+        scheme++;
+    if (scheme == 3)
+        return tok_expected_key(loader, where, "prepend_scheme", "always, first or never");
+    *prepend = (enum tok_prepend)scheme;
+    if (!add_prefix_space && *prepend != TOK_PREPEND_NEVER)
+        return tok_expected_key(loader, where, "prepend_scheme", "never, because add_prefix_space is false");
+    return WN_OK;
+}
+
+static wn_status load_metaspace(struct tok_loader *loader, const cJSON *json, const char *where,
+                                struct tok_splitter *step)
+{
+    uint32_t code = 0;
+
+    step->kind = TOK_METASPACE;
+    step->behavior = TOK_MERGED_WITH_NEXT;
+    WN_TRY(tok_get_character(loader, json, where, "replacement", &code));
+    tok_put_code(code, step->replacement);
+    WN_TRY(load_prepend(loader, json, where, &step->prepend));
+    WN_TRY(tok_get_bool(loader, json, where, "split", true, &step->split));
+    return tok_pattern_literal(where, step->replacement, &step->pattern);
+}
+
+static wn_status load_digits(struct tok_loader *loader, const cJSON *json, const char *where, struct tok_splitter *step)
+{
+    bool individual = false;
+
+    step->kind = TOK_SPLIT;
+    step->split = true;
+    WN_TRY(tok_get_bool(loader, json, where, "individual_digits", false, &individual));
+    step->behavior = individual ? TOK_ISOLATED : TOK_CONTIGUOUS;
+    return fixed_pattern(loader, where, "\\p{N}", &step->pattern);
+}
+
+wn_status tok_load_splitter(struct tok_loader *loader, const cJSON *json, const char *where, const char *type)
+{
+    struct wn_tokenizer *tokenizer = loader->tokenizer;
+    int64_t index = tokenizer->splitter_count++;
+
+    tokenizer->splitters = wn_resize(tokenizer->splitters, tokenizer->splitter_count, sizeof(struct tok_splitter));
+    tokenizer->splitters[index] = (struct tok_splitter){0};
+    struct tok_splitter *step = &tokenizer->splitters[index];
+    if (strcmp(type, "ByteLevel") == 0)
+        return load_byte_level(loader, json, where, step);
+    if (strcmp(type, "Split") == 0)
+        return load_split(loader, json, where, step);
+    if (strcmp(type, "Metaspace") == 0)
+        return load_metaspace(loader, json, where, step);
+    if (strcmp(type, "Digits") == 0)
+        return load_digits(loader, json, where, step);
+    return tok_unsupported(loader, where, "pre-tokenizer", type);
+}
+
+/* ---- decoders ---- */
+
+static wn_status fill_decoder(struct tok_loader *loader, const cJSON *json, const char *where, const char *type,
+                              struct tok_decoder *step)
+{
+    const char *text = "";
+    enum tok_prepend prepend;
+
+    if (strcmp(type, "Replace") == 0) {
+        step->kind = TOK_DECODE_REPLACE;
+        WN_TRY(tok_get_string(loader, json, where, "content", &text));
+        step->text = wn_strdup(text);
+        WN_TRY(tok_load_pattern(loader, json, where, &step->pattern));
+    } else if (strcmp(type, "ByteFallback") == 0) {
+        step->kind = TOK_DECODE_BYTE_FALLBACK;
+    } else if (strcmp(type, "Fuse") == 0) {
+        step->kind = TOK_DECODE_FUSE;
+    } else if (strcmp(type, "Strip") == 0) {
+        step->kind = TOK_DECODE_STRIP;
+        WN_TRY(tok_get_character(loader, json, where, "content", &step->content));
+        WN_TRY(tok_get_count(loader, json, where, "start", &step->start));
+        WN_TRY(tok_get_count(loader, json, where, "stop", &step->stop));
+    } else if (strcmp(type, "ByteLevel") == 0) {
+        step->kind = TOK_DECODE_BYTE_LEVEL;
+    } else if (strcmp(type, "Metaspace") == 0) {
+        step->kind = TOK_DECODE_METASPACE;
+        WN_TRY(tok_get_character(loader, json, where, "replacement", &step->content));
+        WN_TRY(load_prepend(loader, json, where, &prepend));
+        step->keep_leading = prepend == TOK_PREPEND_NEVER;
+    } else {
+        return tok_unsupported(loader, where, "decoder", type);
+    }
+    return WN_OK;
+}
+
+wn_status tok_load_decoder(struct tok_loader *loader, const cJSON *json, const char *where, const char *type)
+{
+    struct wn_tokenizer *tokenizer = loader->tokenizer;
+    int64_t index = tokenizer->decoder_count++;
+
+    tokenizer->decoders = wn_resize(tokenizer->decoders, tokenizer->decoder_count, sizeof(struct tok_decoder));
+    tokenizer->decoders[index] = (struct tok_decoder){0};
+    return fill_decoder(loader, json, where, type, &tokenizer->decoders[index]);
+}
