@@ -69,6 +69,8 @@ struct wn_past {
     const int64_t *keep;         /* [n_sequences] first of the slots for the own rows of s; -1: they are not kept */
 };
 
+/* Positions that a sequence continues behind; past NULL: 0. */
+int64_t wn_past_length(const struct wn_past *past, int64_t sequence);
 /* Copies rows k and v [rows, kv_heads, head_dim] of the sequences to be kept into their slots. */
 void wn_past_keep(const struct wn_past *past, const float *k, const float *v, int64_t n_sequences,
                   const int64_t *offset, int64_t kv_heads, int64_t head_dim);

@@ -13,6 +13,7 @@
  * (-1, +1), whose scale also ruins its run); rows of a group that are all 0 take the lowest scale of their run; equal
  * values of a run stay exactly equal; pruned weights stay exactly 0, take no part in a fit and are never outliers.
  */
+#include "spqr.h"
 #include "quant.h"
 #include "second_order.h"
 #include "spearman.h"
@@ -20,7 +21,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { STRIP = WN_SOLVER_STRIP, PRUNED = 0, ROUNDED = 1, OUTLIER = 2, SPAN = 128 };
+enum { SPAN = 128 }; /* columns whose variances are computed together */
 
 static const struct wn_parameter parameters[] = {
     WN_BITS_PARAMETER("width of a code; the paper has 3 and 4"),
@@ -73,7 +74,7 @@ static const struct wn_parameter parameters[] = {
      .type = WN_INTEGER,
      .standard = "16",
      .low = 1,
-     .high = STRIP,
+     .high = WN_SOLVER_STRIP,
      .unit = "rows",
      .help = "output rows whose scales and zero points share a grid: a divisor of 64"},
 };
@@ -85,28 +86,7 @@ static int64_t smaller(int64_t a, int64_t b)
 
 /* ---- state ---- */
 
-/* Codes of one kind of statistic and their grids, as the sweep makes them. */
-struct level {
-    int bits;              /* 0: not used */
-    uint8_t *codes;        /* [n_groups, lanes] */
-    float *scales, *zeros; /* [n_groups, lanes / run] */
-};
-
-struct state {
-    const struct wn_linear_task *task;
-    struct wn_compressed *out;
-    int bits;
-    float levels; /* 2^bits - 1 */
-    bool symmetric, round_zero, leave_one_out;
-    double threshold; /* INFINITY: no outliers */
-    float tau;
-    int64_t group, n_groups, lanes, run;
-    float *scales, *zeros; /* [n_groups, lanes] as the second level gives them back */
-    struct level level_of_scales, level_of_zeros;
-    uint8_t *flags; /* [rows, columns] PRUNED, ROUNDED, OUTLIER */
-};
-
-static void open_level(const struct state *state, int bits, struct level *level)
+static void open_level(const struct wn_spqr *state, int bits, struct wn_spqr_level *level)
 {
     level->bits = bits;
     if (!bits)
@@ -116,7 +96,7 @@ static void open_level(const struct state *state, int bits, struct level *level)
     level->zeros = wn_alloc_zero(state->n_groups * state->lanes / state->run, sizeof *level->zeros);
 }
 
-static void close_level(struct level *level)
+static void close_level(struct wn_spqr_level *level)
 {
     wn_free(level->codes);
     wn_free(level->scales);
@@ -131,24 +111,24 @@ static int number_or_zero(const struct wn_params *params, const char *name)
     return isnan(value->number) ? 0 : (int)value->number;
 }
 
-static void open_state(struct state *state, const struct wn_linear_task *task, struct wn_compressed *out)
+static void open_state(struct wn_spqr *state, const struct wn_linear_task *task, struct wn_compressed *out)
 {
     const struct wn_params *params = task->params;
     const int group = number_or_zero(params, "group");
     const double threshold = wn_params_find(params, "outlier_threshold")->number;
     int zero_bits = number_or_zero(params, "qq_zero_bits");
 
-    *state = (struct state){.task = task,
-                            .out = out,
-                            .bits = (int)wn_params_integer(params, "bits"),
-                            .symmetric = wn_params_flag(params, "symmetric"),
-                            .round_zero = wn_params_flag(params, "round_zero"),
-                            .threshold = isnan(threshold) ? (double)INFINITY : threshold,
-                            .group = group ? group : task->columns,
-                            .run = wn_params_integer(params, "qq_groupsize")};
+    *state = (struct wn_spqr){.task = task,
+                              .out = out,
+                              .bits = (int)wn_params_integer(params, "bits"),
+                              .symmetric = wn_params_flag(params, "symmetric"),
+                              .round_zero = wn_params_flag(params, "round_zero"),
+                              .threshold = isnan(threshold) ? (double)INFINITY : threshold,
+                              .group = group ? group : task->columns,
+                              .run = wn_params_integer(params, "qq_groupsize")};
     state->levels = (float)((1 << state->bits) - 1);
     state->n_groups = task->columns / state->group;
-    state->lanes = (task->rows + STRIP - 1) / STRIP * STRIP;
+    state->lanes = (task->rows + WN_SOLVER_STRIP - 1) / WN_SOLVER_STRIP * WN_SOLVER_STRIP;
     state->scales = wn_alloc_zero(state->n_groups * state->lanes, sizeof *state->scales);
     state->zeros = wn_alloc_zero(state->n_groups * state->lanes, sizeof *state->zeros);
     state->flags = wn_alloc(task->rows * task->columns, sizeof *state->flags);
@@ -158,7 +138,7 @@ static void open_state(struct state *state, const struct wn_linear_task *task, s
     open_level(state, zero_bits, &state->level_of_zeros);
 }
 
-static void close_state(struct state *state)
+static void close_state(struct wn_spqr *state)
 {
     close_level(&state->level_of_zeros);
     close_level(&state->level_of_scales);
@@ -207,7 +187,7 @@ static void compute_variances(const struct wn_linear_task *task, double *varianc
 /* One row has no variance, hence no outliers. Dead columns count as columns without variance. */
 static void find_tau(void *context, const struct wn_factor *factor)
 {
-    struct state *state = context;
+    struct wn_spqr *state = context;
     const int64_t n = factor->width;
     double sum = 0;
 
@@ -230,252 +210,24 @@ static void find_tau(void *context, const struct wn_factor *factor)
     wn_free(variances);
 }
 
-/* ---- grids of the first level, a row per lane ---- */
-
-struct grids {
-    float scale[STRIP], zero[STRIP];
-    bool empty[STRIP]; /* no weight but 0: the range says nothing */
-};
-
-/* Nothing at all has the grid of GPTQ: (-1, +1) with 0 on it. */
-static void fit_grids(const struct state *state, bool round_zero, const float *low, const float *high,
-                      struct grids *grids)
-{
-    const float levels = state->levels, middle = (levels + 1.0f) / 2.0f;
-
-#pragma omp simd
-    for (int r = 0; r < STRIP; r++) {
-        float a = low[r], b = high[r];
-        if (state->symmetric) {
-            b = -a > b ? -a : b;
-            a = -b;
-        }
-        bool flat = !(a < b);
-        a = flat && !(a < 0.0f) ? 0.0f : a; /* also when there is no weight: a = inf, b = -inf */
-        b = flat && !(b > 0.0f) ? 0.0f : b;
-        float scale = (b - a) / levels;
-        float zero = state->symmetric ? middle : -a / scale;
-        zero = round_zero ? rintf(zero) : zero;
-        bool empty = !(scale > 0.0f);
-        grids->empty[r] = empty;
-        grids->scale[r] = empty ? 2.0f / levels : scale;
-        grids->zero[r] = empty ? rintf(middle) : zero;
-    }
-}
-
-/* clamp(round(w / scale + zero)); what is not a number gives 0. */
-static inline float code_of(float w, float scale, float zero, float levels)
-{
-    float code = rintf(w / scale + zero);
-
-    code = code > 0.0f ? code : 0.0f;
-    return code < levels ? code : levels;
-}
-
-static inline float squared_error(float w, float scale, float zero, float levels, float inverse_pivot)
-{
-    float e = (scale * (code_of(w, scale, zero, levels) - zero) - w) * inverse_pivot;
-
-    return e * e;
-}
-
-/* Mask of a column in a strip, also of one behind the block. */
-static const uint8_t *mask_of(const struct state *state, const struct wn_strip *strip, int64_t column,
-                              uint8_t lanes[STRIP])
-{
-    const struct wn_linear_task *task = state->task;
-    const int64_t place = wn_solver_place(strip->solver, column);
-
-    if (column < strip->first + strip->columns)
-        return strip->keep[column - strip->first];
-    memset(lanes, ROUNDED, STRIP);
-    for (int64_t r = 0; task->keep && r < strip->rows; r++)
-        lanes[r] = task->keep[(strip->row + r) * task->columns + place];
-    return lanes;
-}
-
-/* ---- which weights to leave out ---- */
-
-/* Smallest and largest of a group, the next ones, and where the first two stand. */
-struct extremes {
-    float low[STRIP], next_low[STRIP], high[STRIP], next_high[STRIP];
-    int32_t low_at[STRIP], high_at[STRIP];
-};
-
-static void extremes_init(struct extremes *x)
-{
-    for (int r = 0; r < STRIP; r++) {
-        x->low[r] = x->next_low[r] = INFINITY;
-        x->high[r] = x->next_high[r] = -INFINITY;
-        x->low_at[r] = x->high_at[r] = -1;
-    }
-}
-
-static void extremes_add(struct extremes *x, const float *w, const uint8_t *keep, int32_t at)
-{
-#pragma omp simd
-    for (int r = 0; r < STRIP; r++) {
-        const float below = keep[r] ? w[r] : INFINITY, above = keep[r] ? w[r] : -INFINITY;
-        const bool lowest = below<x->low[r], highest = above> x->high[r];
-        const float next_low = below < x->next_low[r] ? below : x->next_low[r];
-        const float next_high = above > x->next_high[r] ? above : x->next_high[r];
-        x->next_low[r] = lowest ? x->low[r] : next_low;
-        x->next_high[r] = highest ? x->high[r] : next_high;
-        x->low[r] = lowest ? below : x->low[r];
-        x->high[r] = highest ? above : x->high[r];
-        x->low_at[r] = lowest ? at : x->low_at[r];
-        x->high_at[r] = highest ? at : x->high_at[r];
-    }
-}
-
-/*
- * To leave one weight out changes the range only when it is the smallest or the largest. So three fits stand for
- * `group` of them: with all weights, without the smallest, without the largest; each with its sum of e^2. Their zero
- * points are not rounded, and there is no second level.
- */
-struct left_out {
-    struct extremes extremes;
-    struct grids all, without_low, without_high;
-    float sum[STRIP], sum_without_low[STRIP], sum_without_high[STRIP];
-};
-
-static float inverse_pivot(const struct wn_strip *strip, int64_t column)
-{
-    return 1.0f / strip->solver->upper[column * strip->solver->columns + column];
-}
-
-static void left_out_add(struct left_out *x, const float *w, const uint8_t *keep, float inverse, int32_t at,
-                         float levels)
-{
-#pragma omp simd
-    for (int r = 0; r < STRIP; r++) {
-        float all = squared_error(w[r], x->all.scale[r], x->all.zero[r], levels, inverse);
-        float low = squared_error(w[r], x->without_low.scale[r], x->without_low.zero[r], levels, inverse);
-        float high = squared_error(w[r], x->without_high.scale[r], x->without_high.zero[r], levels, inverse);
-        x->sum[r] += keep[r] ? all : 0.0f;
-        x->sum_without_low[r] += keep[r] && x->extremes.low_at[r] != at ? low : 0.0f;
-        x->sum_without_high[r] += keep[r] && x->extremes.high_at[r] != at ? high : 0.0f;
-    }
-}
-
-static void fit_left_out(const struct state *state, const struct wn_strip *strip, int64_t column, struct left_out *x)
-{
-    uint8_t lanes[STRIP];
-
-    fit_grids(state, false, x->extremes.low, x->extremes.high, &x->all);
-    fit_grids(state, false, x->extremes.next_low, x->extremes.high, &x->without_low);
-    fit_grids(state, false, x->extremes.low, x->extremes.next_high, &x->without_high);
-    for (int r = 0; r < STRIP; r++)
-        x->sum[r] = x->sum_without_low[r] = x->sum_without_high[r] = 0;
-    for (int64_t j = 0; j < state->group; j++)
-        left_out_add(x, wn_strip_column(strip, column + j), mask_of(state, strip, column + j, lanes),
-                     inverse_pivot(strip, column + j), (int32_t)j, state->levels);
-}
-
-/* keep without the weights whose absence makes the rest better by more than tau. */
-static void keep_likely(const struct left_out *x, const float *w, const uint8_t *keep, float inverse, int32_t at,
-                        float levels, float tau, uint8_t *likely)
-{
-#pragma omp simd
-    for (int r = 0; r < STRIP; r++) {
-        float gain = squared_error(w[r], x->all.scale[r], x->all.zero[r], levels, inverse);
-        gain = x->extremes.low_at[r] == at ? x->sum[r] - x->sum_without_low[r] : gain;
-        gain = x->extremes.high_at[r] == at ? x->sum[r] - x->sum_without_high[r] : gain;
-        likely[r] = keep[r] && !(gain > tau);
-    }
-}
-
-/*
- * The published code puts the mean of the others in the place of a likely outlier, which changes no range: so the
- * range is that of the others.
- */
-static void fit_group(const struct state *state, const struct wn_strip *strip, int64_t column, struct grids *grids)
-{
-    struct left_out x;
-    struct extremes rest;
-    uint8_t lanes[STRIP], likely[STRIP];
-
-    extremes_init(&x.extremes);
-    for (int64_t j = 0; j < state->group; j++)
-        extremes_add(&x.extremes, wn_strip_column(strip, column + j), mask_of(state, strip, column + j, lanes),
-                     (int32_t)j);
-    if (!state->leave_one_out) {
-        fit_grids(state, state->round_zero, x.extremes.low, x.extremes.high, grids);
-        return;
-    }
-    fit_left_out(state, strip, column, &x);
-    extremes_init(&rest);
-    for (int64_t j = 0; j < state->group; j++) {
-        const float *w = wn_strip_column(strip, column + j);
-        keep_likely(&x, w, mask_of(state, strip, column + j, lanes), inverse_pivot(strip, column + j), (int32_t)j,
-                    state->levels, state->tau, likely);
-        extremes_add(&rest, w, likely, (int32_t)j);
-    }
-    fit_grids(state, state->round_zero, rest.low, rest.high, grids);
-}
-
-/* ---- the second level ---- */
-
-/* Codes of `rows` values, which become what the codes give back; empty ones take the lower end. */
-static void round_run(float *values, const bool *empty, int64_t rows, int bits, uint8_t *codes, float *scale,
-                      float *zero)
-{
-    const float levels = (float)((1 << bits) - 1);
-    float low = INFINITY, high = -INFINITY;
-    bool all_empty = true;
-
-    for (int64_t r = 0; r < rows; r++)
-        all_empty &= empty[r];
-    for (int64_t r = 0; r < rows; r++)
-        if (all_empty || !empty[r]) {
-            low = values[r] < low ? values[r] : low;
-            high = values[r] > high ? values[r] : high;
-        }
-    *scale = (high - low) / levels;
-    *zero = -low / *scale;
-    if (!(*scale > 0.0f)) { /* equal values: low * (0 + 1) is exact */
-        *scale = low;
-        *zero = -1.0f;
-        high = low;
-    }
-    for (int64_t r = 0; r < rows; r++) {
-        float code = high > low ? code_of(empty[r] && !all_empty ? low : values[r], *scale, *zero, levels) : 0.0f;
-        codes[r] = (uint8_t)code;
-        values[r] = *scale * (code - *zero);
-    }
-}
-
-static void round_values(const struct state *state, const struct wn_strip *strip, int64_t group, const bool *empty,
-                         const struct level *level, float *values)
-{
-    const int64_t at = group * state->lanes + strip->row;
-
-    for (int64_t r = 0; level->bits && r < strip->rows; r += state->run) {
-        const int64_t rows = strip->rows - r < state->run ? strip->rows - r : state->run;
-        const int64_t grid = (at + r) / state->run;
-        round_run(values + r, empty + r, rows, level->bits, level->codes + at + r, level->scales + grid,
-                  level->zeros + grid);
-    }
-}
-
 /* ---- the rule ---- */
 
 static void begin_group(void *context, struct wn_strip *strip, int64_t column)
 {
-    struct state *state = context;
+    struct wn_spqr *state = context;
     const int64_t group = column / state->group, at = group * state->lanes + strip->row;
-    struct grids grids;
+    struct wn_spqr_grids grids;
 
-    fit_group(state, strip, column, &grids);
-    round_values(state, strip, group, grids.empty, &state->level_of_scales, grids.scale);
-    round_values(state, strip, group, grids.empty, &state->level_of_zeros, grids.zero);
+    wn_spqr_fit(state, strip, column, &grids);
+    wn_spqr_round(state, strip, group, grids.empty, &state->level_of_scales, grids.scale);
+    wn_spqr_round(state, strip, group, grids.empty, &state->level_of_zeros, grids.zero);
     memcpy(state->scales + at, grids.scale, sizeof grids.scale);
     memcpy(state->zeros + at, grids.zero, sizeof grids.zero);
 }
 
 static void load_mask(void *context, struct wn_strip *strip)
 {
-    const struct state *state = context;
+    const struct wn_spqr *state = context;
 
     for (int64_t r = 0; r < strip->rows; r++) {
         const uint8_t *keep = state->task->keep + (strip->row + r) * state->task->columns;
@@ -487,27 +239,28 @@ static void load_mask(void *context, struct wn_strip *strip)
 /* On its turn a weight is rounded, kept as an outlier, or 0; keep becomes the flag. */
 static void choose(void *context, struct wn_strip *strip, int64_t column)
 {
-    const struct state *state = context;
+    const struct wn_spqr *state = context;
     const int64_t j = column - strip->first, at = column / state->group * state->lanes + strip->row;
     const float *w = strip->w[j], *scales = state->scales + at, *zeros = state->zeros + at;
-    const float levels = state->levels, inverse = inverse_pivot(strip, column), tau = state->tau;
+    const float levels = state->levels, inverse = wn_spqr_inverse_pivot(strip, column), tau = state->tau;
     uint8_t *keep = strip->keep[j], *codes = strip->codes[j];
     float *q = strip->q[j];
 
 #pragma omp simd
-    for (int r = 0; r < STRIP; r++) {
-        const float code = code_of(w[r], scales[r], zeros[r], levels), code_of_0 = code_of(0, 1, zeros[r], levels);
+    for (int r = 0; r < WN_SOLVER_STRIP; r++) {
+        const float code = wn_spqr_code(w[r], scales[r], zeros[r], levels),
+                    code_of_0 = wn_spqr_code(0, 1, zeros[r], levels);
         const float value = scales[r] * (code - zeros[r]), e = (w[r] - value) * inverse;
-        const bool kept = keep[r] != PRUNED, outlier = kept && e * e > tau;
+        const bool kept = keep[r] != WN_SPQR_PRUNED, outlier = kept && e * e > tau;
         codes[r] = (uint8_t)(kept && !outlier ? code : code_of_0);
         q[r] = kept ? (outlier ? w[r] : value) : 0.0f;
-        keep[r] = kept ? (outlier ? OUTLIER : ROUNDED) : PRUNED;
+        keep[r] = kept ? (outlier ? WN_SPQR_OUTLIER : WN_SPQR_ROUNDED) : WN_SPQR_PRUNED;
     }
 }
 
 /* ---- the code form ---- */
 
-static void take_level(const struct state *state, const struct level *level, struct wn_second_level *out)
+static void take_level(const struct wn_spqr *state, const struct wn_spqr_level *level, struct wn_second_level *out)
 {
     const int64_t rows = state->task->rows, runs = (rows + state->run - 1) / state->run, n = state->n_groups;
 
@@ -534,12 +287,12 @@ static int64_t count_outliers(const uint8_t *flags, int64_t count)
     int64_t found = 0;
 
     for (int64_t i = 0; i < count; i++)
-        found += flags[i] == OUTLIER;
+        found += flags[i] == WN_SPQR_OUTLIER;
     return found;
 }
 
 /* In order of their places: each row knows where its first one goes. */
-static void take_outliers(const struct state *state, struct wn_compressed *out)
+static void take_outliers(const struct wn_spqr *state, struct wn_compressed *out)
 {
     const int64_t rows = state->task->rows, columns = state->task->columns;
     int64_t *first = wn_alloc(rows, sizeof *first), found = 0;
@@ -557,12 +310,12 @@ static void take_outliers(const struct state *state, struct wn_compressed *out)
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < (found ? rows : 0); row++)
         for (int64_t i = row * columns, at = first[row]; i < (row + 1) * columns; i++)
-            if (state->flags[i] == OUTLIER)
+            if (state->flags[i] == WN_SPQR_OUTLIER)
                 out->outliers[at++] = (struct wn_outlier){i, out->weight[i]};
     wn_free(first);
 }
 
-static wn_status take_codes(const struct state *state, struct wn_compressed *out)
+static wn_status take_codes(const struct wn_spqr *state, struct wn_compressed *out)
 {
     WN_TRY(wn_grids_take(out, state->task->name, state->bits, state->symmetric, state->group, state->scales,
                          state->zeros, state->lanes));
@@ -586,7 +339,7 @@ static enum wn_column_order order_of(const struct wn_params *params)
 static wn_status compress_linear(const struct wn_linear_task *task, struct wn_compressed *out)
 {
     const enum wn_column_order column_order = order_of(task->params);
-    struct state state;
+    struct wn_spqr state;
     int64_t *order = NULL;
 
     if (column_order == WN_ORDER_GIVEN) {
@@ -618,8 +371,9 @@ static wn_status check(struct wn_params *params)
 {
     const int64_t run = wn_params_integer(params, "qq_groupsize");
 
-    if (STRIP % run)
-        return wn_fail(WN_ERR_INPUT, "key \"qq_groupsize\": expected a divisor of %d, got %lld", STRIP, (long long)run);
+    if (WN_SOLVER_STRIP % run)
+        return wn_fail(WN_ERR_INPUT, "key \"qq_groupsize\": expected a divisor of %d, got %lld", WN_SOLVER_STRIP,
+                       (long long)run);
     return WN_OK;
 }
 

@@ -455,14 +455,6 @@ static void run_row(const struct attention *a, const struct tile *tile, int64_t 
 
 /* ---- all units ---- */
 
-static int64_t past_length(const struct wn_past *past, int64_t s)
-{
-    int64_t length = 0;
-    for (int64_t i = past ? past->first_span[s] : 0; past && i < past->first_span[s + 1]; i++)
-        length += past->spans[i].count;
-    return length;
-}
-
 static bool is_one_row(const struct tile *tile)
 {
     return tile->n_spans && tile->end - tile->first == 1;
@@ -475,7 +467,7 @@ static int64_t cut_tiles(const struct wn_past *past, int64_t n_sequences, const 
     int64_t count = 0;
     for (int64_t s = 0; s < n_sequences; s++) {
         int64_t length = offset[s + 1] - offset[s];
-        struct tile tile = {.row = offset[s], .before = past_length(past, s)};
+        struct tile tile = {.row = offset[s], .before = wn_past_length(past, s)};
         if (past) {
             tile.spans = past->spans + past->first_span[s];
             tile.n_spans = past->first_span[s + 1] - past->first_span[s];
@@ -533,79 +525,4 @@ void wn_attention(const float *q, const float *k, const float *v, int64_t n_sequ
         run_unit(&a, &tiles[unit / runs], unit % runs, room + omp_get_thread_num() * size);
     wn_free(room);
     wn_free(tiles);
-}
-
-void wn_past_keep(const struct wn_past *past, const float *k, const float *v, int64_t n_sequences,
-                  const int64_t *offset, int64_t kv_heads, int64_t head_dim)
-{
-    int64_t width = kv_heads * head_dim;
-    for (int64_t s = 0; s < n_sequences; s++) {
-        if (past->keep[s] < 0)
-            continue;
-        size_t bytes = (size_t)((offset[s + 1] - offset[s]) * width) * sizeof *k;
-        memcpy(past->keys + past->keep[s] * width, k + offset[s] * width, bytes);
-        memcpy(past->values + past->keep[s] * width, v + offset[s] * width, bytes);
-    }
-}
-
-/* ---- the plain loop ---- */
-
-/* Keys and values of all that sequence s sees, one after the other: [past + length, kv_heads, head_dim]. */
-static void gather_ref(const struct attention *a, int64_t s, const int64_t *offset, float *keys, float *values)
-{
-    int64_t width = a->kv_heads * a->head_dim, length = offset[s + 1] - offset[s];
-    const struct wn_past *past = a->past;
-    for (int64_t i = past ? past->first_span[s] : 0; past && i < past->first_span[s + 1]; i++) {
-        int64_t count = past->spans[i].count * width, at = past->spans[i].first * width;
-        memcpy(keys, past->keys + at, (size_t)count * sizeof *keys);
-        memcpy(values, past->values + at, (size_t)count * sizeof *keys);
-        keys += count;
-        values += count;
-    }
-    memcpy(keys, a->k + offset[s] * width, (size_t)(length * width) * sizeof *keys);
-    memcpy(values, a->v + offset[s] * width, (size_t)(length * width) * sizeof *keys);
-}
-
-/* One query of one head against its first `visible` keys: dots, maximum, weights, in double. */
-static void attend_ref(const struct attention *a, const float *keys, const float *values, int64_t row, int64_t visible,
-                       int64_t head, double *weights)
-{
-    int64_t kv = head / (a->heads / a->kv_heads), dim = a->head_dim;
-    const float *query = a->q + (row * a->heads + head) * dim;
-    double most = -INFINITY, sum = 0;
-    for (int64_t u = 0; u < visible; u++) {
-        const float *key = keys + (u * a->kv_heads + kv) * dim;
-        weights[u] = 0;
-        for (int64_t j = 0; j < dim; j++)
-            weights[u] += (double)query[j] * key[j] * a->scale;
-        most = fmax(most, weights[u]);
-    }
-    for (int64_t u = 0; u < visible; u++)
-        sum += weights[u] = exp(weights[u] - most);
-    for (int64_t j = 0; j < dim; j++) {
-        double value = 0;
-        for (int64_t u = 0; u < visible; u++)
-            value += weights[u] * values[(u * a->kv_heads + kv) * dim + j];
-        a->out[(row * a->heads + head) * dim + j] = (float)(value / sum);
-    }
-}
-
-void wn_attention_ref(const float *q, const float *k, const float *v, int64_t n_sequences, const int64_t *offset,
-                      int64_t heads, int64_t kv_heads, int64_t head_dim, float scale, const struct wn_past *past,
-                      float *out)
-{
-    struct attention a = {q, k, v, out, heads, kv_heads, head_dim, scale, past, 0, 0};
-    for (int64_t s = 0; s < n_sequences; s++) {
-        int64_t before = past_length(past, s), length = offset[s + 1] - offset[s], keys = before + length;
-        float *all_keys = wn_alloc(keys * kv_heads * head_dim, sizeof *all_keys);
-        float *all_values = wn_alloc(keys * kv_heads * head_dim, sizeof *all_values);
-        double *weights = wn_alloc(keys, sizeof *weights);
-        gather_ref(&a, s, offset, all_keys, all_values);
-        for (int64_t t = 0; t < length; t++)
-            for (int64_t h = 0; h < heads; h++)
-                attend_ref(&a, all_keys, all_values, offset[s] + t, before + t + 1, h, weights);
-        wn_free(weights);
-        wn_free(all_keys);
-        wn_free(all_values);
-    }
 }
