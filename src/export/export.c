@@ -17,30 +17,17 @@
 
 #include "../point/point_impl.h"
 #include "files.h"
+#include "stored.h"
 #include "winnow_build.h"
 
-enum { EXPORT_FORMAT = 1, MOST_NEAR = 4 };
+enum { EXPORT_FORMAT = 1 };
 
 #define SHARD_BYTES 5000000000
-
-/* Totals of a point that the results file has too: a check of the computation. */
-static const char *const totals[] = {"achieved_sparsity", "bits_per_weight", "weight_error", "output_error"};
-enum { N_TOTALS = sizeof totals / sizeof *totals };
-
-/* What the results file says. */
-struct stored {
-    char **keys; /* [points] */
-    int64_t points, point;
-    char *sweep, *identity;
-    char *sweep_file, *arithmetic; /* NULL in files of old versions */
-    bool done;
-    double totals[N_TOTALS];
-};
 
 struct export
 {
     const struct wn_export_options *options;
-    struct stored stored;
+    struct wn_stored stored;
     char *folder, *temporary;
     struct wn_par *par;
     struct wn_sweep *sweep;
@@ -55,126 +42,6 @@ struct export
     struct wn_record record;
     bool agrees;
 };
-
-/* ---- which point ---- */
-
-/* Words of `wanted` that are in `key`. */
-static int common_words(const char *wanted, const char *key)
-{
-    int count = 0;
-    for (const char *word = wanted; *word; word += strspn(word, " ")) {
-        size_t length = strcspn(word, " ");
-        char *one = wn_strndup(word, length);
-        count += length && strstr(key, one);
-        wn_free(one);
-        word += length;
-    }
-    return count;
-}
-
-/* Appends the points with the most words in common, or those that begin with `wanted`. */
-static void list_near(const struct stored *stored, const char *wanted, bool prefix, struct wn_text *text)
-{
-    int listed = 0, most = prefix ? 1 : common_words(wanted, wanted);
-    for (int words = most; words >= 0 && listed < MOST_NEAR; words--)
-        for (int64_t i = 0; i < stored->points && listed < MOST_NEAR; i++) {
-            const char *key = stored->keys[i];
-            bool begins = !strncmp(key, wanted, strlen(wanted));
-            if (prefix ? begins && words : common_words(wanted, key) == words)
-                wn_text_printf(text, "%s%lld \"%s\"", listed++ ? ", " : "", (long long)i, key);
-        }
-}
-
-static wn_status not_one_point(const char *path, const struct stored *stored, const char *wanted, int64_t begins)
-{
-    struct wn_text near = {0};
-    list_near(stored, wanted, begins > 0, &near);
-    wn_status status =
-        begins ? wn_fail(WN_ERR_INPUT, "%s: the keys of %lld points begin with \"%s\": %s%s", path, (long long)begins,
-                         wanted, near.data, begins > MOST_NEAR ? " ..." : "")
-               : wn_fail(WN_ERR_INPUT, "%s: there is no point \"%s\"; near are %s (winnow show --json lists all keys)",
-                         path, wanted, near.data);
-    wn_text_release(&near);
-    return status;
-}
-
-/* A whole key, else a number, else the beginning of one key. */
-static wn_status find_point(const char *path, const char *wanted, struct stored *stored)
-{
-    int64_t begins = 0;
-    stored->point = -1;
-    for (int64_t i = 0; i < stored->points; i++) {
-        if (!strcmp(stored->keys[i], wanted)) {
-            stored->point = i;
-            return WN_OK;
-        }
-        if (!strncmp(stored->keys[i], wanted, strlen(wanted))) {
-            stored->point = i;
-            begins++;
-        }
-    }
-    if (*wanted && strlen(wanted) < 10 && strspn(wanted, "0123456789") == strlen(wanted)) {
-        stored->point = strtol(wanted, NULL, 10);
-        if (stored->point < stored->points)
-            return WN_OK;
-        return wn_fail(WN_ERR_INPUT, "%s: there is no point %s; expected a number from 0 to %lld, or a key", path,
-                       wanted, (long long)stored->points - 1);
-    }
-    begins = *wanted ? begins : 0;
-    return begins == 1 ? WN_OK : not_one_point(path, stored, wanted, begins);
-}
-
-/* ---- the results file ---- */
-
-static wn_status read_totals(struct wn_results_reader *reader, struct stored *stored)
-{
-    uint8_t *status = wn_alloc_zero(stored->points, 1);
-    wn_status read = wn_results_read_status(reader, status);
-    stored->done = status[stored->point] == WN_POINT_DONE;
-    wn_free(status);
-    for (int t = 0; t < N_TOTALS && read == WN_OK; t++) {
-        char path[64];
-        double *values;
-        int64_t rows;
-        snprintf(path, sizeof path, "/points/%s", totals[t]);
-        read = wn_results_read_numbers(reader, path, &values, &rows);
-        if (read == WN_OK)
-            stored->totals[t] = values[stored->point];
-        wn_free(values);
-    }
-    return read;
-}
-
-static wn_status read_stored(struct wn_results_reader *reader, const char *path, const char *wanted,
-                             struct stored *stored)
-{
-    WN_TRY(wn_results_read_texts(reader, "/points/key", &stored->keys, &stored->points));
-    WN_TRY(find_point(path, wanted, stored));
-    WN_TRY(wn_results_read_document(reader, "sweep", &stored->sweep));
-    WN_TRY(wn_results_read_document(reader, "identity", &stored->identity));
-    if (wn_results_read_fact(reader, "sweep_file", &stored->sweep_file) != WN_OK ||
-        wn_results_read_fact(reader, "arithmetic", &stored->arithmetic) != WN_OK)
-        wn_log(WN_LOG_DEBUG, "%s", wn_error_message());
-    return read_totals(reader, stored);
-}
-
-static wn_status open_stored(struct export *export)
-{
-    struct wn_results_reader *reader;
-    WN_TRY(wn_results_read_open(export->options->results, &reader));
-    wn_status status = read_stored(reader, export->options->results, export->options->point, &export->stored);
-    wn_results_read_close(&reader);
-    return status;
-}
-
-static void release_stored(struct stored *stored)
-{
-    wn_results_free_texts(&stored->keys, stored->points);
-    wn_free(stored->sweep);
-    wn_free(stored->identity);
-    wn_free(stored->sweep_file);
-    wn_free(stored->arithmetic);
-}
 
 /* ---- the folder ---- */
 
@@ -272,7 +139,7 @@ static wn_status compare_identity(const char *path, const char *there, const cha
 /* The text in the results file counts, unless the user says where the sweep file is now. */
 static wn_status open_sweep(struct export *export, struct wn_problems *problems)
 {
-    const struct stored *stored = &export->stored;
+    const struct wn_stored *stored = &export->stored;
     const char *results = export->options->results;
     struct stat about;
     if (export->options->sweep)
@@ -350,16 +217,16 @@ static wn_status take_linear(void *context, int64_t block, int linear, const str
 static void compare_totals(struct export *export)
 {
     export->agrees = true;
-    for (int t = 0; t < N_TOTALS; t++) {
+    for (int t = 0; t < WN_STORED_TOTALS; t++) {
         char path[64];
-        snprintf(path, sizeof path, "/points/%s", totals[t]);
+        snprintf(path, sizeof path, "/points/%s", wn_stored_total(t));
         double here = *wn_record_f64(&export->record, wn_schema_find(export->record.schema, path));
         double there = export->stored.totals[t];
         if (!export->stored.done || here == there)
             continue;
         export->agrees = false;
         wn_log(WN_LOG_WARNING, "%s: %s of the point is %.17g, computed again it is %.17g", export->options->results,
-               totals[t], there, here);
+               wn_stored_total(t), there, here);
     }
 }
 
@@ -482,11 +349,11 @@ static void describe_point(const struct export *export, cJSON *json)
     for (int s = 0; s < export->point->recipe.n_stages; s++)
         describe_stage(methods, &export->point->recipe.stages[s]);
     describe_calibration(export, json);
-    for (int t = 0; t < N_TOTALS; t++) {
+    for (int t = 0; t < WN_STORED_TOTALS; t++) {
         char path[64];
-        snprintf(path, sizeof path, "/points/%s", totals[t]);
+        snprintf(path, sizeof path, "/points/%s", wn_stored_total(t));
         cJSON_AddNumberToObject(
-            json, totals[t],
+            json, wn_stored_total(t),
             *wn_record_f64((struct wn_record *)&export->record, wn_schema_find(export->record.schema, path)));
     }
     if (export->stored.done)
@@ -550,7 +417,7 @@ static wn_status describe(const struct export *export)
 static wn_status run_export(struct export *export, struct wn_problems *problems)
 {
     int64_t shard = export->options->shard_bytes;
-    WN_TRY(open_stored(export));
+    WN_TRY(wn_stored_open(export->options->results, export->options->point, &export->stored));
     WN_TRY(make_folder(export));
     WN_TRY(prepare(export, problems));
     WN_TRY(choose_dtype(export));
@@ -597,7 +464,7 @@ wn_status wn_export(const struct wn_export_options *options, struct wn_problems 
     wn_sweep_close(&export.sweep);
     if (export.par)
         wn_par_finish(&export.par);
-    release_stored(&export.stored);
+    wn_stored_release(&export.stored);
     wn_free(export.temporary);
     wn_free(export.folder);
     return status;

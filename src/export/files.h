@@ -30,8 +30,19 @@ bool wn_export_files_inputs_quantized(const struct wn_export_files *files);
 const struct cJSON *wn_export_files_linears(const struct wn_export_files *files);
 void wn_export_files_close(struct wn_export_files **files);
 
+/* ---- small files (config.c) ---- */
+
 /* A new file with these bytes, synced. */
 wn_status wn_export_write(const char *folder, const char *name, const char *data, int64_t size);
+/* All bytes, also when writing is interrupted; false: errno says why not. */
+bool wn_export_write_all(int file, const void *data, int64_t size);
+/* The error of a file that cannot be written, by errno. */
+wn_status wn_export_cannot_write(const char *folder, const char *name);
+/* config.json of the model with this dtype (WN_OTHER: as it is) and number of blocks. */
+wn_status wn_export_write_config(const struct wn_model *model, const char *folder, enum wn_dtype dtype,
+                                 int64_t n_blocks);
+/* Generation and tokenizer files of the model, those that there are. */
+wn_status wn_export_copy_others(const struct wn_model *model, const char *folder);
 
 #define WN_EXPORT_CODES "winnow_codes.safetensors"
 

@@ -1,0 +1,27 @@
+/* codes.h: the code form of an exported point, WN_EXPORT_CODES. Private to src/export. */
+#ifndef WINNOW_EXPORT_CODES_H
+#define WINNOW_EXPORT_CODES_H
+
+#include <winnow/io.h>
+#include <winnow/method.h>
+
+struct cJSON;
+
+struct wn_export_codes {
+    const char *folder; /* borrowed */
+    int scratch;        /* -1 when closed */
+    int64_t n_plans;
+    struct wn_tensor_plan *plans; /* [n_plans] in order of arrival, names owned */
+    bool inputs_quantized;        /* a linear is evaluated on quantized inputs */
+    struct cJSON *linears;        /* describes each of them; owned */
+};
+
+wn_status wn_export_codes_create(struct wn_export_codes *codes, const char *folder);
+/* Keeps what there is of a linear, under its name in the export. */
+wn_status wn_export_codes_take(struct wn_export_codes *codes, const char *name, const struct wn_compressed *compressed);
+/* Writes the file, none when there is nothing to write. */
+wn_status wn_export_codes_finish(struct wn_export_codes *codes);
+/* Also of one that was never created, all zero but `scratch` -1. */
+void wn_export_codes_release(struct wn_export_codes *codes);
+
+#endif

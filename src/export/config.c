@@ -1,0 +1,161 @@
+/* config.c: what a checkpoint has beside its weights: config.json, generation and tokenizer files. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "files.h"
+
+/* ---- new files ---- */
+
+wn_status wn_export_cannot_write(const char *folder, const char *name)
+{
+    return wn_fail(WN_ERR_IO, "%s/%s: cannot be written: %s", folder, name, strerror(errno));
+}
+
+bool wn_export_write_all(int file, const void *data, int64_t size)
+{
+    const char *from = data;
+    while (size > 0) {
+        ssize_t written = write(file, from, (size_t)size);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return false;
+        from += written;
+        size -= written;
+    }
+    return true;
+}
+
+wn_status wn_export_write(const char *folder, const char *name, const char *data, int64_t size)
+{
+    char *path = wn_join_path(folder, name);
+    wn_status status = WN_OK;
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file < 0 || !wn_export_write_all(file, data, size) || fsync(file) != 0)
+        status = wn_export_cannot_write(folder, name);
+    if (file >= 0)
+        close(file);
+    wn_free(path);
+    return status;
+}
+
+const char *wn_export_dtype_name(enum wn_dtype dtype)
+{
+    return dtype == WN_F32 ? "float32" : dtype == WN_F16 ? "float16" : dtype == WN_BF16 ? "bfloat16" : "source";
+}
+
+/* ---- config.json ---- */
+
+static const char *skip_space(const char *at)
+{
+    return at + strspn(at, " \t\r\n");
+}
+
+/* The end of the string that begins at the quote `at`: behind its closing quote. The JSON is known to be right. */
+static const char *string_end(const char *at)
+{
+    for (at++; *at != '"'; at++)
+        at += *at == '\\';
+    return at + 1;
+}
+
+static bool is_key(const char *at, const char *end, const char *key)
+{
+    return (size_t)(end - at) == strlen(key) + 2 && !strncmp(at + 1, key, strlen(key));
+}
+
+/*
+ * config.json with another value (JSON text) of a key, or of its old name; put in front where neither is there. Only
+ * that value is replaced in the text: printed anew, 10000.0 would become 10000, which readers that check types refuse.
+ */
+static char *change_config(const char *config, const char *key, const char *old_key, const char *new_value)
+{
+    struct wn_text out = {0};
+    const char *copied = config, *at = config;
+    int depth = 0;
+    bool found = false;
+    while (*at) {
+        depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
+        if (*at != '"') {
+            at++;
+            continue;
+        }
+        const char *end = string_end(at), *value = skip_space(end);
+        if (depth == 1 && *value == ':' && (is_key(at, end, key) || is_key(at, end, old_key))) {
+            value = skip_space(value + 1);
+            wn_text_append(&out, copied, (size_t)(value - copied));
+            wn_text_append(&out, new_value, strlen(new_value));
+            copied = *value == '"' ? string_end(value) : value + strcspn(value, ",} \t\r\n");
+            end = copied;
+            found = true;
+        } else if (depth == 1 && *value == ':') {
+            value = skip_space(value + 1);
+            end = *value == '"' ? string_end(value) : value;
+        }
+        at = end;
+    }
+    wn_text_append(&out, copied, strlen(copied));
+    if (!found) {
+        size_t brace = strcspn(config, "{") + 1;
+        out.length = 0;
+        wn_text_append(&out, config, brace);
+        wn_text_printf(&out, "\n  \"%s\": %s,%s", old_key, new_value, config + brace);
+    }
+    return out.data;
+}
+
+/* Replaces *text by itself with another value. */
+static void set_config(char **text, const char *key, const char *old_key, char *new_value)
+{
+    char *changed = change_config(*text, key, old_key, new_value);
+    wn_free(new_value);
+    wn_free(*text);
+    *text = changed;
+}
+
+wn_status wn_export_write_config(const struct wn_model *model, const char *folder, enum wn_dtype dtype,
+                                 int64_t n_blocks)
+{
+    char *path = wn_join_path(model->directory, "config.json"), *text;
+    int64_t length;
+    wn_status status = wn_read_text(path, &text, &length);
+    if (status == WN_OK) {
+        if (dtype != WN_OTHER)
+            set_config(&text, "dtype", "torch_dtype", wn_format("\"%s\"", wn_export_dtype_name(dtype)));
+        if (n_blocks < model->config.n_blocks)
+            set_config(&text, "num_hidden_layers", "num_hidden_layers", wn_format("%lld", (long long)n_blocks));
+        status = wn_export_write(folder, "config.json", text, (int64_t)strlen(text));
+        wn_free(text);
+    }
+    wn_free(path);
+    return status;
+}
+
+/* ---- other files ---- */
+
+/* What a checkpoint may have beside its weights; files that are not there are left out. */
+wn_status wn_export_copy_others(const struct wn_model *model, const char *folder)
+{
+    static const char *const names[] = {"generation_config.json",
+                                        "tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "tokenizer.model",
+                                        "vocab.json",
+                                        "merges.txt",
+                                        "chat_template.jinja"};
+    wn_status status = WN_OK;
+    for (size_t i = 0; i < sizeof names / sizeof *names && status == WN_OK; i++) {
+        char *path = wn_join_path(model->directory, names[i]);
+        struct wn_mapped mapped;
+        if (wn_file_exists(path) && (status = wn_map(path, &mapped)) == WN_OK) {
+            status = wn_export_write(folder, names[i], (const char *)mapped.data, mapped.size);
+            wn_unmap(&mapped);
+        }
+        wn_free(path);
+    }
+    return status;
+}
