@@ -6,7 +6,7 @@
 A stage is a list of parallel regions, a region a list of items with their costs; threads take the next item as they
 become free, and a region ends with its last item. Costs are multiplications over the share of sgemm that bench_solver
 and bench_forward measure. What is left out makes it a bound: memory that threads share, and starting a region.
-Sizes of tiles are those of linear.c, moments.c, factor.c, solver.c, collect.c and sample.c. 128 sequences of 2048 tokens calibrate,
+Sizes of tiles are those of linear.c, moments.c, factor.c, solver.c and src/point. 128 sequences of 2048 tokens calibrate,
 a block at a time.
 """
 
