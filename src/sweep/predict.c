@@ -14,191 +14,13 @@
 #include <winnow/linalg.h>
 
 #include "../point/point_impl.h"
-#include "probe.h"
+#include "predict.h"
 
-/* Operations of pushing a set through one block: its linears and causal attention. */
-static double block_flops(const struct wn_model *model, const struct wn_sequences *sequences)
+static const char *const stage_names[] = {"load", "statistics", "compress", "forward", "generate", "score"};
+
+const char *wn_stage_name(enum wn_point_stage stage)
 {
-    double attention = 0, width = (double)(model->config.n_heads * model->config.head_dim);
-    for (int64_t s = 0; s < sequences->n_sequences; s++) {
-        double length = (double)(sequences->offset[s + 1] - sequences->offset[s]);
-        double before = sequences->start ? (double)sequences->start[s] : 0;
-        attention += 2 * (length + 2 * before) * length * width; /* scores and values, of the square half of each */
-    }
-    return 2.0 * (double)wn_model_block_weights(model) * (double)wn_sequences_tokens(sequences) + attention;
-}
-
-static double head_flops(const struct wn_model *model, const struct wn_eval_set *set)
-{
-    return 2.0 * (double)model->config.vocab_size * (double)model->config.hidden_size * (double)set->n_targets *
-           (set->divergence ? 2 : 1);
-}
-
-/* Second moments of the inputs of one block over a set: one triangle. */
-static double moments_flops(const struct wn_model *model, const struct wn_sequences *sequences)
-{
-    double squares = 0;
-    for (int i = 0; i < model->layout.n_inputs; i++)
-        squares += (double)model->layout.input_widths[i] * (double)model->layout.input_widths[i];
-    return squares * (double)wn_sequences_tokens(sequences);
-}
-
-/* Factors, column sweep and the recorded objectives of one block. */
-static double solver_flops(const struct wn_model *model)
-{
-    double flops = 0;
-    for (int i = 0; i < model->layout.n_inputs; i++) {
-        double width = (double)model->layout.input_widths[i];
-        flops += width * width * width;
-    }
-    for (int l = 0; l < model->layout.n_linears; l++) {
-        double columns = (double)model->layout.linears[l].columns;
-        flops += 7 * (double)model->layout.linears[l].rows * columns * columns;
-    }
-    return flops;
-}
-
-/* The share of the weights of the blocks that evaluation goes through. */
-static double kept_share(const struct wn_model *model, const struct wn_recipe *recipe)
-{
-    const struct wn_params *params = wn_recipe_drop(recipe);
-    double dropped = 0, all = 0;
-    if (!params)
-        return 1;
-    for (int l = 0; l < model->layout.n_linears; l++) {
-        const struct wn_linear_info *linear = &model->layout.linears[l];
-        enum wn_drop_unit unit = wn_drop_unit_of(params);
-        double weights = (double)linear->rows * (double)linear->columns;
-        all += weights;
-        if (unit >= WN_UNIT_BLOCK || (int)unit == (int)model->layout.input_branches[linear->input])
-            dropped += weights;
-    }
-    double units = (double)model->config.n_blocks * (wn_drop_unit_of(params) == WN_UNIT_BRANCH ? 2 : 1);
-    return 1 - dropped / all * (double)wn_drop_count(params, model->config.n_blocks) / units;
-}
-
-/* Products of the changes of every candidate clip with the second moments of their runs. */
-static double clip_flops(const struct wn_model *model, const struct wn_recipe *recipe)
-{
-    double flops = 0;
-    for (int l = 0; l < model->layout.n_linears; l++) {
-        const struct wn_linear_info *linear = &model->layout.linears[l];
-        flops +=
-            20 * (double)linear->rows * (double)linear->columns * (double)wn_recipe_moment_run(recipe, linear->columns);
-    }
-    return flops;
-}
-
-/* Generating the texts of a set: in the blocks, of which evaluation goes through a share, and in the head. Steps of few
- * rows take as long as those of more. */
-static double generation_flops(const struct wn_model *model, const struct wn_generation *generation, double *head)
-{
-    const struct wn_config *config = &model->config;
-    double width = (double)(config->n_heads * config->head_dim), blocks = (double)config->n_blocks;
-    struct wn_generate_work work;
-    wn_generate_work(generation, &work);
-    *head = 2.0 * (double)config->vocab_size * (double)config->hidden_size *
-            ((double)wn_generation_texts(generation) + work.step_rows);
-    double linears = 2.0 * (double)wn_model_block_weights(model) * (work.prompt_rows + work.step_rows);
-    return blocks * (linears + 4 * work.pairs * width);
-}
-
-/* The dense model reads prompts and texts. */
-static double losses_flops(const struct wn_model *model, const struct wn_generation *generation)
-{
-    const struct wn_config *config = &model->config;
-    double width = (double)(config->n_heads * config->head_dim), rows = 0, pairs = 0, targets = 0;
-    for (int64_t p = 0; generation->dense_loss && p < generation->n_prompts; p++) {
-        double most = (double)generation->prompts[p].most, length = (double)generation->prompts[p].count + most - 1;
-        rows += length * (double)generation->draws;
-        pairs += length * length / 2 * (double)generation->draws;
-        targets += most * (double)generation->draws;
-    }
-    return (2.0 * (double)wn_model_block_weights(model) * rows + 4 * pairs * width) * (double)config->n_blocks +
-           2.0 * (double)config->vocab_size * (double)config->hidden_size * targets;
-}
-
-/* What the sets of a model cost, the same for all points: operations in one block, in the head, and of texts. */
-struct set_flops {
-    double block, head, texts; /* of texts: in all blocks */
-};
-struct model_flops {
-    double sample, *calibrations;
-    struct set_flops *sets;
-};
-
-static void open_model_flops(const struct wn_run *run, int64_t index, struct model_flops *flops)
-{
-    const struct wn_prepared_model *prepared = &run->models[index];
-    const struct wn_model *model = prepared->model;
-    flops->sample = block_flops(model, &prepared->sample);
-    flops->sets = wn_alloc_zero(run->sweep->n_evals, sizeof *flops->sets);
-    flops->calibrations = wn_alloc_zero(run->sweep->n_calibrations, sizeof *flops->calibrations);
-    for (int64_t c = 0; c < run->sweep->n_calibrations; c++)
-        flops->calibrations[c] = block_flops(model, &prepared->calibrations[c].sequences);
-    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
-        const struct wn_eval_set *set = &prepared->sets[e];
-        struct set_flops *of_set = &flops->sets[e];
-        double texts_head = 0;
-        of_set->block = block_flops(model, &set->sequences);
-        if (set->generation)
-            of_set->texts = generation_flops(model, set->generation, &texts_head);
-        of_set->head =
-            head_flops(model, set) + (set->generation ? texts_head + losses_flops(model, set->generation) : 0);
-    }
-}
-
-static void close_model_flops(struct model_flops *flops)
-{
-    wn_free(flops->sets);
-    wn_free(flops->calibrations);
-}
-
-static double point_flops(const struct wn_run *run, int64_t index, const struct model_flops *flops)
-{
-    const struct wn_point *point = &run->grid.points[index];
-    const struct wn_prepared_model *prepared = &run->models[point->model];
-    const struct wn_model *model = prepared->model;
-    double weights = (double)wn_model_block_weights(model), kept = kept_share(model, &point->recipe), heads = 0;
-    double blocks = flops->sample, calibration = point->calibration >= 0 ? flops->calibrations[point->calibration] : 0;
-    if (point->recipe.n_stages) /* output errors twice over the sample; a pass of the method over the weights */
-        blocks += 4 * weights * (double)wn_sequences_tokens(&prepared->sample) + 200 * weights;
-    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
-        blocks += kept * flops->sets[e].block;
-        heads += kept * flops->sets[e].texts + flops->sets[e].head;
-    }
-    if (wn_point_walks_calibration(point)) /* every linear, once for each trial, at most twice: alone and in its part */
-        blocks += (1.5 * wn_recipe_trials(&point->recipe) + 2) * calibration;
-    blocks += clip_flops(model, &point->recipe);
-    if (wn_recipe_true_sequential(&point->recipe)) /* a pass of its own for every input behind the first */
-        blocks += (model->layout.n_inputs - 1) * calibration;
-    if (wn_recipe_needs(&point->recipe) & WN_NEED_SECOND_MOMENTS) {
-        blocks += solver_flops(model);
-        if (point->propagation == WN_PROPAGATION_SEQUENTIAL)
-            blocks += moments_flops(model, &prepared->calibrations[point->calibration].sequences);
-    }
-    return blocks * (double)model->config.n_blocks + heads;
-}
-
-double wn_point_flops(const struct wn_run *run, int64_t index)
-{
-    struct model_flops flops;
-    open_model_flops(run, run->grid.points[index].model, &flops);
-    double result = point_flops(run, index, &flops);
-    close_model_flops(&flops);
-    return result;
-}
-
-void wn_points_flops(const struct wn_run *run, double *flops)
-{
-    struct model_flops *models = wn_alloc(run->n_models, sizeof *models);
-    for (int64_t m = 0; m < run->n_models; m++)
-        open_model_flops(run, m, &models[m]);
-    for (int64_t i = 0; i < run->grid.n_points; i++)
-        flops[i] = point_flops(run, i, &models[run->grid.points[i].model]);
-    for (int64_t m = 0; m < run->n_models; m++)
-        close_model_flops(&models[m]);
-    wn_free(models);
+    return stage_names[stage];
 }
 
 /* ---- what is counted once for all points ---- */
@@ -395,7 +217,7 @@ static void predict_point(const struct wn_run *run, const struct wn_model_cost *
     const struct wn_model_cost *cost = &costs[point->model];
     const struct wn_recipe_cost *kind = wn_probe_kind(cost, &point->recipe);
     const struct counted *of = &counted[point->model];
-    double blocks = (double)model->config.n_blocks, kept = kept_share(model, &point->recipe);
+    double blocks = (double)model->config.n_blocks, kept = wn_kept_share(model, &point->recipe);
     double tokens = blocks * of->sample.rows;
     double *stages = prediction->stages[index];
     stages[WN_STAGE_LOAD] = blocks * cost->load;
@@ -543,122 +365,7 @@ static double model_bytes(const struct wn_run *run)
     return bytes;
 }
 
-/* ---- other machines ---- */
-
-static const char *const stage_names[] = {"load", "statistics", "compress", "forward", "generate", "score"};
-
-const char *wn_stage_name(enum wn_point_stage stage)
-{
-    return stage_names[stage];
-}
-
-/* Measured seconds of the points of one method in an earlier file, and what this plan predicts for its own. */
-struct measured {
-    char *label; /* owned */
-    double seconds[WN_STAGES], tokens, predicted[WN_STAGES], predicted_tokens;
-};
-
-struct earlier {
-    int64_t count;
-    struct measured *methods; /* the first is all of them together */
-};
-
-static struct measured *find_measured(struct earlier *earlier, const char *key)
-{
-    char *label = wn_point_label(key);
-    for (int64_t i = 0; i < earlier->count; i++)
-        if (!strcmp(earlier->methods[i].label, label)) {
-            wn_free(label);
-            return &earlier->methods[i];
-        }
-    earlier->methods = wn_resize(earlier->methods, earlier->count + 1, sizeof *earlier->methods);
-    earlier->methods[earlier->count] = (struct measured){.label = label};
-    return &earlier->methods[earlier->count++];
-}
-
-static wn_status read_earlier(const char *path, struct earlier *earlier)
-{
-    struct wn_results_reader *reader = NULL;
-    char **keys = NULL;
-    double *tokens = NULL, *seconds[WN_STAGES] = {NULL};
-    int64_t rows = 0, used = 0;
-    wn_status status = wn_results_read_open(path, &reader);
-    if (status == WN_OK)
-        status = wn_results_read_texts(reader, "/points/key", &keys, &rows);
-    if (status == WN_OK)
-        status = wn_results_read_numbers(reader, "/points/tokens", &tokens, &rows);
-    for (int s = 0; s < WN_STAGES && status == WN_OK; s++) {
-        char column[64];
-        snprintf(column, sizeof column, "/points/seconds_%s", stage_names[s]);
-        status = wn_results_read_numbers(reader, column, &seconds[s], &rows);
-    }
-    for (int64_t i = 0; i < rows && status == WN_OK; i++) {
-        if (!(tokens[i] > 0) || !isfinite(seconds[0][i]))
-            continue;
-        struct measured *method = find_measured(earlier, keys[i]);
-        used++;
-        method->tokens += tokens[i];
-        for (int s = 0; s < WN_STAGES; s++)
-            method->seconds[s] += isfinite(seconds[s][i]) ? seconds[s][i] : 0;
-    }
-    if (status == WN_OK && !used)
-        status = wn_fail(WN_ERR_INPUT, "%s: no point of it is done: nothing was measured", path);
-    for (int s = 0; s < WN_STAGES; s++)
-        wn_free(seconds[s]);
-    wn_free(tokens);
-    wn_results_free_texts(&keys, rows);
-    wn_results_read_close(&reader);
-    return status;
-}
-
-/* Measured over predicted seconds of a stage, both per token; of all methods where this one has none. */
-static double ratio_of(const struct earlier *earlier, const struct measured *method, int s)
-{
-    double measured = 0, predicted = 0;
-    if (method->seconds[s] > 0 && method->predicted[s] > 0 && method->predicted_tokens > 0)
-        return method->seconds[s] / method->tokens * method->predicted_tokens / method->predicted[s];
-    for (int64_t i = 0; i < earlier->count; i++) {
-        const struct measured *one = &earlier->methods[i];
-        if (!(one->seconds[s] > 0 && one->predicted[s] > 0))
-            continue;
-        measured += one->seconds[s] / one->tokens * one->predicted_tokens;
-        predicted += one->predicted[s];
-    }
-    return predicted > 0 ? measured / predicted : 1;
-}
-
-static wn_status take_earlier(const struct wn_run *run, const char *path, struct wn_prediction *prediction)
-{
-    struct earlier earlier = {0};
-    double before = 0, after = 0;
-    wn_status status = read_earlier(path, &earlier);
-    for (int64_t i = 0; i < run->grid.n_points && status == WN_OK; i++) {
-        struct measured *method = find_measured(&earlier, run->grid.points[i].key);
-        method->predicted_tokens += prediction->tokens[i];
-        for (int s = 0; s < WN_STAGES; s++)
-            method->predicted[s] += prediction->stages[i][s];
-    }
-    for (int64_t i = 0; i < run->grid.n_points && status == WN_OK; i++) {
-        const struct measured *method = find_measured(&earlier, run->grid.points[i].key);
-        before += prediction->seconds[i];
-        prediction->seconds[i] = 0;
-        for (int s = 0; s < WN_STAGES; s++) {
-            prediction->stages[i][s] *= ratio_of(&earlier, method, s);
-            prediction->seconds[i] += prediction->stages[i][s];
-        }
-        after += prediction->seconds[i];
-    }
-    if (status == WN_OK && before > 0) {
-        prediction->dense_seconds *= after / before;
-        prediction->dense_load_seconds *= after / before;
-        for (int64_t e = 0; e < run->sweep->n_evals; e++)
-            prediction->evals[e] *= after / before;
-    }
-    for (int64_t i = 0; i < earlier.count; i++)
-        wn_free(earlier.methods[i].label);
-    wn_free(earlier.methods);
-    return status;
-}
+/* ---- all of it ---- */
 
 /* All seconds times a factor: another rate. */
 static void scale(const struct wn_run *run, double factor, struct wn_prediction *prediction)
@@ -674,69 +381,12 @@ static void scale(const struct wn_run *run, double factor, struct wn_prediction 
     prediction->dense_load_seconds *= factor;
 }
 
-/* ---- threads ---- */
-
 /* Threads of a share that can be had here: the probes run with them. Those beyond are counted by items. */
 static int probe_threads(int threads)
 {
     int usable = omp_get_num_procs();
     return threads < usable ? threads : usable;
 }
-
-/* Tiles of one triangle of the second moments. */
-static double moments_share(const struct wn_model *model, int here, int threads)
-{
-    double alone = 0, shared = 0;
-    for (int i = 0; i < model->layout.n_inputs; i++) {
-        double width = (double)model->layout.input_widths[i];
-        double side = ceil(width / (double)wn_square_tile(model->layout.input_widths[i]));
-        alone += width * width * wn_longest_share(side * (side + 1) / 2, here);
-        shared += width * width * wn_longest_share(side * (side + 1) / 2, threads);
-    }
-    return shared / alone;
-}
-
-enum { SWEEP_ROWS = 64 }; /* of a strip of the column sweep: WN_SOLVER_STRIP of method/solver.h */
-
-/* Strips of rows of the column sweep, which other stages of a solver have at least as many items as; methods without
- * second moments take single rows. */
-static double compress_share(const struct wn_model *model, double strip, int here, int threads)
-{
-    double alone = 0, shared = 0;
-    for (int l = 0; l < model->layout.n_linears; l++) {
-        double rows = (double)model->layout.linears[l].rows, columns = (double)model->layout.linears[l].columns;
-        double cost = rows * columns * (strip > 1 ? columns : 1);
-        alone += cost * wn_longest_share(ceil(rows / strip), here);
-        shared += cost * wn_longest_share(ceil(rows / strip), threads);
-    }
-    return shared / alone;
-}
-
-/* Costs measured with `here` threads become those of `threads`; a row is one of one thread already. Loading, adding and
- * decoding are left: they wait for memory. */
-static void take_threads(const struct wn_run *run, int64_t m, int here, int threads, struct wn_model_cost *cost)
-{
-    const struct wn_model *model = run->models[m].model;
-    double even = (double)here / threads;
-    double rows = compress_share(model, 1, here, threads);
-    double strips = compress_share(model, SWEEP_ROWS, here, threads);
-    cost->threads = threads;
-    cost->pair *= even; /* hundreds of units in a group */
-    cost->moments *= moments_share(model, here, threads);
-    cost->tile *= even; /* the head is cut into four tiles a thread */
-    cost->target *= even;
-    cost->divergence_tile *= even;
-    cost->divergence_target *= even;
-    cost->top *= even;
-    for (int64_t k = 0; k < cost->n_kinds; k++) {
-        double share = cost->kinds[k].sweeps ? strips : rows;
-        cost->kinds[k].compress *= share;
-        cost->kinds[k].trial *= share;
-        cost->kinds[k].rules *= even;
-    }
-}
-
-/* ---- all of it ---- */
 
 static void predict_memory(const struct wn_run *run, struct wn_prediction *prediction)
 {
@@ -781,7 +431,7 @@ wn_status wn_predict(const struct wn_run *run, const struct wn_predict_options *
     struct wn_model_cost *costs = wn_probe(run);
     omp_set_num_threads(before);
     for (int64_t m = 0; m < run->n_models; m++)
-        take_threads(run, m, here, options->threads, &costs[m]);
+        wn_predict_threads(run, m, here, options->threads, &costs[m]);
     wn_points_flops(run, prediction->flops);
     for (int64_t i = 0; i < run->grid.n_points; i++)
         predict_point(run, costs, counted, i, prediction);
@@ -795,7 +445,7 @@ wn_status wn_predict(const struct wn_run *run, const struct wn_predict_options *
     if (options->rate > 0)
         scale(run, one.median / options->rate, prediction);
     if (options->rate_from)
-        status = take_earlier(run, options->rate_from, prediction);
+        status = wn_predict_from(run, options->rate_from, prediction);
     wn_run_results_plan(run, &none, &plan);
     prediction->file_bytes = wn_results_predict_bytes(&plan);
     prediction->hash_seconds = model_bytes(run) / wn_probe_hash();
@@ -812,43 +462,4 @@ void wn_prediction_release(struct wn_prediction *prediction)
     wn_free(prediction->stages);
     wn_free(prediction->evals);
     *prediction = (struct wn_prediction){0};
-}
-
-/* ---- ranks ---- */
-
-static int compare_falling(const void *a, const void *b)
-{
-    double left = *(const double *)a, right = *(const double *)b;
-    return left < right ? 1 : left > right ? -1 : 0;
-}
-
-/* Lets the first of a heap of times, smallest first, sink to its place. */
-static void sink(double *heap, int64_t count)
-{
-    for (int64_t at = 0, child; (child = 2 * at + 1) < count; at = child) {
-        child += child + 1 < count && heap[child + 1] < heap[child];
-        if (heap[at] <= heap[child])
-            return;
-        double kept = heap[at];
-        heap[at] = heap[child];
-        heap[child] = kept;
-    }
-}
-
-double wn_schedule_seconds(const double *seconds, int64_t count, int64_t ranks)
-{
-    double *order = wn_alloc(count, sizeof *order), last = 0;
-    ranks = ranks < count ? ranks : count;
-    double *heap = wn_alloc_zero(ranks, sizeof *heap);
-    if (count)
-        memcpy(order, seconds, (size_t)count * sizeof *order);
-    qsort(order, (size_t)count, sizeof *order, compare_falling);
-    for (int64_t i = 0; i < count; i++) {
-        heap[0] += order[i];
-        last = heap[0] > last ? heap[0] : last;
-        sink(heap, ranks);
-    }
-    wn_free(order);
-    wn_free(heap);
-    return last;
 }
