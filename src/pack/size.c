@@ -1,0 +1,99 @@
+/* How many bytes packed linears will take, from the parameters of a recipe alone. */
+#include "form.h"
+
+#include <math.h>
+
+/* What a recipe stores of a linear. */
+struct contents {
+    double kept; /* share of the weights */
+    bool updated;
+    int bits;                           /* of a code; 0: numbers */
+    int64_t grids;                      /* in all */
+    double scale_bits, zero_bits;       /* of a grid */
+    double second_bits;                 /* of the second level, per grid */
+    bool ordered, has_outliers, scaled; /* groups of columns, outliers, a scale of inputs */
+};
+
+static const double OUTLIERS = 0.02; /* of SpQR; published thresholds give about 1 % */
+
+/* NULL when the method has none of this name, or it was not set. */
+static const struct wn_value *find(const struct wn_stage *stage, const char *name)
+{
+    const struct wn_value *value = wn_params_find(&stage->params, name);
+
+    return value && value->set ? value : NULL;
+}
+
+static bool is_on(const struct wn_stage *stage, const char *name)
+{
+    const struct wn_value *value = find(stage, name);
+
+    return value && value->number != 0;
+}
+
+/* Bits of a number that a second level may hold; 32 when it does not. */
+static double second_level(const struct wn_stage *stage, const char *name, struct contents *contents)
+{
+    const struct wn_value *bits = find(stage, name), *run = find(stage, "qq_groupsize");
+
+    if (!bits || isnan(bits->number) || !run)
+        return 32;
+    contents->second_bits += 64 / run->number;
+    return bits->number;
+}
+
+static void add_codes(const struct wn_stage *stage, int bits, int64_t rows, int64_t columns, struct contents *contents)
+{
+    const struct wn_value *group = find(stage, "group");
+    const bool symmetric = is_on(stage, "symmetric") || stage->method->activation_bytes;
+    const bool whole = find(stage, "round_zero") ? is_on(stage, "round_zero") : true;
+
+    contents->bits = bits;
+    contents->grids = rows;
+    if (group && !isnan(group->number))
+        contents->grids = rows * (int64_t)ceil((double)columns / group->number);
+    else if (group && group->text[0] == 't')
+        contents->grids = 1;
+    contents->scale_bits = second_level(stage, "qq_scale_bits", contents);
+    contents->zero_bits = symmetric ? 0 : whole ? bits : second_level(stage, "qq_zero_bits", contents);
+    contents->ordered = find(stage, "order") != NULL;
+    contents->has_outliers = find(stage, "outlier_threshold") != NULL;
+    contents->scaled = stage->method->n_trials > 0 || (stage->method->needs & WN_NEED_ABSOLUTE_MAXIMA);
+}
+
+static void add_stage(const struct wn_stage *stage, int64_t rows, int64_t columns, struct contents *contents)
+{
+    const struct wn_value *sparsity = find(stage, "sparsity"), *bits = find(stage, "bits");
+
+    contents->updated |= (stage->method->needs & WN_NEED_SECOND_MOMENTS) != 0;
+    if (stage->method->kind == WN_PRUNER && sparsity)
+        contents->kept = 1 - sparsity->number;
+    if (bits || stage->method->kind == WN_QUANTIZER)
+        add_codes(stage, bits ? (int)bits->number : 8, rows, columns, contents);
+}
+
+int64_t wn_pack_bytes_of(const struct wn_recipe *recipe, int64_t rows, int64_t columns, int source_bytes)
+{
+    struct contents c = {.kept = 1};
+    const double count = (double)rows * (double)columns;
+
+    for (int s = 0; s < recipe->n_stages; s++)
+        add_stage(&recipe->stages[s], rows, columns, &c);
+    const double width = c.bits ? c.bits : 8 * (c.updated ? (int)sizeof(float) : source_bytes);
+    const double masked = c.kept < 1 ? c.kept * width + 1 : width; /* per weight */
+    double bits = count * (masked < width ? masked : width);
+    if (c.bits)
+        bits += (double)c.grids * (c.scale_bits + c.zero_bits + c.second_bits);
+    if (c.has_outliers)
+        bits += OUTLIERS * count * (columns <= UINT16_MAX + 1 ? 48 : 64);
+    bits += (double)columns * 32 * (c.ordered + c.scaled);
+    /* whole bytes of rows, starts of rows for values and for outliers, ends of arrays */
+    return (int64_t)(bits / 8) + rows * (3 + 2 * (int64_t)sizeof(uint32_t)) + WN_PACKED_HEADER + WN_PACKED_TRAILER +
+           16 * (int64_t)sizeof(int64_t);
+}
+
+int64_t wn_pack_bytes_while(int64_t rows, int64_t columns)
+{
+    /* one form at a time, at most dense numbers and a mask; counts of rows; rows and panels of threads are small */
+    return rows * columns * 4 + rows * (columns / 8 + 17) + WN_PACKED_HEADER + WN_PACKED_TRAILER + 16;
+}
