@@ -35,7 +35,7 @@ static const struct wn_command commands[] = {
      wn_command_plan},
     {"run",
      "run SWEEP.json [-o FILE.h5] [--model DIR] [--inputs DIR] [--threads N] [--retry-failed] [--mix-arithmetic] "
-     "[--quiet] [-v]",
+     "[--stall-timeout S] [--quiet] [-v]",
      "compute every point that is not done yet (with mpirun or srun)",
      "Creates the results file, or continues it when it holds the same sweep: points that are done stay as they are.\n"
      "May be killed at any moment; the same command goes on. SIGUSR1 lets each rank finish its point, then stops.\n\n"
@@ -45,10 +45,11 @@ static const struct wn_command commands[] = {
      "  -t, --threads N       OpenMP threads per rank (default: OMP_NUM_THREADS)\n"
      "      --retry-failed    compute failed points again\n"
      "      --mix-arithmetic  go on although other points, or other ranks, are computed with other kernels\n"
+     "      --stall-timeout S end the run when a rank has been silent for S seconds (default 600; 0: never)\n"
      "  -q, --quiet           no progress\n"
      "  -v, --verbose         whole keys of points in place of short names\n\n"
      "Exit codes: 0 all points done, 2 wrong input (nothing was written), 3 some points failed (see winnow status),\n"
-     "75 stopped on request with points left, 1 anything else.\n\n"
+     "75 stopped on request with points left, 76 a rank fell silent, 1 anything else.\n\n"
      "Examples:\n"
      "  mpirun -n 2 winnow run sweeps/demo/sweep.json -o demo.h5\n"
      "  srun --mpi=pmix winnow run llama2.json --threads 8\n"

@@ -100,6 +100,20 @@ bool wn_par_stop_requested(void);
 /* Sets the same flag from inside, e.g. when a time budget is used up. Not collective. */
 void wn_par_request_stop(void);
 
+/* ---- ranks that fall silent ---- */
+
+/* What a run ends with when a rank was silent for too long. */
+enum { WN_PAR_SILENT = 76 };
+/*
+ * Collective. From now on, until wn_par_finish, a rank that is silent for `timeout` seconds (stopped, its host hung or
+ * its network down) ends the run: the rank that misses it writes a line that names it and its host, and all end with
+ * exit code WN_PAR_SILENT, within 10 s also where MPI_Abort hangs. Threads of their own tell and listen, so ranks may
+ * compute, wait and write for as long as they like. With 1,000 ranks and 10 minutes rank 0 gets and answers 33 messages
+ * of 4 bytes in a second. The time in which a rank is stopped itself does not count: a job that is suspended as a whole
+ * goes on. 0, or one rank: nothing is done.
+ */
+wn_status wn_par_watch(struct wn_par *par, double timeout);
+
 /* ---- the queue ---- */
 
 /*

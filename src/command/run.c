@@ -91,6 +91,19 @@ static void warn_of_binding(const struct wn_par *par)
                threads, usable, usable == 1 ? "" : "s", threads);
 }
 
+/* Seconds of silence of a rank that end a run, unless --stall-timeout says otherwise. */
+enum { STALL_SECONDS = 600 };
+
+static int run_watched(struct wn_par *par, double stall, const char *path, const struct wn_sweep_places *places,
+                       const struct wn_run_options *options)
+{
+    if (wn_par_watch(par, stall) != WN_OK) {
+        wn_log(WN_LOG_ERROR, "%s", wn_error_message());
+        wn_par_abort(WN_EXIT_FAILED);
+    }
+    return run_file(par, path, places, options);
+}
+
 static void abort_all(void)
 {
     wn_par_abort(WN_EXIT_FAILED);
@@ -98,16 +111,17 @@ static void abort_all(void)
 
 int wn_command_run(const struct wn_command *command, int argc, char **argv)
 {
-    const char *path, *threads = NULL;
+    const char *path, *threads = NULL, *stall = NULL;
     struct wn_run_options settings = {0};
     struct wn_sweep_places places = {NULL, NULL};
     const struct wn_option options[] = {
         {"--output", "-o", &settings.output, NULL},      {"--threads", "-t", &threads, NULL},
         {"--model", "-m", &places.model, NULL},          {"--inputs", "-i", &places.inputs, NULL},
         {"--retry-failed", NULL, NULL, &settings.retry}, {"--mix-arithmetic", NULL, NULL, &settings.mix_arithmetic},
-        {"--quiet", "-q", NULL, &settings.quiet},        {"--verbose", "-v", NULL, &settings.verbose}};
+        {"--quiet", "-q", NULL, &settings.quiet},        {"--verbose", "-v", NULL, &settings.verbose},
+        {"--stall-timeout", NULL, &stall, NULL}};
     struct wn_par *par;
-    long n_threads = 0;
+    long n_threads = 0, silence = STALL_SECONDS;
     int code;
     wn_par_catch_signals();
     /* MPI before the arguments: every rank must meet in it, also when they are wrong. */
@@ -127,14 +141,15 @@ int wn_command_run(const struct wn_command *command, int argc, char **argv)
         wn_options_silence();
     }
     bool read = wn_options_read(command, argc, argv, options, sizeof options / sizeof options[0], &path, 1, &code) &&
-                (!threads || wn_option_integer(command, "--threads", threads, 1, 1024, &n_threads));
+                (!threads || wn_option_integer(command, "--threads", threads, 1, 1024, &n_threads)) &&
+                (!stall || wn_option_integer(command, "--stall-timeout", stall, 0, 1000000, &silence));
     if (read) {
         if (settings.quiet)
             wn_log_set(WN_LOG_WARNING, wn_par_rank(par), wn_par_size(par));
         if (n_threads)
             omp_set_num_threads((int)n_threads);
         warn_of_binding(par);
-        code = run_file(par, path, &places, &settings);
+        code = run_watched(par, (double)silence, path, &places, &settings);
     } else {
         code = code == 0 ? 0 : WN_EXIT_USAGE;
     }

@@ -160,12 +160,14 @@ void wn_par_finish(struct wn_par **par)
         return;
     if (p->mpi) {
         wn_par_barrier(p); /* MPI_Finalize spins while it waits for the last rank */
+        wn_heartbeat_leave_(p);
         if (p->leaders != MPI_COMM_NULL)
             MPI_Comm_free(&p->leaders);
         MPI_Comm_free(&p->node_comm);
         MPI_Comm_free(&p->world);
         wn_set_abort(NULL);
         MPI_Finalize();
+        wn_heartbeat_end_(p);
     }
     wn_free(p->node_of);
     wn_free(p);
