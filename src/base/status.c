@@ -13,7 +13,6 @@ enum { MESSAGE_SIZE = 2048, SUGGEST_LONGEST = 128 };
  * a program so linked does not start. */
 static _Thread_local _Alignas(64) char message[MESSAGE_SIZE];
 
-static void (*abort_function)(void);
 static enum wn_log_level log_most = WN_LOG_WARNING;
 static int log_rank;
 static int log_ranks = 1;
@@ -74,19 +73,7 @@ const char *wn_error_message(void)
     return message;
 }
 
-/* ---- abort ---- */
-
-void wn_set_abort(void (*function)(void))
-{
-    abort_function = function;
-}
-
-void wn_stop_(void)
-{
-    if (abort_function)
-        abort_function();
-    abort();
-}
+/* ---- our own mistakes ---- */
 
 void wn_bug_(const char *file, int line, const char *format, ...)
 {

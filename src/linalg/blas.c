@@ -129,18 +129,6 @@ static bool is_known(void)
     return openblas_set_num_threads || bli_thread_set_num_threads || MKL_Set_Num_Threads;
 }
 
-int wn_blas_begin(void)
-{
-    int threads = omp_get_max_threads();
-    omp_set_num_threads(1);
-    return threads;
-}
-
-void wn_blas_end(int threads)
-{
-    omp_set_num_threads(threads);
-}
-
 /* ---- start ---- */
 
 static wn_status refuse_wrong_products(void)

@@ -16,13 +16,6 @@
 #include "../point/point_impl.h"
 #include "predict.h"
 
-static const char *const stage_names[] = {"load", "statistics", "compress", "forward", "generate", "score"};
-
-const char *wn_stage_name(enum wn_point_stage stage)
-{
-    return stage_names[stage];
-}
-
 /* ---- what is counted once for all points ---- */
 
 struct counts {
