@@ -117,9 +117,9 @@ wn_status wn_par_watch(struct wn_par *par, double timeout);
 /* ---- the queue ---- */
 
 /*
- * Hands out jobs 0 .. n_jobs-1 in the given order (dearest first) to whoever asks. With more than one rank a thread on
- * rank 0 answers by send/receive on an own communicator (MPI_Iprobe and a short sleep). A rank that asks after the last
- * job, or after a stop request anywhere, gets -1.
+ * Hands out jobs 0 .. n_jobs-1 in the given order (dearest first), or as a function chooses, to whoever asks. With more
+ * than one rank a thread on rank 0 answers by send/receive on an own communicator (MPI_Iprobe and a short sleep). A
+ * rank that asks after the last job, or after a stop request anywhere, gets -1.
  *
  *     while ((job = wn_queue_take(queue)) >= 0) {
  *         compute(job);
@@ -133,17 +133,19 @@ struct wn_queue; /* opaque */
 
 /* What a rank is told or tells. */
 enum wn_queue_event {
-    WN_QUEUE_GIVEN, /* it was given the job (while it may still write the one before), or -1: no more */
-    WN_QUEUE_STEP,  /* step of steps of the job are finished */
-    WN_QUEUE_DONE,  /* the job is finished and committed */
-    WN_QUEUE_LEFT   /* it will not ask again; a job that it did not take goes to another rank */
+    WN_QUEUE_GIVEN,   /* it was given the job (while it may still write the one before), or -1: no more */
+    WN_QUEUE_RESUMED, /* it goes on behind step of steps, which an earlier start has saved */
+    WN_QUEUE_STEP,    /* step of steps of the job are finished */
+    WN_QUEUE_DONE,    /* the job is finished and committed */
+    WN_QUEUE_SAVED,   /* it was left for a later start, saved behind `step` of `steps` */
+    WN_QUEUE_LEFT     /* it will not ask again; a job that it did not take goes to another rank */
 };
 
 struct wn_queue_report {
     int64_t job;
     int32_t event, rank;
     int32_t status;         /* DONE: wn_status of the point */
-    int32_t step, steps;    /* STEP */
+    int32_t step, steps;    /* RESUMED, STEP, SAVED */
     double seconds, tokens; /* DONE */
 };
 /*
@@ -155,6 +157,12 @@ typedef void wn_queue_listener(void *context, const struct wn_queue_report *repo
 /* Collective. order [n_jobs] matters on rank 0 only; copied. */
 wn_status wn_queue_start(struct wn_par *par, int64_t n_jobs, const int64_t *order, wn_queue_listener *listen,
                          void *context, struct wn_queue **queue);
+/* Chooses the next job when somebody asks, -1: none now for whoever asks. On rank 0, from the same thread as the
+ * listener: it must be quick, as all wait for it. */
+typedef int64_t wn_queue_chooser(void *context);
+/* Collective. The same with jobs as `choose` says on rank 0. */
+wn_status wn_queue_start_choosing(struct wn_par *par, wn_queue_chooser *choose, void *chooser,
+                                  wn_queue_listener *listen, void *context, struct wn_queue **queue);
 /* Asks for the next job without waiting; call before writing the last one. At most one question may be open. */
 void wn_queue_ask(struct wn_queue *queue);
 /* The answer (asks first when nothing was asked): a job, or -1: no more. */
@@ -163,6 +171,10 @@ int64_t wn_queue_take(struct wn_queue *queue);
  * the manager takes some microseconds for each, also from 1,000 ranks. */
 #define WN_QUEUE_STEP_SECONDS 1.0
 void wn_queue_step(struct wn_queue *queue, int64_t job, int64_t step, int64_t steps);
+/* Tells the manager that a job goes on behind its first `step` steps. */
+void wn_queue_resumed(struct wn_queue *queue, int64_t job, int64_t step, int64_t steps);
+/* Tells the manager that a job is left for a later start, its first `step` steps saved. */
+void wn_queue_saved(struct wn_queue *queue, int64_t job, int64_t step, int64_t steps);
 /* Tells the manager that a job is finished and committed. */
 void wn_queue_done(struct wn_queue *queue, int64_t job, wn_status status, double seconds, double tokens);
 /*

@@ -29,6 +29,8 @@ struct note {
 struct manager {
     int64_t *order; /* [n_jobs] owned */
     int64_t n_jobs, next;
+    wn_queue_chooser *choose; /* in place of the order; NULL: the order */
+    void *chooser;
     int64_t *returned; /* [size] owned: jobs that came back with a LEAVE */
     int n_returned;
     int left; /* clients that said LEAVE */
@@ -71,6 +73,8 @@ static int64_t next_job(struct manager *manager)
         return -1;
     if (manager->n_returned > 0)
         return manager->returned[--manager->n_returned];
+    if (manager->choose)
+        return manager->choose(manager->chooser);
     return manager->next < manager->n_jobs ? manager->order[manager->next++] : -1;
 }
 
@@ -160,8 +164,16 @@ static void send_note(struct wn_queue *queue, enum note_kind kind, const struct 
         MPI_Send(&note, sizeof note, MPI_BYTE, 0, TAG_NOTE, queue->comm);
 }
 
-wn_status wn_queue_start(struct wn_par *par, int64_t n_jobs, const int64_t *order, wn_queue_listener *listen,
-                         void *context, struct wn_queue **queue)
+/* What rank 0 hands out, before anybody asks. */
+struct source {
+    int64_t n_jobs;
+    const int64_t *order;
+    wn_queue_chooser *choose;
+    void *chooser;
+};
+
+static wn_status start_queue(struct wn_par *par, const struct source *source, wn_queue_listener *listen, void *context,
+                             struct wn_queue **queue)
 {
     struct wn_queue *q = wn_alloc_zero(1, sizeof *q);
     wn_status status = WN_OK;
@@ -170,11 +182,13 @@ wn_status wn_queue_start(struct wn_par *par, int64_t n_jobs, const int64_t *orde
     q->comm = MPI_COMM_NULL;
     q->request = MPI_REQUEST_NULL;
     if (par->rank == 0) {
-        q->manager.order = wn_alloc(n_jobs, sizeof *order);
-        if (n_jobs > 0)
-            memcpy(q->manager.order, order, (size_t)n_jobs * sizeof *order);
-        q->manager.n_jobs = n_jobs;
-        q->manager.returned = wn_alloc(par->size, sizeof *order);
+        q->manager.order = wn_alloc(source->n_jobs, sizeof *source->order);
+        if (source->n_jobs > 0)
+            memcpy(q->manager.order, source->order, (size_t)source->n_jobs * sizeof *source->order);
+        q->manager.n_jobs = source->n_jobs;
+        q->manager.choose = source->choose;
+        q->manager.chooser = source->chooser;
+        q->manager.returned = wn_alloc(par->size, sizeof *q->manager.returned);
         q->manager.listen = listen;
         q->manager.context = context;
         q->manager.listened = wn_seconds();
@@ -198,6 +212,20 @@ wn_status wn_queue_start(struct wn_par *par, int64_t n_jobs, const int64_t *orde
     wn_free(q);
     *queue = NULL;
     return status;
+}
+
+wn_status wn_queue_start(struct wn_par *par, int64_t n_jobs, const int64_t *order, wn_queue_listener *listen,
+                         void *context, struct wn_queue **queue)
+{
+    struct source source = {.n_jobs = n_jobs, .order = order};
+    return start_queue(par, &source, listen, context, queue);
+}
+
+wn_status wn_queue_start_choosing(struct wn_par *par, wn_queue_chooser *choose, void *chooser,
+                                  wn_queue_listener *listen, void *context, struct wn_queue **queue)
+{
+    struct source source = {.choose = choose, .chooser = chooser};
+    return start_queue(par, &source, listen, context, queue);
 }
 
 void wn_queue_ask(struct wn_queue *queue)
@@ -236,20 +264,36 @@ int64_t wn_queue_take(struct wn_queue *queue)
     return job;
 }
 
-void wn_queue_step(struct wn_queue *queue, int64_t job, int64_t step, int64_t steps)
+static void tell_step(struct wn_queue *queue, enum wn_queue_event event, int64_t job, int64_t step, int64_t steps)
 {
     struct wn_queue_report report;
+
+    memset(&report, 0, sizeof report);
+    report.event = event;
+    report.job = job;
+    report.step = (int32_t)step;
+    report.steps = (int32_t)steps;
+    send_note(queue, NOTE_STEP, &report);
+}
+
+void wn_queue_step(struct wn_queue *queue, int64_t job, int64_t step, int64_t steps)
+{
     double now = wn_seconds();
 
     if (now - queue->stepped < WN_QUEUE_STEP_SECONDS)
         return;
     queue->stepped = now;
-    memset(&report, 0, sizeof report);
-    report.event = WN_QUEUE_STEP;
-    report.job = job;
-    report.step = (int32_t)step;
-    report.steps = (int32_t)steps;
-    send_note(queue, NOTE_STEP, &report);
+    tell_step(queue, WN_QUEUE_STEP, job, step, steps);
+}
+
+void wn_queue_resumed(struct wn_queue *queue, int64_t job, int64_t step, int64_t steps)
+{
+    tell_step(queue, WN_QUEUE_RESUMED, job, step, steps);
+}
+
+void wn_queue_saved(struct wn_queue *queue, int64_t job, int64_t step, int64_t steps)
+{
+    tell_step(queue, WN_QUEUE_SAVED, job, step, steps);
 }
 
 void wn_queue_done(struct wn_queue *queue, int64_t job, wn_status status, double seconds, double tokens)
