@@ -41,6 +41,13 @@ void wn_kept_blocks_take(struct wn_kept_blocks *kept, int64_t index, const struc
 /* Bytes of all blocks and the head; without rules, and with no branch skipped. */
 int64_t wn_kept_blocks_bytes(const struct wn_model *model);
 
+/*
+ * A kept block as bytes, and back: the same bits. Pack writes to `out` and returns how many bytes; with NULL it only
+ * counts them. Unpack fills a block that was not taken. A rule of a kind that nn.h does not know is a WN_BUG.
+ */
+int64_t wn_kept_blocks_pack(const struct wn_kept_blocks *kept, int64_t index, uint8_t *out);
+void wn_kept_blocks_unpack(struct wn_kept_blocks *kept, int64_t index, const uint8_t *bytes);
+
 /* ---- what is to be generated ---- */
 
 struct wn_prompt {

@@ -166,6 +166,8 @@ struct wn_integer_linear {
 };
 /* Copies the arrays. */
 struct wn_activation *wn_integer_linear_create(const struct wn_integer_linear *form);
+/* What a rule is made from, its arrays borrowed; NULL: it is another kind of rule. */
+const struct wn_integer_linear *wn_integer_linear_form(const struct wn_activation *activation);
 /* Bytes that a rule takes, and that it takes besides while it computes `tokens` rows on `threads` threads. */
 int64_t wn_integer_linear_bytes(int64_t rows, int64_t columns, bool outlier_weight);
 int64_t wn_integer_linear_scratch(int64_t rows, int64_t columns, int64_t tokens, int threads);

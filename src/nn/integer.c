@@ -409,6 +409,11 @@ struct wn_activation *wn_integer_linear_create(const struct wn_integer_linear *f
     return &rule->activation;
 }
 
+const struct wn_integer_linear *wn_integer_linear_form(const struct wn_activation *activation)
+{
+    return activation->compute == compute ? &((const struct rule *)activation)->form : NULL;
+}
+
 void wn_activation_release(struct wn_activation **activation)
 {
     if (*activation)
