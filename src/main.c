@@ -34,22 +34,31 @@ static const struct wn_command commands[] = {
      "  winnow plan sweeps/llm_kick.json --model /models/vicuna-7b --inputs /data/llm_kick",
      wn_command_plan},
     {"run",
-     "run SWEEP.json [-o FILE.h5] [--model DIR] [--inputs DIR] [--threads N] [--retry-failed] [--mix-arithmetic] "
-     "[--stall-timeout S] [--quiet] [-v]",
+     "run SWEEP.json [-o FILE.h5] [--model DIR] [--inputs DIR] [--threads N] [--time-limit TIME] "
+     "[--scratch DIR] [--checkpoint-every TIME] [--retry-failed] [--mix-arithmetic] [--stall-timeout S] [--quiet] [-v]",
      "compute every point that is not done yet (with mpirun or srun)",
      "Creates the results file, or continues it when it holds the same sweep: points that are done stay as they are.\n"
-     "May be killed at any moment; the same command goes on. SIGUSR1 lets each rank finish its point, then stops.\n\n"
+     "May be killed at any moment; the same command goes on. SIGUSR1 stops: points in work are saved behind their "
+     "block "
+     "on\n"
+     "scratch, and the next start goes on there, with any number of ranks.\n\n"
      "  -o, --output FILE     results file (default: the sweep's \"output\")\n"
      "  -m, --model DIR       checkpoint directory instead of the sweep's \"model\"\n"
      "  -i, --inputs DIR      folder that the sweep's relative paths refer to (default: that of the sweep file)\n"
      "  -t, --threads N       OpenMP threads per rank (default: OMP_NUM_THREADS)\n"
+     "      --time-limit TIME how long this start may take, like 2h or 90m (default: until SLURM_JOB_END_TIME): points "
+     "that\n"
+     "                        fit come first, others are begun where they can be saved and continued\n"
+     "      --scratch DIR     folder for what is saved (default: the sweep's \"scratch\", else FILE.h5.scratch)\n"
+     "      --checkpoint-every TIME  save points in work so often, not only at a stop\n"
      "      --retry-failed    compute failed points again\n"
      "      --mix-arithmetic  go on although other points, or other ranks, are computed with other kernels\n"
      "      --stall-timeout S end the run when a rank has been silent for S seconds (default 600; 0: never)\n"
      "  -q, --quiet           no progress\n"
      "  -v, --verbose         whole keys of points in place of short names\n\n"
      "Exit codes: 0 all points done, 2 wrong input (nothing was written), 3 some points failed (see winnow status),\n"
-     "75 stopped on request with points left, 76 a rank fell silent, 1 anything else.\n\n"
+     "75 stopped, by a signal or as time is over, with points left: the same command goes on; 76 a rank fell silent,\n"
+     "1 anything else.\n\n"
      "Examples:\n"
      "  mpirun -n 2 winnow run sweeps/demo/sweep.json -o demo.h5\n"
      "  srun --mpi=pmix winnow run llama2.json --threads 8\n"

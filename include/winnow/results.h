@@ -132,6 +132,8 @@ const int32_t *wn_results_attempts(const struct wn_results *results);
  * the one that tries it; all that on the disk. So an attempt that kills its rank is counted too. Not collective.
  */
 wn_status wn_results_begin(struct wn_results *results, int64_t point);
+/* The state of a point that was begun is saved: this attempt is not counted, whatever comes of it. Not collective. */
+wn_status wn_results_uncount(struct wn_results *results, int64_t point);
 /*
  * Commits one point: all fields, fdatasync, checksum, status. Not collective; no two ranks may write one
  * point. `status` is DONE or FAILED. The point must have been begun. On WN_ERR_IO the point is open, and when the file

@@ -40,6 +40,7 @@ struct wn_sweep_calibration {
 
 struct wn_sweep {
     char *path, *text, *name, *output; /* output may be NULL */
+    char *scratch;                     /* folder for what a stop leaves; NULL: beside the output */
     char *directory; /* what relative paths of inputs refer to: "inputs", else the folder of the file */
     struct cJSON *json;
     int64_t n_models;
@@ -157,6 +158,7 @@ struct wn_watcher {
 struct wn_run {
     const struct wn_sweep *sweep;
     struct wn_watcher watcher; /* of this rank; set by wn_run_sweep */
+    struct wn_saver *saver;    /* likewise, src/point/state.h; NULL: nothing is saved, and no stop looked for */
     struct wn_grid_points grid;
     int64_t n_models;
     struct wn_prepared_model *models;
@@ -283,15 +285,24 @@ void wn_reference_predict(const struct wn_run *run, int64_t model, int ranks, st
 /* ---- one point ---- */
 
 struct wn_point_report {
-    double seconds, tokens; /* tokens: rows pushed through blocks */
+    double seconds, tokens; /* tokens: rows pushed through blocks; both with those of earlier starts */
+    int64_t saved;          /* with WN_ERR_INTERRUPTED: blocks that are done and saved */
 };
 /*
  * Walks the model once: load a block, collect statistics, compress, push calibration and evaluation sequences on, drop
  * it; then scores. Fills `record` (of the model's schema). A failure inside (a NaN in a weight ...) is returned as a
  * status, with its reason in the record. Not collective.
+ *
+ * With a saver: begins behind the blocks of an earlier start whose state is on scratch, and when a stop is requested,
+ * or the next block would end too late, saves its own and returns WN_ERR_INTERRUPTED.
  */
 wn_status wn_point_compute(const struct wn_run *run, const struct wn_reference *reference, int64_t point,
                            struct wn_record *record, struct wn_point_report *report);
+
+/* Removes the state of a point, which is written. */
+void wn_point_forget(const struct wn_run *run, int64_t point);
+/* Bytes of the largest state of a point. */
+int64_t wn_point_state_bytes(const struct wn_run *run, int64_t point);
 
 /* Gets every linear of a point, block by block: borrowed while the call runs, `weight` always there. A failure ends the
  * walk. */
@@ -351,6 +362,10 @@ struct wn_run_options {
     bool quiet;          /* no progress */
     bool verbose;        /* whole keys in place of short names */
     bool mix_arithmetic; /* go on although other points of the file, or other ranks, compute with other kernels */
+    const char *scratch; /* folder for states; NULL: as the sweep says, else beside the results file */
+    double started;      /* wn_seconds() when the program started */
+    double time_limit;   /* seconds from then on; 0: until SLURM_JOB_END_TIME, if that is set */
+    double save_every;   /* seconds between states of a point in work; 0: only when it has to stop */
 };
 /*
  * Collective. Computes every point that is not done yet; returns an exit code. While it works, rank 0 writes
@@ -363,6 +378,7 @@ struct wn_run_options {
  *   stage                "dense" or "points"
  *   dense_block of dense_blocks, dense_seconds_left
  *   wanted, done, failed points of this run; last_point_written
+ *   saved, waiting       points left for a later start: saved at a block, and not begun as they need a longer slot
  *   share_done, seconds_left (null: not known yet), tokens_per_second: work in flight counts by its share
  *   in_flight            [{point, name, rank, host, block, blocks, seconds, heard_seconds_ago}]
  */

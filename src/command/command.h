@@ -47,6 +47,9 @@ bool wn_options_read(const struct wn_command *command, int argc, char **argv, co
 bool wn_option_integer(const struct wn_command *command, const char *name, const char *text, long low, long high,
                        long *value);
 
+/* Seconds of an option, above 0: "90", "90s", "30m", "2h", "1d" or a row of them as "1h30m"; else the same. */
+bool wn_option_duration(const struct wn_command *command, const char *name, const char *text, double *seconds);
+
 /* Prints all problems, one line each, to stderr. */
 void wn_problems_print(const struct wn_problems *problems);
 

@@ -1,4 +1,6 @@
 /* common.c: options, tables and units that the commands share. */
+#include <ctype.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,6 +95,32 @@ bool wn_option_integer(const struct wn_command *command, const char *name, const
         fprintf(stderr, "winnow: %s: %s: expected a whole number from %ld to %ld, got \"%s\"\n", command->name, name,
                 low, high, text);
     return false;
+}
+
+/* The seconds of a unit; 0: there is no such unit. */
+static double unit_seconds(char unit)
+{
+    return unit == 's' ? 1 : unit == 'm' ? 60 : unit == 'h' ? 3600 : unit == 'd' ? 86400 : 0;
+}
+
+bool wn_option_duration(const struct wn_command *command, const char *name, const char *text, double *seconds)
+{
+    const char *at = text;
+    bool good = *text != '\0';
+    *seconds = 0;
+    while (*at && good) {
+        char *end;
+        double number = isdigit((unsigned char)*at) || *at == '.' ? strtod(at, &end) : -1;
+        double unit = number >= 0 && *end ? unit_seconds(*end) : 1;
+        good = number >= 0 && unit > 0;
+        *seconds += number * unit;
+        at = good ? end + (*end != '\0') : at;
+    }
+    good = good && *seconds > 0 && isfinite(*seconds);
+    if (!good && !silent)
+        fprintf(stderr, "winnow: %s: %s: expected a time like 90s, 30m, 2h or 1h30m, got \"%s\"\n", command->name, name,
+                text);
+    return good;
 }
 
 void wn_problems_print(const struct wn_problems *problems)

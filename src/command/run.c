@@ -111,15 +111,21 @@ static void abort_all(void)
 
 int wn_command_run(const struct wn_command *command, int argc, char **argv)
 {
-    const char *path, *threads = NULL, *stall = NULL;
-    struct wn_run_options settings = {0};
+    const char *path, *threads = NULL, *stall = NULL, *limit = NULL, *every = NULL;
+    struct wn_run_options settings = {.started = wn_seconds()};
     struct wn_sweep_places places = {NULL, NULL};
-    const struct wn_option options[] = {
-        {"--output", "-o", &settings.output, NULL},      {"--threads", "-t", &threads, NULL},
-        {"--model", "-m", &places.model, NULL},          {"--inputs", "-i", &places.inputs, NULL},
-        {"--retry-failed", NULL, NULL, &settings.retry}, {"--mix-arithmetic", NULL, NULL, &settings.mix_arithmetic},
-        {"--quiet", "-q", NULL, &settings.quiet},        {"--verbose", "-v", NULL, &settings.verbose},
-        {"--stall-timeout", NULL, &stall, NULL}};
+    const struct wn_option options[] = {{"--output", "-o", &settings.output, NULL},
+                                        {"--threads", "-t", &threads, NULL},
+                                        {"--model", "-m", &places.model, NULL},
+                                        {"--inputs", "-i", &places.inputs, NULL},
+                                        {"--retry-failed", NULL, NULL, &settings.retry},
+                                        {"--mix-arithmetic", NULL, NULL, &settings.mix_arithmetic},
+                                        {"--time-limit", NULL, &limit, NULL},
+                                        {"--checkpoint-every", NULL, &every, NULL},
+                                        {"--scratch", NULL, &settings.scratch, NULL},
+                                        {"--quiet", "-q", NULL, &settings.quiet},
+                                        {"--verbose", "-v", NULL, &settings.verbose},
+                                        {"--stall-timeout", NULL, &stall, NULL}};
     struct wn_par *par;
     long n_threads = 0, silence = STALL_SECONDS;
     int code;
@@ -142,7 +148,9 @@ int wn_command_run(const struct wn_command *command, int argc, char **argv)
     }
     bool read = wn_options_read(command, argc, argv, options, sizeof options / sizeof options[0], &path, 1, &code) &&
                 (!threads || wn_option_integer(command, "--threads", threads, 1, 1024, &n_threads)) &&
-                (!stall || wn_option_integer(command, "--stall-timeout", stall, 0, 1000000, &silence));
+                (!stall || wn_option_integer(command, "--stall-timeout", stall, 0, 1000000, &silence)) &&
+                (!limit || wn_option_duration(command, "--time-limit", limit, &settings.time_limit)) &&
+                (!every || wn_option_duration(command, "--checkpoint-every", every, &settings.save_every));
     if (read) {
         if (settings.quiet)
             wn_log_set(WN_LOG_WARNING, wn_par_rank(par), wn_par_size(par));

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "resume.h"
 #include "walk.h"
 
 enum { WAVE_TOKENS = 8 * WN_CHUNK_TOKENS }; /* hidden states held at a time; the blocks are loaded once for each wave */
@@ -142,15 +143,30 @@ static int64_t losses_bytes(const struct wn_model *model, const struct wn_genera
 
 /* ---- texts of a point ---- */
 
-static wn_status generate_set(struct wn_evaluation *evaluation, const struct wn_subject *subject, int64_t index,
-                              double *tokens)
+/* Every text has a token: an earlier start has made the batch. */
+static bool is_made(const struct wn_generation *generation, int64_t batch, const struct wn_generated *texts)
+{
+    int64_t first;
+    wn_generation_batch(generation, batch, &first);
+    return wn_generated_count(texts, first) > 0;
+}
+
+static wn_status generate_set(struct wn_evaluation *evaluation, const struct wn_subject *subject,
+                              const struct wn_resume *resume, int64_t index, double *tokens)
 {
     const struct wn_generation *generation = subject->prepared->sets[index].generation;
     struct wn_generated *texts = &evaluation->texts[index];
     struct wn_generate_work work;
-    wn_generated_init(texts, generation);
-    for (int64_t b = 0; b < wn_generation_batches(generation); b++)
+    if (!texts->records)
+        wn_generated_init(texts, generation);
+    for (int64_t b = 0; b < wn_generation_batches(generation); b++) {
+        double start = wn_seconds();
+        if (is_made(generation, b, texts))
+            continue;
         WN_TRY(wn_generate_batch(&evaluation->kept, generation, b, texts));
+        if (wn_resume_has_to_stop(resume, wn_seconds() - start))
+            return wn_fail(WN_ERR_INTERRUPTED, "stopped while texts are generated");
+    }
     wn_generated_decode(texts, generation, subject->model->tokenizer);
     wn_generate_work(generation, &work);
     *tokens += work.prompt_rows;
@@ -170,12 +186,13 @@ static wn_status look_at_texts(struct wn_evaluation *evaluation, const struct wn
                            tokens);
 }
 
-wn_status wn_evaluation_generate(struct wn_evaluation *evaluation, const struct wn_subject *subject, double *tokens)
+wn_status wn_evaluation_generate(struct wn_evaluation *evaluation, const struct wn_subject *subject,
+                                 const struct wn_resume *resume, double *tokens)
 {
     const struct wn_eval_set *sets = subject->prepared->sets;
     for (int64_t e = 0; e < evaluation->n_sets; e++)
         if (sets[e].generation)
-            WN_TRY(generate_set(evaluation, subject, e, tokens));
+            WN_TRY(generate_set(evaluation, subject, resume, e, tokens));
     wn_kept_blocks_release(&evaluation->kept);
     for (int64_t e = 0; e < evaluation->n_sets; e++)
         if (sets[e].generation)

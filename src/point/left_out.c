@@ -8,9 +8,14 @@
  * of chunks, so the scores are the same for any number of ranks and threads.
  */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "point_impl.h"
+#include "state.h"
+
+/* Sums that took so long are kept for the next start. */
+static const double LONG_SECONDS = 10;
 
 /* What points ask for of a calibration set. */
 struct needs {
@@ -154,7 +159,7 @@ int64_t wn_left_out_shared_bytes(const struct wn_run *run, int64_t model, int64_
     open_needs(run, model, calibration, NULL, &needs);
     int64_t values = needs.any ? value_count(prepared->model->config.n_blocks) : 0;
     wn_free(needs.lengths);
-    return prepared->calibrations[calibration].sequences.n_chunks * values * (int64_t)sizeof(double);
+    return prepared->calibrations[calibration].sequences.n_chunks * (values ? values + 1 : 0) * (int64_t)sizeof(double);
 }
 
 /* ---- one chunk ---- */
@@ -308,46 +313,143 @@ static void close_pass(struct pass *pass)
     wn_free(pass->before);
 }
 
+/* Sums of all chunks, each with a number behind them: 1, they are there. */
+struct sums {
+    int64_t stride; /* numbers of a chunk */
+    struct wn_shared shared;
+    double *values;
+};
+
+static double *sums_of(const struct sums *sums, int64_t chunk)
+{
+    return sums->values + chunk * sums->stride;
+}
+
+static bool is_there(const struct sums *sums, int64_t chunk)
+{
+    return sums_of(sums, chunk)[sums->stride - 1] == 1;
+}
+
 /* Adds the chunks' sums in order and divides: means, on every rank. */
-static double *add_chunks(const struct pass *pass, const double *partial)
+static double *add_chunks(const struct pass *pass, const struct sums *sums)
 {
     int64_t count = value_count(pass->n_blocks), windows = 2 * WN_DROP_UNITS * pass->n_blocks;
     const struct wn_sequences *sequences = &pass->set.sequences;
     double *values = wn_alloc_zero(count, sizeof *values);
     for (int64_t c = 0; c < sequences->n_chunks; c++)
         for (int64_t i = 0; i < count; i++)
-            values[i] += partial[c * count + i];
+            values[i] += sums_of(sums, c)[i];
     for (int64_t i = 0; i < count; i++)
         values[i] /= (double)(i < windows ? pass->set.n_targets : wn_sequences_tokens(sequences));
     return values;
 }
 
-/* Collective. */
-static wn_status compute_chunks(struct wn_par *par, struct pass *pass, double **values)
+/* ---- what a stop leaves ---- */
+
+/* Texts of the state: its name, and what of the sums is asked for. */
+struct place {
+    char name[WN_STATE_NAME];
+    struct wn_text what;
+};
+
+static struct wn_state make_place(const struct pass *pass, int64_t model, int64_t calibration, struct place *place)
 {
-    int64_t n_chunks = pass->set.sequences.n_chunks, count = value_count(pass->n_blocks);
-    struct wn_shared partial;
-    wn_status status = WN_OK;
-    WN_TRY(wn_par_shared_create(par, NULL, n_chunks * count * (int64_t)sizeof(double), &partial));
+    *place = (struct place){.name = ""};
+    snprintf(place->name, sizeof place->name, "left_out-%lld-%lld", (long long)model, (long long)calibration);
+    wn_text_printf(&place->what, "sums of units");
+    for (int u = 0; u < WN_DROP_UNITS; u++)
+        wn_text_printf(&place->what, " %d", pass->needs.units[u]);
+    wn_text_printf(&place->what, ", divergence %d, windows", pass->needs.divergence);
+    for (int64_t length = 1; length <= pass->n_blocks; length++)
+        if (pass->needs.lengths[length])
+            wn_text_printf(&place->what, " %lld", (long long)length);
+    return (struct wn_state){.name = place->name, .what = place->what.data, .point = -1, .step = 1, .steps = 1};
+}
+
+/* Every node reads what an earlier start has left. Collective. */
+static void resume_chunks(struct wn_par *par, struct wn_saver *saver, const struct wn_state *state, struct sums *sums)
+{
+    struct wn_state_piece piece = {sums->values, sums->shared.bytes};
+    if (wn_par_node_rank(par) == 0 && wn_state_step(saver, state) && wn_state_read(saver, state, &piece, 1) != WN_OK)
+        wn_log(WN_LOG_WARNING, "drop scores start again: %s", wn_error_message());
+    wn_par_barrier(par);
+}
+
+/* The nodes may have read different files: only what all have is taken. Collective. */
+static void agree_on_chunks(struct wn_par *par, const struct pass *pass, struct sums *sums, bool *there)
+{
+    for (int64_t c = 0; c < pass->set.sequences.n_chunks; c++)
+        there[c] = !wn_par_max(par, !is_there(sums, c));
+    wn_par_barrier(par);
+}
+
+static void save_chunks(struct wn_par *par, struct wn_saver *saver, const struct wn_state *state, struct sums *sums)
+{
+    struct wn_state_piece piece = {sums->values, sums->shared.bytes};
+    if (wn_par_rank(par) == 0)
+        wn_state_write(saver, state, &piece, 1);
+}
+
+/* ---- all chunks ---- */
+
+static bool has_to_stop(const struct wn_saver *saver)
+{
+    return wn_par_stop_requested() || (saver && wn_seconds() > saver->end);
+}
+
+/* My chunks, until a stop is requested. */
+static wn_status compute_mine(struct wn_par *par, const struct wn_saver *saver, struct pass *pass, const bool *there,
+                              struct sums *sums)
+{
+    for (int64_t c = 0; c < pass->set.sequences.n_chunks; c++) {
+        if (has_to_stop(saver))
+            return wn_fail(WN_ERR_INTERRUPTED, "stopped before any point: drop scores were not finished");
+        if (c % wn_par_size(par) != wn_par_rank(par) || there[c])
+            continue;
+        memset(sums_of(sums, c), 0, (size_t)sums->stride * sizeof(double)); /* another node may lack what is here */
+        WN_TRY(compute_chunk(pass, c, sums_of(sums, c)));
+        sums_of(sums, c)[sums->stride - 1] = 1;
+    }
+    return WN_OK;
+}
+
+/* Every node gets the sums of every chunk. Collective. */
+static void share_chunks(struct wn_par *par, int64_t n_chunks, struct sums *sums)
+{
     int64_t *offset = wn_alloc(n_chunks + 1, sizeof *offset);
     int *owner = wn_alloc(n_chunks, sizeof *owner);
     for (int64_t c = 0; c <= n_chunks; c++)
-        offset[c] = c * count * (int64_t)sizeof(double);
-    for (int64_t c = 0; c < n_chunks; c++) {
+        offset[c] = c * sums->stride * (int64_t)sizeof(double);
+    for (int64_t c = 0; c < n_chunks; c++)
         owner[c] = (int)(c % wn_par_size(par));
-        if (wn_par_stop_requested() && status == WN_OK)
-            status = wn_fail(WN_ERR_INTERRUPTED, "stopped on request, before any point: drop scores were not finished");
-        if (owner[c] == wn_par_rank(par) && status == WN_OK)
-            status = compute_chunk(pass, c, (double *)partial.data + c * count);
-    }
-    status = wn_par_agree(par, status);
-    if (status == WN_OK) {
-        wn_par_shared_exchange(par, &partial, n_chunks, offset, owner);
-        *values = add_chunks(pass, partial.data);
-    }
+    wn_par_shared_exchange(par, &sums->shared, n_chunks, offset, owner);
     wn_free(offset);
     wn_free(owner);
-    wn_par_shared_release(&partial);
+}
+
+/* Collective. */
+static wn_status compute_chunks(struct wn_par *par, struct wn_saver *saver, const struct wn_state *state,
+                                struct pass *pass, double **values)
+{
+    int64_t n_chunks = pass->set.sequences.n_chunks;
+    struct sums sums = {.stride = value_count(pass->n_blocks) + 1};
+    double start = wn_seconds();
+    WN_TRY(wn_par_shared_create(par, NULL, n_chunks * sums.stride * (int64_t)sizeof(double), &sums.shared));
+    sums.values = sums.shared.data;
+    bool *there = wn_alloc_zero(n_chunks, sizeof *there);
+    if (saver) {
+        resume_chunks(par, saver, state, &sums);
+        agree_on_chunks(par, pass, &sums, there);
+    }
+    wn_status status = wn_par_agree(par, compute_mine(par, saver, pass, there, &sums));
+    if (status == WN_OK || status == WN_ERR_INTERRUPTED)
+        share_chunks(par, n_chunks, &sums);
+    if (saver && (status == WN_ERR_INTERRUPTED || wn_par_max(par, wn_seconds() - start > LONG_SECONDS)))
+        save_chunks(par, saver, state, &sums);
+    if (status == WN_OK)
+        *values = add_chunks(pass, &sums);
+    wn_free(there);
+    wn_par_shared_release(&sums.shared);
     return status;
 }
 
@@ -361,9 +463,12 @@ wn_status wn_left_out_compute(struct wn_par *par, const struct wn_run *run, int6
     wn_status status = WN_OK;
     open_needs(run, model, calibration, wanted, &pass.needs);
     if (pass.needs.any) {
+        struct place place;
+        struct wn_state state = make_place(&pass, model, calibration, &place);
         open_pass(&pass, &prepared->calibrations[calibration].sequences);
-        status = compute_chunks(par, &pass, &left_out->values);
+        status = compute_chunks(par, run->saver, &state, &pass, &left_out->values);
         close_pass(&pass);
+        wn_text_release(&place.what);
     }
     wn_free(pass.needs.lengths);
     return status;

@@ -10,11 +10,23 @@
  * the ranks of its node, and between nodes that sum travels, in every second round backwards, since the next group is
  * where the last one was. So a rank holds the sums of one group, and a node those of the set, whatever their number,
  * and the results are the same for any number of ranks and nodes.
+ *
+ * A stop is looked for between blocks: then the states of all units, and the sums of the blocks so far, go to scratch
+ * (state.h), from where the next start goes on, with any number of ranks. So does what a long pass leaves at its end.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "point_impl.h"
+#include "state.h"
+
+/* A block may take so much longer than the one before. */
+static const double BLOCK_MARGIN = 1.2;
+/* A pass that took so long, or such a share of the slot, is kept for the next start. */
+static const double LONG_SECONDS = 60, LONG_SHARE = 0.1;
+/* A batch of texts that took so long is kept at once. */
+static const double BATCH_SECONDS = 1;
 
 struct unit {
     const struct wn_sequences *sequences;
@@ -43,6 +55,9 @@ struct pass {
     int64_t group_rows;                 /* what scratch is for */
     float *scratch, *before;            /* `before` only when drop scores are needed: see struct wn_statistics_tap */
     int64_t *offset;
+    struct wn_saver *saver; /* NULL: nothing is saved */
+    int64_t saved;          /* blocks that are done in the states on scratch; 0: none */
+    double start, last;     /* when the pass of the first model began; seconds of the last block */
 };
 
 /* ---- what is needed ---- */
@@ -457,6 +472,215 @@ static void walk_block(struct pass *pass, const struct wn_block *block, int64_t 
         wn_kept_blocks_take(&pass->kept, b, block, none);
 }
 
+/* Hidden states of my units before the first block. */
+static void embed_units(struct pass *pass)
+{
+    const struct wn_model *model = pass->prepared->model;
+    for (int64_t u = 0; u < pass->count; u++) {
+        struct unit *unit = &pass->units[u];
+        if (!is_mine(pass, unit))
+            continue;
+        if (!unit->hidden)
+            unit->hidden = wn_alloc(unit->tokens * model->config.hidden_size, sizeof(float));
+        wn_model_embed(model, unit->sequences->ids + unit->row, unit->tokens, unit->hidden);
+    }
+}
+
+/* ---- what a stop leaves ---- */
+
+/* A state of the pass and what it is of. Both texts are of the caller. */
+static struct wn_state state_of(const struct pass *pass, const char *name, const char *what, int64_t step)
+{
+    return (struct wn_state){
+        .name = name, .what = what, .point = -1, .step = step, .steps = pass->prepared->model->config.n_blocks};
+}
+
+/* Written last: that all others of this step are there. */
+static struct wn_state index_state(const struct pass *pass, int64_t step, char name[WN_STATE_NAME])
+{
+    snprintf(name, WN_STATE_NAME, "dense-%lld", (long long)pass->model_index);
+    return state_of(pass, name, "dense pass", step);
+}
+
+enum direction { TO_SCRATCH, FROM_SCRATCH, FORGET };
+
+/* Saves, reads or removes one state. */
+static wn_status move_state(const struct pass *pass, enum direction direction, const struct wn_state *state, void *data,
+                            int64_t bytes)
+{
+    struct wn_state_piece piece = {data, bytes};
+    if (direction == TO_SCRATCH)
+        return wn_state_write(pass->saver, state, &piece, 1);
+    if (direction == FROM_SCRATCH)
+        return wn_state_read(pass->saver, state, &piece, 1);
+    wn_state_remove(pass->saver, state->name);
+    return WN_OK;
+}
+
+/* Hidden states of my units, by what they are of: their number depends on what is wanted. */
+static wn_status move_units(const struct pass *pass, enum direction direction, int64_t step)
+{
+    for (int64_t u = 0; u < pass->count; u++) {
+        const struct unit *unit = &pass->units[u];
+        char name[WN_STATE_NAME], what[160];
+        if (!is_mine(pass, unit))
+            continue;
+        snprintf(name, sizeof name, "dense-%lld-%lld-%c%lld-%lld", (long long)pass->model_index, (long long)step,
+                 unit->set >= 0 ? 's' : 'c', (long long)(unit->set >= 0 ? unit->set : unit->calibration),
+                 (long long)unit->chunk);
+        snprintf(what, sizeof what, "states of %lld chunks from %lld on", (long long)unit->chunks,
+                 (long long)unit->chunk);
+        struct wn_state state = state_of(pass, name, what, step);
+        WN_TRY(move_state(pass, direction, &state, unit->hidden,
+                          unit->tokens * pass->prepared->model->config.hidden_size * (int64_t)sizeof(float)));
+    }
+    return WN_OK;
+}
+
+/* Sums of the blocks first .. end - 1, which the ranks of a node share out. */
+static wn_status move_statistics(const struct pass *pass, enum direction direction, int64_t first, int64_t end)
+{
+    int size = wn_par_node_size(pass->par), rank = wn_par_node_rank(pass->par);
+    for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++)
+        for (int64_t b = first; pass->statistics[c].data && b < end; b++) {
+            char name[WN_STATE_NAME], what[64];
+            if ((c + b) % size != rank)
+                continue;
+            snprintf(name, sizeof name, "dense-%lld-c%lld-b%lld", (long long)pass->model_index, (long long)c,
+                     (long long)b);
+            snprintf(what, sizeof what, "statistics %x", pass->needs[c]);
+            struct wn_state state = state_of(pass, name, what, b + 1);
+            WN_TRY(move_state(pass, direction, &state, statistics_of(pass, c, b), statistics_bytes(pass, c)));
+        }
+    return WN_OK;
+}
+
+static wn_status move_outliers(const struct pass *pass, enum direction direction, int64_t step)
+{
+    int64_t n_blocks = pass->prepared->model->config.n_blocks;
+    for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++)
+        for (int64_t i = 0; i < pass->outliers[c].count; i++) {
+            char name[WN_STATE_NAME], what[64];
+            if (outlier_owner(pass, c, i) != wn_par_rank(pass->par))
+                continue;
+            snprintf(name, sizeof name, "dense-%lld-%lld-o%lld-%lld", (long long)pass->model_index, (long long)step,
+                     (long long)c, (long long)i);
+            snprintf(what, sizeof what, "outliers of %a", pass->outliers[c].multiples[i]);
+            struct wn_state state = state_of(pass, name, what, step);
+            WN_TRY(move_state(pass, direction, &state, pass->outliers[c].shares + i * n_blocks,
+                              n_blocks * (int64_t)sizeof(double)));
+        }
+    return WN_OK;
+}
+
+/* Everything behind `step` blocks; then what was saved before is not needed any more. Collective. */
+static wn_status save_pass(struct pass *pass, int64_t step)
+{
+    char name[WN_STATE_NAME];
+    struct wn_state index = index_state(pass, step, name);
+    if (step == pass->saved)
+        return WN_OK;
+    wn_status status = wn_checkpoint_check(pass->prepared->model->checkpoint); /* behind the last load */
+    if (status == WN_OK)
+        status = move_units(pass, TO_SCRATCH, step);
+    if (status == WN_OK && wn_par_node(pass->par) == 0)
+        status = move_statistics(pass, TO_SCRATCH, pass->saved, step);
+    if (status == WN_OK)
+        status = move_outliers(pass, TO_SCRATCH, step);
+    WN_TRY(wn_par_agree(pass->par, status));
+    if (wn_par_rank(pass->par) == 0)
+        status = move_state(pass, TO_SCRATCH, &index, NULL, 0);
+    WN_TRY(wn_par_agree(pass->par, status));
+    if (pass->saved) {
+        move_units(pass, FORGET, pass->saved);
+        move_outliers(pass, FORGET, pass->saved);
+    }
+    pass->saved = step;
+    return WN_OK;
+}
+
+/* Goes on where an earlier start stopped: returns the blocks that are done. Collective. */
+static int64_t resume_pass(struct pass *pass)
+{
+    char name[WN_STATE_NAME];
+    struct wn_state index = index_state(pass, 0, name);
+    int64_t step = 0;
+    if (!pass->saver)
+        return 0;
+    if (wn_par_rank(pass->par) == 0)
+        step = wn_state_step(pass->saver, &index);
+    wn_par_broadcast(pass->par, &step, sizeof step, 0);
+    if (!step)
+        return 0;
+    wn_status status = move_units(pass, FROM_SCRATCH, step);
+    if (status == WN_OK)
+        status = move_statistics(pass, FROM_SCRATCH, 0, step);
+    if (status == WN_OK)
+        status = move_outliers(pass, FROM_SCRATCH, step);
+    status = wn_par_agree(pass->par, status); /* sums are read by all ranks of the node from here on */
+    if (wn_par_rank(pass->par) == 0 && status == WN_OK)
+        wn_log(WN_LOG_INFO, "dense pass: goes on behind block %lld of %lld", (long long)step,
+               (long long)pass->prepared->model->config.n_blocks);
+    else if (wn_par_rank(pass->par) == 0)
+        wn_log(WN_LOG_WARNING, "dense pass: starts again, as what was saved of it cannot be used: %s",
+               wn_error_message());
+    if (status != WN_OK) { /* some units were read */
+        embed_units(pass);
+        for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++)
+            if (pass->statistics[c].data && wn_par_node_rank(pass->par) == 0)
+                memset(pass->statistics[c].data, 0, (size_t)pass->statistics[c].bytes);
+        wn_par_barrier(pass->par);
+        return 0;
+    }
+    pass->saved = step;
+    return step;
+}
+
+/* What this rank would write. */
+static double save_seconds(const struct pass *pass)
+{
+    double bytes = 0;
+    for (int64_t u = 0; u < pass->count; u++)
+        if (is_mine(pass, &pass->units[u]))
+            bytes += (double)(pass->units[u].tokens * pass->prepared->model->config.hidden_size) * sizeof(float);
+    for (int64_t c = 0; c < pass->run->sweep->n_calibrations; c++)
+        bytes += (double)pass->statistics[c].bytes / wn_par_node_size(pass->par);
+    return bytes / pass->saver->rate;
+}
+
+/* A rank was asked to stop, or the next block would end too late. Collective. */
+static bool has_to_stop(const struct pass *pass)
+{
+    if (!pass->saver)
+        return false;
+    double end = wn_seconds() + BLOCK_MARGIN * pass->last + save_seconds(pass);
+    return wn_par_max(pass->par, !pass->saver->broken && (wn_par_stop_requested() || end > pass->saver->end));
+}
+
+/* Saves and fails with WN_ERR_INTERRUPTED; when it cannot be saved the pass goes on. Collective. */
+static wn_status stop_pass(struct pass *pass, int64_t step)
+{
+    if (save_pass(pass, step) != WN_OK) {
+        pass->saver->broken = true; /* on all ranks */
+        return WN_OK;
+    }
+    pass->saver->left = true;
+    return wn_fail(WN_ERR_INTERRUPTED,
+                   "stopped in the dense pass, behind block %lld of %lld: it is saved, the same command goes on there",
+                   (long long)step, (long long)pass->prepared->model->config.n_blocks);
+}
+
+/* Blocks that are in the states, where they have to be kept. */
+static wn_status keep_blocks(struct pass *pass, struct wn_block *block, int64_t end)
+{
+    struct wn_activation *none[WN_MAX_LINEARS] = {0};
+    for (int64_t b = 0; pass->kept.model && b < end; b++) {
+        WN_TRY(wn_model_load_block(pass->prepared->model, b, block));
+        wn_kept_blocks_take(&pass->kept, b, block, none);
+    }
+    return WN_OK;
+}
+
 static wn_status walk_blocks(struct pass *pass)
 {
     const struct wn_model *model = pass->prepared->model;
@@ -465,12 +689,18 @@ static wn_status walk_blocks(struct pass *pass)
     wn_status status = WN_OK;
     if (generates(pass, rank))
         wn_kept_blocks_init(&pass->kept, model);
-    wn_watch(pass->run, -1, 0, model->config.n_blocks);
-    for (int64_t b = 0; b < model->config.n_blocks && status == WN_OK; b++) {
+    int64_t first = resume_pass(pass);
+    status = wn_par_agree(pass->par, keep_blocks(pass, block, first));
+    wn_watch(pass->run, -1, first, model->config.n_blocks);
+    for (int64_t b = first; b < model->config.n_blocks && status == WN_OK; b++) {
+        double start = wn_seconds();
         status = wn_par_agree(pass->par, block ? wn_model_load_block(model, b, block) : WN_OK);
         if (status == WN_OK)
             walk_block(pass, block, b);
         wn_watch(pass->run, -1, b + 1, model->config.n_blocks);
+        pass->last = wn_seconds() - start;
+        if (status == WN_OK && has_to_stop(pass))
+            status = stop_pass(pass, b + 1);
     }
     if (block)
         wn_block_destroy(&block, model);
@@ -482,18 +712,6 @@ static wn_status walk_blocks(struct pass *pass)
 }
 
 /* ---- one model ---- */
-
-static void embed_units(struct pass *pass)
-{
-    const struct wn_model *model = pass->prepared->model;
-    for (int64_t u = 0; u < pass->count; u++) {
-        struct unit *unit = &pass->units[u];
-        if (!is_mine(pass, unit))
-            continue;
-        unit->hidden = wn_alloc(unit->tokens * model->config.hidden_size, sizeof(float));
-        wn_model_embed(model, unit->sequences->ids + unit->row, unit->tokens, unit->hidden);
-    }
-}
 
 /* First target and number of targets of the chunks of a unit. */
 static int64_t unit_targets(const struct pass *pass, const struct unit *unit, int64_t *first)
@@ -560,6 +778,31 @@ static void share_losses(struct pass *pass, int64_t e)
     share(pass, e, &pass->greedy[e], 1);
 }
 
+static wn_status move_batch(const struct pass *pass, enum direction direction, int64_t e, int64_t batch)
+{
+    const struct wn_generation *generation = pass->prepared->sets[e].generation;
+    char name[WN_STATE_NAME];
+    int64_t first, count = wn_generation_batch(generation, batch, &first),
+                   bytes = wn_generated_record_bytes(generation);
+    snprintf(name, sizeof name, "dense-%lld-t%lld-%lld", (long long)pass->model_index, (long long)e, (long long)batch);
+    struct wn_state state = state_of(pass, name, "texts", 1);
+    return move_state(pass, direction, &state, (char *)pass->generated[e].data + first * bytes, count * bytes);
+}
+
+/* One of my batches, from scratch or anew; it is not begun when a stop was requested. */
+static wn_status make_batch(const struct pass *pass, int64_t e, int64_t batch, struct wn_generated *texts)
+{
+    if (pass->saver && move_batch(pass, FROM_SCRATCH, e, batch) == WN_OK)
+        return WN_OK;
+    if (pass->saver && !pass->saver->broken && (wn_par_stop_requested() || wn_seconds() > pass->saver->end))
+        return wn_fail(WN_ERR_INTERRUPTED, "stopped while the dense model generates texts");
+    double start = wn_seconds();
+    WN_TRY(wn_generate_batch(&pass->kept, pass->prepared->sets[e].generation, batch, texts));
+    if (pass->saver && wn_seconds() - start > BATCH_SECONDS)
+        move_batch(pass, TO_SCRATCH, e, batch);
+    return WN_OK;
+}
+
 /* Texts of my batches of a set, shared with all nodes. Collective. */
 static wn_status share_texts(struct pass *pass, int64_t e)
 {
@@ -576,7 +819,7 @@ static wn_status share_texts(struct pass *pass, int64_t e)
         owner[b] = (int)(b % wn_par_size(pass->par));
         offset[b + 1] = (first + count) * bytes;
         if (status == WN_OK && owner[b] == wn_par_rank(pass->par))
-            status = wn_generate_batch(&pass->kept, generation, b, &texts);
+            status = make_batch(pass, e, b, &texts);
     }
     status = wn_par_agree(pass->par, status);
     wn_par_shared_exchange(pass->par, &pass->generated[e], batches, offset, owner);
@@ -628,6 +871,28 @@ static void open_buffers(struct pass *pass)
     embed_units(pass);
 }
 
+/* What all blocks have left is kept when it was long in the making: points come next, and a stop may come before they
+ * get anywhere. Collective. */
+static wn_status keep_pass(struct pass *pass)
+{
+    int64_t n_blocks = pass->prepared->model->config.n_blocks;
+    if (!pass->saver || wn_par_max(pass->par, pass->saver->broken))
+        return WN_OK;
+    double took = wn_seconds() - pass->start;
+    bool is_long = pass->saved > 0 || took > LONG_SECONDS || took > LONG_SHARE * (pass->saver->end - pass->start);
+    if (wn_par_max(pass->par, wn_par_stop_requested()))
+        return stop_pass(pass, n_blocks);
+    if (wn_par_max(pass->par, is_long))
+        save_pass(pass, n_blocks);
+    return WN_OK;
+}
+
+static wn_status interrupted(void)
+{
+    return wn_fail(WN_ERR_INTERRUPTED, "stopped while the dense model generates texts: what it has is saved, the same "
+                                       "command goes on there");
+}
+
 static wn_status reference_model(struct pass *pass, const bool *wanted)
 {
     plan_pass(pass, wanted);
@@ -636,8 +901,13 @@ static wn_status reference_model(struct pass *pass, const bool *wanted)
         if (has_units(pass, wn_par_rank(pass->par)))
             open_buffers(pass);
         status = walk_blocks(pass);
-        if (status == WN_OK)
+        if (status == WN_OK) {
             status = share_sets(pass);
+            if (status == WN_ERR_INTERRUPTED) /* texts need the blocks only, and sets the states */
+                status = save_pass(pass, pass->prepared->model->config.n_blocks) == WN_OK ? interrupted() : WN_ERR_IO;
+            if (status == WN_OK)
+                status = keep_pass(pass);
+        }
     }
     close_pass(pass);
     return status;
@@ -693,6 +963,7 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
                                struct wn_reference *reference)
 {
     wn_status status = WN_OK;
+    double start = wn_seconds();
     *reference = (struct wn_reference){
         .n_models = run->n_models, .n_sets = run->sweep->n_evals, .n_calibrations = run->sweep->n_calibrations};
     reference->states = wn_alloc_zero(run->n_models, sizeof *reference->states);
@@ -719,6 +990,8 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
                             .run = run,
                             .prepared = &run->models[m],
                             .model_index = m,
+                            .saver = run->saver,
+                            .start = start,
                             .states = reference->states[m],
                             .loss = reference->loss[m],
                             .greedy = reference->greedy[m],

@@ -2,9 +2,11 @@
  * walk.c: one walk down the decoder blocks. Load a block, collect what the method needs, compress its linears, push
  * the calibration and evaluation sequences through the compressed block, drop it; after the last block, score. Memory
  * is the hidden states of the sequences plus two blocks (dense and compressed), whatever the number of blocks. Where a
- * set has texts to be generated, the evaluated blocks are kept, all of them, until that is done.
+ * set has texts to be generated, the evaluated blocks are kept, all of them, until that is done. Between two blocks a
+ * point can be left, and another start goes on with it (resume.c).
  */
 #include "walk.h"
+#include "resume.h"
 
 struct walk {
     struct wn_subject subject;
@@ -17,7 +19,8 @@ struct walk {
     struct wn_compressor compressor;
     struct wn_recorder recorder;
     struct wn_evaluation evaluation;
-    double seconds[WN_STAGES], mark;
+    struct wn_resume resume;
+    double seconds[WN_STAGES], mark, before; /* before: seconds of earlier starts */
 };
 
 /* Time since the last call belongs to `stage`. */
@@ -135,19 +138,67 @@ static wn_status walk_block(struct walk *walk, int64_t block_index)
 
 /* ---- the point ---- */
 
-static wn_status walk_model(struct walk *walk)
+static struct wn_between between_of(struct walk *walk)
+{
+    return (struct wn_between){.subject = &walk->subject,
+                               .workspace = &walk->workspace,
+                               .collector = &walk->collector,
+                               .sample = &walk->sample,
+                               .compressor = &walk->compressor,
+                               .recorder = &walk->recorder,
+                               .evaluation = &walk->evaluation,
+                               .seconds = walk->seconds,
+                               .before = &walk->before};
+}
+
+/* The blocks that earlier starts have done. */
+static int64_t resume(struct walk *walk, const struct wn_between *between)
+{
+    walk->resume.saver = walk->sink ? NULL : walk->subject.run->saver;
+    int64_t first = wn_resume_begin(&walk->resume, between);
+    if (first < 0) { /* half read */
+        close_walk(walk);
+        wn_record_clear(walk->recorder.record);
+        open_walk(walk);
+        first = 0;
+    }
+    walk->mark = wn_seconds();
+    return first;
+}
+
+static wn_status walk_blocks(struct walk *walk, const struct wn_between *between)
 {
     const struct wn_subject *subject = &walk->subject;
     int64_t n_blocks = subject->model->config.n_blocks;
     WN_TRY(wn_evaluation_check(&walk->evaluation, subject));
+    int64_t first = resume(walk, between);
     WN_TRY(wn_allocation_make(subject, walk->recorder.record, &walk->allocation));
-    for (int64_t b = 0; b < n_blocks; b++) {
+    for (int64_t b = first; b < n_blocks; b++) {
         WN_TRY(walk_block(walk, b));
         wn_watch(subject->run, subject->point - subject->run->grid.points, b + 1, n_blocks);
+        WN_TRY(wn_resume_check(&walk->resume, between, b + 1));
+        walk->mark = wn_seconds();
     }
     close_blocks(walk);
-    wn_status generated = wn_evaluation_generate(&walk->evaluation, subject, &walk->workspace.tokens);
-    clock_stage(walk, WN_STAGE_GENERATE);
+    return WN_OK;
+}
+
+static wn_status walk_model(struct walk *walk)
+{
+    const struct wn_subject *subject = &walk->subject;
+    struct wn_between between = between_of(walk);
+    WN_TRY(walk_blocks(walk, &between));
+    double tokens = walk->workspace.tokens;
+    wn_status generated;
+    do {
+        walk->workspace.tokens = tokens; /* texts that are made count anew */
+        generated = wn_evaluation_generate(&walk->evaluation, subject, &walk->resume, &walk->workspace.tokens);
+        clock_stage(walk, WN_STAGE_GENERATE);
+        if (generated == WN_ERR_INTERRUPTED) {
+            walk->workspace.tokens = tokens;
+            WN_TRY(wn_resume_leave(&walk->resume, &between));
+        }
+    } while (generated == WN_ERR_INTERRUPTED); /* it could not be saved: the rest of them */
     wn_status status = wn_evaluation_score(&walk->evaluation, subject, generated, &walk->recorder);
     clock_stage(walk, WN_STAGE_SCORE);
     return status;
@@ -169,14 +220,15 @@ static wn_status compute(const struct wn_run *run, const struct wn_reference *re
     wn_memory_reset_peak();
     open_walk(&walk);
     wn_status status = walk_model(&walk);
-    if (status != WN_OK)
+    if (status != WN_OK && status != WN_ERR_INTERRUPTED)
         wn_recorder_reason(&walk.recorder, &walk.subject);
     wn_status unchanged = wn_checkpoint_check(walk.subject.model->checkpoint); /* the head was read behind the blocks */
     if (unchanged != WN_OK) {
         status = unchanged;
         wn_record_set_text(record, run->fields.reason, wn_error_message());
     }
-    *report = (struct wn_point_report){.seconds = wn_seconds() - start, .tokens = walk.workspace.tokens};
+    *report = (struct wn_point_report){
+        .seconds = wn_seconds() - start + walk.before, .tokens = walk.workspace.tokens, .saved = walk.resume.done};
     wn_recorder_finish(&walk.recorder, &walk.subject, walk.seconds, report, wn_memory_peak() - before);
     close_walk(&walk);
     return status;

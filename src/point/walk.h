@@ -157,9 +157,12 @@ wn_status wn_evaluation_check(const struct wn_evaluation *evaluation, const stru
 void wn_evaluation_push(struct wn_evaluation *evaluation, const struct wn_subject *subject,
                         struct wn_workspace *workspace, int64_t block_index, const struct wn_block *block,
                         struct wn_activation **activations);
+struct wn_resume;
 /* Texts of all sets (generation.c), then, when the kept blocks are gone, their losses under the dense model. *tokens
- * grows by the rows that were run. */
-wn_status wn_evaluation_generate(struct wn_evaluation *evaluation, const struct wn_subject *subject, double *tokens);
+ * grows by the rows that were run. WN_ERR_INTERRUPTED between two batches, all texts made so far and the kept blocks
+ * still there, when there is no time for more. */
+wn_status wn_evaluation_generate(struct wn_evaluation *evaluation, const struct wn_subject *subject,
+                                 const struct wn_resume *resume, double *tokens);
 /* Scores of all sets into the record, after one that fails too; without those of texts when they failed. */
 wn_status wn_evaluation_score(struct wn_evaluation *evaluation, const struct wn_subject *subject, wn_status generated,
                               struct wn_recorder *recorder);

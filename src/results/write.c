@@ -85,6 +85,18 @@ wn_status wn_results_begin(struct wn_results *results, int64_t point)
     return to_disk(results);
 }
 
+wn_status wn_results_uncount(struct wn_results *results, int64_t point)
+{
+    int32_t attempt = results->attempt_values[point] - 1;
+
+    check_number(results, point);
+    if (attempt < 0)
+        WN_BUG("point %lld, not begun, is uncounted", (long long)point);
+    WN_TRY(put_number(results, results->attempt, point, attempt, WN_ATTEMPT_PATH));
+    results->attempt_values[point] = attempt;
+    return to_disk(results);
+}
+
 /*
  * Measured: a contiguous H5Dwrite is one pwrite, in program order, and what pwrite took survives
  * the process. So a kill at any place leaves the point open, or finished with its data.
@@ -100,6 +112,10 @@ wn_status wn_results_write(struct wn_results *results, int64_t point, const stru
         WN_BUG("point %lld, not begun, is written with state %d and %d of %d fields", (long long)point, (int)status,
                record->schema->n_fields, results->n_fields);
     WN_TRY(wn_results_still_there_(results->path, results->descriptor));
+    if (results->attempt_values[point] == 0) { /* it was uncounted, and then not interrupted after all */
+        WN_TRY(put_number(results, results->attempt, point, 1, WN_ATTEMPT_PATH));
+        results->attempt_values[point] = 1;
+    }
     WN_TRY(put_fields(results, point, record));
     WN_TRY(to_disk(results));
     WN_TRY(put(results, results->checksum, H5T_STD_U64LE, point, 1, &checksum, WN_CHECKSUM_PATH));

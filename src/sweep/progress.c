@@ -20,8 +20,8 @@ static const double FILE_SECONDS = 2, FILE_SECONDS_OF_MANY = 10;
 
 /* What a rank works on, as far as it has told. */
 struct worker {
-    int64_t job; /* -1: nothing */
-    int64_t step, steps;
+    int64_t job;                  /* -1: nothing */
+    int64_t step, steps, first;   /* first: steps of earlier starts */
     double since, heard, at_step; /* at_step: seconds into the job when `step` was finished */
     bool left;
 };
@@ -39,13 +39,14 @@ struct wn_progress {
     char (*hosts)[WN_HOST_TEXT];
     bool terminal, quiet, verbose, at_points;
     int64_t wanted, done, failed; /* done: of this run, failed ones among them */
+    int64_t saved, waiting;       /* left for a later start: in work, and not begun */
     double *flops;                /* [points] */
     int *kind_of;                 /* [points] */
     struct kind *kinds;
     int64_t n_kinds;
     struct worker *workers; /* [ranks] */
     int ranks, threads;
-    int64_t dense_done, dense_all;
+    int64_t dense_first, dense_done, dense_all; /* first: done by an earlier start */
     double dense_start;
     double start, points_start, drawn, said, written, tokens, last_write; /* last_write: seconds since 1970 */
     double started;
@@ -86,10 +87,11 @@ static double pace(const struct wn_progress *p, int64_t kind, const struct kind 
 /* Share of its job that a rank has finished: what it told, and since then by the clock, up to the next step. */
 static double share_of(const struct worker *worker, double now)
 {
+    double steps = (double)worker->step;
     if (worker->job < 0 || worker->steps <= 0 || worker->step <= 0)
         return 0;
-    double steps =
-        (double)worker->step + (now - worker->since - worker->at_step) * (double)worker->step / worker->at_step;
+    if (worker->step > worker->first)
+        steps += (now - worker->since - worker->at_step) * (double)(worker->step - worker->first) / worker->at_step;
     double most = (double)worker->step + 0.9;
     steps = steps < most ? steps : most;
     return fmin(steps / (double)worker->steps, 1);
@@ -113,8 +115,11 @@ static double seconds_left(const struct wn_progress *p, double now, double *shar
             continue;
         struct kind *kind = &sums[p->kind_of[worker->job]];
         double flops = p->flops[worker->job] * done;
-        kind->flops += flops;
+        double earlier = p->flops[worker->job] * (double)worker->first / (double)worker->steps;
         kind->open -= flops;
+        if (flops <= earlier)
+            continue;
+        kind->flops += flops - earlier;
         kind->seconds += now - worker->since;
     }
     for (int64_t k = 0; k < p->n_kinds; k++) {
@@ -139,7 +144,8 @@ static double seconds_left(const struct wn_progress *p, double now, double *shar
 static double dense_left(const struct wn_progress *p, double now)
 {
     double elapsed = now - p->dense_start;
-    return p->dense_done > 0 ? elapsed * (double)(p->dense_all - p->dense_done) / (double)p->dense_done : (double)NAN;
+    int64_t done = p->dense_done - p->dense_first;
+    return done > 0 ? elapsed * (double)(p->dense_all - p->dense_done) / (double)done : (double)NAN;
 }
 
 static double tokens_per_second(const struct wn_progress *p, double now)
@@ -187,7 +193,7 @@ static void say_state(const struct wn_progress *p, double now, struct wn_text *l
     if (!p->at_points && p->dense_all) {
         wn_text_printf(line, "dense pass: block %lld of %lld (%.0f %%)", (long long)p->dense_done,
                        (long long)p->dense_all, 100 * (double)p->dense_done / (double)p->dense_all);
-        if (p->dense_done)
+        if (p->dense_done > p->dense_first)
             wn_text_printf(line, ", %s left of it", wn_duration_text(dense_left(p, now), left));
         return;
     }
@@ -309,6 +315,8 @@ static char *describe(const struct wn_progress *p, double now)
     add_number(json, "wanted", (double)p->wanted);
     add_number(json, "done", (double)p->done);
     add_number(json, "failed", (double)p->failed);
+    add_number(json, "saved", (double)p->saved);
+    add_number(json, "waiting", (double)p->waiting);
     add_number(json, "last_point_written", p->last_write);
     add_number(json, "dense_block", (double)p->dense_done);
     add_number(json, "dense_blocks", (double)p->dense_all);
@@ -444,8 +452,10 @@ void wn_progress_finish(struct wn_progress **progress)
 void wn_progress_dense(struct wn_progress *p, int64_t done, int64_t all)
 {
     pthread_mutex_lock(&p->mutex);
-    if (done == 0)
+    if (p->dense_all == 0 || done <= p->dense_done) { /* of the first model, or of another one */
         p->dense_start = wn_seconds();
+        p->dense_first = done;
+    }
     p->dense_done = done;
     p->dense_all = all;
     pthread_mutex_unlock(&p->mutex);
@@ -467,6 +477,56 @@ static void finish_point(struct wn_progress *p, const struct wn_queue_report *re
         worker->job = -1;
     worker->since = now;
     say_point(p, report, now);
+}
+
+static void take_resumed(struct wn_progress *p, const struct wn_queue_report *report, double now)
+{
+    struct worker *worker = &p->workers[report->rank];
+    if (worker->job == report->job) {
+        worker->step = worker->first = report->step;
+        worker->steps = report->steps;
+        worker->at_step = now - worker->since;
+    }
+    if (p->quiet)
+        return;
+    fprintf(stderr, "%swinnow: goes on: %lld %s, behind block %d of %d, on rank %d\n", p->terminal ? "\r\033[K" : "",
+            (long long)report->job, name_of(p, report->job), report->step, report->steps, report->rank);
+    fflush(stderr);
+}
+
+/* Left for a later start. */
+static void take_saved(struct wn_progress *p, const struct wn_queue_report *report)
+{
+    if (p->workers[report->rank].job == report->job)
+        p->workers[report->rank].job = -1;
+    p->saved++;
+    if (p->quiet)
+        return;
+    fprintf(stderr, "%swinnow: saved: %lld %s, behind block %d of %d, on rank %d\n", p->terminal ? "\r\033[K" : "",
+            (long long)report->job, name_of(p, report->job), report->step, report->steps, report->rank);
+    fflush(stderr);
+}
+
+void wn_progress_waits(struct wn_progress *p, int64_t count, int64_t point, double seconds)
+{
+    char needs[WN_DURATION_TEXT];
+    pthread_mutex_lock(&p->mutex);
+    p->waiting = count;
+    if (!p->quiet) {
+        fprintf(stderr, "%swinnow: %lld point%s wait%s for the next slot: %s needs about %s, this slot has less left\n",
+                p->terminal ? "\r\033[K" : "", (long long)count, count == 1 ? "" : "s", count == 1 ? "s" : "",
+                name_of(p, point), wn_duration_text(seconds, needs));
+        fflush(stderr);
+    }
+    pthread_mutex_unlock(&p->mutex);
+}
+
+bool wn_progress_got_on(struct wn_progress *p)
+{
+    pthread_mutex_lock(&p->mutex);
+    bool got_on = p->done + p->saved > 0;
+    pthread_mutex_unlock(&p->mutex);
+    return got_on;
 }
 
 static void take_step(struct worker *worker, const struct wn_queue_report *report, double now)
@@ -494,11 +554,17 @@ void wn_progress_listen(void *context, const struct wn_queue_report *report)
     case WN_QUEUE_GIVEN:
         *worker = (struct worker){.job = report->job, .since = now, .heard = now};
         break;
+    case WN_QUEUE_RESUMED:
+        take_resumed(p, report, now);
+        break;
     case WN_QUEUE_STEP:
         take_step(worker, report, now);
         break;
     case WN_QUEUE_DONE:
         finish_point(p, report, now);
+        break;
+    case WN_QUEUE_SAVED:
+        take_saved(p, report);
         break;
     case WN_QUEUE_LEFT:
         worker->job = -1;

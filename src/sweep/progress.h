@@ -31,6 +31,11 @@ void wn_progress_dense(struct wn_progress *progress, int64_t done, int64_t all);
 /* The listener of the queue; `context` is the progress. */
 wn_queue_listener wn_progress_listen;
 
+/* Points that cannot begin in what is left of the slot; `point`, the dearest of them, needs `seconds`. */
+void wn_progress_waits(struct wn_progress *progress, int64_t count, int64_t point, double seconds);
+/* A point was written or saved. */
+bool wn_progress_got_on(struct wn_progress *progress);
+
 /* Seconds left, NaN when nothing is known yet, and the share of the work of this run that is done, that in flight by
  * its share. */
 double wn_progress_left(struct wn_progress *progress, double *share);

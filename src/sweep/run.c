@@ -1,8 +1,9 @@
 /*
  * run.c: the whole sweep. Open or continue the results file, share the dense pass, take points from the queue, the
- * dense one and then the dearest first, write each as soon as it is computed. The next point is asked for before the
- * last one is written.
+ * dense one and then the dearest first that fits into the time slot, write each as soon as it is computed. The next
+ * point is asked for before the last one is written. A point that has to stop is saved and continued by a later start.
  */
+#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,27 +11,13 @@
 #include <unistd.h>
 
 #include "progress.h"
+#include "saving.h"
+#include "slot.h"
 
 /* ---- order: the dense point, then dearest first ---- */
 
 /* Times that a point may lose its rank: then it comes after all others, and then it has failed. */
 enum { LOSSES_LAST = 2, LOSSES_FAILED = 3 };
-
-struct dear {
-    int turn;
-    double flops;
-    int64_t point;
-};
-
-static int compare_dear(const void *a, const void *b)
-{
-    const struct dear *left = a, *right = b;
-    if (left->turn != right->turn)
-        return left->turn < right->turn ? -1 : 1;
-    if (left->flops != right->flops)
-        return left->flops < right->flops ? 1 : -1;
-    return left->point < right->point ? -1 : left->point > right->point;
-}
 
 /* What all others are compared with comes first; what has killed its rank again and again must not stop the others. */
 static int turn_of(const struct wn_run *run, const struct wn_results *results, int64_t point)
@@ -41,24 +28,28 @@ static int turn_of(const struct wn_run *run, const struct wn_results *results, i
     return run->grid.points[point].recipe.n_stages > 0;
 }
 
-/* Points still wanted; jobs of the queue are point numbers. */
-static void order_points(const struct wn_run *run, const struct wn_results *results, const bool *wanted, int64_t *order,
-                         double *flops)
+/* Rank 0: the points still wanted; NULL elsewhere. */
+static struct wn_slot *order_points(struct wn_par *par, const struct wn_run *run, const struct wn_results *results,
+                                    const bool *wanted, const struct wn_saving *saving)
 {
-    struct dear *dear = wn_alloc(run->grid.n_points, sizeof *dear);
-    int64_t count = 0;
-    wn_points_flops(run, flops);
-    for (int64_t i = 0; i < run->grid.n_points; i++) {
-        if (!wanted[i]) {
-            flops[i] = 0;
-            continue;
-        }
-        dear[count++] = (struct dear){turn_of(run, results, i), flops[i], i};
-    }
-    qsort(dear, (size_t)count, sizeof *dear, compare_dear);
-    for (int64_t i = 0; i < count; i++)
-        order[i] = dear[i].point;
-    wn_free(dear);
+    int64_t n = run->grid.n_points;
+    if (wn_par_rank(par) != 0)
+        return NULL;
+    int *turn = wn_alloc(n, sizeof *turn);
+    for (int64_t i = 0; i < n; i++)
+        turn[i] = turn_of(run, results, i);
+    struct wn_slot_options options = {.end = saving->fits,
+                                      .wanted = wanted,
+                                      .turn = turn,
+                                      .seconds = saving->seconds,
+                                      .saved = saving->saved,
+                                      .saves = !saving->saver.broken};
+    struct wn_slot *slot = wn_slot_start(run, &options);
+    for (int64_t i = 0; i < n && saving->limited; i++)
+        if (isfinite(saving->earlier[i]))
+            wn_slot_measured(slot, i, saving->earlier[i]);
+    wn_free(turn);
+    return slot;
 }
 
 /* ---- records of several models in one file ---- */
@@ -85,11 +76,50 @@ struct worker {
     const struct wn_reference *reference;
     struct wn_results *results;
     struct wn_queue *queue;       /* NULL during the dense pass */
-    struct wn_progress *progress; /* on rank 0, else NULL */
+    struct wn_slot *slot;         /* on rank 0, else NULL; it belongs to the manager while the queue runs */
+    struct wn_progress *progress; /* likewise */
+    bool waits;                   /* rank 0: the manager has found points that do not fit */
     struct wn_record *records;    /* one per model */
     struct wn_record wide;        /* of the file */
     bool changed;                 /* an input changed: this rank saw it */
+    int64_t in_work;              /* the point; -1: none, or it is not counted as an attempt any more */
+    wn_status uncounted;          /* what became of that in the file */
 };
+
+/* ---- on the thread of the manager ---- */
+
+static int64_t choose(void *context)
+{
+    struct worker *worker = context;
+    struct wn_slot_waiting waiting;
+    int64_t job = wn_slot_next(worker->slot);
+    if (job >= 0 || worker->waits)
+        return job;
+    wn_slot_waits(worker->slot, &waiting);
+    worker->waits = waiting.count > 0;
+    if (worker->waits)
+        wn_progress_waits(worker->progress, waiting.count, waiting.point, waiting.seconds);
+    return job;
+}
+
+static void listen(void *context, const struct wn_queue_report *report)
+{
+    struct worker *worker = context;
+    if (report && report->event == WN_QUEUE_DONE && report->status == WN_OK)
+        wn_slot_measured(worker->slot, report->job, report->seconds);
+    wn_progress_listen(worker->progress, report);
+}
+
+/* ---- on the thread that computes ---- */
+
+/* The state of the point in work is saved: what comes of this attempt is no loss. */
+static void take_saved(void *context)
+{
+    struct worker *worker = context;
+    if (worker->in_work >= 0)
+        worker->uncounted = wn_results_uncount(worker->results, worker->in_work);
+    worker->in_work = -1;
+}
 
 /* The watcher of this rank. */
 static void take_step(void *context, int64_t point, int64_t done, int64_t all)
@@ -99,6 +129,13 @@ static void take_step(void *context, int64_t point, int64_t done, int64_t all)
         wn_queue_step(worker->queue, point, done, all);
     else if (point < 0 && worker->progress)
         wn_progress_dense(worker->progress, done, all);
+}
+
+/* A point goes on where an earlier start left it. */
+static void take_resumed(void *context, int64_t point, int64_t step, int64_t steps)
+{
+    struct worker *worker = context;
+    wn_queue_resumed(worker->queue, point, step, steps);
 }
 
 static void label_record(const struct worker *worker, struct wn_record *record)
@@ -114,7 +151,16 @@ static wn_status do_point(struct worker *worker, int64_t index)
     struct wn_point_report report = {0};
     wn_record_clear(record);
     WN_TRY(wn_results_begin(worker->results, index));
+    worker->in_work = index;
+    worker->uncounted = WN_OK;
     wn_status status = wn_point_compute(worker->run, worker->reference, index, record, &report);
+    worker->in_work = -1;
+    if (worker->uncounted != WN_OK)
+        return worker->uncounted;
+    if (status == WN_ERR_INTERRUPTED) {
+        wn_queue_saved(worker->queue, index, report.saved, worker->run->models[point->model].model->config.n_blocks);
+        return WN_OK;
+    }
     if (status != WN_OK)
         wn_log(WN_LOG_WARNING, "point %lld failed: %s (%s)", (long long)index, wn_error_message(), point->key);
     label_record(worker, record);
@@ -122,6 +168,8 @@ static wn_status do_point(struct worker *worker, int64_t index)
     widen_record(record, &worker->wide);
     wn_status written =
         wn_results_write(worker->results, index, &worker->wide, status == WN_OK ? WN_POINT_DONE : WN_POINT_FAILED);
+    if (written == WN_OK)
+        wn_point_forget(worker->run, index);
     if (written == WN_OK)
         wn_queue_done(worker->queue, index, status, report.seconds, report.tokens);
     if (status == WN_ERR_CHANGED)
@@ -193,40 +241,65 @@ static wn_status fail_lost(struct wn_run *run, struct wn_results *results)
     return status;
 }
 
-static int finish_sweep(struct wn_par *par, struct wn_run *run, const char *output, bool quiet, double start)
+/* What was not computed, and why: the exit code depends on it. */
+struct outcome {
+    bool stopped, waits; /* a rank left work; points do not fit into the slot */
+    bool got_on;         /* a point was written or saved */
+};
+
+/* 75 asks for the same command again: only when that gets on. */
+static int open_code(const struct outcome *outcome, const char *output, int64_t open)
 {
-    int64_t done = 0, failed = 0, open = run->grid.n_points;
+    if (outcome->stopped || (outcome->waits && outcome->got_on))
+        return WN_EXIT_STOPPED;
+    if (outcome->waits)
+        wn_log(WN_LOG_ERROR, "%s: no point fits into the time limit: give more time (see winnow plan)", output);
+    else
+        wn_log(WN_LOG_ERROR, "%s: %lld points are open although nothing stopped the run: see the lines above", output,
+               (long long)open);
+    return WN_EXIT_FAILED;
+}
+
+static int finish_sweep(struct wn_par *par, struct wn_run *run, const bool *wanted, const struct outcome *outcome,
+                        const struct wn_saving *saving, const char *output, bool quiet, double start)
+{
+    int64_t done = 0, failed = 0, open = 0, all = run->grid.n_points, code = WN_EXIT_DONE;
     char took[WN_DURATION_TEXT];
     struct wn_results_reader *reader = NULL;
-    uint8_t *status = wn_alloc_zero(run->grid.n_points, 1);
-    if (wn_par_rank(par) == 0 && wn_results_read_open(output, &reader) == WN_OK &&
-        wn_results_read_status(reader, status) == WN_OK) {
-        for (int64_t i = 0; i < run->grid.n_points; i++) {
+    uint8_t *status = wn_alloc_zero(all, 1);
+    if (wn_par_rank(par) == 0) {
+        bool read = wn_results_read_open(output, &reader) == WN_OK && wn_results_read_status(reader, status) == WN_OK;
+        for (int64_t i = 0; i < all; i++) {
             done += status[i] == WN_POINT_DONE;
             failed += status[i] == WN_POINT_FAILED;
+            open += wanted[i] && status[i] != WN_POINT_DONE && status[i] != WN_POINT_FAILED;
         }
-        open = run->grid.n_points - done - failed;
-        if (!quiet)
+        if (!read)
+            wn_log(WN_LOG_ERROR, "%s", wn_error_message());
+        else if (!quiet)
             wn_log(WN_LOG_INFO, "%s: %lld points done, %lld failed, %lld open; this run took %s", output,
-                   (long long)done, (long long)failed, (long long)open, wn_duration_text(wn_seconds() - start, took));
+                   (long long)done, (long long)failed, (long long)(all - done - failed),
+                   wn_duration_text(wn_seconds() - start, took));
+        if (read && done + failed == all)
+            wn_state_clear(saving->saver.folder);
+        code = open ? open_code(outcome, output, open) : failed ? WN_EXIT_POINTS_FAILED : WN_EXIT_DONE;
     }
     if (reader)
         wn_results_read_close(&reader);
     wn_free(status);
-    int64_t code = open ? WN_EXIT_STOPPED : failed ? WN_EXIT_POINTS_FAILED : WN_EXIT_DONE;
     wn_par_broadcast(par, &code, sizeof code, 0);
     return (int)code;
 }
 
 /* What the run says from now on; NULL but on rank 0. Collective. */
 static struct wn_progress *start_progress(struct wn_par *par, const struct wn_run *run, const bool *wanted,
-                                          const double *flops, const struct wn_run_options *settings)
+                                          const struct wn_saving *saving, const struct wn_run_options *settings)
 {
     struct wn_progress_options options = {.output = settings->output,
                                           .quiet = settings->quiet,
                                           .verbose = settings->verbose,
                                           .wanted = wanted,
-                                          .flops = flops,
+                                          .flops = saving->seconds,
                                           .hosts = wn_par_hosts(par),
                                           .ranks = wn_par_size(par),
                                           .threads = omp_get_max_threads()};
@@ -234,30 +307,36 @@ static struct wn_progress *start_progress(struct wn_par *par, const struct wn_ru
 }
 
 static wn_status compute_points(struct wn_par *par, struct wn_run *run, struct wn_results *results, const bool *wanted,
-                                int64_t count, const struct wn_run_options *options)
+                                struct wn_saving *saving, const struct wn_run_options *options, struct outcome *outcome)
 {
     struct wn_reference reference;
-    int64_t *order = wn_alloc(run->grid.n_points, sizeof *order);
-    double *flops = wn_alloc_zero(run->grid.n_points, sizeof *flops);
-    struct worker worker = {.par = par, .run = run, .reference = &reference, .results = results};
-    order_points(run, results, wanted, order, flops);
-    worker.progress = start_progress(par, run, wanted, flops, options);
+    struct worker worker = {.par = par, .run = run, .reference = &reference, .results = results, .in_work = -1};
+    wn_saving_prepare(par, run, wanted, wn_results_status(results), saving);
+    worker.slot = order_points(par, run, results, wanted, saving);
+    worker.progress = start_progress(par, run, wanted, saving, options);
     run->watcher = (struct wn_watcher){take_step, &worker};
+    saving->saver.saved = take_saved;
+    saving->saver.resumed = take_resumed;
+    saving->saver.context = &worker;
+    run->saver = &saving->saver;
     wn_status status = wn_reference_compute(par, run, wanted, &reference);
     if (status == WN_OK)
-        status = wn_queue_start(par, count, order, wn_progress_listen, worker.progress, &worker.queue);
+        status = wn_queue_start_choosing(par, choose, &worker, listen, &worker, &worker.queue);
     if (status == WN_OK) {
         status = work(&worker);
         wn_queue_finish(&worker.queue);
     }
+    run->saver = NULL;
     run->watcher = (struct wn_watcher){NULL, NULL};
+    outcome->waits = worker.waits;
+    outcome->got_on = worker.progress && wn_progress_got_on(worker.progress);
+    outcome->stopped = wn_par_max(par, wn_par_stop_requested() || saving->saver.left);
     wn_progress_finish(&worker.progress);
+    wn_slot_finish(&worker.slot);
     if (status == WN_OK && worker.changed)
         status = wn_fail(WN_ERR_CHANGED, "an input changed during the run: its points failed, the others are open. Put "
                                          "the files back and start again with --retry-failed");
     wn_reference_release(&reference);
-    wn_free(flops);
-    wn_free(order);
     return wn_par_agree(par, status);
 }
 
@@ -313,6 +392,10 @@ int wn_run_sweep(struct wn_par *par, struct wn_run *run, const struct wn_run_opt
     wn_run_results_plan(run, &provenance, &plan);
     char *texts[2];
     struct wn_start this_start = start_of(par, &provenance, texts);
+    struct outcome outcome = {false};
+    struct wn_saving saving;
+    char *key = wn_format("%s\n%s", this_start.arithmetic, this_start.build);
+    wn_saving_open(par, run, options, key, &saving);
     wn_status status = wn_results_open(par, options->output, &plan, false, &results);
     if (status == WN_OK) {
         int64_t count = choose_points(run, results, options->retry, wanted);
@@ -322,12 +405,15 @@ int wn_run_sweep(struct wn_par *par, struct wn_run *run, const struct wn_run_opt
         if (count && status == WN_OK)
             status = wn_results_start(results, &this_start, options->mix_arithmetic);
         if (count && status == WN_OK)
-            status = compute_points(par, run, results, wanted, count, options);
+            status = compute_points(par, run, results, wanted, &saving, options, &outcome);
         wn_status closed = wn_results_close(&results);
         status = status == WN_OK ? closed : status;
     }
-    int code =
-        status == WN_OK ? finish_sweep(par, run, options->output, options->quiet, start) : report_failure(par, status);
+    int code = status == WN_OK
+                   ? finish_sweep(par, run, wanted, &outcome, &saving, options->output, options->quiet, start)
+                   : report_failure(par, status);
+    wn_saving_release(&saving);
+    wn_free(key);
     wn_free(texts[0]);
     wn_free(texts[1]);
     wn_facts_release(&provenance);

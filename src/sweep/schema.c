@@ -34,7 +34,8 @@ static const char *const example =
     "    \"logits\": {\"on\": [\"wikitext2\"], \"top\": 64, \"tokens\": 4096}\n"
     "  },\n"
     "  \"statistics\": {\"sample\": \"general\", \"tokens\": 512}, // inputs for output_error\n"
-    "  \"output\": \"llama2-7b.h5\"\n"
+    "  \"output\": \"llama2-7b.h5\",\n"
+    "  \"scratch\": \"/scratch/me\"                      // for what a stop leaves; default: beside the output\n"
     "}\n";
 
 void wn_sweep_help(struct wn_text *text)
@@ -283,6 +284,8 @@ void wn_sweep_schema(struct wn_text *text)
                           string_schema("folder that relative paths refer to; default: the folder of this file"));
     cJSON_AddItemToObject(properties, "statistics", statistics_schema());
     cJSON_AddItemToObject(properties, "output", string_schema("results file, relative to this file"));
+    cJSON_AddItemToObject(properties, "scratch",
+                          string_schema("folder for what a stop leaves to be continued, relative to this file"));
     required = cJSON_AddArrayToObject(schema, "required");
     cJSON_AddItemToArray(required, cJSON_CreateString("model"));
     cJSON_AddItemToArray(required, cJSON_CreateString("grid"));

@@ -11,8 +11,8 @@
 
 #include "sweep_impl.h"
 
-static const char *const top_keys[] = {"$schema",     "name", "description", "inputs", "model",
-                                       "calibration", "grid", "evaluate",    "output", "statistics"};
+static const char *const top_keys[] = {"$schema", "name",     "description", "inputs",     "model",  "calibration",
+                                       "grid",    "evaluate", "output",      "statistics", "scratch"};
 static const char *const evaluate_keys[] = {"perplexity", "tasks", "divergence", "logits"};
 static const char *const divergence_keys[] = {"on", "measures"};
 static const char *const logits_keys[] = {"on", "top", "tokens"};
@@ -115,7 +115,7 @@ static void read_calibrations(struct reader *reader)
 static void read_texts(struct reader *reader)
 {
     struct wn_sweep *sweep = reader->sweep;
-    static const char *const keys[] = {"name", "output", "description", "inputs", "$schema"};
+    static const char *const keys[] = {"name", "output", "scratch", "description", "inputs", "$schema"};
     for (int64_t i = 0; i < COUNT(keys); i++) {
         const cJSON *item = cJSON_GetObjectItemCaseSensitive(sweep->json, keys[i]);
         if (item && (!cJSON_IsString(item) || !item->valuestring[0]))
@@ -127,6 +127,9 @@ static void read_texts(struct reader *reader)
     char *folder = wn_directory_of(sweep->path);
     if (cJSON_IsString(output))
         sweep->output = wn_join_path(folder, output->valuestring);
+    const char *scratch = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(sweep->json, "scratch"));
+    if (scratch)
+        sweep->scratch = wn_join_path(folder, scratch);
     const char *inputs = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(sweep->json, "inputs"));
     if (inputs) {
         wn_free(sweep->directory);
@@ -452,6 +455,7 @@ void wn_sweep_close(struct wn_sweep **sweep_pointer)
     wn_free(sweep->text);
     wn_free(sweep->name);
     wn_free(sweep->output);
+    wn_free(sweep->scratch);
     cJSON_Delete(sweep->json);
     wn_free(sweep);
     *sweep_pointer = NULL;

@@ -1,0 +1,335 @@
+/* resume.c: see resume.h. The state of a point is one file, and one for each kept block, which does not change. */
+#include "resume.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Time may run so much slower than before. */
+static const double MARGIN = 1.2;
+/* With a stop that says no time: what is left is done instead of saved when it takes no longer. */
+static const double FINISH_SECONDS = 1;
+
+/* ---- what is saved ---- */
+
+/* Small things, as one piece. */
+struct small {
+    double sums[7], seconds[WN_STAGES], before, tokens;
+    int64_t folded;
+};
+
+struct list {
+    struct wn_state_piece *pieces; /* owned */
+    int64_t count;
+};
+
+static void add_piece(struct list *list, void *data, int64_t bytes)
+{
+    list->pieces = wn_resize(list->pieces, list->count + 1, sizeof *list->pieces);
+    list->pieces[list->count++] = (struct wn_state_piece){data, data ? bytes : 0};
+}
+
+static void add_hidden(struct list *list, const struct wn_subject *subject, const struct wn_sequences *sequences,
+                       float *hidden)
+{
+    add_piece(list, hidden,
+              wn_sequences_tokens(sequences) * subject->model->config.hidden_size * (int64_t)sizeof(float));
+}
+
+/* Calibration and sample are done with behind the last block, texts come then. */
+static struct list list_pieces(const struct wn_between *between, int64_t step, struct small *small)
+{
+    const struct wn_subject *subject = between->subject;
+    const struct wn_evaluation *evaluation = between->evaluation;
+    const struct wn_record *record = between->recorder->record;
+    bool behind = step == subject->model->config.n_blocks;
+    struct list list = {0};
+    add_piece(&list, small, sizeof *small);
+    for (int f = 0; f < record->schema->n_fields; f++)
+        add_piece(&list, record->data[f], record->schema->fields[f].bytes);
+    for (int64_t e = 0; e < evaluation->n_sets; e++)
+        add_hidden(&list, subject, &subject->prepared->sets[e].sequences, evaluation->hidden[e]);
+    if (!behind)
+        add_hidden(&list, subject, &subject->prepared->sample, between->sample->hidden);
+    if (!behind && between->collector->sequences)
+        add_hidden(&list, subject, between->collector->sequences, between->collector->hidden);
+    for (int64_t e = 0; behind && e < evaluation->n_sets; e++) {
+        const struct wn_generation *generation = subject->prepared->sets[e].generation;
+        if (generation)
+            add_piece(&list, evaluation->texts[e].records,
+                      wn_generation_texts(generation) * wn_generated_record_bytes(generation));
+    }
+    return list;
+}
+
+static double *sum_of(struct wn_recorder *recorder, int index)
+{
+    double *const sums[] = {&recorder->weights,      &recorder->zeros,         &recorder->bits,
+                            &recorder->squared_norm, &recorder->squared_error, &recorder->output_error,
+                            &recorder->linears};
+    return sums[index];
+}
+
+static void take_small(const struct wn_between *between, double elapsed, struct small *small)
+{
+    memset(small, 0, sizeof *small);
+    for (int i = 0; i < 7; i++)
+        small->sums[i] = *sum_of(between->recorder, i);
+    memcpy(small->seconds, between->seconds, sizeof small->seconds);
+    small->before = *between->before + elapsed;
+    small->tokens = between->workspace->tokens;
+    small->folded = between->compressor->folded;
+}
+
+static void give_small(const struct wn_between *between, const struct small *small)
+{
+    for (int i = 0; i < 7; i++)
+        *sum_of(between->recorder, i) = small->sums[i];
+    memcpy(between->seconds, small->seconds, sizeof small->seconds);
+    *between->before = small->before;
+    between->workspace->tokens = small->tokens;
+    between->compressor->folded = small->folded != 0;
+}
+
+static int64_t index_of(const struct wn_subject *subject)
+{
+    return subject->point - subject->run->grid.points;
+}
+
+static struct wn_state point_state(const struct wn_subject *subject, int64_t step, char name[WN_STATE_NAME])
+{
+    wn_state_point_name(index_of(subject), name);
+    return (struct wn_state){.name = name,
+                             .what = subject->point->key,
+                             .point = index_of(subject),
+                             .step = step,
+                             .steps = subject->model->config.n_blocks};
+}
+
+/* ---- kept blocks ---- */
+
+static void kept_name(int64_t point, int64_t block, char name[WN_STATE_NAME])
+{
+    snprintf(name, WN_STATE_NAME, "kept-%lld-%lld", (long long)point, (long long)block);
+}
+
+static struct wn_state kept_state(const struct wn_subject *subject, int64_t block, char name[WN_STATE_NAME])
+{
+    struct wn_state state = point_state(subject, block + 1, name);
+    kept_name(state.point, block, name);
+    state.point = -1;
+    return state;
+}
+
+static wn_status save_kept(struct wn_resume *resume, const struct wn_between *between, int64_t step)
+{
+    wn_status status = WN_OK;
+    for (; resume->kept < step && status == WN_OK; resume->kept += status == WN_OK) {
+        char name[WN_STATE_NAME];
+        struct wn_state state = kept_state(between->subject, resume->kept, name);
+        int64_t bytes = wn_kept_blocks_pack(&between->evaluation->kept, resume->kept, NULL);
+        struct wn_state_piece piece = {wn_alloc(bytes, 1), bytes};
+        wn_kept_blocks_pack(&between->evaluation->kept, resume->kept, piece.data);
+        status = wn_state_write(resume->saver, &state, &piece, 1);
+        wn_free(piece.data);
+    }
+    return status;
+}
+
+static wn_status read_kept(struct wn_resume *resume, const struct wn_between *between, int64_t step)
+{
+    wn_status status = WN_OK;
+    for (int64_t b = 0; b < step && status == WN_OK; b++) {
+        char name[WN_STATE_NAME];
+        struct wn_state state = kept_state(between->subject, b, name);
+        struct wn_state_piece piece = {.bytes = wn_state_bytes(resume->saver, &state)};
+        piece.data = wn_alloc(piece.bytes, 1);
+        status = wn_state_read(resume->saver, &state, &piece, 1);
+        if (status == WN_OK)
+            wn_kept_blocks_unpack(&between->evaluation->kept, b, piece.data);
+        wn_free(piece.data);
+    }
+    return status;
+}
+
+/* Only what is still to be generated needs them. */
+static bool needs_kept(const struct wn_between *between, int64_t step)
+{
+    const struct wn_evaluation *evaluation = between->evaluation;
+    if (!evaluation->generates || step < between->subject->model->config.n_blocks)
+        return evaluation->generates;
+    for (int64_t e = 0; e < evaluation->n_sets; e++)
+        for (int64_t t = 0; t < evaluation->texts[e].n_texts; t++)
+            if (wn_generated_count(&evaluation->texts[e], t) == 0)
+                return true;
+    return false;
+}
+
+/* Texts are part of the state behind the last block, made or not. */
+static void open_texts(const struct wn_between *between, int64_t step)
+{
+    const struct wn_eval_set *sets = between->subject->prepared->sets;
+    struct wn_evaluation *evaluation = between->evaluation;
+    for (int64_t e = 0; step == between->subject->model->config.n_blocks && e < evaluation->n_sets; e++)
+        if (sets[e].generation && !evaluation->texts[e].records)
+            wn_generated_init(&evaluation->texts[e], sets[e].generation);
+}
+
+/* ---- saving and reading ---- */
+
+/* Kept blocks first: the state says that they are there. */
+static wn_status save(struct wn_resume *resume, const struct wn_between *between, int64_t step)
+{
+    char name[WN_STATE_NAME];
+    struct small small;
+    struct wn_state state = point_state(between->subject, step, name);
+    WN_TRY(wn_checkpoint_check(between->subject->model->checkpoint)); /* it may have changed behind the last load */
+    open_texts(between, step);
+    take_small(between, wn_seconds() - resume->start, &small);
+    struct list list = list_pieces(between, step, &small);
+    wn_status status = needs_kept(between, step) ? save_kept(resume, between, step) : WN_OK;
+    if (status == WN_OK)
+        status = wn_state_write(resume->saver, &state, list.pieces, list.count);
+    wn_free(list.pieces);
+    resume->saved = wn_seconds();
+    if (status != WN_OK)
+        return status;
+    resume->done = step;
+    if (resume->saver->saved)
+        resume->saver->saved(resume->saver->context);
+    return WN_OK;
+}
+
+static wn_status read(struct wn_resume *resume, const struct wn_between *between, const struct wn_state *state)
+{
+    struct small small;
+    open_texts(between, state->step);
+    struct list list = list_pieces(between, state->step, &small);
+    wn_status status = wn_state_read(resume->saver, state, list.pieces, list.count);
+    wn_free(list.pieces);
+    WN_TRY(status);
+    if (needs_kept(between, state->step)) {
+        WN_TRY(read_kept(resume, between, state->step));
+        resume->kept = state->step;
+    }
+    give_small(between, &small);
+    return WN_OK;
+}
+
+int64_t wn_resume_begin(struct wn_resume *resume, const struct wn_between *between)
+{
+    char name[WN_STATE_NAME];
+    struct wn_state state = point_state(between->subject, 0, name);
+    resume->start = resume->last = resume->saved = wn_seconds();
+    resume->n_blocks = state.steps;
+    if (!resume->saver)
+        return 0;
+    state.step = wn_state_step(resume->saver, &state);
+    if (!state.step)
+        return 0;
+    wn_status status = read(resume, between, &state);
+    if (status != WN_OK) {
+        wn_log(WN_LOG_WARNING, "point %lld starts again, as what was saved of it cannot be used: %s",
+               (long long)state.point, wn_error_message());
+        return -1;
+    }
+    resume->done = state.step;
+    resume->last = wn_seconds();
+    if (resume->saver->resumed)
+        resume->saver->resumed(resume->saver->context, state.point, state.step, state.steps);
+    return state.step;
+}
+
+/* ---- stopping ---- */
+
+static double state_bytes(const struct wn_between *between, int64_t kept)
+{
+    const struct wn_subject *subject = between->subject;
+    double bytes = (double)wn_point_state_bytes(subject->run, index_of(subject));
+    if (between->evaluation->generates)
+        bytes -= (double)(kept * wn_block_bytes(subject->model));
+    return bytes;
+}
+
+/* What is left behind `done` blocks; NaN: not known. */
+static double seconds_left(const struct wn_resume *resume, const struct wn_between *between, int64_t done)
+{
+    double blocks = (double)resume->n_blocks, block = resume->block;
+    double share = resume->saver->share ? resume->saver->share[index_of(between->subject)] : (double)NAN;
+    if (isnan(share)) /* no limit is known: only whether it is nearly done matters */
+        share = 0.5;
+    return (blocks - (double)done) * block + share * blocks * block;
+}
+
+wn_status wn_resume_check(struct wn_resume *resume, const struct wn_between *between, int64_t done)
+{
+    struct wn_saver *saver = resume->saver;
+    double now = wn_seconds();
+    resume->block = fmax(resume->block, now - resume->last);
+    resume->last = now;
+    if (!saver || saver->broken)
+        return WN_OK;
+    double left = seconds_left(resume, between, done);
+    bool fits = now + MARGIN * left <= saver->end, asked = wn_par_stop_requested();
+    if (asked ? (isfinite(saver->end) ? fits : left <= FINISH_SECONDS) : fits && now - resume->saved < saver->every)
+        return WN_OK;
+    double next = done < resume->n_blocks ? resume->block : left;
+    bool leaves =
+        asked || (!fits && now + MARGIN * next + state_bytes(between, resume->kept) / saver->rate > saver->end);
+    if (!leaves && now - resume->saved < saver->every)
+        return WN_OK;
+    wn_status status = save(resume, between, done);
+    resume->last = wn_seconds();
+    if (status != WN_OK || !leaves)
+        return status == WN_ERR_CHANGED ? status : WN_OK;
+    saver->left = true;
+    return wn_fail(WN_ERR_INTERRUPTED, "stopped behind block %lld of %lld, which is saved", (long long)done,
+                   (long long)resume->n_blocks);
+}
+
+bool wn_resume_has_to_stop(const struct wn_resume *resume, double seconds)
+{
+    const struct wn_saver *saver = resume->saver;
+    return saver && !saver->broken && (wn_par_stop_requested() || wn_seconds() + MARGIN * seconds > saver->end);
+}
+
+wn_status wn_resume_leave(struct wn_resume *resume, const struct wn_between *between)
+{
+    wn_status status = save(resume, between, resume->n_blocks);
+    if (status != WN_OK)
+        return status == WN_ERR_CHANGED ? status : WN_OK;
+    resume->saver->left = true;
+    return wn_fail(WN_ERR_INTERRUPTED, "stopped behind all blocks, which are saved");
+}
+
+/* ---- all states of a point ---- */
+
+void wn_point_forget(const struct wn_run *run, int64_t index)
+{
+    const struct wn_point *point = &run->grid.points[index];
+    char name[WN_STATE_NAME];
+    if (!run->saver)
+        return;
+    wn_state_point_name(index, name);
+    wn_state_remove(run->saver, name);
+    for (int64_t b = 0;
+         wn_prepared_generates(run, point->model) && b < run->models[point->model].model->config.n_blocks; b++) {
+        kept_name(index, b, name);
+        wn_state_remove(run->saver, name);
+    }
+}
+
+int64_t wn_point_state_bytes(const struct wn_run *run, int64_t index)
+{
+    const struct wn_point *point = &run->grid.points[index];
+    const struct wn_prepared_model *prepared = &run->models[point->model];
+    struct wn_generation_bytes texts;
+    int64_t rows = wn_sequences_tokens(&prepared->sample);
+    for (int64_t e = 0; e < run->sweep->n_evals; e++)
+        rows += wn_sequences_tokens(&prepared->sets[e].sequences);
+    if (wn_point_walks_calibration(point))
+        rows += wn_sequences_tokens(&prepared->calibrations[point->calibration].sequences);
+    wn_generation_bytes(run, point->model, &texts);
+    return rows * prepared->model->config.hidden_size * (int64_t)sizeof(float) + wn_schema_bytes(&prepared->schema) +
+           texts.records + (texts.kept ? prepared->model->config.n_blocks * wn_block_bytes(prepared->model) : 0);
+}

@@ -1,0 +1,296 @@
+/* state.c: see state.h. */
+#include "state.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <winnow/io.h>
+
+enum { PIECE = 1 << 24 }; /* hashed and written at a time */
+static const char magic[16] = "winnow state 1";
+#define SUFFIX  ".state"
+#define PARTIAL ".state.partial"
+
+struct header {
+    char magic[16];
+    uint8_t key[32];
+    int64_t point, step, steps, bytes; /* bytes of all pieces */
+    uint8_t hash[32];                  /* of the sizes and bytes of all pieces, and of the numbers above */
+};
+
+/* ---- names and keys ---- */
+
+/* Two results files of one name may share a folder. */
+char *wn_saver_folder(const char *output, const char *scratch)
+{
+    char hash[WN_HASH_HEX];
+    if (!scratch)
+        return wn_format("%s.scratch", output);
+    const char *slash = strrchr(output, '/');
+    char *folder = wn_directory_of(output), *real = realpath(folder, NULL);
+    char *whole = wn_format("%s/%s", real ? real : folder, slash ? slash + 1 : output);
+    wn_hash_buffer(whole, strlen(whole), hash);
+    char *name = wn_format("%s-%.8s.scratch", slash ? slash + 1 : output, hash);
+    char *path = wn_join_path(scratch, name);
+    wn_free(name);
+    wn_free(whole);
+    wn_free(folder);
+    free(real);
+    return path;
+}
+
+void wn_saver_release(struct wn_saver *saver)
+{
+    wn_free(saver->folder);
+    wn_free(saver->key);
+    wn_free(saver->share);
+    *saver = (struct wn_saver){0};
+}
+
+void wn_state_point_name(int64_t point, char name[WN_STATE_NAME])
+{
+    snprintf(name, WN_STATE_NAME, "point-%lld", (long long)point);
+}
+
+static char *path_of(const struct wn_saver *saver, const char *name, const char *suffix)
+{
+    return wn_format("%s/%s%s", saver->folder, name, suffix);
+}
+
+static void make_key(const struct wn_saver *saver, const struct wn_state *state, uint8_t key[32])
+{
+    struct wn_hash *hash = wn_hash_create();
+    wn_hash_update(hash, saver->key, strlen(saver->key) + 1);
+    wn_hash_update(hash, state->name, strlen(state->name) + 1);
+    wn_hash_update(hash, state->what, strlen(state->what) + 1);
+    wn_hash_finish(hash, key);
+}
+
+static struct header header_of(const struct wn_saver *saver, const struct wn_state *state,
+                               const struct wn_state_piece *pieces, int64_t count)
+{
+    struct header header;
+    memset(&header, 0, sizeof header);
+    memcpy(header.magic, magic, sizeof magic);
+    make_key(saver, state, header.key);
+    header.point = state->point;
+    header.step = state->step;
+    header.steps = state->steps;
+    for (int64_t i = 0; i < count; i++)
+        header.bytes += pieces[i].bytes;
+    return header;
+}
+
+static struct wn_hash *begin_hash(const struct header *header)
+{
+    struct wn_hash *hash = wn_hash_create();
+    wn_hash_update(hash, header, offsetof(struct header, hash));
+    return hash;
+}
+
+/* ---- writing ---- */
+
+static bool put(int file, const uint8_t *data, int64_t bytes)
+{
+    for (ssize_t done; bytes > 0; data += done, bytes -= done) {
+        done = write(file, data, (size_t)bytes);
+        if (done < 0 && errno == EINTR)
+            done = 0;
+        if (done < 0)
+            return false;
+    }
+    return true;
+}
+
+static bool put_pieces(int file, struct header *header, const struct wn_state_piece *pieces, int64_t count)
+{
+    struct wn_hash *hash = begin_hash(header);
+    bool good = put(file, (const uint8_t *)header, sizeof *header); /* without its hash: not to be believed */
+    for (int64_t i = 0; i < count; i++) {
+        wn_hash_update(hash, &pieces[i].bytes, sizeof pieces[i].bytes);
+        for (int64_t at = 0; at < pieces[i].bytes && good; at += PIECE) {
+            int64_t bytes = pieces[i].bytes - at < PIECE ? pieces[i].bytes - at : PIECE;
+            wn_hash_update(hash, (const uint8_t *)pieces[i].data + at, (size_t)bytes);
+            good = put(file, (const uint8_t *)pieces[i].data + at, bytes);
+        }
+    }
+    wn_hash_finish(hash, header->hash);
+    return good && pwrite(file, header, sizeof *header, 0) == (ssize_t)sizeof *header && fsync(file) == 0;
+}
+
+static void sync_folder(const char *folder)
+{
+    int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file < 0)
+        return;
+    fsync(file);
+    close(file);
+}
+
+static wn_status fail_saver(struct wn_saver *saver, int64_t bytes, int error)
+{
+    saver->broken = true;
+    wn_log(
+        WN_LOG_WARNING,
+        "%s: %.1f MB cannot be saved there: %s. The run goes on without saving: what a stop interrupts starts again. "
+        "Give --scratch DIR with room",
+        saver->folder, (double)bytes / 1e6, strerror(error));
+    return wn_fail(WN_ERR_IO, "%s: cannot be written: %s", saver->folder, strerror(error));
+}
+
+wn_status wn_state_write(struct wn_saver *saver, const struct wn_state *state, const struct wn_state_piece *pieces,
+                         int64_t count)
+{
+    struct header header = header_of(saver, state, pieces, count);
+    double start = wn_seconds();
+    if (saver->broken)
+        return wn_fail(WN_ERR_IO, "%s: nothing can be saved there", saver->folder);
+    if (mkdir(saver->folder, 0777) != 0 && errno != EEXIST)
+        return fail_saver(saver, header.bytes, errno);
+    char *path = path_of(saver, state->name, SUFFIX), *partial = path_of(saver, state->name, PARTIAL);
+    int file = open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    bool good = file >= 0 && put_pieces(file, &header, pieces, count);
+    int error = errno;
+    if (file >= 0)
+        close(file);
+    if (good && rename(partial, path) != 0) {
+        good = false;
+        error = errno;
+    }
+    if (good)
+        sync_folder(saver->folder);
+    else
+        unlink(partial);
+    wn_free(path);
+    wn_free(partial);
+    double seconds = wn_seconds() - start;
+    if (good && header.bytes > 1 << 20 && seconds > 0)
+        saver->rate = (double)header.bytes / seconds;
+    return good ? WN_OK : fail_saver(saver, header.bytes, error);
+}
+
+/* ---- reading ---- */
+
+static bool read_header(const char *path, struct header *header)
+{
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return false;
+    bool good = pread(file, header, sizeof *header, 0) == (ssize_t)sizeof *header &&
+                !memcmp(header->magic, magic, sizeof magic);
+    close(file);
+    return good;
+}
+
+/* The header of the state of that name, when it has the key. */
+static bool find_header(const struct wn_saver *saver, const struct wn_state *state, struct header *header)
+{
+    uint8_t key[32];
+    char *path = path_of(saver, state->name, SUFFIX);
+    bool good = read_header(path, header);
+    wn_free(path);
+    make_key(saver, state, key);
+    return good && !memcmp(header->key, key, sizeof key);
+}
+
+int64_t wn_state_bytes(const struct wn_saver *saver, const struct wn_state *state)
+{
+    struct header header;
+    return find_header(saver, state, &header) ? header.bytes : 0;
+}
+
+int64_t wn_state_step(const struct wn_saver *saver, const struct wn_state *state)
+{
+    struct header header;
+    return find_header(saver, state, &header) && header.step > 0 && header.step <= state->steps ? header.step : 0;
+}
+
+/* Behind the header lie exactly these pieces, and their hash is the one that it has. */
+static bool is_whole(const struct wn_mapped *mapped, const struct header *wanted, const struct wn_state_piece *pieces,
+                     int64_t count)
+{
+    struct header header;
+    uint8_t digest[32];
+    if (mapped->size != (int64_t)sizeof header + wanted->bytes)
+        return false;
+    memcpy(&header, mapped->data, sizeof header);
+    if (memcmp(&header, wanted, offsetof(struct header, hash)) != 0)
+        return false;
+    struct wn_hash *hash = begin_hash(&header);
+    const uint8_t *at = mapped->data + sizeof header;
+    for (int64_t i = 0; i < count; at += pieces[i++].bytes) {
+        wn_hash_update(hash, &pieces[i].bytes, sizeof pieces[i].bytes);
+        wn_hash_update(hash, at, (size_t)pieces[i].bytes);
+    }
+    wn_hash_finish(hash, digest);
+    return !memcmp(digest, header.hash, sizeof digest);
+}
+
+wn_status wn_state_read(const struct wn_saver *saver, const struct wn_state *state, const struct wn_state_piece *pieces,
+                        int64_t count)
+{
+    struct wn_mapped mapped;
+    const struct header header = header_of(saver, state, pieces, count);
+    char *path = path_of(saver, state->name, SUFFIX);
+    wn_status status = wn_map(path, &mapped);
+    if (status == WN_OK && !is_whole(&mapped, &header, pieces, count))
+        status = wn_fail(WN_ERR_IO, "%s: is damaged", path);
+    const uint8_t *at = mapped.data + sizeof header;
+    for (int64_t i = 0; i < count && status == WN_OK; at += pieces[i++].bytes)
+        memcpy(pieces[i].data, at, (size_t)pieces[i].bytes);
+    wn_unmap(&mapped);
+    wn_free(path);
+    return status;
+}
+
+void wn_state_remove(const struct wn_saver *saver, const char *name)
+{
+    char *path = path_of(saver, name, SUFFIX);
+    unlink(path);
+    wn_free(path);
+}
+
+/* ---- the folder ---- */
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), more = strlen(end);
+    return length > more && !strcmp(text + length - more, end);
+}
+
+void wn_state_list(const char *folder, wn_state_visitor *visit, void *context)
+{
+    struct dirent *entry;
+    struct header header;
+    DIR *all = opendir(folder);
+    while (all && (entry = readdir(all))) {
+        if (strncmp(entry->d_name, "point-", 6) != 0 || !ends_with(entry->d_name, SUFFIX))
+            continue;
+        char *path = wn_join_path(folder, entry->d_name);
+        if (read_header(path, &header) && header.point >= 0)
+            visit(context, header.point, header.step, header.steps);
+        wn_free(path);
+    }
+    if (all)
+        closedir(all);
+}
+
+void wn_state_clear(const char *folder)
+{
+    struct dirent *entry;
+    DIR *all = opendir(folder);
+    while (all && (entry = readdir(all)))
+        if (ends_with(entry->d_name, SUFFIX) || ends_with(entry->d_name, PARTIAL))
+            unlinkat(dirfd(all), entry->d_name, 0);
+    if (!all)
+        return;
+    closedir(all);
+    rmdir(folder);
+}
