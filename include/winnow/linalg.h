@@ -22,7 +22,8 @@
  * and MKL are known; any other CBLAS is accepted, see wn_linalg_advice. Then a few products of whole numbers, exact in
  * fp32, are compared with sums in double (some 25 milliseconds). WN_ERR_UNSUPPORTED, with what to do: the loaded
  * OpenBLAS is the pthread flavour, which fights with OpenMP, or a product is wrong, as with kernels that do not fit the
- * processor.
+ * processor. WN_ERR_MEMORY: a limit of the address space leaves no room for the buffers of OpenBLAS, one for each of
+ * the present number of threads.
  *
  * An OpenBLAS that is older than the processor takes it for a Prescott of 2004; then kernels are chosen by the
  * processor's features, unless the user set OPENBLAS_CORETYPE. Call at start, before any other thread or BLAS call.

@@ -496,6 +496,7 @@ int wn_command_plan(const struct wn_command *command, int argc, char **argv)
     settings.rate = 1e9 * (double)gigaflops;
     wn_log_set(WN_LOG_WARNING, 0, 1); /* the plan is what it says */
     wn_problems_init(&problems);
+    omp_set_num_threads(settings.threads < omp_get_num_procs() ? (int)settings.threads : omp_get_num_procs());
     if (wn_linalg_start() != WN_OK)
         wn_problems_add(&problems, "%s", wn_error_message());
     else if (wn_linalg_advice())

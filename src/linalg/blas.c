@@ -167,6 +167,7 @@ wn_status wn_linalg_start(void)
         repair_core();
     chosen = true;
     hold_threads();
+    WN_TRY(wn_blas_take_buffers());
     if (!checked)
         WN_TRY(refuse_wrong_products());
     checked = true;

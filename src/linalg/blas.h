@@ -11,4 +11,10 @@
  */
 wn_status wn_blas_check(void);
 
+/*
+ * OpenBLAS asks the system for ever for a buffer that there is no address space for. This takes one for each of the
+ * present number of threads, to be kept by OpenBLAS, or is WN_ERR_MEMORY. Other libraries: WN_OK.
+ */
+wn_status wn_blas_take_buffers(void);
+
 #endif

@@ -32,6 +32,27 @@ small() { (ulimit -f 1000 && exec "$winnow" export "$folder/out.h5" --point 1 --
 expect "a limit of file sizes" 1 small
 has "a limit of file sizes" 'exported.*: File too large' "$folder/err"
 
+# A limit of the address space: OpenBLAS asks for its buffers for ever, before main and later. 200 MB hold a first one,
+# of its constructor; how much is between the two differs, so several limits are tried.
+narrow() { (ulimit -v "$1" && OMP_NUM_THREADS=$2 && exec timeout -k 1 20 "$winnow" plan "$sweep"); }
+early=0 late=0
+for limit in 120000 160000 200000 240000 280000 320000; do
+  for threads in 1 2; do
+    code=0
+    narrow $limit $threads >"$folder/out" 2>"$folder/err" || code=$?
+    [ $code != 124 ] && [ $code != 137 ] || fail "an address space of $limit kB and $threads threads: it hangs"
+    if grep -q 'OpenBLAS takes 128 MiB' "$folder/err"; then
+      early=$((early + 1))
+      same "exit code before main at $limit kB" $code 1
+    elif grep -q 'OpenBLAS needs 128 MiB' "$folder/err"; then
+      late=$((late + 1))
+      same "exit code of plan at $limit kB" $code 2
+    fi
+  done
+done
+if "$winnow" --version | grep -q fsanitize; then early=1 late=1; fi
+[ $early -gt 0 ] && [ $late -gt 0 ] || fail "no limit met OpenBLAS: $early times before main, $late times later"
+
 # A request to stop that comes while MPI starts is a request like any other: the program ends with 75, not by a signal.
 make_sweep "$folder/long" '{"method": "magnitude", "sparsity": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]}'
 for delay in 0.02 0.05 0.1; do
