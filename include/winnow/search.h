@@ -1,0 +1,158 @@
+/*
+ * search.h: how a budget is spread over a model: what can be chosen (a space and its genomes), evolutionary search over
+ * it (EvoPress: Sieberling, Kuznedelev, Kurtic, Alistarh, arXiv:2410.14649), dynamic programming over layer errors
+ * (SPDY: Frantar, Alistarh, arXiv:2201.13096), and which work candidates have in common.
+ *
+ * Nothing here knows a model: fitness comes from a callback, and everything else is a function of the settings, the
+ * seed and these fitness values. So every rank may run the search for itself, and all take the same decisions.
+ *
+ *     struct wn_search search = {.settings = &settings, .space = &space, .n_sequences = n, .lengths = lengths,
+ *                                .evaluate = evaluate, .context = &mine};
+ *     struct wn_search_state state;
+ *     WN_TRY(wn_search_begin(&search, &state));            // or the state of a stored generation
+ *     while (state.generation < generations)
+ *         WN_TRY(wn_search_step(&search, &state));         // store state here
+ *     ... state.parent is the answer
+ *     wn_search_state_release(&state);
+ *
+ * Depends on base and params; fitness rows also on nn. Not collective, unless the callback is.
+ */
+#ifndef WINNOW_SEARCH_H
+#define WINNOW_SEARCH_H
+
+#include <winnow/params.h>
+
+struct cJSON;
+
+/* ---- random draws ---- */
+
+/*
+ * Draw `index` of attempt `attempt` at candidate `number` of a generation: wn_random_u64(seed, stream, place) with
+ *   stream = purpose << 56 | generation << 24 | number,   place = attempt << 32 | index.
+ * So no draw depends on how many were made elsewhere. generation < 2^32, number < 2^24, attempt and index < 2^32.
+ */
+enum wn_draw_purpose {
+    WN_DRAW_INITIAL = 1,   /* initial candidate `number`, generation 0 */
+    WN_DRAW_OFFSPRING = 2, /* offspring `number` */
+    WN_DRAW_TOKENS = 3     /* minibatch of stage `number` */
+};
+
+struct wn_draws {
+    uint64_t seed, stream, place; /* place: of the next draw */
+};
+
+struct wn_draws wn_draws_begin(int64_t seed, enum wn_draw_purpose purpose, int64_t generation, int64_t number,
+                               int64_t attempt);
+/* Uniform in 0 .. limit - 1, limit >= 1: the upper 64 bits of value * limit. */
+int64_t wn_draws_below(struct wn_draws *draws, int64_t limit);
+
+/* ---- spaces and genomes ---- */
+
+/*
+ * What has a level is a *gene*, and one level per gene is a *genome*, int32_t [n_genes]:
+ *   sparsity  a gene per linear; level l has `step` times l more zeros than the uniform sparsity gives it. A fixed
+ *             number of weights per level, so that +1 here and -1 there keeps all zeros, whatever the sizes
+ *   bits      a gene per linear; the level is its bits
+ *   drop      a gene per branch, or per block; level 1: left out
+ * Genes form *groups* that exchange levels among themselves; the sum of the levels of a group never changes:
+ *   sparsity  one group, sum 0
+ *   bits      a group for every size of linears, so that the bits of all weights stay the same
+ *   drop      attention, MLP, or blocks; the sum is how many are left out
+ * Genes are ordered by block, inside a block by linear (attention before MLP).
+ */
+enum wn_space_kind { WN_SPACE_SPARSITY, WN_SPACE_BITS, WN_SPACE_DROP };
+#define WN_SPACE_KINDS 3
+
+/* What a drop search leaves out; BRANCHES: as many attentions as MLPs, each kind for itself. */
+enum wn_space_unit { WN_SPACE_BRANCHES, WN_SPACE_ATTENTION, WN_SPACE_MLP, WN_SPACE_BLOCKS };
+
+struct wn_gene {
+    int32_t block, linear; /* drop: linear is 0 attention, 1 MLP, 2 the whole block */
+    int32_t group;
+    int32_t low, high;         /* lowest and highest level that there is */
+    int64_t amount, per_level; /* zeros, bits or weights left out: amount + level * per_level */
+};
+
+struct wn_gene_group {
+    int64_t n_genes;
+    int64_t *genes; /* [n_genes] rising; owned */
+    int64_t sum;    /* of the levels, in every genome */
+    int32_t start;  /* level from which random genomes are lowered until they have the sum */
+    int64_t share;  /* a mutation takes the group with probability share / sum of the shares that can be taken */
+};
+
+struct wn_space {
+    enum wn_space_kind kind;
+    int64_t n_blocks, n_genes, weights; /* weights of all linears of all blocks */
+    struct wn_gene *genes;              /* [n_genes]; owned */
+    int64_t n_groups;
+    struct wn_gene_group *groups; /* [n_groups]; owned */
+    int32_t low, high;            /* over all genes */
+    int64_t step;                 /* sparsity: weights of a level */
+};
+
+/* What a space is made from. All borrowed. */
+struct wn_space_request {
+    enum wn_space_kind kind;
+    int64_t n_blocks, hidden;
+    int64_t n_linears;
+    const int64_t *weights; /* [n_linears] of each linear of a block */
+    const bool *in_mlp;     /* [n_linears] its branch; drop only */
+    double target;          /* sparsity, mean bits, or share of units that are left out */
+    /* sparsity: at most so many levels up and down; weights of a level, 0: half of the lower share of min(sparsity,
+     * 1 - sparsity) of hidden^2 over the levels, int(0.5 min(s, 1 - s) / levels * hidden^2), as published */
+    int64_t levels, step;
+    int64_t lowest, highest; /* bits */
+    enum wn_space_unit unit; /* drop */
+    /* drop: "0-3,7" blocks whose attention (MLP) may be left out, of a whole block both; NULL or "": all */
+    const char *legal_attention, *legal_mlp;
+};
+
+/*
+ * Errors, one line that names the key, the space is then empty: a target that no levels give or that leaves nothing to
+ * exchange, k = 0, k = all.
+ *   sparsity  zeros at level 0: floor(sparsity * weights of the linear); no level has all weights zero
+ *   bits      a whole target is the sum of every group. Of a fractional one each group gets a share near its own, so
+ *             that all bits together are the target exactly, or the largest sum below it that the sizes allow
+ *             (published: drawn at random, at most the target)
+ *   drop      k = int(target * n_blocks) of each kind
+ */
+wn_status wn_space_create(const struct wn_space_request *request, struct wn_space *space);
+void wn_space_release(struct wn_space *space);
+
+/* Levels of every group as even as whole numbers allow: sparsity 0 everywhere, fractional bits and left-out units
+ * spread over the depth. The baseline. */
+void wn_space_uniform(const struct wn_space *space, int32_t *genome);
+/* A genome that has passed through a file: levels that exist, sums that are those of the groups. */
+wn_status wn_space_check(const struct wn_space *space, const int32_t *genome);
+/* Zeros, bits or weights left out, over all weights of the space: the achieved sparsity, bits or share. */
+int64_t wn_space_amount(const struct wn_space *space, const int32_t *genome);
+double wn_space_achieved(const struct wn_space *space, const int32_t *genome);
+
+/*
+ * A random genome: each group starts at its start level, and random genes of it that can go lower are lowered until the
+ * sum is right (EvoPress; for drop the same as drawing which ones stay).
+ */
+void wn_space_draw(const struct wn_space *space, struct wn_draws *draws, int32_t *genome);
+/*
+ * min(U{1..3}, U{1..3}) level switches: a group, in it a gene that can go down and another that can go up. Published
+ * codes may pick one gene twice, which changes nothing; here a switch always moves two.
+ */
+void wn_space_mutate(const struct wn_space *space, struct wn_draws *draws, int32_t *genome);
+
+/* ---- allocation by layer errors ---- */
+
+/*
+ * Errors [n_genes, high - low + 1] of every gene at level low + column; columns that a gene has not are not read; a
+ * value that is not finite is a level that cannot be taken. Errors of different genes must be comparable: EvoPress
+ * divides tr(dW H dW^T) by tr(W H W^T).
+ */
+double wn_space_error(const struct wn_space *space, const double *errors, const int32_t *genome);
+/*
+ * The genome with the least sum of errors, group by group, from tables over the genes and the sum so far. Sums are
+ * added from the last gene of a group to its first; of equal ones the lower level of the first gene where they differ
+ * wins. WN_ERR_NUMERIC when no genome is finite. Time: genes * sums * levels.
+ */
+wn_status wn_space_minimize(const struct wn_space *space, const double *errors, int32_t *genome);
+
+#endif
