@@ -155,4 +155,31 @@ double wn_space_error(const struct wn_space *space, const double *errors, const 
  */
 wn_status wn_space_minimize(const struct wn_space *space, const double *errors, int32_t *genome);
 
+/* ---- fitness ---- */
+
+/* Lower is better. X(name, description) */
+#define WN_FITNESS_LIST(X)                                                                                             \
+    X(kl, "mean KL(dense||candidate) of next-token distributions")                                                     \
+    X(perplexity, "exp of the mean loss of the tokens that came next")                                                 \
+    X(sparse_kl, "KL over the \"top\" largest of the dense model, both renormalised")                                  \
+    X(js, "mean Jensen-Shannon divergence from the dense model")
+
+enum wn_fitness {
+#define X(name, description) WN_FITNESS_##name,
+    WN_FITNESS_LIST(X)
+#undef X
+        WN_FITNESSES
+};
+
+const char *wn_fitness_name(enum wn_fitness fitness);
+/*
+ * Sum over rows of what the fitness averages. dense, candidate: logits or log-probabilities [rows, vocabulary] (a
+ * constant added to a row changes nothing); targets [rows]: the token that came next, perplexity only; dense: not read
+ * for perplexity; top: sparse_kl only, 1 .. vocabulary, of equals the lowest ids. Rows are added in order: one thread.
+ */
+double wn_fitness_sum(enum wn_fitness fitness, const float *dense, const float *candidate, const int32_t *targets,
+                      int64_t rows, int64_t vocabulary, int64_t top);
+/* The fitness of sums over `rows` rows, which the caller adds in the order of chunks. */
+double wn_fitness_finish(enum wn_fitness fitness, double sum, int64_t rows);
+
 #endif

@@ -1,0 +1,62 @@
+/* What candidates are judged by: sums over rows of two models' next-token distributions. */
+#include "search_impl.h"
+
+#include <winnow/nn.h>
+
+#include <math.h>
+
+const char *wn_fitness_name(enum wn_fitness fitness)
+{
+    static const char *const names[] = {
+#define X(name, description) #name,
+        WN_FITNESS_LIST(X)
+#undef X
+    };
+
+    return names[fitness];
+}
+
+static double divergence(const float *p, const float *q, int64_t count, bool js)
+{
+    double values[2];
+
+    wn_row_divergence(p, wn_log_sum_exp(p, count), q, wn_log_sum_exp(q, count), count, &values[0], &values[1]);
+    return values[js];
+}
+
+/* Both rows at the ids of the largest of p alone: log-sum-exp over these renormalises. */
+static double sparse_divergence(const float *p, const float *q, int64_t count, int64_t top, float *values, int32_t *ids)
+{
+    wn_top_k(p, count, top, values, ids);
+    for (int64_t i = 0; i < top; i++)
+        values[top + i] = q[ids[i]];
+    return divergence(values, values + top, top, false);
+}
+
+double wn_fitness_sum(enum wn_fitness fitness, const float *dense, const float *candidate, const int32_t *targets,
+                      int64_t rows, int64_t vocabulary, int64_t top)
+{
+    float *values = fitness == WN_FITNESS_sparse_kl ? wn_alloc(2 * top, sizeof *values) : NULL;
+    int32_t *ids = fitness == WN_FITNESS_sparse_kl ? wn_alloc(top, sizeof *ids) : NULL;
+    double sum = 0;
+
+    for (int64_t r = 0; r < rows; r++) {
+        const float *q = candidate + r * vocabulary;
+        if (fitness == WN_FITNESS_perplexity)
+            sum += wn_log_sum_exp(q, vocabulary) - (double)q[targets[r]];
+        else if (fitness == WN_FITNESS_sparse_kl)
+            sum += sparse_divergence(dense + r * vocabulary, q, vocabulary, top, values, ids);
+        else
+            sum += divergence(dense + r * vocabulary, q, vocabulary, fitness == WN_FITNESS_js);
+    }
+    wn_free(values);
+    wn_free(ids);
+    return sum;
+}
+
+double wn_fitness_finish(enum wn_fitness fitness, double sum, int64_t rows)
+{
+    double mean = sum / (double)rows;
+
+    return fitness == WN_FITNESS_perplexity ? exp(mean) : mean;
+}
