@@ -182,4 +182,41 @@ double wn_fitness_sum(enum wn_fitness fitness, const float *dense, const float *
 /* The fitness of sums over `rows` rows, which the caller adds in the order of chunks. */
 double wn_fitness_finish(enum wn_fitness fitness, double sum, int64_t rows);
 
+/* ---- settings ---- */
+
+#define WN_SEARCH_STAGES 8
+
+/* A section "search": {"NAME": {...}} of a sweep file, complete for one kind of space. */
+struct wn_search_settings {
+    enum wn_space_kind kind;
+    enum wn_fitness fitness;
+    char on[64];         /* the calibration set */
+    int64_t top;         /* of sparse_kl */
+    int64_t generations; /* 0: int(k (L - k) / 1.5) of a drop space (wn_search_generations) */
+    int64_t offspring, seed;
+    int64_t initial, initial_tokens; /* random candidates of generation 0, tokens on which the best is chosen */
+    int n_stages;
+    int64_t survivors[WN_SEARCH_STAGES], tokens[WN_SEARCH_STAGES];
+    bool inverted; /* look for the worst */
+    int64_t levels, step, lowest, highest;
+    char *legal_attention, *legal_mlp; /* owned */
+};
+
+/*
+ * Reads a section for one kind: keys of the table, "survivors" and "tokens" (lists of equal length); what is not given
+ * is taken from the preset, which is that of the kind when none is named. Mistakes become lines that start with
+ * `place`: unknown keys, presets and fitness, lists of different length, survivors that grow or exceed the offspring,
+ * a last stage with more than one. Release also after mistakes.
+ */
+void wn_search_settings_read(const char *place, const struct cJSON *json, enum wn_space_kind kind,
+                             struct wn_search_settings *settings, struct wn_problems *problems);
+void wn_search_settings_release(struct wn_search_settings *settings);
+/* A line for every stage, and the initial choice, that asks for more tokens than the calibration set has. */
+void wn_search_settings_tokens(const char *place, const struct wn_search_settings *settings, int64_t tokens,
+                               struct wn_problems *problems);
+/* Puts levels, step, bits and legal blocks of the settings into a request. Borrowed. */
+void wn_search_settings_request(const struct wn_search_settings *settings, struct wn_space_request *request);
+/* The keys and the presets, for `winnow help`. */
+void wn_search_help(struct wn_text *text);
+
 #endif
