@@ -219,4 +219,70 @@ void wn_search_settings_request(const struct wn_search_settings *settings, struc
 /* The keys and the presets, for `winnow help`. */
 void wn_search_help(struct wn_text *text);
 
+/* ---- the search ---- */
+
+/* The tokens that all candidates of a stage see: sequences of the calibration set, drawn without repetition until the
+ * tokens of the stage are met, the last one cut. */
+struct wn_minibatch {
+    int64_t generation, stage, tokens; /* stage 0 of generation 0: the initial choice */
+    int64_t n_sequences;
+    int64_t *sequence, *length; /* [n_sequences] number of the sequence, tokens of it from its beginning; owned */
+};
+
+/* fitness[i] of genomes [count, n_genes] on the batch, lower is better; not finite: worse than all others. The same
+ * values on every rank that runs the search. */
+typedef wn_status wn_search_evaluate(void *context, const int32_t *genomes, int64_t count,
+                                     const struct wn_minibatch *batch, double *fitness);
+
+struct wn_search {
+    const struct wn_search_settings *settings;
+    const struct wn_space *space;
+    int64_t n_sequences;
+    const int64_t *lengths; /* [n_sequences] tokens of each calibration sequence */
+    wn_search_evaluate *evaluate;
+    void *context;
+};
+
+/*
+ * A whole generation. What comes after depends on `generation` and `parent` alone: a state read from a file (the
+ * rest empty) is continued with the same bits as one that was never stored.
+ */
+struct wn_search_state {
+    int64_t n_genes, n_stages;
+    int64_t generation;    /* 0: the initial choice */
+    int32_t *parent;       /* [n_genes] the best; owned */
+    double parent_fitness; /* in the stage that chose it, on its tokens; NaN: nothing was evaluated */
+    /* What this generation looked at: the candidates in the order drawn; from generation 1 on the former parent is
+     * the last. */
+    int64_t n_candidates, winner; /* winner: which one the parent is */
+    int32_t *genomes;             /* [n_candidates, n_genes]; owned */
+    double *fitness;              /* [n_candidates, n_stages], NaN: not evaluated in this stage; owned */
+};
+
+/* Generations of the settings, for this space. */
+int64_t wn_search_generations(const struct wn_search_settings *settings, const struct wn_space *space);
+/* Candidate tokens of the initial choice and of one generation, at most. */
+int64_t wn_search_initial_tokens(const struct wn_search_settings *settings, const struct wn_space *space);
+int64_t wn_search_generation_tokens(const struct wn_search_settings *settings);
+
+void wn_search_draw_batch(const struct wn_search *search, int64_t generation, int64_t stage,
+                          struct wn_minibatch *batch);
+void wn_minibatch_release(struct wn_minibatch *batch);
+
+/*
+ * Generation 0. A space with one start (sparsity, whole bits) begins there, and nothing is evaluated; else the best of
+ * `initial` different random genomes. On an error of the callback there is nothing to release.
+ */
+wn_status wn_search_begin(const struct wn_search *search, struct wn_search_state *state);
+/*
+ * One generation: different offspring of the parent, none like it (64 attempts each; what is not found is left out),
+ * then the stages: all on one minibatch, the best survive; in the last one the parent joins. Equal fitness: the earlier
+ * candidate, so offspring before their parent. The parent stays when no fitness is finite. (The published code lets
+ * the parent join every stage that keeps as many as the last.) On an error the state is as before.
+ */
+wn_status wn_search_step(const struct wn_search *search, struct wn_search_state *state);
+/* An empty state for one that is to be read from a file: parent and generation are set by the caller. */
+void wn_search_state_init(const struct wn_search *search, struct wn_search_state *state);
+void wn_search_state_release(struct wn_search_state *state);
+
 #endif
