@@ -285,4 +285,36 @@ wn_status wn_search_step(const struct wn_search *search, struct wn_search_state 
 void wn_search_state_init(const struct wn_search *search, struct wn_search_state *state);
 void wn_search_state_release(struct wn_search_state *state);
 
+/* ---- work that candidates have in common ---- */
+
+/*
+ * Candidates that agree on all levels of blocks 0 .. b-1 have the same hidden states in front of block b. In the order
+ * of their genomes (compared from the first gene on, equals by number) each shares most with the one before it:
+ * running only what is behind that costs as little as can be.
+ */
+struct wn_sharing {
+    int64_t n_blocks, count;
+    int64_t *order;  /* [count] candidate numbers; owned */
+    int64_t *shared; /* [count] leading blocks that order[i] has in common with order[i-1]; shared[0] = 0; owned */
+};
+
+/* The first block where two genomes differ, n_blocks when they are equal. */
+int64_t wn_first_difference(const struct wn_space *space, const int32_t *a, const int32_t *b);
+void wn_sharing_create(const struct wn_space *space, const int32_t *genomes, int64_t count, struct wn_sharing *sharing);
+void wn_sharing_release(struct wn_sharing *sharing);
+/* Different states behind block b, for b in 0 .. n_blocks - 1: what has to be kept when all go down together. */
+int64_t wn_sharing_states(const struct wn_sharing *sharing, int64_t block);
+
+/*
+ * Work units are (chunk of tokens, candidate): unit u is chunk u / count, candidate order[u % count]. One that begins a
+ * chunk, or the run of a rank, shares nothing. Blocks that units first .. end-1 cost, `tokens` [n_chunks] each:
+ */
+int64_t wn_sharing_cost(const struct wn_sharing *sharing, const int64_t *tokens, int64_t first, int64_t end);
+/*
+ * Deals all units to `parts` runs side by side, first [parts + 1], so that the most expensive run is as cheap as runs
+ * can be; a function of the arguments alone.
+ */
+void wn_sharing_deal(const struct wn_sharing *sharing, const int64_t *tokens, int64_t n_chunks, int64_t parts,
+                     int64_t *first);
+
 #endif
