@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from winnow import plots
     from winnow.agreement import flips, margins
+    from winnow.layer_errors import Monotonicity, layer_error_sums, monotonicity
     from winnow.results import Results
     from winnow.results import open_results as open  # noqa: A004 - winnow.open
     from winnow.statistics import Correlation, compare, correlation, relative
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 # Loaded when first asked for: winnow.tasks runs where only Python is installed.
 _HOME = {
     "Correlation": "winnow.statistics",
+    "Monotonicity": "winnow.layer_errors",
     "Results": "winnow.results",
     "breaking_points": "winnow.survival",
     "compare": "winnow.statistics",
@@ -35,7 +37,9 @@ _HOME = {
     "correlation": "winnow.statistics",
     "flips": "winnow.agreement",
     "item_scores": "winnow.survival",
+    "layer_error_sums": "winnow.layer_errors",
     "margins": "winnow.agreement",
+    "monotonicity": "winnow.layer_errors",
     "open": "winnow.results",
     "paired_difference": "winnow.survival",
     "plots": "winnow.plots",
@@ -45,6 +49,7 @@ _HOME = {
 
 __all__ = [
     "Correlation",
+    "Monotonicity",
     "Results",
     "breaking_points",
     "compare",
@@ -52,7 +57,9 @@ __all__ = [
     "correlation",
     "flips",
     "item_scores",
+    "layer_error_sums",
     "margins",
+    "monotonicity",
     "open",
     "paired_difference",
     "plots",

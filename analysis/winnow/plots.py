@@ -22,6 +22,8 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from winnow.layer_errors import SUM
+from winnow.layer_errors import monotonicity as find_inversions
 from winnow.results import Results, is_dense, resolve, stderr_column
 from winnow.statistics import correlation
 
@@ -155,6 +157,29 @@ def against(
         Line2D([], [], color=_GREY, ls=":", label="chance"),
     ]
     _legend_below(figure, handles)
+    return figure
+
+
+def monotonicity(results: Results, score: str = "kl", model: str | None = None) -> Figure:
+    """The score of every compressed point over the sum of its layer errors, a colour per method.
+
+    A dashed line joins the worst pair of which the one with less error is worse; the title has
+    Kendall's tau with its interval. See ``winnow.monotonicity``.
+    """
+    found = find_inversions(results, score, model=model)
+    figure, axis = plt.subplots(figsize=(1.3 * _PANEL[0], _PANEL[1]), layout="constrained")
+    palette = {m: c for m, c in colours(results).items() if m in set(found.points["method"])}
+    _scatter(axis, found.points, SUM, found.score, palette)
+    values = found.points[found.score]
+    if values.min() > 0 and values.max() > 10 * values.min():
+        axis.set_yscale("log")
+    for pair in found.pairs.head(1).itertuples():
+        ends = (pair.error_lower, pair.error_higher), (pair.score_lower, pair.score_higher)
+        axis.plot(*ends, color=_GREY, ls="--", lw=1, zorder=1)
+    axis.set_title(str(found.tau), fontsize=10)
+    axis.set_xlabel("sum of relative squared layer errors")
+    axis.set_ylabel(results.describe(found.score))
+    axis.legend(frameon=False, fontsize=9)
     return figure
 
 
