@@ -26,7 +26,7 @@ enum wn_need {
     WN_NEED_SECOND_MOMENTS = 2,
     WN_NEED_ABSOLUTE_MAXIMA = 4,
     WN_NEED_ABSOLUTE_SUMS = 8,
-    WN_NEED_DROP_SCORES = 64 /* of hidden states, not of inputs: wn_drop_scores_add */
+    WN_NEED_DROP_SCORES = 64 /* of hidden states, not of inputs: allocation.h */
 };
 
 /* Statistics of the inputs of a linear over a calibration set. */
@@ -253,35 +253,8 @@ int64_t wn_recipe_moment_run(const struct wn_recipe *recipe, int64_t columns);
 void wn_recipe_activation_bytes(const struct wn_recipe *recipe, int64_t rows, int64_t columns, int64_t tokens,
                                 int threads, int64_t *bytes, int64_t *scratch);
 
-/* ---- one sparsity per block ---- */
-
-/*
- * Outlier-weighed layerwise sparsity (Yin et al., arXiv:2310.05175, section 3.2): a pruner with "allocation": "owl"
- * gives block i of n the sparsity s - d_i + mean(d) with d_i = 2 lambda (D_i - min D) / (max D - min D), where D_i is
- * the share of outliers among the Wanda scores of all linears of the dense block.
- */
-
-/* A linear of a block, with the squares of its inputs on dense activations (struct wn_input_stats). */
-struct wn_scored_linear {
-    int64_t rows, columns;
-    const float *weight;   /* [rows, columns] */
-    const double *squares; /* [columns] */
-};
-/* Share of the scores |W_ij| sqrt(squares_j) of all the linears together that are above `multiple` times their mean;
- * NaN when the mean is not finite. Squares times any constant give the same share. */
-double wn_outlier_share(const struct wn_scored_linear *linears, int count, double multiple);
-/* owl_m of the pruner of the recipe; 0 when all blocks have the same sparsity. */
-double wn_recipe_outlier_multiple(const struct wn_recipe *recipe);
-/*
- * Fills sparsity [n_blocks] from shares [n_blocks]. Equal shares: the sparsity of the recipe, exactly, and so it is
- * with lambda 0. The mean is that of the recipe unless a value had to be moved to 0.01 (from 0 and below, as in the
- * published code) or 0.99 (from 1 and above, where that code fails). With a pattern N:M, as published, N is what
- * differs: by M times that, rounded half to even, and from 1 to M - 1; the mean is then near that of the recipe. Blocks
- * weigh the same whatever their size. A share that is not finite is WN_ERR_NUMERIC naming the block.
- */
-wn_status wn_recipe_allocate(const struct wn_recipe *recipe, const double *shares, int64_t n_blocks, double *sparsity);
-/* Makes the recipe that of one block, with a pattern that has the zeros. */
-void wn_recipe_set_sparsity(struct wn_recipe *recipe, double sparsity);
+/* Another sparsity for a pruner; with a pattern N:M a multiple of 1 / M, and N follows. */
+void wn_pruner_set_sparsity(struct wn_params *params, double sparsity);
 
 /*
  * Stored bits per weight: without a quantizer 16 per kept weight, plus a mask of 1 bit per weight
@@ -291,7 +264,7 @@ void wn_recipe_set_sparsity(struct wn_recipe *recipe, double sparsity);
  */
 double wn_bits_per_weight(const struct wn_compressed *compressed, int64_t pattern_n, int64_t pattern_m);
 
-/* ---- depth pruning (drop.c) ---- */
+/* ---- depth pruning (drop.c; what goes is an allocation: allocation.h) ---- */
 
 /* A recipe with a method of kind WN_DROPPER has this one stage. Which units go is chosen for the model as a whole;
  * compress_linear is called for their linears only. */
@@ -308,25 +281,10 @@ enum wn_drop_score {
     WN_SCORE_KL
 };
 
-/*
- * Adds the scores of each token to sums [WN_DROP_SCORES]: `before` the unit and hidden + added (NULL: 0) after it,
- * [rows, width]. All but the subcloning ratio depend on directions alone. A score is the sum over the tokens of a
- * calibration set divided by their number.
- */
-void wn_drop_scores_add(const float *before, const float *hidden, const float *added, int64_t rows, int64_t width,
-                        double *sums);
 /* The parameters of the stage that drops; NULL when the recipe has none. */
 const struct wn_params *wn_recipe_drop(const struct wn_recipe *recipe);
 enum wn_drop_unit wn_drop_unit_of(const struct wn_params *params);
 enum wn_drop_score wn_drop_score_of(const struct wn_params *params);
-/* Units that go: int(sparsity * n_blocks), of branches int(sparsity * 2 n_blocks). */
-int64_t wn_drop_count(const struct wn_params *params, int64_t n_blocks);
-/*
- * dropped [n_blocks] and scores [n_blocks] are per block; with units "branch" both are [2 n_blocks], attention and MLP
- * of a block one after the other. The lowest go, ties by lowest index, NaN last; with score "window" the score of a
- * block is that of the window which begins there, and the lowest window goes.
- */
-void wn_drop_choose(const struct wn_params *params, const double *scores, int64_t n_blocks, bool *dropped);
 
 /* ---- the shared quantizer grid ---- */
 

@@ -13,6 +13,7 @@
 #ifndef WINNOW_SWEEP_H
 #define WINNOW_SWEEP_H
 
+#include <winnow/allocation.h>
 #include <winnow/base.h>
 #include <winnow/data.h>
 #include <winnow/eval.h>
@@ -134,9 +135,8 @@ struct wn_prepared_model {
     int64_t *weight_fields;              /* schema indices of the weight statistics, in table order */
     int64_t *solver_fields;              /* the same of the solver's, NULL when no point uses second moments */
     int64_t *search_fields;              /* the same of searches, NULL when no point searches */
-    int sparsity_field, outlier_field;   /* of blocks; -1 when every point has the same sparsity in all blocks */
-    int drop_fields[4]; /* of blocks: attention and MLP left out, score, score of the MLP; -1 when no point drops */
-    char *hash;         /* lines "sha256 file" of config, weights and tokenizer */
+    int (*note_fields)[WN_MAX_NOTES];    /* [kinds of allocation] the same of their notes, where a point has them */
+    char *hash;                          /* lines "sha256 file" of config, weights and tokenizer */
 };
 
 /* Fields every point has; indices into each model's schema (equal for all models). */
@@ -254,17 +254,9 @@ struct wn_reference {
      * data unless a point with dense propagation or a sparsity per block needs them. needs: what they hold. */
     struct wn_shared **statistics;
     unsigned **needs;
-    /* [models][calibrations]: for each of `count` multiples the share of outliers in every dense block
-     * (wn_outlier_share), [count, n_blocks] */
-    struct wn_outlier_shares {
-        int64_t count;
-        double *multiples, *shares; /* owned */
-    } * *outliers;
-    /* [models][calibrations]: means over a calibration set that leave single units out of the dense model, and of
-     * windows of blocks (left_out.c); NULL values unless a point needs them */
-    struct wn_left_out {
-        double *values; /* owned */
-    } * *left_out;
+    /* [models][calibrations]: evidence for allocations (allocation.h), empty unless a point needs it */
+    struct wn_outlier_shares **outliers;
+    struct wn_left_out **left_out;
     int64_t n_models, n_sets, n_calibrations;
 };
 /* Collective: units of chunks are split over the ranks, results shared inside a node and exchanged between nodes; ranks

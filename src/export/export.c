@@ -36,8 +36,9 @@ struct export
     const struct wn_model *model;
     enum wn_dtype dtype;
     struct wn_reference reference; /* computed when the point reads it */
-    bool reads_reference, *dropped[WN_BRANCHES],
-        *gone; /* [n_blocks] gone: both branches; NULL unless units are dropped */
+    bool reads_reference;
+    struct wn_allocation allocation;
+    bool *gone; /* [n_blocks] both branches are left out; NULL unless any is */
     struct wn_export_files *files;
     struct wn_record record;
     bool agrees;
@@ -252,7 +253,8 @@ static wn_status check_biases(const struct export *export)
     const struct wn_layout *layout = &export->model->layout;
     for (int64_t b = 0; b < export->model->config.n_blocks; b++)
         for (int l = 0; l < layout->n_linears; l++)
-            if (!export->gone[b] && export->dropped[layout->input_branches[layout->linears[l].input]][b] &&
+            if (!export->gone[b] &&
+                wn_allocation_leaves_out(&export->allocation, b, layout->input_branches[layout->linears[l].input]) &&
                 layout->linears[l].bias[0])
                 return wn_fail(WN_ERR_INPUT,
                                "%s: point \"%s\" leaves out linears with a bias: a checkpoint cannot say so",
@@ -264,16 +266,13 @@ static wn_status check_biases(const struct export *export)
 static wn_status choose_blocks(struct export *export)
 {
     int64_t n_blocks = export->model->config.n_blocks;
-    if (!wn_recipe_drop(&export->point->recipe))
+    WN_TRY(wn_point_allocate(export->run, &export->reference, export->point, &export->allocation));
+    if (!export->allocation.left_out[0])
         return WN_OK;
-    double *scores = wn_alloc(2 * n_blocks, sizeof *scores);
-    for (int branch = 0; branch < WN_BRANCHES; branch++)
-        export->dropped[branch] = wn_alloc(n_blocks, sizeof(bool));
     export->gone = wn_alloc(n_blocks, sizeof(bool));
-    wn_point_choose_dropped(export->run, &export->reference, export->point, scores, export->dropped);
     for (int64_t b = 0; b < n_blocks; b++)
-        export->gone[b] = export->dropped[WN_BRANCH_ATTENTION][b] && export->dropped[WN_BRANCH_MLP][b];
-    wn_free(scores);
+        export->gone[b] = wn_allocation_leaves_out(&export->allocation, b, WN_BRANCH_ATTENTION) &&
+                          wn_allocation_leaves_out(&export->allocation, b, WN_BRANCH_MLP);
     return check_biases(export);
 }
 
@@ -371,7 +370,7 @@ static void describe_dropped(const struct export *export, cJSON *json)
     for (int branch = 0; branch < WN_BRANCHES; branch++) {
         cJSON *list = cJSON_AddArrayToObject(json, names[branch]);
         for (int64_t b = 0; b < export->model->config.n_blocks; b++)
-            if (export->dropped[branch][b])
+            if (wn_allocation_leaves_out(&export->allocation, b, (enum wn_branch)branch))
                 cJSON_AddItemToArray(list, cJSON_CreateNumber((double)b));
     }
     cJSON *blocks = cJSON_AddArrayToObject(json, "blocks");
@@ -453,8 +452,7 @@ wn_status wn_export(const struct wn_export_options *options, struct wn_problems 
     wn_export_files_close(&export.files);
     if (export.reads_reference)
         wn_reference_release(&export.reference);
-    for (int branch = 0; branch < WN_BRANCHES; branch++)
-        wn_free(export.dropped[branch]);
+    wn_allocation_release(&export.allocation);
     wn_free(export.gone);
     if (export.temporary)
         remove_temporary(export.temporary);

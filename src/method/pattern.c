@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,4 +104,14 @@ bool wn_pruner_is_identity(const struct wn_params *params)
 int64_t wn_pruner_quota(const struct wn_params *params, int64_t count)
 {
     return (int64_t)((double)count * wn_params_number(params, "sparsity"));
+}
+
+void wn_pruner_set_sparsity(struct wn_params *params, double sparsity)
+{
+    const struct wn_pattern pattern = wn_pattern_of(params);
+    struct wn_value *text = (struct wn_value *)wn_params_find(params, "pattern");
+
+    wn_params_derive(params, "sparsity", sparsity);
+    if (pattern.m)
+        snprintf(text->text, sizeof text->text, "%d:%d", (int)rint(sparsity * pattern.m), pattern.m);
 }

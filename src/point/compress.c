@@ -5,8 +5,7 @@
 
 void wn_compressor_open(struct wn_compressor *compressor, const struct wn_subject *subject)
 {
-    compressor->recipe = subject->point->recipe;
-    if (!compressor->recipe.n_stages)
+    if (!subject->point->recipe.n_stages)
         return;
     compressor->compressed = wn_block_create(subject->model);
     compressor->keep = wn_alloc(wn_layout_largest_linear(&subject->model->layout), 1);
@@ -33,27 +32,30 @@ void wn_compressor_release(struct wn_compressor *compressor, const struct wn_mod
 }
 
 /* Counts for the whole block, before the first linear. */
-static void share_zeros(struct wn_compressor *compressor, const struct wn_layout *layout)
+static void share_zeros(struct wn_compressor *compressor, const struct wn_layout *layout, bool is_even)
 {
     struct wn_linear_weights linears[WN_MAX_LINEARS];
     for (int l = 0; l < layout->n_linears; l++)
         linears[l] = (struct wn_linear_weights){compressor->dense->linears[l],
                                                 layout->linears[l].rows * layout->linears[l].columns};
     compressor->shares_zeros =
-        wn_recipe_share_zeros(&compressor->recipe, linears, layout->n_linears, compressor->zeros);
+        is_even && wn_recipe_share_zeros(&compressor->recipes[0], linears, layout->n_linears, compressor->zeros);
 }
 
 void wn_compressor_begin(struct wn_compressor *compressor, const struct wn_subject *subject,
                          const struct wn_allocation *allocation, int64_t block_index, const struct wn_block *dense)
 {
+    const struct wn_layout *layout = &subject->model->layout;
     forget_block(compressor);
     compressor->block_index = block_index;
     compressor->dense = dense;
-    if (allocation->sparsity)
-        wn_recipe_set_sparsity(&compressor->recipe, allocation->sparsity[block_index]);
+    for (int l = 0; l < layout->n_linears; l++) {
+        compressor->recipes[l] = subject->point->recipe;
+        wn_level_apply(wn_allocation_level(allocation, block_index, l), &compressor->recipes[l]);
+    }
     for (int branch = 0; branch < WN_BRANCHES; branch++)
-        compressor->left_out[branch] = allocation->left_out[branch] && allocation->left_out[branch][block_index];
-    share_zeros(compressor, &subject->model->layout);
+        compressor->left_out[branch] = wn_allocation_leaves_out(allocation, block_index, (enum wn_branch)branch);
+    share_zeros(compressor, layout, wn_allocation_is_even(allocation, block_index));
 }
 
 /* ---- scales of inputs ---- */
@@ -78,6 +80,7 @@ static wn_status scale_input(struct wn_compressor *compressor, const struct wn_s
     int64_t width = layout->input_widths[input], rows[WN_MAX_LINEARS];
     int vector = layout->producer_vector[input];
     const float *weights[WN_MAX_LINEARS];
+    const struct wn_recipe *recipe = NULL; /* of any of them: levels do not say how inputs are scaled */
     char name[128];
     bool scaled;
     struct wn_input_stats stats = input_stats(compressor, subject, collector, input);
@@ -85,11 +88,12 @@ static wn_status scale_input(struct wn_compressor *compressor, const struct wn_s
     struct wn_input_task task = {.name = name, .width = width, .weights = weights, .rows = rows, .stats = &stats};
     for (int l = 0; l < layout->n_linears; l++)
         if (layout->linears[l].input == input) {
+            recipe = &compressor->recipes[l];
             weights[task.n_linears] = compressor->dense->linears[l];
             rows[task.n_linears++] = layout->linears[l].rows;
         }
     compressor->scales[input] = wn_alloc(width, sizeof(float));
-    WN_TRY(wn_recipe_scale_inputs(&compressor->recipe, &task, compressor->scales[input], &scaled));
+    WN_TRY(wn_recipe_scale_inputs(recipe, &task, compressor->scales[input], &scaled));
     compressor->folded = compressor->folded || scaled;
     for (int64_t j = 0; scaled && j < width; j++)
         compressor->compressed->vectors[vector][j] =
@@ -108,7 +112,7 @@ static wn_status search_scales(struct wn_compressor *compressor, const struct wn
     for (int i = 0; i < subject->model->layout.n_inputs; i++)
         stats[i] = input_stats(compressor, subject, collector, i);
     const struct wn_scale_search search = {.model = subject->model,
-                                           .recipe = &compressor->recipe,
+                                           .recipes = compressor->recipes,
                                            .block_index = compressor->block_index,
                                            .dense = compressor->dense,
                                            .trial = compressor->compressed,
@@ -143,12 +147,13 @@ static wn_status compress_linear(struct wn_compressor *compressor, const struct 
 {
     struct wn_input_stats stats =
         input_stats(compressor, subject, collector, subject->model->layout.linears[index].input);
+    struct wn_recipe *recipe = &compressor->recipes[index];
     int64_t pattern_n, pattern_m;
-    compressor->recipe.zeros = compressor->shares_zeros ? &compressor->zeros[index] : NULL;
-    WN_TRY(wn_recipe_compress(&compressor->recipe, name, compressor->dense->linears[index],
+    recipe->zeros = compressor->shares_zeros ? &compressor->zeros[index] : NULL;
+    WN_TRY(wn_recipe_compress(recipe, name, compressor->dense->linears[index],
                               wn_subject_calibration(subject) ? &stats : NULL, &made->form));
     compressor->activations[index] = made->form.activation;
-    wn_recipe_pattern(&compressor->recipe, &pattern_n, &pattern_m);
+    wn_recipe_pattern(recipe, &pattern_n, &pattern_m);
     made->bits = wn_bits_per_weight(&made->form, pattern_n, pattern_m);
     return WN_OK;
 }
@@ -173,7 +178,7 @@ static void keep_linear(const struct wn_compressor *compressor, const struct wn_
 /* Where branches are left out, the others stay as they are. */
 static bool changes_linears(const struct wn_compressor *compressor)
 {
-    return compressor->compressed && !wn_recipe_drop(&compressor->recipe);
+    return compressor->compressed && !wn_recipe_drop(&compressor->recipes[0]);
 }
 
 wn_status wn_compressor_make(struct wn_compressor *compressor, const struct wn_subject *subject,

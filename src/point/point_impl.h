@@ -59,9 +59,6 @@ void wn_statistics_add_branch(void *context, enum wn_branch branch, const float 
 /* Collective. Fills left_out when a wanted point needs it: about half a forward of the calibration set per unit. */
 wn_status wn_left_out_compute(struct wn_par *par, const struct wn_run *run, int64_t model, int64_t calibration,
                               const bool *wanted, struct wn_left_out *left_out);
-/* Score of a unit (of the window that begins at the block, NaN when it does not fit); not WN_UNIT_BRANCH. */
-double wn_left_out_score(const struct wn_left_out *left_out, const struct wn_params *params, int64_t n_blocks,
-                         enum wn_drop_unit unit, int64_t block);
 /* For all points: passes of the set through single blocks, *models: how often the head runs over it; bytes of a rank
  * meanwhile, and of a node. 0 when no point needs it. */
 int64_t wn_left_out_passes(const struct wn_run *run, int64_t model, int64_t calibration, int64_t *models);
@@ -72,7 +69,7 @@ int64_t wn_left_out_shared_bytes(const struct wn_run *run, int64_t model, int64_
 
 struct wn_scale_search {
     const struct wn_model *model;
-    const struct wn_recipe *recipe;
+    const struct wn_recipe *recipes; /* [n_linears]: they may have different levels */
     int64_t block_index;
     const struct wn_block *dense;
     struct wn_block *trial; /* its linears are overwritten */
@@ -82,7 +79,7 @@ struct wn_scale_search {
     float *copy, *scratch;
     int64_t *offset;
     const struct wn_input_stats *stats; /* [n_inputs] */
-    const int64_t *zeros;               /* [n_linears] for recipe->zeros, or NULL */
+    const int64_t *zeros;               /* [n_linears] for their `zeros`, or NULL */
 };
 /*
  * scales[input] is allocated for every input with a producer: the best scale, trials[input] which one it is. moments
@@ -124,12 +121,10 @@ bool wn_point_reads_dense(const struct wn_point *point);
 /* What of them: flags of enum wn_need. Squares are always there. */
 unsigned wn_point_dense_needs(const struct wn_point *point);
 
-/*
- * The units that a point with drop leaves out: dropped [WN_BRANCHES] of [n_blocks] each, filled; scores [n_blocks], or
- * with units "branch" [n_blocks, 2].
- */
-void wn_point_choose_dropped(const struct wn_run *run, const struct wn_reference *reference,
-                             const struct wn_point *point, double *scores, bool *const dropped[WN_BRANCHES]);
+/* The allocation of a point, from what the dense pass knows; reference NULL unless the point reads it. Release it after
+ * an error, too. */
+wn_status wn_point_allocate(const struct wn_run *run, const struct wn_reference *reference,
+                            const struct wn_point *point, struct wn_allocation *allocation);
 
 /* Tokens of the longest chunk, of the groups of chunks that are run at once (by the present number of threads), and
  * most sequences + 1 of any set, that a point of `model` meets. */

@@ -1,6 +1,7 @@
 /* record.c: what a walk writes down: statistics of every linear, and totals of the point. */
 #include <math.h>
 #include <omp.h>
+#include <string.h>
 
 #include <winnow/linalg.h>
 
@@ -56,6 +57,16 @@ void wn_recorder_take(struct wn_recorder *recorder, const struct wn_subject *sub
     recorder->squared_error += statistics.weight_error * statistics.weight_error * norm;
     recorder->output_error += output_error * output_error;
     recorder->linears++;
+}
+
+void wn_recorder_allocation(const struct wn_recorder *recorder, const struct wn_subject *subject,
+                            const struct wn_allocation *allocation)
+{
+    const int *fields = subject->prepared->note_fields[wn_allocation_row(allocation->kind)];
+    int64_t n_blocks = allocation->n_blocks;
+    for (int n = 0; n < allocation->kind->n_notes; n++)
+        memcpy(wn_record_f64(recorder->record, fields[n]), allocation->notes + n * n_blocks,
+               (size_t)n_blocks * sizeof(double));
 }
 
 static void set_number(const struct wn_recorder *recorder, int field, double value)

@@ -90,7 +90,7 @@ static void open_work(struct work *work, int64_t longest)
     const struct wn_model *model = work->search->model;
     int64_t widest, hidden = model->config.hidden_size, tokens = wn_sequences_tokens(work->search->calibration);
     searched_width(&model->layout, &widest);
-    work->trials = wn_recipe_trials(work->search->recipe);
+    work->trials = wn_recipe_trials(work->search->recipes);
     for (int i = 0; i < model->layout.n_inputs; i++)
         if (is_searched(&model->layout, i))
             work->inputs[i] = wn_alloc(longest * model->layout.input_widths[i], sizeof(float));
@@ -99,9 +99,9 @@ static void open_work(struct work *work, int64_t longest)
     work->scale = wn_alloc(widest, sizeof(float));
     work->loss = wn_alloc_zero(model->layout.n_inputs * work->trials, sizeof(double));
     work->step = tokens > WN_RUN_TOKENS ? tokens / WN_RUN_TOKENS : 1;
-    work->sample = wn_alloc(longest * longest_run(&model->layout, work->search->recipe), sizeof(float));
+    work->sample = wn_alloc(longest * longest_run(&model->layout, work->search->recipes), sizeof(float));
     for (int i = 0; i < model->layout.n_inputs; i++) {
-        int64_t width = model->layout.input_widths[i], run = wn_recipe_moment_run(work->search->recipe, width);
+        int64_t width = model->layout.input_widths[i], run = wn_recipe_moment_run(work->search->recipes, width);
         if (run)
             work->moments[i] = wn_alloc_zero(width * run, sizeof(float));
     }
@@ -121,7 +121,7 @@ static void close_work(struct work *work)
 /* Adds the sampled rows of a chunk to the moments of every run. */
 static void add_run_moments(struct work *work, int input, const float *x, int64_t rows, int64_t width)
 {
-    const int64_t run = wn_recipe_moment_run(work->search->recipe, width);
+    const int64_t run = wn_recipe_moment_run(work->search->recipes, width);
     const int64_t begin = (work->step - work->row % work->step) % work->step;
     for (int64_t first = 0; first < width; first += run) {
         int64_t count = 0;
@@ -161,7 +161,7 @@ static wn_status propose(const struct work *work, int input, int trial, float *s
             weights[task.n_linears] = search->dense->linears[l];
             rows[task.n_linears++] = layout->linears[l].rows;
         }
-    return wn_recipe_trial_scale(search->recipe, &task, trial, scale);
+    return wn_recipe_trial_scale(search->recipes, &task, trial, scale);
 }
 
 /* The dense block with the linears of an input as the recipe makes them with work->scale. */
@@ -170,7 +170,6 @@ static wn_status make_trial(const struct work *work, int input, struct wn_block 
     const struct wn_scale_search *search = work->search;
     const struct wn_layout *layout = &search->model->layout;
     struct wn_input_stats stats = search->stats[input];
-    struct wn_recipe recipe = *search->recipe;
     wn_status status = WN_OK;
     stats.scale = work->scale;
     *view = *search->dense;
@@ -180,6 +179,7 @@ static wn_status make_trial(const struct work *work, int input, struct wn_block 
             continue;
         wn_compressed_init(&out, layout->linears[l].rows, layout->linears[l].columns, search->trial->linears[l],
                            search->keep);
+        struct wn_recipe recipe = search->recipes[l];
         recipe.zeros = search->zeros ? &search->zeros[l] : NULL;
         status = wn_recipe_compress(&recipe, layout->linears[l].name, search->dense->linears[l], &stats, &out);
         view->linears[l] = search->trial->linears[l];
@@ -243,7 +243,7 @@ static void finish_moments(const struct work *work)
 {
     const struct wn_layout *layout = &work->search->model->layout;
     for (int i = 0; i < layout->n_inputs; i++) {
-        int64_t run = wn_recipe_moment_run(work->search->recipe, layout->input_widths[i]);
+        int64_t run = wn_recipe_moment_run(work->search->recipes, layout->input_widths[i]);
         for (int64_t first = 0; run && first < layout->input_widths[i]; first += run)
             wn_symmetrize(work->moments[i] + first * run, run);
     }

@@ -188,7 +188,7 @@ bool wn_point_walks_calibration(const struct wn_point *point)
 bool wn_point_reads_dense(const struct wn_point *point)
 {
     return point->calibration >= 0 &&
-           (point->propagation == WN_PROPAGATION_DENSE || wn_recipe_outlier_multiple(&point->recipe) > 0);
+           (point->propagation == WN_PROPAGATION_DENSE || wn_allocation_of(&point->recipe)->reads_dense);
 }
 
 unsigned wn_point_dense_needs(const struct wn_point *point)

@@ -172,7 +172,8 @@ static wn_status walk_blocks(struct walk *walk, const struct wn_between *between
     int64_t n_blocks = subject->model->config.n_blocks;
     WN_TRY(wn_evaluation_check(&walk->evaluation, subject));
     int64_t first = resume(walk, between);
-    WN_TRY(wn_allocation_make(subject, walk->recorder.record, &walk->allocation));
+    WN_TRY(wn_point_allocate(subject->run, subject->reference, subject->point, &walk->allocation));
+    wn_recorder_allocation(&walk->recorder, subject, &walk->allocation);
     for (int64_t b = first; b < n_blocks; b++) {
         WN_TRY(walk_block(walk, b));
         wn_watch(subject->run, subject->point - subject->run->grid.points, b + 1, n_blocks);

@@ -59,20 +59,10 @@ void wn_collector_again(struct wn_collector *collector, const struct wn_subject 
 void wn_collector_tell(struct wn_collector *collector, const struct wn_subject *subject, int input,
                        struct wn_input_stats *stats);
 
-/* ---- what is not the same everywhere (allocation.c) ---- */
-
-struct wn_allocation {
-    double *sparsity;            /* [n_blocks]; NULL: the same in all blocks */
-    bool *left_out[WN_BRANCHES]; /* [n_blocks]; NULL: nothing is left out */
-};
-wn_status wn_allocation_make(const struct wn_subject *subject, struct wn_record *record,
-                             struct wn_allocation *allocation);
-void wn_allocation_release(struct wn_allocation *allocation);
-
 /* ---- the linears of a block (compress.c) ---- */
 
 struct wn_compressor {
-    struct wn_recipe recipe; /* of the current block */
+    struct wn_recipe recipes[WN_MAX_LINEARS]; /* of the linears of the current block, by their levels */
     int64_t block_index;
     const struct wn_block *dense; /* the current block */
     bool left_out[WN_BRANCHES];   /* in the current block */
@@ -136,6 +126,9 @@ void wn_recorder_take(struct wn_recorder *recorder, const struct wn_subject *sub
                       const float *dense, const struct wn_made *made, double output_error);
 void wn_recorder_finish(struct wn_recorder *recorder, const struct wn_subject *subject, const double seconds[WN_STAGES],
                         const struct wn_point_report *report, int64_t peak_bytes);
+/* What the allocation has to say of the blocks. */
+void wn_recorder_allocation(const struct wn_recorder *recorder, const struct wn_subject *subject,
+                            const struct wn_allocation *allocation);
 /* The last error becomes the reason, unless there is one: the first counts. */
 void wn_recorder_reason(struct wn_recorder *recorder, const struct wn_subject *subject);
 

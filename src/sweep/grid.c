@@ -194,7 +194,7 @@ static bool read_parameters(struct builder *builder, const struct axis *axes, co
 
 static bool uses_calibration(const struct wn_recipe *recipe)
 {
-    return wn_recipe_needs(recipe) != WN_NEED_NOTHING || wn_recipe_outlier_multiple(recipe) > 0;
+    return wn_recipe_needs(recipe) != WN_NEED_NOTHING || wn_allocation_of(recipe)->reads_dense;
 }
 
 static bool read_calibration(struct builder *builder, const cJSON *value, struct asked *asked)

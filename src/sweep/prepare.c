@@ -300,46 +300,29 @@ static void add_weight_fields(const struct wn_run *run, struct wn_prepared_model
         prepared->search_fields = add_linear_fields(prepared, search, sizeof search / sizeof search[0]);
 }
 
-/* Fields /weights/NAME [block], when any point allocates. */
-static void add_block_fields(const struct wn_run *run, struct wn_prepared_model *prepared)
+static bool has_points_of(const struct wn_run *run, const struct wn_allocation_kind *kind)
 {
-    bool any = false;
     for (int64_t i = 0; i < run->grid.n_points; i++)
-        any = any || wn_recipe_outlier_multiple(&run->grid.points[i].recipe) > 0;
-    prepared->sparsity_field = prepared->outlier_field = -1;
-    if (!any)
-        return;
-    int dims[1] = {wn_schema_dim(&prepared->schema, "block", prepared->model->config.n_blocks, NULL)};
-    prepared->sparsity_field = wn_schema_field(&prepared->schema, "/weights/allocated_sparsity", WN_FIELD_F64, 1, dims,
-                                               "1", "sparsity asked for in the block, with owl", true);
-    prepared->outlier_field =
-        wn_schema_field(&prepared->schema, "/weights/score_outliers", WN_FIELD_F64, 1, dims, "1",
-                        "share of Wanda scores above owl_m times their mean in the dense block, with owl", true);
+        if (wn_allocation_of(&run->grid.points[i].recipe) == kind)
+            return true;
+    return false;
 }
 
-/* Fields /weights/NAME [block], when any point leaves blocks or branches out. */
-static void add_drop_fields(const struct wn_run *run, struct wn_prepared_model *prepared)
+/* Fields /weights/NAME [block], of the kinds of allocation that any point has. */
+static void add_note_fields(const struct wn_run *run, struct wn_prepared_model *prepared)
 {
-    static const struct statistic_row rows[] = {
-        {"dropped_attention", "1", "1 where the attention of the block is left out, with drop"},
-        {"dropped_mlp", "1", "1 where the MLP of the block is left out, with drop"},
-        {"drop_score", "1",
-         "score of the unit in this block, with drop: the lowest are left out; of attention with units branch, of the "
-         "window that begins here with score window"},
-        {"drop_score_mlp", "1", "score of the MLP in this block, with drop and units branch"}};
-    bool any = false;
-    for (int64_t i = 0; i < run->grid.n_points; i++)
-        any = any || wn_recipe_drop(&run->grid.points[i].recipe);
-    for (int f = 0; f < 4; f++) {
-        char path[96];
-        prepared->drop_fields[f] = -1;
-        if (!any)
-            continue;
-        int dims[1] = {wn_schema_dim(&prepared->schema, "block", prepared->model->config.n_blocks, NULL)};
-        snprintf(path, sizeof path, "/weights/%s", rows[f].name);
-        prepared->drop_fields[f] =
-            wn_schema_field(&prepared->schema, path, WN_FIELD_F64, 1, dims, rows[f].unit, rows[f].help, true);
-    }
+    int64_t count;
+    const struct wn_allocation_kind *const *kinds = wn_allocation_table(&count);
+    prepared->note_fields = wn_alloc_zero(count, sizeof *prepared->note_fields);
+    for (int64_t k = 0; k < count; k++)
+        for (int n = 0; n < kinds[k]->n_notes && has_points_of(run, kinds[k]); n++) {
+            const struct wn_note *note = &kinds[k]->notes[n];
+            int dims[1] = {wn_schema_dim(&prepared->schema, "block", prepared->model->config.n_blocks, NULL)};
+            char path[96];
+            snprintf(path, sizeof path, "/weights/%s", note->name);
+            prepared->note_fields[k][n] =
+                wn_schema_field(&prepared->schema, path, WN_FIELD_F64, 1, dims, note->unit, note->help, true);
+        }
 }
 
 static void build_schema(struct wn_run *run, struct wn_prepared_model *prepared)
@@ -347,8 +330,7 @@ static void build_schema(struct wn_run *run, struct wn_prepared_model *prepared)
     wn_schema_init(&prepared->schema);
     add_point_fields(&prepared->schema, &run->fields);
     add_weight_fields(run, prepared);
-    add_drop_fields(run, prepared);
-    add_block_fields(run, prepared);
+    add_note_fields(run, prepared);
     for (int64_t e = 0; e < run->sweep->n_evals; e++)
         wn_eval_fields(&prepared->sets[e], &prepared->schema);
 }
@@ -553,6 +535,7 @@ static void release_model(const struct wn_sweep *sweep, struct wn_prepared_model
     wn_free(prepared->weight_fields);
     wn_free(prepared->solver_fields);
     wn_free(prepared->search_fields);
+    wn_free(prepared->note_fields);
     wn_free(prepared->hash);
     wn_model_close(&prepared->model);
 }

@@ -131,7 +131,7 @@ static void check_arch(const struct wn_arch *arch, int64_t tokens)
 {
     struct wn_model model = {.arch = arch, .config = CONFIG};
     struct wn_block dense, trial;
-    struct wn_recipe recipe = {0};
+    struct wn_recipe recipe = {0}, recipes[WN_MAX_LINEARS];
     struct wn_input_stats stats[WN_MAX_INPUTS] = {{0}};
     int64_t offset[] = {0, 9, 10, tokens}, cut[] = {0, 1, 3}, work[4];
     struct wn_sequences sequences = {.n_sequences = 3, .offset = offset, .n_chunks = 2, .chunk = cut};
@@ -147,6 +147,8 @@ static void check_arch(const struct wn_arch *arch, int64_t tokens)
     block_init(&model.layout, &dense);
     block_init(&model.layout, &trial);
     CHECK_OK(add_stage(&recipe, "awq", "{\"bits\": 3, \"group\": 8}"));
+    for (int l = 0; l < model.layout.n_linears; l++)
+        recipes[l] = recipe;
     float *hidden = random_array(count, 300, 1), *copy = random_array(count, 300, 1);
     float *scratch = wn_alloc(arch->scratch(&CONFIG, n_tokens), sizeof *scratch);
     uint8_t *keep = wn_alloc(CONFIG.intermediate_size * CONFIG.intermediate_size, 1);
@@ -159,7 +161,7 @@ static void check_arch(const struct wn_arch *arch, int64_t tokens)
                                            .width = model.layout.input_widths[i],
                                            .magnitudes = inputs.magnitudes[i]};
     const struct wn_scale_search search = {.model = &model,
-                                           .recipe = &recipe,
+                                           .recipes = recipes,
                                            .dense = &dense,
                                            .trial = &trial,
                                            .keep = keep,

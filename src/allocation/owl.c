@@ -6,10 +6,9 @@
  * Under an N:M pattern blocks differ in N, as in the published code: the sparsity is rounded to whole zeros of a run,
  * so that the mean of all blocks is near that of the pattern but not exactly it.
  */
-#include "pattern.h"
+#include <winnow/allocation.h>
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 static const double SMALLEST = 0.01, LARGEST = 0.99;
@@ -94,20 +93,21 @@ double wn_recipe_outlier_multiple(const struct wn_recipe *recipe)
 }
 
 /* Zeros of a run, half to even, at least one and at most all but one, as a share. */
-static double whole_zeros(struct wn_pattern pattern, double less)
+static double whole_zeros(int64_t n, int64_t m, double less)
 {
-    double zeros = pattern.n - rint(pattern.m * less);
+    double zeros = (double)n - rint((double)m * less);
 
-    return fmin(fmax(zeros, 1), pattern.m - 1) / pattern.m;
+    return fmin(fmax(zeros, 1), (double)m - 1) / (double)m;
 }
 
-wn_status wn_recipe_allocate(const struct wn_recipe *recipe, const double *shares, int64_t n_blocks, double *sparsity)
+wn_status wn_owl_sparsity(const struct wn_recipe *recipe, const double *shares, int64_t n_blocks, double *sparsity)
 {
     const struct wn_params *params = allocating(recipe);
     const double wanted = wn_params_number(params, "sparsity"), lambda = wn_params_number(params, "owl_lambda");
-    const struct wn_pattern pattern = wn_pattern_of(params);
+    int64_t n, m;
     double low = INFINITY, high = -INFINITY, mean = 0;
 
+    wn_recipe_pattern(recipe, &n, &m);
     for (int64_t i = 0; i < n_blocks; i++) {
         if (!isfinite(shares[i]))
             return wn_fail(WN_ERR_NUMERIC, "block %lld: a weight or an input of the dense model is not finite",
@@ -121,21 +121,56 @@ wn_status wn_recipe_allocate(const struct wn_recipe *recipe, const double *share
     }
     for (int64_t i = 0; i < n_blocks; i++) {
         double value = wanted - sparsity[i] + mean;
-        if (pattern.m)
-            sparsity[i] = whole_zeros(pattern, sparsity[i] - mean);
+        if (m)
+            sparsity[i] = whole_zeros(n, m, sparsity[i] - mean);
         else
             sparsity[i] = value <= 0 ? SMALLEST : value >= 1 ? LARGEST : value;
     }
     return WN_OK;
 }
 
-void wn_recipe_set_sparsity(struct wn_recipe *recipe, double sparsity)
-{
-    struct wn_params *params = (struct wn_params *)allocating(recipe);
-    const struct wn_pattern pattern = wn_pattern_of(params);
-    struct wn_value *text = (struct wn_value *)wn_params_find(params, "pattern");
+/* ---- the kind ---- */
 
-    wn_params_derive(params, "sparsity", sparsity);
-    if (pattern.m)
-        snprintf(text->text, sizeof text->text, "%d:%d", (int)rint(sparsity * pattern.m), pattern.m);
+enum { NOTE_SPARSITY, NOTE_OUTLIERS, NOTES };
+
+static const struct wn_note notes[NOTES] = {
+    {"allocated_sparsity", "1", "sparsity asked for in the block, with owl"},
+    {"score_outliers", "1", "share of Wanda scores above owl_m times their mean in the dense block, with owl"}};
+
+static bool decides(const struct wn_recipe *recipe)
+{
+    return allocating(recipe) != NULL;
 }
+
+static const double *shares_of(const struct wn_outlier_shares *outliers, double multiple, int64_t n_blocks)
+{
+    for (int64_t i = 0; i < outliers->count; i++)
+        if (outliers->multiples[i] == multiple)
+            return outliers->shares + i * n_blocks;
+    WN_BUG("outliers above %g times the mean were not counted", multiple);
+}
+
+static wn_status allocate(const struct wn_allocation_task *task, struct wn_allocation *allocation)
+{
+    const int64_t n_blocks = task->n_blocks, n_linears = task->layout->n_linears;
+    const double *shares = shares_of(task->evidence->outliers, wn_recipe_outlier_multiple(task->recipe), n_blocks);
+    double *sparsity = allocation->notes + NOTE_SPARSITY * n_blocks;
+
+    WN_TRY(wn_owl_sparsity(task->recipe, shares, n_blocks, sparsity));
+    memcpy(allocation->notes + NOTE_OUTLIERS * n_blocks, shares, (size_t)n_blocks * sizeof *shares);
+    allocation->levels = wn_alloc(n_blocks * n_linears, sizeof *allocation->levels);
+    for (int64_t i = 0; i < n_blocks * n_linears; i++)
+        allocation->levels[i] = (struct wn_level){.sparsity = sparsity[i / n_linears], .bits = (double)NAN};
+    return WN_OK;
+}
+
+const struct wn_allocation_kind wn_allocation_owl = {
+    .name = "owl",
+    .help = "less sparsity in blocks with more outliers among the Wanda scores of the dense model",
+    .paper = "Yin et al. 2023, arXiv:2310.05175",
+    .decides = decides,
+    .reads_dense = true,
+    .notes = notes,
+    .n_notes = NOTES,
+    .allocate = allocate,
+};

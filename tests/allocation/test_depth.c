@@ -1,5 +1,7 @@
 /* Depth pruning: the scores of hidden states against their definitions, and which units are chosen by them. */
-#include "recipes.h"
+#include <winnow/allocation.h>
+
+#include "../method/recipes.h"
 
 #include <omp.h>
 

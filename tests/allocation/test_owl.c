@@ -1,5 +1,7 @@
 /* Sparsity per block from outliers: shares counted by hand, their invariance, means, spreads, limits, mistakes. */
-#include "recipes.h"
+#include <winnow/allocation.h>
+
+#include "../method/recipes.h"
 
 #include <omp.h>
 
@@ -59,7 +61,7 @@ static void allocate(const char *settings, const double *shares, int64_t count, 
     struct wn_recipe recipe = {0};
 
     CHECK_OK(add_stage(&recipe, "wanda", settings));
-    CHECK_OK(wn_recipe_allocate(&recipe, shares, count, sparsity));
+    CHECK_OK(wn_owl_sparsity(&recipe, shares, count, sparsity));
 }
 
 static void check_allocation(void)
@@ -110,7 +112,7 @@ static void check_patterns(void)
     CHECK_OK(add_stage(&recipe, "wanda", "{\"pattern\": \"4:8\", \"allocation\": \"owl\"}"));
     CHECK(wn_recipe_outlier_multiple(&recipe) == 6);
     CHECK(wn_params_number(&recipe.stages[0].params, "owl_lambda") == 0.125);
-    wn_recipe_set_sparsity(&recipe, 3.0 / 8);
+    wn_level_apply(&(struct wn_level){.sparsity = 3.0 / 8, .bits = NAN}, &recipe);
     wn_recipe_pattern(&recipe, &n, &m);
     CHECK(n == 3 && m == 8 && wn_params_number(&recipe.stages[0].params, "sparsity") == 3.0 / 8);
 }
@@ -127,9 +129,9 @@ static void check_recipe(void)
     CHECK_OK(add_stage(&recipe, "rtn", "{\"bits\": 4}"));
     CHECK(wn_recipe_outlier_multiple(&uniform) == 0 && wn_recipe_outlier_multiple(&nothing) == 0);
     CHECK(wn_recipe_outlier_multiple(&recipe) == 3);
-    wn_recipe_set_sparsity(&recipe, 0.25);
+    wn_level_apply(&(struct wn_level){.sparsity = 0.25, .bits = NAN}, &recipe);
     CHECK(wn_params_number(&recipe.stages[0].params, "sparsity") == 0.25);
-    CHECK(wn_recipe_allocate(&recipe, shares, 2, sparsity) == WN_ERR_NUMERIC);
+    CHECK(wn_owl_sparsity(&recipe, shares, 2, sparsity) == WN_ERR_NUMERIC);
     CHECK_MESSAGE("block 1");
 }
 
