@@ -102,6 +102,10 @@ double wn_sum_squared_difference(const float *a, const float *b, int64_t count);
 /* True when all of x[0..count) is finite. */
 bool wn_all_finite(const float *x, int64_t count);
 
+/* 64 bits that follow from `before` and the bits of all values in order, the same for any number of threads: numbers
+ * that differ in one bit give another one. Against accidents, not against intent. */
+uint64_t wn_fingerprint(uint64_t before, const float *values, int64_t count);
+
 /* ---- second moments ---- */
 
 /* Edge of the square tiles of a matrix along so many rows or columns: 192 below 1024, 256 below 4096, else 512. */

@@ -139,11 +139,15 @@ struct wn_prepared_model {
     char *hash;                          /* lines "sha256 file" of config, weights and tokenizer */
 };
 
+#define WN_WEIGHTS_HASH     17 /* bytes of its text */
+#define WN_EVALUATION_START "/evaluations/start"
+
 /* Fields every point has; indices into each model's schema (equal for all models). */
 struct wn_point_fields {
     int reason, host, rank, threads, seconds, seconds_load, seconds_statistics, seconds_compress, seconds_forward,
         seconds_generate, seconds_score, peak_bytes, tokens;
-    int sparsity, bits_per_weight, weight_error, output_error;
+    int sparsity, bits_per_weight, weight_error, output_error, weights_hash;
+    int evaluation_start; /* [evaluations] row of /starts of the run that computed each; set behind wn_point_compute */
 };
 
 /*
@@ -166,6 +170,8 @@ struct wn_run {
     struct wn_schema schema; /* of the file: the models' schemas merged, every axis as long as the longest */
     struct wn_table points, cells;
     char *identity;
+    /* [points][evaluations] evaluations that a row has already, so that they are not computed; NULL: none; owned */
+    bool *evaluated;
 };
 
 /*
@@ -177,6 +183,8 @@ struct wn_run {
 wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, bool hash, struct wn_problems *problems,
                      struct wn_run **run);
 void wn_run_release(struct wn_run **run);
+/* Whether an evaluation is still to be computed for a point that is not done. */
+bool wn_run_lacks(const struct wn_run *run, int64_t point, int64_t evaluation);
 /* Tells the watcher of a run. */
 void wn_watch(const struct wn_run *run, int64_t point, int64_t done, int64_t all);
 
@@ -282,7 +290,7 @@ struct wn_point_report {
 };
 /*
  * Walks the model once: load a block, collect statistics, compress, push calibration and evaluation sequences on, drop
- * it; then scores. Fills `record` (of the model's schema). A failure inside (a NaN in a weight ...) is returned as a
+ * it; then scores, of what the row lacks (wn_run_lacks). Fills `record` (of the model's schema). A failure inside (a NaN in a weight ...) is returned as a
  * status, with its reason in the record. Not collective.
  *
  * With a saver: begins behind the blocks of an earlier start whose state is on scratch, and when a stop is requested,

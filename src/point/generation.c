@@ -191,11 +191,11 @@ wn_status wn_evaluation_generate(struct wn_evaluation *evaluation, const struct 
 {
     const struct wn_eval_set *sets = subject->prepared->sets;
     for (int64_t e = 0; e < evaluation->n_sets; e++)
-        if (sets[e].generation)
+        if (sets[e].generation && wn_subject_wants(subject, e))
             WN_TRY(generate_set(evaluation, subject, resume, e, tokens));
     wn_kept_blocks_release(&evaluation->kept);
     for (int64_t e = 0; e < evaluation->n_sets; e++)
-        if (sets[e].generation)
+        if (sets[e].generation && wn_subject_wants(subject, e))
             WN_TRY(look_at_texts(evaluation, subject, e, tokens));
     return WN_OK;
 }

@@ -1,6 +1,7 @@
 /* record.c: what a walk writes down: statistics of every linear, and totals of the point. */
 #include <math.h>
 #include <omp.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <winnow/linalg.h>
@@ -57,6 +58,17 @@ void wn_recorder_take(struct wn_recorder *recorder, const struct wn_subject *sub
     recorder->squared_error += statistics.weight_error * statistics.weight_error * norm;
     recorder->output_error += output_error * output_error;
     recorder->linears++;
+    recorder->weights_hash = wn_fingerprint(recorder->weights_hash, made->form.weight, count);
+}
+
+void wn_recorder_vectors(struct wn_recorder *recorder, const struct wn_subject *subject,
+                         const struct wn_compressor *compressor, const struct wn_block *view)
+{
+    const struct wn_layout *layout = &subject->model->layout;
+    for (int i = 0; compressor->folded && i < layout->n_inputs; i++)
+        if (compressor->scales[i])
+            recorder->weights_hash = wn_fingerprint(recorder->weights_hash, view->vectors[layout->producer_vector[i]],
+                                                    layout->input_widths[i]);
 }
 
 void wn_recorder_allocation(const struct wn_recorder *recorder, const struct wn_subject *subject,
@@ -82,6 +94,9 @@ void wn_recorder_finish(struct wn_recorder *recorder, const struct wn_subject *s
     set_number(recorder, fields->bits_per_weight, recorder->bits / recorder->weights);
     set_number(recorder, fields->weight_error, sqrt(recorder->squared_error / recorder->squared_norm));
     set_number(recorder, fields->output_error, sqrt(recorder->output_error / recorder->linears));
+    char hash[WN_WEIGHTS_HASH];
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)recorder->weights_hash);
+    wn_record_set_text(recorder->record, fields->weights_hash, hash);
     set_number(recorder, fields->seconds, report->seconds);
     set_number(recorder, fields->seconds_load, seconds[WN_STAGE_LOAD]);
     set_number(recorder, fields->seconds_statistics, seconds[WN_STAGE_STATISTICS]);

@@ -67,7 +67,7 @@ static bool wants_set(const struct wn_run *run, int64_t model, int64_t set, cons
     if (!run->sweep->evals[set].divergence && !run->sweep->evals[set].kind->compares)
         return false;
     for (int64_t p = 0; p < run->grid.n_points; p++)
-        if (run->grid.points[p].model == model && wanted[p])
+        if (run->grid.points[p].model == model && wanted[p] && wn_run_lacks(run, p, set))
             return true;
     return false;
 }

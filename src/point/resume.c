@@ -16,6 +16,7 @@ static const double FINISH_SECONDS = 1;
 struct small {
     double sums[7], seconds[WN_STAGES], before, tokens;
     int64_t folded;
+    uint64_t weights_hash;
 };
 
 struct list {
@@ -79,6 +80,7 @@ static void take_small(const struct wn_between *between, double elapsed, struct 
     small->before = *between->before + elapsed;
     small->tokens = between->workspace->tokens;
     small->folded = between->compressor->folded;
+    small->weights_hash = between->recorder->weights_hash;
 }
 
 static void give_small(const struct wn_between *between, const struct small *small)
@@ -89,6 +91,7 @@ static void give_small(const struct wn_between *between, const struct small *sma
     *between->before = small->before;
     between->workspace->tokens = small->tokens;
     between->compressor->folded = small->folded != 0;
+    between->recorder->weights_hash = small->weights_hash;
 }
 
 static int64_t index_of(const struct wn_subject *subject)
@@ -171,7 +174,7 @@ static void open_texts(const struct wn_between *between, int64_t step)
     const struct wn_eval_set *sets = between->subject->prepared->sets;
     struct wn_evaluation *evaluation = between->evaluation;
     for (int64_t e = 0; step == between->subject->model->config.n_blocks && e < evaluation->n_sets; e++)
-        if (sets[e].generation && !evaluation->texts[e].records)
+        if (sets[e].generation && wn_subject_wants(between->subject, e) && !evaluation->texts[e].records)
             wn_generated_init(&evaluation->texts[e], sets[e].generation);
 }
 

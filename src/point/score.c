@@ -5,15 +5,24 @@
 
 #include "walk.h"
 
+bool wn_subject_wants(const struct wn_subject *subject, int64_t set)
+{
+    return wn_run_lacks(subject->run, subject->point - subject->run->grid.points, set);
+}
+
 void wn_evaluation_open(struct wn_evaluation *evaluation, const struct wn_subject *subject, int64_t n_sets)
 {
     evaluation->n_sets = n_sets;
     evaluation->hidden = wn_alloc_zero(n_sets, sizeof *evaluation->hidden);
-    for (int64_t e = 0; e < n_sets; e++)
-        evaluation->hidden[e] = wn_workspace_embed(subject->model, &subject->prepared->sets[e].sequences);
+    for (int64_t e = 0; e < n_sets; e++) {
+        const struct wn_eval_set *set = &subject->prepared->sets[e];
+        if (!wn_subject_wants(subject, e))
+            continue;
+        evaluation->hidden[e] = wn_workspace_embed(subject->model, &set->sequences);
+        evaluation->generates = evaluation->generates || set->generation;
+    }
     evaluation->texts = wn_alloc_zero(n_sets, sizeof *evaluation->texts);
     evaluation->text_losses = wn_alloc_zero(n_sets, sizeof *evaluation->text_losses);
-    evaluation->generates = n_sets > 0 && wn_prepared_generates(subject->run, subject->point->model);
     if (evaluation->generates)
         wn_kept_blocks_init(&evaluation->kept, subject->model);
 }
@@ -38,7 +47,8 @@ wn_status wn_evaluation_check(const struct wn_evaluation *evaluation, const stru
         return wn_fail(WN_ERR_NUMERIC, "%s: a weight is not finite", model->layout.final_norm);
     for (int64_t e = 0; e < evaluation->n_sets; e++) {
         const struct wn_eval_set *set = &subject->prepared->sets[e];
-        if (!wn_all_finite(evaluation->hidden[e], wn_sequences_tokens(&set->sequences) * model->config.hidden_size))
+        if (wn_subject_wants(subject, e) &&
+            !wn_all_finite(evaluation->hidden[e], wn_sequences_tokens(&set->sequences) * model->config.hidden_size))
             return wn_fail(WN_ERR_NUMERIC, "%s: a weight of a token of %s is not finite", model->layout.embedding,
                            set->name);
     }
@@ -50,8 +60,9 @@ void wn_evaluation_push(struct wn_evaluation *evaluation, const struct wn_subjec
                         struct wn_activation **activations)
 {
     for (int64_t e = 0; e < evaluation->n_sets; e++)
-        wn_workspace_push(workspace, subject->model, block, &subject->prepared->sets[e].sequences,
-                          evaluation->hidden[e]);
+        if (wn_subject_wants(subject, e))
+            wn_workspace_push(workspace, subject->model, block, &subject->prepared->sets[e].sequences,
+                              evaluation->hidden[e]);
     if (evaluation->generates)
         wn_kept_blocks_take(&evaluation->kept, block_index, block, activations);
 }
@@ -118,6 +129,8 @@ wn_status wn_evaluation_score(struct wn_evaluation *evaluation, const struct wn_
     wn_status status = WN_OK;
     take_status(recorder, subject, generated, &status);
     for (int64_t e = 0; e < evaluation->n_sets; e++) {
+        if (!wn_subject_wants(subject, e))
+            continue;
         if (!subject->prepared->sets[e].generation)
             take_status(recorder, subject, score_set(evaluation, subject, e, recorder->record), &status);
         else if (generated == WN_OK)

@@ -112,6 +112,7 @@ static void push(struct walk *walk, int64_t block_index)
     struct wn_collector *collector = &walk->collector;
     struct wn_block view;
     wn_compressor_view(&walk->compressor, &subject->model->layout, subject->model->layout.n_inputs, &view);
+    wn_recorder_vectors(&walk->recorder, subject, &walk->compressor, &view);
     if (collector->sequences && block_index + 1 < subject->model->config.n_blocks) {
         const struct wn_block *next = subject->point->propagation == WN_PROPAGATION_DENSE ? walk->dense : &view;
         wn_workspace_push(&walk->workspace, subject->model, next, collector->sequences, collector->hidden);

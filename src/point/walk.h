@@ -20,6 +20,9 @@ struct wn_subject {
 /* The calibration set of the point, NULL without one. */
 const struct wn_calibration *wn_subject_calibration(const struct wn_subject *subject);
 
+/* Whether an evaluation is walked: one that the row has already is left alone. */
+bool wn_subject_wants(const struct wn_subject *subject, int64_t set);
+
 /* Room for rows on their way through a block: the stages use it one after the other. */
 struct wn_workspace {
     int64_t group_rows; /* that are run at once: what copy and scratch are for */
@@ -121,9 +124,13 @@ struct wn_recorder {
     struct wn_record *record;
     /* Sums over all linears, for the totals of the point. */
     double weights, zeros, bits, squared_norm, squared_error, output_error, linears;
+    uint64_t weights_hash; /* of all weights that are evaluated */
 };
 void wn_recorder_take(struct wn_recorder *recorder, const struct wn_subject *subject, int64_t block_index, int linear,
                       const float *dense, const struct wn_made *made, double output_error);
+/* Vectors of a block that were divided by the scales of inputs are weights too. */
+void wn_recorder_vectors(struct wn_recorder *recorder, const struct wn_subject *subject,
+                         const struct wn_compressor *compressor, const struct wn_block *view);
 void wn_recorder_finish(struct wn_recorder *recorder, const struct wn_subject *subject, const double seconds[WN_STAGES],
                         const struct wn_point_report *report, int64_t peak_bytes);
 /* What the allocation has to say of the blocks. */
@@ -135,8 +142,8 @@ void wn_recorder_reason(struct wn_recorder *recorder, const struct wn_subject *s
 /* ---- evaluation (score.c, generation.c) ---- */
 
 struct wn_evaluation {
-    int64_t n_sets;             /* that are walked: all, or none */
-    float **hidden;             /* [n_sets]: [tokens, hidden] */
+    int64_t n_sets;             /* all, or none */
+    float **hidden;             /* [n_sets]: [tokens, hidden]; NULL: the row has it already */
     bool generates;             /* a set has texts to be generated: */
     struct wn_kept_blocks kept; /* all blocks as they are evaluated */
     struct wn_generated *texts; /* [n_sets] */

@@ -149,6 +149,8 @@ static double point_flops(const struct wn_run *run, int64_t index, const struct 
     if (point->recipe.n_stages) /* output errors twice over the sample; a pass of the method over the weights */
         blocks += 4 * weights * (double)wn_sequences_tokens(&prepared->sample) + 200 * weights;
     for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+        if (!wn_run_lacks(run, index, e))
+            continue;
         blocks += kept * flops->sets[e].block;
         heads += kept * flops->sets[e].texts + flops->sets[e].head;
     }

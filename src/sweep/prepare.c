@@ -254,6 +254,22 @@ static void add_point_fields(struct wn_schema *schema, struct wn_point_fields *f
         point_number(schema, "weight_error", "1", "||W - W'||_F / ||W||_F over all block linears", true);
     fields->output_error =
         point_number(schema, "output_error", "1", "root mean square of the linears' output_error", true);
+    fields->weights_hash = wn_schema_text(schema, "/points/weights_hash", WN_WEIGHTS_HASH,
+                                          "of all weights that are evaluated: equal texts are equal bits", true);
+}
+
+/* Which start computed what, for rows that were put together from several. */
+static void add_evaluation_field(struct wn_run *run, struct wn_schema *schema)
+{
+    int64_t count = run->sweep->n_evals;
+    const char **names = wn_alloc(count, sizeof *names);
+    for (int64_t e = 0; e < count; e++)
+        names[e] = run->sweep->evals[e].name;
+    int dims[1] = {wn_schema_dim(schema, "evaluation", count, names)};
+    run->fields.evaluation_start =
+        wn_schema_field(schema, WN_EVALUATION_START, WN_FIELD_I32, 1, dims, "1",
+                        "row of /starts of the run that computed this evaluation; -1: not computed", false);
+    wn_free(names);
 }
 
 struct statistic_row {
@@ -329,6 +345,7 @@ static void build_schema(struct wn_run *run, struct wn_prepared_model *prepared)
 {
     wn_schema_init(&prepared->schema);
     add_point_fields(&prepared->schema, &run->fields);
+    add_evaluation_field(run, &prepared->schema);
     add_weight_fields(run, prepared);
     add_note_fields(run, prepared);
     for (int64_t e = 0; e < run->sweep->n_evals; e++)
@@ -516,6 +533,11 @@ wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, bool hash
     return WN_OK;
 }
 
+bool wn_run_lacks(const struct wn_run *run, int64_t point, int64_t evaluation)
+{
+    return !run->evaluated || !run->evaluated[point * run->sweep->n_evals + evaluation];
+}
+
 void wn_watch(const struct wn_run *run, int64_t point, int64_t done, int64_t all)
 {
     if (run->watcher.step)
@@ -555,6 +577,7 @@ void wn_run_release(struct wn_run **run_pointer)
     if (run->cells.columns)
         wn_table_release(&run->cells);
     wn_free(run->identity);
+    wn_free(run->evaluated);
     wn_free(run);
     *run_pointer = NULL;
 }

@@ -145,6 +145,9 @@ int64_t wn_run_grid_bytes(const struct wn_run *run)
 static void identify_model(const struct wn_run *run, const struct wn_prepared_model *prepared, struct wn_text *text)
 {
     const struct wn_sweep *sweep = run->sweep;
+    char *name = wn_sweep_model_name(sweep, prepared - run->models), about[WN_HASH_HEX];
+    wn_text_printf(text, "of model %s\n", name);
+    wn_free(name);
     for (const char *line = prepared->hash ? prepared->hash : ""; *line;) {
         size_t length = strcspn(line, "\n");
         wn_text_printf(text, "model file %.*s\n", (int)length, line);
@@ -158,9 +161,12 @@ static void identify_model(const struct wn_run *run, const struct wn_prepared_mo
     }
     for (int64_t e = 0; e < sweep->n_evals; e++) {
         const struct wn_eval_set *set = &prepared->sets[e];
-        wn_text_printf(text, "evaluation %s: %s; %lld targets %s; divergence %s; logits %lld of %lld\n", set->name,
-                       set->protocol, (long long)set->n_targets, set->token_hash, set->divergence ? "yes" : "no",
-                       (long long)set->top, (long long)set->logit_targets);
+        wn_hash_buffer(set->facts ? set->facts : "", set->facts ? strlen(set->facts) : 0, about);
+        wn_text_printf(text,
+                       "evaluation %s: %s; %lld targets %s; file %s; header %s; divergence %s; logits %lld of %lld\n",
+                       set->name, set->protocol, (long long)set->n_targets, set->token_hash, set->file_hash,
+                       set->facts ? about : "none", set->divergence ? "yes" : "no", (long long)set->top,
+                       (long long)set->logit_targets);
     }
     char sample[WN_HASH_HEX];
     wn_sequences_hash(&prepared->sample, sample);
