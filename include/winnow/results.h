@@ -113,6 +113,51 @@ struct wn_results; /* opaque */
  */
 wn_status wn_results_open(struct wn_par *par, const char *path, const struct wn_results_plan *plan, bool fresh,
                           struct wn_results **results);
+
+/* ---- rows of older files ---- */
+
+/*
+ * What a new file begins with. A row has parts, which are taken or left by themselves: one per entry of the field
+ * `marks`, and in front of them part 0, what the others rest on. All arrays are owned.
+ */
+struct wn_take_over {
+    int64_t n_sources, points;
+    char **sources; /* [n_sources] results files */
+    int n_parts, n_fields;
+    int *part;        /* [n_fields] the part that each field of the schema belongs to */
+    int marks;        /* field of n_parts - 1 32-bit integers: gets the row of /starts that computed each part */
+    int64_t *row;     /* [n_sources][points] of that file; -1: nothing is taken from it */
+    int16_t *source;  /* [points][n_parts]; -1: left missing */
+    int32_t *start;   /* [points][n_parts] row of /starts of that file; -1: unknown */
+    uint8_t *status;  /* [points] enum wn_point_status; OPEN with parts: a row that lacks some */
+    int32_t *attempt; /* [points] */
+    bool replace;     /* an existing file is replaced by the new one */
+    char *hint;       /* added to the message that an existing file holds another sweep; NULL: nothing */
+};
+/* Nothing is taken: rows and sources -1, points open. */
+void wn_take_over_init(struct wn_take_over *take, int64_t n_sources, int64_t points, int n_parts, int n_fields);
+void wn_take_over_release(struct wn_take_over *take);
+
+/*
+ * Asked on rank 0 when nobody else can write to the results file: `existing` is its path, NULL when there is none.
+ * Fills `take`, which is {0}; no sources: the new file begins empty. Not to change the file.
+ */
+typedef wn_status wn_results_chooser(void *context, const char *existing, struct wn_take_over *take);
+/*
+ * Collective. wn_results_open without `fresh`; a file that is created, or replaces an existing one, begins with the
+ * rows that `choose` names. They are compared with their checksums: one that does not match is left out, with a
+ * warning. All ranks share the copying. Until the new file is complete the existing one stays, under its name.
+ */
+wn_status wn_results_open_with(struct wn_par *par, const char *path, const struct wn_results_plan *plan,
+                               wn_results_chooser *choose, void *context, struct wn_results **results);
+/*
+ * Collective: there [points][elements of the field `marks`] says which parts open and failed rows have; none of a row
+ * that does not match its checksum.
+ */
+wn_status wn_results_parts(struct wn_results *results, int marks, bool *there);
+/* All fields of a row as they are in the file. Not collective. */
+wn_status wn_results_read_row(struct wn_results *results, int64_t point, struct wn_record *record);
+
 /* Collective. */
 wn_status wn_results_close(struct wn_results **results);
 
@@ -121,6 +166,12 @@ wn_status wn_results_close(struct wn_results **results);
  * earlier start is WN_ERR_INPUT, with `mix_arithmetic` a warning. A run with nothing to compute leaves it out.
  */
 wn_status wn_results_start(struct wn_results *results, const struct wn_start *start, bool mix_arithmetic);
+
+/* The row of /starts of this run, -1 without one. Not collective. */
+int32_t wn_results_this_start(const struct wn_results *results);
+
+/* Whether two texts of /starts/arithmetic, of which one may have been cut to fit, are the same. */
+bool wn_results_same_arithmetic(const char *a, const char *b);
 
 /* Status of every point when the file was opened [points]; attempts so far. What this rank writes shows; what other
  * ranks write does not. Borrowed. Not collective. */
@@ -162,6 +213,10 @@ wn_status wn_results_read_numbers(struct wn_results_reader *reader, const char *
 typedef void wn_results_visitor(void *context, const char *path, const char *unit, const char *description, bool text);
 wn_status wn_results_read_list(struct wn_results_reader *reader, const char *group, wn_results_visitor *visit,
                                void *context);
+/* Adds the paths of all columns and fields to `paths`. */
+void wn_results_read_paths(const struct wn_results_reader *reader, struct wn_texts *paths);
+/* Whole numbers along the point axis and one more: *values [points][columns], owned by the caller. */
+wn_status wn_results_read_rows(struct wn_results_reader *reader, const char *path, int32_t **values, int64_t *columns);
 /* The text dataset `name` ("sweep", "identity", "fields") as stored; owned by the caller. */
 wn_status wn_results_read_document(struct wn_results_reader *reader, const char *name, char **text);
 /* A fact of /provenance; WN_ERR_INPUT when there is none of that name; owned by the caller. */

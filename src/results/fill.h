@@ -31,6 +31,10 @@ wn_status wn_results_create_(const char *path, const struct wn_results_plan *pla
 wn_status wn_results_put_in_place_(const char *path, wn_status status);
 /* Writes groups, scales, tables and empty fields. */
 void wn_layout_(struct wn_h5 *h5, const struct wn_results_plan *plan, struct wn_fill *fill);
+/* Collective, behind wn_fill_: rows of older files into the new one. `take` is that of rank 0 and gets known to all;
+ * does nothing without sources. All is on the disk after. */
+wn_status wn_take_over_(struct wn_par *par, const char *path, const struct wn_results_plan *plan,
+                        struct wn_take_over *take);
 /* The name a file has until it is finished; owned by the caller. */
 char *wn_temporary_path_(const char *path);
 

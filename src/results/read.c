@@ -188,7 +188,37 @@ wn_status wn_results_read_numbers(struct wn_results_reader *reader, const char *
     return finish(reader, &h5);
 }
 
+wn_status wn_results_read_rows(struct wn_results_reader *reader, const char *path, int32_t **values, int64_t *columns)
+{
+    struct wn_h5 h5 = begin(reader);
+    struct wn_h5_data data;
+
+    *values = NULL;
+    *columns = 0;
+    wn_h5_data_open_(&h5, path, &data);
+    if (wn_h5_ok_(&h5) && (data.rank != 2 || H5Tequal(data.type, H5T_STD_I32LE) <= 0))
+        snprintf(h5.reason, sizeof h5.reason, "%s is no table of whole numbers", path);
+    if (wn_h5_ok_(&h5) && (int64_t)data.sizes[0] != reader->points)
+        snprintf(h5.reason, sizeof h5.reason, "%s has not a row for each point", path);
+    if (wn_h5_ok_(&h5)) {
+        *columns = (int64_t)data.sizes[1];
+        *values = wn_alloc(data.elements, sizeof **values);
+        wn_h5_data_read_(&h5, &data, H5T_STD_I32LE, data.elements, *values);
+    }
+    wn_h5_data_close_(&data);
+    return finish(reader, &h5);
+}
+
 /* ---- lists and documents ---- */
+
+void wn_results_read_paths(const struct wn_results_reader *reader, struct wn_texts *paths)
+{
+    const char *at = strchr(reader->fields, '\n') + 1; /* the list was checked */
+    struct wn_field_line line;
+
+    while (wn_field_line_next_(&at, &line))
+        wn_texts_add(paths, line.path);
+}
 
 static bool below(const char *path, const char *group)
 {

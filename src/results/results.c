@@ -13,35 +13,88 @@
 
 /* ---- parts of opening ---- */
 
-/* Rank 0: the exclusive lock, then a new file, of which `fill` is still to be written, or a look at the old one. */
-static wn_status prepare(const char *path, const struct wn_results_plan *plan, bool fresh, int *lock, bool *created,
-                         struct wn_fill *fill)
+/* How a file is to be opened. */
+struct how {
+    bool fresh;
+    wn_results_chooser *choose; /* NULL: nobody chooses */
+    void *context;
+};
+
+/* A file in the making. */
+struct making {
+    struct wn_fill fill;
+    struct wn_take_over take;
+    bool created;
+    int replaced;      /* the locked file that the new one replaces; -1: none */
+    char target[4096]; /* the name it gets: that of an existing file without symbolic links */
+};
+
+/* Rank 0: looks at the file that is there. What lies beside it is left from a growth that was killed: the lock makes it
+ * ours. */
+static wn_status inspect(const char *path, const struct wn_results_plan *plan, const char *hint)
+{
+    char *temporary = wn_temporary_path_(path);
+
+    unlink(temporary);
+    wn_free(temporary);
+    wn_status status = wn_results_inspect_(path, plan);
+    return status == WN_ERR_INPUT && hint ? wn_fail(status, "%s; %s", wn_error_message(), hint) : status;
+}
+
+/* Rank 0: nobody may write to the old file, whatever its name, until the new one has replaced it. */
+static wn_status lock_replaced(const char *path, struct making *making)
+{
+    char *real = realpath(path, NULL);
+
+    if (real && strlen(real) < sizeof making->target)
+        strcpy(making->target, real);
+    free(real);
+    making->replaced = open(making->target, O_RDWR | O_CLOEXEC);
+    if (making->replaced < 0)
+        return wn_fail(WN_ERR_INPUT, "%s: cannot be opened for writing: %s", path, strerror(errno));
+    return wn_lock_file_(path, making->replaced, true);
+}
+
+/* Rank 0: the exclusive lock, then a new file, still to be filled, or a look at the old one. */
+static wn_status prepare(const char *path, const struct wn_results_plan *plan, const struct how *how, int *lock,
+                         struct making *making)
 {
     WN_TRY(wn_lock_take_(path, true, lock));
-    if (access(path, F_OK) != 0) {
-        WN_TRY(wn_results_create_(path, plan, fill));
-        *created = true;
-        return WN_OK;
-    }
-    if (fresh)
+    bool exists = access(path, F_OK) == 0;
+    if (exists && how->fresh)
         return wn_fail(WN_ERR_INPUT, "%s: exists already, and a new file was asked for", path);
-    return wn_results_inspect_(path, plan);
+    if (how->choose)
+        WN_TRY(how->choose(how->context, exists ? path : NULL, &making->take));
+    if (exists && !making->take.replace)
+        return inspect(path, plan, making->take.hint);
+    if (exists)
+        WN_TRY(lock_replaced(path, making));
+    WN_TRY(wn_results_create_(making->target, plan, &making->fill));
+    making->created = true;
+    return WN_OK;
 }
 
 /* Collective: the file is there and finished when all ranks get WN_OK. */
-static wn_status make_or_inspect(struct wn_par *par, const char *path, const struct wn_results_plan *plan, bool fresh,
-                                 int *lock)
+static wn_status make_or_inspect(struct wn_par *par, const char *path, const struct wn_results_plan *plan,
+                                 const struct how *how, int *lock)
 {
-    struct wn_fill fill = {0};
-    bool created = false;
-    wn_status status = par->rank == 0 ? prepare(path, plan, fresh, lock, &created, &fill) : WN_OK;
+    struct making making = {.replaced = -1};
 
+    snprintf(making.target, sizeof making.target, "%s", path);
+    wn_status status = par->rank == 0 ? prepare(path, plan, how, lock, &making) : WN_OK;
     status = wn_par_agree(par, status);
+    wn_par_broadcast(par, making.target, sizeof making.target, 0);
+    wn_par_broadcast(par, &making.created, sizeof making.created, 0);
     if (status == WN_OK)
-        status = wn_fill_(par, path, &fill);
-    wn_fill_release_(&fill);
-    if (created)
-        status = wn_results_put_in_place_(path, status);
+        status = wn_fill_(par, making.target, &making.fill);
+    if (status == WN_OK && making.created)
+        status = wn_take_over_(par, making.target, plan, &making.take);
+    wn_fill_release_(&making.fill);
+    if (par->rank == 0 && making.created)
+        status = wn_results_put_in_place_(making.target, status);
+    if (making.replaced >= 0)
+        close(making.replaced);
+    wn_take_over_release(&making.take);
     return wn_par_agree(par, status);
 }
 
@@ -286,12 +339,12 @@ static void destroy_object(struct wn_results *r)
     wn_free(r);
 }
 
-wn_status wn_results_open(struct wn_par *par, const char *path, const struct wn_results_plan *plan, bool fresh,
-                          struct wn_results **results)
+static wn_status open_results(struct wn_par *par, const char *path, const struct wn_results_plan *plan,
+                              const struct how *how, struct wn_results **results)
 {
     struct wn_results *r = create_object(par, path, plan);
     char *document = wn_fields_document_(plan);
-    wn_status status = make_or_inspect(par, path, plan, fresh, &r->lock);
+    wn_status status = make_or_inspect(par, path, plan, how, &r->lock);
 
     *results = NULL;
     if (status == WN_OK)
@@ -315,6 +368,18 @@ wn_status wn_results_open(struct wn_par *par, const char *path, const struct wn_
     return status;
 }
 
+wn_status wn_results_open(struct wn_par *par, const char *path, const struct wn_results_plan *plan, bool fresh,
+                          struct wn_results **results)
+{
+    return open_results(par, path, plan, &(struct how){.fresh = fresh}, results);
+}
+
+wn_status wn_results_open_with(struct wn_par *par, const char *path, const struct wn_results_plan *plan,
+                               wn_results_chooser *choose, void *context, struct wn_results **results)
+{
+    return open_results(par, path, plan, &(struct how){.choose = choose, .context = context}, results);
+}
+
 wn_status wn_results_close(struct wn_results **results)
 {
     struct wn_results *r = *results;
@@ -327,6 +392,11 @@ wn_status wn_results_close(struct wn_results **results)
     wn_status status = wn_par_agree(par, close_file(r));
     destroy_object(r);
     return status;
+}
+
+int32_t wn_results_this_start(const struct wn_results *results)
+{
+    return results->start;
 }
 
 const uint8_t *wn_results_status(const struct wn_results *results)

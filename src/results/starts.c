@@ -109,6 +109,11 @@ static char *read_texts(const struct wn_results *r, struct wn_h5 *h5, enum colum
     return texts;
 }
 
+bool wn_results_same_arithmetic(const char *a, const char *b)
+{
+    return strncmp(a, b, (size_t)columns[COLUMN_arithmetic].bytes) == 0;
+}
+
 static wn_status compare_arithmetic(const struct wn_results *r, const char *texts, const char *arithmetic, bool mix)
 {
     const int bytes = columns[COLUMN_arithmetic].bytes;
