@@ -353,14 +353,24 @@ wn_status wn_export(const struct wn_export_options *options, struct wn_problems 
 
 /* ---- the whole sweep ---- */
 
+/*
+ * Points by the values of their axes: "method=wanda|rtn,sparsity=0.5" (values of one key are alternatives, all keys
+ * must fit; the stages of a joint point are the keys prune and quantize). A point fits when it, or a grid cell that it
+ * answers, has the values. chosen [points]. WN_ERR_INPUT names `option`: a key or value that no point has.
+ */
+wn_status wn_select_points(const struct wn_run *run, const char *option, const char *selection, bool *chosen);
+
 /* Exit codes of `winnow run`. */
 enum { WN_EXIT_DONE = 0, WN_EXIT_FAILED = 1, WN_EXIT_USAGE = 2, WN_EXIT_POINTS_FAILED = 3, WN_EXIT_STOPPED = 75 };
 
 struct wn_run_options {
-    const char *output;  /* the results file */
-    bool retry;          /* failed points again */
-    bool quiet;          /* no progress */
-    bool verbose;        /* whole keys in place of short names */
+    const char *output;          /* the results file */
+    const struct wn_texts *from; /* older results files to take rows over from; NULL: none */
+    const char *only;            /* compute no other points than this selection; NULL: all */
+    const char *first;           /* compute the points of this selection first; NULL: in the usual order */
+    bool retry;                  /* failed points again */
+    bool quiet;                  /* no progress */
+    bool verbose;                /* whole keys in place of short names */
     bool mix_arithmetic; /* go on although other points of the file, or other ranks, compute with other kernels */
     const char *scratch; /* folder for states; NULL: as the sweep says, else beside the results file */
     double started;      /* wn_seconds() when the program started */

@@ -30,9 +30,12 @@ int wn_command_help(const struct wn_command *command, int argc, char **argv);
 struct wn_option {
     const char *name;   /* "--output" */
     const char *letter; /* "-o" or NULL */
-    const char **value; /* set to the argument; NULL for a flag */
+    const char **value; /* set to the argument; NULL for a flag. One that is wn_repeated before may be given again:
+                           it gets all arguments, a line each, to be freed */
     bool *flag;         /* set to true */
 };
+
+extern const char wn_repeated[];
 
 /* Mistakes in the arguments are the same on all ranks of a run: with this, only the caller's exit code tells of them.
  */

@@ -52,11 +52,29 @@ static bool unknown_option(const struct wn_command *command, const struct wn_opt
     return false;
 }
 
+const char wn_repeated[] = "";
+
+/* The argument of an option; of one that may be given again, all of them, a line each. */
+static void set_value(const struct wn_option *option, bool repeated, const char *argument)
+{
+    const char *before = *option->value;
+    if (!repeated) {
+        *option->value = argument;
+        return;
+    }
+    *option->value = before == wn_repeated ? wn_strdup(argument) : wn_format("%s\n%s", before, argument);
+    if (before != wn_repeated)
+        wn_free((void *)(uintptr_t)before);
+}
+
 bool wn_options_read(const struct wn_command *command, int argc, char **argv, const struct wn_option *options,
                      int n_options, const char **positional, int wanted, int *exit_code)
 {
     int found = 0;
+    bool repeated[32] = {false};
     *exit_code = 2;
+    for (int i = 0; i < n_options && i < 32; i++)
+        repeated[i] = options[i].value && *options[i].value == wn_repeated;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
             print_page(command);
@@ -70,7 +88,7 @@ bool wn_options_read(const struct wn_command *command, int argc, char **argv, co
             if (option->flag)
                 *option->flag = true;
             else if (i + 1 < argc)
-                *option->value = argv[++i];
+                set_value(option, repeated[option - options], argv[++i]);
             else
                 return wrong_usage(command, "a value is missing after ", argv[i]);
         } else if (found == wanted) {

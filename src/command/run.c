@@ -104,6 +104,24 @@ static int run_watched(struct wn_par *par, double stall, const char *path, const
     return run_file(par, path, places, options);
 }
 
+/* The lines of an option that was given several times. */
+static void add_lines(struct wn_texts *texts, const char *lines)
+{
+    while (*lines) {
+        size_t length = strcspn(lines, "\n");
+        char *line = wn_strndup(lines, length);
+        wn_texts_add(texts, line);
+        wn_free(line);
+        lines += length + (lines[length] == '\n');
+    }
+}
+
+static void free_lines(const char *lines)
+{
+    if (lines != wn_repeated)
+        wn_free((void *)(uintptr_t)lines);
+}
+
 static void abort_all(void)
 {
     wn_par_abort(WN_EXIT_FAILED);
@@ -112,12 +130,16 @@ static void abort_all(void)
 int wn_command_run(const struct wn_command *command, int argc, char **argv)
 {
     const char *path, *threads = NULL, *stall = NULL, *limit = NULL, *every = NULL;
+    const char *from = wn_repeated, *only = wn_repeated, *first = wn_repeated;
     struct wn_run_options settings = {.started = wn_seconds()};
     struct wn_sweep_places places = {NULL, NULL};
     const struct wn_option options[] = {{"--output", "-o", &settings.output, NULL},
                                         {"--threads", "-t", &threads, NULL},
                                         {"--model", "-m", &places.model, NULL},
                                         {"--inputs", "-i", &places.inputs, NULL},
+                                        {"--from", NULL, &from, NULL},
+                                        {"--only", NULL, &only, NULL},
+                                        {"--first", NULL, &first, NULL},
                                         {"--retry-failed", NULL, NULL, &settings.retry},
                                         {"--mix-arithmetic", NULL, NULL, &settings.mix_arithmetic},
                                         {"--time-limit", NULL, &limit, NULL},
@@ -157,10 +179,19 @@ int wn_command_run(const struct wn_command *command, int argc, char **argv)
         if (n_threads)
             omp_set_num_threads((int)n_threads);
         warn_of_binding(par);
+        struct wn_texts files = {0};
+        add_lines(&files, from);
+        settings.from = &files;
+        settings.only = *only ? only : NULL;
+        settings.first = *first ? first : NULL;
         code = run_watched(par, (double)silence, path, &places, &settings);
+        wn_texts_release(&files);
     } else {
         code = code == 0 ? 0 : WN_EXIT_USAGE;
     }
+    free_lines(from);
+    free_lines(only);
+    free_lines(first);
     wn_par_finish(&par);
     return code;
 }

@@ -222,6 +222,8 @@ static void predict_point(const struct wn_run *run, const struct wn_model_cost *
         tokens += predict_calibration(model, point, cost, kind, &of->calibrations[point->calibration], stages);
     for (int64_t e = 0; e < run->sweep->n_evals; e++) {
         const struct wn_eval_set *set = &prepared->sets[e];
+        if (!wn_run_lacks(run, index, e))
+            continue;
         double pass = kept * blocks * (block_seconds(cost, &of->sets[e]) + of->sets[e].rows * kind->rules);
         double score = head_seconds(cost, &of->sets[e], set->divergence) + of->sets[e].tops * cost->top, texts = 0;
         if (set->generation)

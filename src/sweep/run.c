@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "grow.h"
 #include "progress.h"
 #include "saving.h"
 #include "slot.h"
@@ -20,24 +21,26 @@
 enum { LOSSES_LAST = 2, LOSSES_FAILED = 3 };
 
 /* What all others are compared with comes first; what has killed its rank again and again must not stop the others. */
-static int turn_of(const struct wn_run *run, const struct wn_results *results, int64_t point)
+static int turn_of(const struct wn_run *run, const struct wn_results *results, const bool *first, int64_t point)
 {
     bool open = wn_results_status(results)[point] == WN_POINT_OPEN;
     if (open && wn_results_attempts(results)[point] >= LOSSES_LAST)
-        return 2;
-    return run->grid.points[point].recipe.n_stages > 0;
+        return 3;
+    if (run->grid.points[point].recipe.n_stages == 0)
+        return 0;
+    return first && !first[point] ? 2 : 1;
 }
 
 /* Rank 0: the points still wanted; NULL elsewhere. */
 static struct wn_slot *order_points(struct wn_par *par, const struct wn_run *run, const struct wn_results *results,
-                                    const bool *wanted, const struct wn_saving *saving)
+                                    const bool *wanted, const bool *first, const struct wn_saving *saving)
 {
     int64_t n = run->grid.n_points;
     if (wn_par_rank(par) != 0)
         return NULL;
     int *turn = wn_alloc(n, sizeof *turn);
     for (int64_t i = 0; i < n; i++)
-        turn[i] = turn_of(run, results, i);
+        turn[i] = turn_of(run, results, first, i);
     struct wn_slot_options options = {.end = saving->fits,
                                       .wanted = wanted,
                                       .turn = turn,
@@ -68,6 +71,60 @@ static void widen_record(const struct wn_record *record, struct wn_record *wide)
     }
 }
 
+/* ---- rows that have some of their evaluations ---- */
+
+/* A row as it was, where it has anything. */
+struct kept_row {
+    bool any;
+    struct wn_record record; /* of the file */
+    int *part;               /* [fields] of the file: wn_row_part */
+};
+
+static void open_kept(const struct wn_run *run, struct kept_row *kept)
+{
+    wn_record_init(&kept->record, &run->schema);
+    kept->part = wn_alloc(run->schema.n_fields, sizeof *kept->part);
+    for (int f = 0; f < run->schema.n_fields; f++)
+        kept->part[f] = wn_row_part(run, run->schema.fields[f].path);
+}
+
+static void close_kept(struct kept_row *kept)
+{
+    wn_record_release(&kept->record);
+    wn_free(kept->part);
+}
+
+static wn_status read_kept(const struct wn_run *run, struct wn_results *results, int64_t point, struct kept_row *kept)
+{
+    kept->any = false;
+    for (int64_t e = 0; e < run->sweep->n_evals; e++)
+        kept->any = kept->any || !wn_run_lacks(run, point, e);
+    return kept->any ? wn_results_read_row(results, point, &kept->record) : WN_OK;
+}
+
+/* Its results, but for those of the evaluations that it lacks, come back as they were. */
+static void restore_kept(const struct wn_run *run, int64_t point, const struct kept_row *kept, struct wn_record *wide)
+{
+    for (int f = 0; kept->any && f < run->schema.n_fields; f++) {
+        const struct wn_field *field = &run->schema.fields[f];
+        if (kept->part[f] == 0 ? field->result : !wn_run_lacks(run, point, kept->part[f] - 1))
+            memcpy(wide->data[f], kept->record.data[f], (size_t)field->bytes);
+    }
+}
+
+/* Compressed again, the weights must be those that the other evaluations saw. */
+static wn_status compare_weights(const struct wn_run *run, const struct kept_row *kept, const struct wn_record *wide)
+{
+    const char *there = (const char *)kept->record.data[run->fields.weights_hash];
+    const char *here = (const char *)wide->data[run->fields.weights_hash];
+    if (!kept->any || !strcmp(there, here))
+        return WN_OK;
+    return wn_fail(WN_ERR_NUMERIC,
+                   "compressed again for the evaluations that were missing, it has other weights (%s, recorded %s); "
+                   "--retry-failed computes all of it anew",
+                   here, there);
+}
+
 /* ---- one rank's loop ---- */
 
 struct worker {
@@ -81,9 +138,10 @@ struct worker {
     bool waits;                   /* rank 0: the manager has found points that do not fit */
     struct wn_record *records;    /* one per model */
     struct wn_record wide;        /* of the file */
-    bool changed;                 /* an input changed: this rank saw it */
-    int64_t in_work;              /* the point; -1: none, or it is not counted as an attempt any more */
-    wn_status uncounted;          /* what became of that in the file */
+    struct kept_row kept;
+    bool changed;        /* an input changed: this rank saw it */
+    int64_t in_work;     /* the point; -1: none, or it is not counted as an attempt any more */
+    wn_status uncounted; /* what became of that in the file */
 };
 
 /* ---- on the thread of the manager ---- */
@@ -144,12 +202,42 @@ static void label_record(const struct worker *worker, struct wn_record *record)
     *wn_record_i32(record, worker->run->fields.rank) = wn_par_rank(worker->par);
 }
 
+/* Which start computed each evaluation; a row that failed has those that it had before. */
+static void label_evaluations(struct worker *worker, int64_t index, wn_status status, bool keeps)
+{
+    const struct wn_run *run = worker->run;
+    int field = run->fields.evaluation_start;
+    int32_t *marks = wn_record_i32(&worker->wide, field), mine = wn_results_this_start(worker->results);
+    for (int64_t e = 0; e < run->sweep->n_evals; e++)
+        marks[e] = !wn_run_lacks(run, index, e) && keeps ? wn_record_i32(&worker->kept.record, field)[e]
+                   : status == WN_OK                     ? mine
+                                                         : -1;
+}
+
+/* The record of the file, from that of the model and from what the row has already. */
+static wn_status join_row(struct worker *worker, int64_t index, wn_status status)
+{
+    struct wn_record *wide = &worker->wide;
+    bool same = true;
+    widen_record(&worker->records[worker->run->grid.points[index].model], wide);
+    if (status == WN_OK && compare_weights(worker->run, &worker->kept, wide) != WN_OK) {
+        same = false;
+        status = WN_ERR_NUMERIC;
+        wn_record_set_text(wide, worker->run->fields.reason, wn_error_message());
+    }
+    if (same)
+        restore_kept(worker->run, index, &worker->kept, wide);
+    label_evaluations(worker, index, status, same);
+    return status;
+}
+
 static wn_status do_point(struct worker *worker, int64_t index)
 {
     const struct wn_point *point = &worker->run->grid.points[index];
     struct wn_record *record = &worker->records[point->model];
     struct wn_point_report report = {0};
     wn_record_clear(record);
+    WN_TRY(read_kept(worker->run, worker->results, index, &worker->kept));
     WN_TRY(wn_results_begin(worker->results, index));
     worker->in_work = index;
     worker->uncounted = WN_OK;
@@ -161,11 +249,11 @@ static wn_status do_point(struct worker *worker, int64_t index)
         wn_queue_saved(worker->queue, index, report.saved, worker->run->models[point->model].model->config.n_blocks);
         return WN_OK;
     }
+    label_record(worker, record);
+    status = join_row(worker, index, status);
     if (status != WN_OK)
         wn_log(WN_LOG_WARNING, "point %lld failed: %s (%s)", (long long)index, wn_error_message(), point->key);
-    label_record(worker, record);
     wn_queue_ask(worker->queue);
-    widen_record(record, &worker->wide);
     wn_status written =
         wn_results_write(worker->results, index, &worker->wide, status == WN_OK ? WN_POINT_DONE : WN_POINT_FAILED);
     if (written == WN_OK)
@@ -185,6 +273,7 @@ static wn_status work(struct worker *worker)
     for (int64_t m = 0; m < worker->run->n_models; m++)
         wn_record_init(&worker->records[m], &worker->run->models[m].schema);
     wn_record_init(&worker->wide, &worker->run->schema);
+    open_kept(worker->run, &worker->kept);
     for (int64_t job; (job = wn_queue_take(worker->queue)) >= 0;) {
         status = do_point(worker, job);
         if (status == WN_OK)
@@ -197,22 +286,40 @@ static wn_status work(struct worker *worker)
         wn_record_release(&worker->records[m]);
     wn_free(worker->records);
     wn_record_release(&worker->wide);
+    close_kept(&worker->kept);
     return status;
 }
 
 /* ---- the sweep ---- */
+
+/* What --only and --first select [points]; NULL: all, none. */
+struct picked {
+    bool *only, *first;
+};
+
+static wn_status pick(const struct wn_run *run, const struct wn_run_options *options, struct picked *picked)
+{
+    int64_t n = run->grid.n_points;
+    picked->only = options->only ? wn_alloc_zero(n, sizeof *picked->only) : NULL;
+    picked->first = options->first ? wn_alloc_zero(n, sizeof *picked->first) : NULL;
+    if (options->only)
+        WN_TRY(wn_select_points(run, "--only", options->only, picked->only));
+    return options->first ? wn_select_points(run, "--first", options->first, picked->first) : WN_OK;
+}
 
 static bool is_lost(const struct wn_results *results, int64_t point)
 {
     return wn_results_status(results)[point] == WN_POINT_OPEN && wn_results_attempts(results)[point] >= LOSSES_FAILED;
 }
 
-static int64_t choose_points(const struct wn_run *run, const struct wn_results *results, bool retry, bool *wanted)
+static int64_t choose_points(const struct wn_run *run, const struct wn_results *results, const bool *only, bool retry,
+                             bool *wanted)
 {
     const uint8_t *status = wn_results_status(results);
     int64_t count = 0;
     for (int64_t i = 0; i < run->grid.n_points; i++) {
         wanted[i] = (status[i] == WN_POINT_OPEN && !is_lost(results, i)) || (retry && status[i] == WN_POINT_FAILED);
+        wanted[i] = wanted[i] && (!only || only[i]);
         count += wanted[i];
     }
     return count;
@@ -221,9 +328,9 @@ static int64_t choose_points(const struct wn_run *run, const struct wn_results *
 /* Points that lost their rank too often become failed rows. By rank 0. */
 static wn_status fail_lost(struct wn_run *run, struct wn_results *results)
 {
-    struct wn_record record;
+    struct kept_row kept;
     wn_status status = WN_OK;
-    wn_record_init(&record, &run->schema);
+    open_kept(run, &kept);
     for (int64_t i = 0; i < run->grid.n_points && status == WN_OK; i++) {
         if (!is_lost(results, i))
             continue;
@@ -233,11 +340,13 @@ static wn_status fail_lost(struct wn_run *run, struct wn_results *results)
                  "time, then --retry-failed",
                  (int)wn_results_attempts(results)[i]);
         wn_log(WN_LOG_WARNING, "point %lld failed: %s (%s)", (long long)i, reason, run->grid.points[i].key);
-        wn_record_clear(&record);
-        wn_record_set_text(&record, run->fields.reason, reason);
-        status = wn_results_write(results, i, &record, WN_POINT_FAILED);
+        wn_record_clear(&kept.record);
+        status = read_kept(run, results, i, &kept);
+        wn_record_set_text(&kept.record, run->fields.reason, reason);
+        if (status == WN_OK)
+            status = wn_results_write(results, i, &kept.record, WN_POINT_FAILED);
     }
-    wn_record_release(&record);
+    close_kept(&kept);
     return status;
 }
 
@@ -307,12 +416,13 @@ static struct wn_progress *start_progress(struct wn_par *par, const struct wn_ru
 }
 
 static wn_status compute_points(struct wn_par *par, struct wn_run *run, struct wn_results *results, const bool *wanted,
-                                struct wn_saving *saving, const struct wn_run_options *options, struct outcome *outcome)
+                                const bool *first, struct wn_saving *saving, const struct wn_run_options *options,
+                                struct outcome *outcome)
 {
     struct wn_reference reference;
     struct worker worker = {.par = par, .run = run, .reference = &reference, .results = results, .in_work = -1};
     wn_saving_prepare(par, run, wanted, wn_results_status(results), saving);
-    worker.slot = order_points(par, run, results, wanted, saving);
+    worker.slot = order_points(par, run, results, wanted, first, saving);
     worker.progress = start_progress(par, run, wanted, saving, options);
     run->watcher = (struct wn_watcher){take_step, &worker};
     saving->saver.saved = take_saved;
@@ -371,14 +481,72 @@ static struct wn_start start_of(const struct wn_par *par, const struct wn_facts 
                              .threads = omp_get_max_threads()};
 }
 
-static void say_opened(const struct wn_run *run, const char *output, int64_t count, int64_t bytes)
+static void say_opened(const struct wn_run *run, const struct wn_results *results, const char *output, int64_t count,
+                       int64_t bytes)
 {
-    int64_t n = run->grid.n_points;
-    if (count < n)
-        wn_log(WN_LOG_INFO, "%s: continuing, %lld of %lld points are there already", output, (long long)(n - count),
-               (long long)n);
-    else
+    int64_t n = run->grid.n_points, there = 0, partial = 0;
+    for (int64_t i = 0; i < n; i++) {
+        bool lacks = true;
+        for (int64_t e = 0; e < run->sweep->n_evals; e++)
+            lacks = lacks && wn_run_lacks(run, i, e);
+        there += wn_results_status(results)[i] != WN_POINT_OPEN;
+        partial += wn_results_status(results)[i] == WN_POINT_OPEN && !lacks;
+    }
+    if (there + partial == 0)
         wn_log(WN_LOG_INFO, "%s: created, %.1f MB for %lld points", output, (double)bytes / 1e6, (long long)n);
+    else
+        wn_log(WN_LOG_INFO, "%s: continuing, %lld of %lld points are there already", output, (long long)there,
+               (long long)n);
+    if (partial)
+        wn_log(WN_LOG_INFO, "%s: %lld points are there but for some evaluations, which alone are computed", output,
+               (long long)partial);
+    if (count < n - there)
+        wn_log(WN_LOG_INFO, "%s: %lld of the %lld open points are computed", output, (long long)count,
+               (long long)(n - there));
+}
+
+/* What open rows have already; nothing is kept in mind when that is nothing. Collective. */
+static wn_status find_parts(struct wn_run *run, struct wn_results *results)
+{
+    int64_t count = run->grid.n_points * run->sweep->n_evals;
+    bool any = false;
+    run->evaluated = wn_alloc_zero(count, sizeof *run->evaluated);
+    WN_TRY(wn_results_parts(results, run->fields.evaluation_start, run->evaluated));
+    for (int64_t i = 0; i < count; i++)
+        any = any || run->evaluated[i];
+    if (!any) {
+        wn_free(run->evaluated);
+        run->evaluated = NULL;
+    }
+    return WN_OK;
+}
+
+/* What is known when the file is open, and what comes of it. */
+struct opened {
+    const struct wn_start *start;
+    const struct picked *picked;
+    int64_t bytes;
+    struct wn_saving *saving;
+    bool *wanted; /* [points], filled */
+    struct outcome *outcome;
+};
+
+/* Collective. */
+static wn_status run_opened(struct wn_par *par, struct wn_run *run, struct wn_results *results,
+                            const struct opened *opened, const struct wn_run_options *options)
+{
+    wn_status status = find_parts(run, results);
+    int64_t count = choose_points(run, results, opened->picked->only, options->retry, opened->wanted);
+    if (status == WN_OK && wn_par_rank(par) == 0 && !options->quiet)
+        say_opened(run, results, options->output, count, opened->bytes);
+    if (status == WN_OK)
+        status = wn_par_agree(par, wn_par_rank(par) == 0 ? fail_lost(run, results) : WN_OK);
+    if (count && status == WN_OK)
+        status = wn_results_start(results, opened->start, options->mix_arithmetic);
+    if (count && status == WN_OK)
+        status = compute_points(par, run, results, opened->wanted, opened->picked->first, opened->saving, options,
+                                opened->outcome);
+    return status;
 }
 
 int wn_run_sweep(struct wn_par *par, struct wn_run *run, const struct wn_run_options *options)
@@ -386,26 +554,26 @@ int wn_run_sweep(struct wn_par *par, struct wn_run *run, const struct wn_run_opt
     struct wn_facts provenance = {0};
     struct wn_results_plan plan;
     struct wn_results *results = NULL;
+    struct wn_texts none = {0};
+    struct picked picked;
     double start = wn_seconds();
-    bool *wanted = wn_alloc_zero(run->grid.n_points, sizeof *wanted);
+    char *texts[2];
     wn_provenance(par, run, &provenance);
     wn_run_results_plan(run, &provenance, &plan);
-    char *texts[2];
     struct wn_start this_start = start_of(par, &provenance, texts);
+    struct wn_growth growth = {run, options->from ? options->from : &none, this_start.arithmetic,
+                               options->mix_arithmetic};
     struct outcome outcome = {false};
     struct wn_saving saving;
+    bool *wanted = wn_alloc_zero(run->grid.n_points, sizeof *wanted);
     char *key = wn_format("%s\n%s", this_start.arithmetic, this_start.build);
     wn_saving_open(par, run, options, key, &saving);
-    wn_status status = wn_results_open(par, options->output, &plan, false, &results);
+    wn_status status = pick(run, options, &picked);
+    if (status == WN_OK)
+        status = wn_results_open_with(par, options->output, &plan, wn_grow_choose, &growth, &results);
     if (status == WN_OK) {
-        int64_t count = choose_points(run, results, options->retry, wanted);
-        if (wn_par_rank(par) == 0 && !options->quiet)
-            say_opened(run, options->output, count, wn_results_predict_bytes(&plan));
-        status = wn_par_agree(par, wn_par_rank(par) == 0 ? fail_lost(run, results) : WN_OK);
-        if (count && status == WN_OK)
-            status = wn_results_start(results, &this_start, options->mix_arithmetic);
-        if (count && status == WN_OK)
-            status = compute_points(par, run, results, wanted, &saving, options, &outcome);
+        struct opened opened = {&this_start, &picked, wn_results_predict_bytes(&plan), &saving, wanted, &outcome};
+        status = run_opened(par, run, results, &opened, options);
         wn_status closed = wn_results_close(&results);
         status = status == WN_OK ? closed : status;
     }
@@ -413,10 +581,12 @@ int wn_run_sweep(struct wn_par *par, struct wn_run *run, const struct wn_run_opt
                    ? finish_sweep(par, run, wanted, &outcome, &saving, options->output, options->quiet, start)
                    : report_failure(par, status);
     wn_saving_release(&saving);
+    wn_free(wanted);
     wn_free(key);
     wn_free(texts[0]);
     wn_free(texts[1]);
     wn_facts_release(&provenance);
-    wn_free(wanted);
+    wn_free(picked.only);
+    wn_free(picked.first);
     return code;
 }
