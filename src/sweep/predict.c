@@ -245,10 +245,15 @@ static void predict_point(const struct wn_run *run, const struct wn_model_cost *
 static void predict_left_out(const struct wn_run *run, int64_t m, int64_t c, const struct wn_model_cost *cost,
                              const struct counts *counts, struct wn_prediction *prediction)
 {
-    int64_t models, passes = wn_left_out_passes(run, m, c, &models), bytes = wn_left_out_bytes(run, m, c);
+    const struct wn_sequences *sequences = &run->models[m].calibrations[c].sequences;
+    struct wn_left_out_needs needs;
+    wn_point_left_out_needs(run, m, c, NULL, &needs);
+    int64_t models, passes = wn_left_out_passes(&needs, &models);
+    int64_t bytes = wn_left_out_bytes(&needs, run->models[m].model, sequences);
     prediction->dense_seconds +=
         (double)passes * block_seconds(cost, counts) + (double)models * counts->rows * cost->target;
-    prediction->shared_bytes += wn_left_out_shared_bytes(run, m, c);
+    prediction->shared_bytes += wn_left_out_shared_bytes(&needs, sequences);
+    wn_left_out_needs_release(&needs);
     if (bytes > prediction->rank_bytes) {
         prediction->rank_bytes = bytes;
         snprintf(prediction->largest, sizeof prediction->largest, "drop scores on %s, before any point",
