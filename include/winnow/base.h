@@ -117,6 +117,24 @@ int64_t wn_memory_peak(void);
 int64_t wn_memory_blocks(void);
 void wn_memory_reset_peak(void);
 
+/* ---- limits of memory ---- */
+
+#define WN_LIMIT_TEXT 128
+/* A limit that this process lives under. */
+struct wn_limit {
+    char what[WN_LIMIT_TEXT]; /* "memory of the cgroup /slurm/job_7" */
+    int64_t limit, left;      /* bytes; left: limit less what is used now */
+    uint64_t shared_by;       /* processes of a node with equal numbers use up one limit; 0: each has its own */
+    bool address_space;       /* of mappings, whether they are used or not */
+};
+enum { WN_LIMITS = 32 };
+/*
+ * Memory of the node (left: MemAvailable), of every cgroup up to the root (version 1 and 2; left: files that were not
+ * used lately count as free), of the Slurm job (left: all of it), `ulimit -v` and `-d`. Returns how many; *own gets the
+ * bytes of memory that this process has to itself. `root` is put before every path: "" but in tests.
+ */
+int wn_limits_read(const char *root, struct wn_limit limits[WN_LIMITS], int64_t *own);
+
 /* ---- growing text ---- */
 
 struct wn_text {
