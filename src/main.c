@@ -35,7 +35,8 @@ static const struct wn_command commands[] = {
      wn_command_plan},
     {"run",
      "run SWEEP.json [-o FILE.h5] [--model DIR] [--inputs DIR] [--threads N] [--time-limit TIME] "
-     "[--scratch DIR] [--checkpoint-every TIME] [--retry-failed] [--mix-arithmetic] [--stall-timeout S] [--quiet] [-v]",
+     "[--scratch DIR] [--checkpoint-every TIME] [--retry-failed] [--force] [--mix-arithmetic] [--stall-timeout S] "
+     "[--quiet] [-v]",
      "compute every point that is not done yet (with mpirun or srun)",
      "Creates the results file, or continues it when it holds the same sweep: points that are done stay as they are.\n"
      "May be killed at any moment; the same command goes on. SIGUSR1 stops: points in work are saved behind their "
@@ -52,6 +53,8 @@ static const struct wn_command commands[] = {
      "      --scratch DIR     folder for what is saved (default: the sweep's \"scratch\", else FILE.h5.scratch)\n"
      "      --checkpoint-every TIME  save points in work so often, not only at a stop\n"
      "      --retry-failed    compute failed points again\n"
+     "      --force           start although less memory is left than plan says it takes, and try points that fit "
+     "nowhere\n"
      "      --mix-arithmetic  go on although other points, or other ranks, are computed with other kernels\n"
      "      --stall-timeout S end the run when a rank has been silent for S seconds (default 600; 0: never)\n"
      "  -q, --quiet           no progress\n"

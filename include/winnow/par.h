@@ -73,6 +73,8 @@ struct wn_shared {
 /* Collective. `bytes` equal on all ranks. */
 wn_status wn_par_shared_create(struct wn_par *par, const char *directory, int64_t bytes, struct wn_shared *shared);
 void wn_par_shared_release(struct wn_shared *shared); /* not collective */
+/* Where the file is made: `directory`, or in its place $TMPDIR, else /tmp. Borrowed; not collective. */
+const char *wn_par_shared_folder(const char *directory);
 /*
  * Collective. Piece i (bytes [offset[i], offset[i+1]) of the memory) was written by rank owner[i]; afterwards every
  * node has all pieces. Moves only what crosses nodes.

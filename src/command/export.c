@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <winnow/export.h>
 #include <winnow/linalg.h>
 #include <winnow/par.h>
+#include <winnow/sweep.h>
 
 #include "command.h"
 

@@ -310,7 +310,7 @@ static void print_inputs(const struct wn_run *run)
     }
 }
 
-/* A shell reads it as one line. */
+/* A shell reads it as one line. Slurm may put a rank alone on a node: each asks for the shared memory of its node. */
 static void print_sbatch(const struct wn_sweep *sweep, const struct plan_options *options, double wall,
                          double node_bytes)
 {
@@ -361,8 +361,10 @@ static void print_plan(const struct wn_run *run, const struct wn_prediction *pre
     print_time(prediction, &wall, options);
     printf("memory       %s per rank, for %s; and %s per node shared\n", wn_bytes_text((double)prediction->rank_bytes),
            prediction->largest, wn_bytes_text((double)prediction->shared_bytes));
+    if (prediction->memory_warning)
+        printf("             warning: %s\n", prediction->memory_warning);
     printf("results      %s\n", wn_bytes_text((double)prediction->file_bytes));
-    print_sbatch(run->sweep, options, wall.all, (double)prediction->rank_bytes);
+    print_sbatch(run->sweep, options, wall.all, (double)(prediction->rank_bytes + prediction->shared_bytes));
 }
 
 static void add_stages(cJSON *json, const double stages[WN_STAGES], double share)
@@ -433,6 +435,8 @@ static void print_json(const struct wn_run *run, const struct wn_prediction *pre
     cJSON_AddNumberToObject(json, "flops_per_second_most", prediction->rate_most);
     cJSON_AddNumberToObject(json, "bytes_per_rank", (double)prediction->rank_bytes);
     cJSON_AddNumberToObject(json, "bytes_per_node", (double)prediction->shared_bytes);
+    if (prediction->memory_warning)
+        cJSON_AddStringToObject(json, "memory_warning", prediction->memory_warning);
     cJSON_AddNumberToObject(json, "file_bytes", (double)prediction->file_bytes);
     char *text = cJSON_Print(json);
     printf("%s\n", text);

@@ -141,6 +141,7 @@ int wn_command_run(const struct wn_command *command, int argc, char **argv)
                                         {"--only", NULL, &only, NULL},
                                         {"--first", NULL, &first, NULL},
                                         {"--retry-failed", NULL, NULL, &settings.retry},
+                                        {"--force", NULL, NULL, &settings.force},
                                         {"--mix-arithmetic", NULL, NULL, &settings.mix_arithmetic},
                                         {"--time-limit", NULL, &limit, NULL},
                                         {"--checkpoint-every", NULL, &every, NULL},

@@ -13,9 +13,7 @@
 
 #include <cjson/cJSON.h>
 
-#include <winnow/export.h>
 #include <winnow/linalg.h>
-#include <winnow/sweep.h>
 
 #include "../point/point_impl.h"
 #include "files.h"

@@ -14,7 +14,7 @@
 
 #include "par_internal.h"
 
-static const char *scratch_directory(const char *directory)
+const char *wn_par_shared_folder(const char *directory)
 {
     const char *temporary = getenv("TMPDIR");
 
@@ -26,7 +26,7 @@ static const char *scratch_directory(const char *directory)
 /* Node rank 0: the file with all its blocks, so that a write into the mapping cannot meet a full disk (SIGBUS). */
 static wn_status create_scratch(const char *directory, char *path, size_t path_size, int64_t bytes, int *file)
 {
-    const char *folder = scratch_directory(directory);
+    const char *folder = wn_par_shared_folder(directory);
 
     if (strlen(folder) + sizeof "/winnow-shared-XXXXXX" > path_size)
         return wn_fail(WN_ERR_INPUT, "%s: the path of the scratch folder is too long", folder);

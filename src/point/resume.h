@@ -2,8 +2,7 @@
 #ifndef WINNOW_POINT_RESUME_H
 #define WINNOW_POINT_RESUME_H
 
-#include <winnow/scratch.h>
-
+#include "state.h"
 #include "walk.h"
 
 /* All that a walk has between two blocks; borrowed. */

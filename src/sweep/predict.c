@@ -14,6 +14,7 @@
 #include <winnow/linalg.h>
 
 #include "../point/point_impl.h"
+#include "limits.h"
 #include "predict.h"
 
 /* ---- what is counted once for all points ---- */
@@ -245,24 +246,13 @@ static void predict_point(const struct wn_run *run, const struct wn_model_cost *
 static void predict_left_out(const struct wn_run *run, int64_t m, int64_t c, const struct wn_model_cost *cost,
                              const struct counts *counts, struct wn_prediction *prediction)
 {
-    const struct wn_sequences *sequences = &run->models[m].calibrations[c].sequences;
-    struct wn_left_out_needs needs;
-    wn_point_left_out_needs(run, m, c, NULL, &needs);
-    int64_t models, passes = wn_left_out_passes(&needs, &models);
-    int64_t bytes = wn_left_out_bytes(&needs, run->models[m].model, sequences);
+    int64_t models, passes = wn_left_out_passes(run, m, c, &models);
     prediction->dense_seconds +=
         (double)passes * block_seconds(cost, counts) + (double)models * counts->rows * cost->target;
-    prediction->shared_bytes += wn_left_out_shared_bytes(&needs, sequences);
-    wn_left_out_needs_release(&needs);
-    if (bytes > prediction->rank_bytes) {
-        prediction->rank_bytes = bytes;
-        snprintf(prediction->largest, sizeof prediction->largest, "drop scores on %s, before any point",
-                 run->sweep->calibrations[c].name);
-    }
 }
 
 /* What the points that read the dense pass need of each calibration set of a model: one look at all points. */
-static void dense_needs(const struct wn_run *run, int64_t m, unsigned *needs, bool *used)
+void wn_dense_needs(const struct wn_run *run, int64_t m, unsigned *needs, bool *used)
 {
     for (int64_t i = 0; i < run->grid.n_points; i++) {
         const struct wn_point *point = &run->grid.points[i];
@@ -282,13 +272,12 @@ static void predict_statistics(const struct wn_run *run, int64_t m, const struct
     const struct wn_model *model = prepared->model;
     unsigned *needs = wn_alloc_zero(run->sweep->n_calibrations, sizeof *needs);
     bool *used = wn_alloc_zero(run->sweep->n_calibrations, sizeof *used);
-    dense_needs(run, m, needs, used);
+    wn_dense_needs(run, m, needs, used);
     for (int64_t c = 0; c < run->sweep->n_calibrations; c++) {
         if (!used[c])
             continue;
         const struct wn_sequences *sequences = &prepared->calibrations[c].sequences;
         const struct counts *counts = &counted->calibrations[c];
-        prediction->shared_bytes += model->config.n_blocks * wn_statistics_bytes(&model->layout, needs[c]);
         prediction->dense_seconds +=
             (block_seconds(cost, counts) + take_seconds(cost, needs[c], counts)) * (double)model->config.n_blocks;
         prediction->dense_units += wn_statistics_groups(sequences);
@@ -302,7 +291,6 @@ static void predict_set(const struct wn_model *model, const struct wn_model_cost
                         const struct counts *counts, struct wn_prediction *prediction)
 {
     if (set->generation) {
-        prediction->shared_bytes += wn_generation_texts(set->generation) * wn_generated_record_bytes(set->generation);
         prediction->dense_seconds += texts_seconds(model, cost, set->generation, 1);
         prediction->dense_units += wn_generation_batches(set->generation);
     }
@@ -310,31 +298,13 @@ static void predict_set(const struct wn_model *model, const struct wn_model_cost
         return;
     prediction->dense_seconds += block_seconds(cost, counts) * (double)model->config.n_blocks;
     prediction->dense_units += wn_sequences_parts(&set->sequences);
-    if (set->divergence) /* states; every point makes its own logits of them */
-        prediction->shared_bytes += set->n_targets * model->config.hidden_size * (int64_t)sizeof(float);
-    if (set->kind->compares) {
-        prediction->shared_bytes += set->n_targets * (int64_t)(sizeof(double) + 1);
+    if (set->kind->compares)
         prediction->dense_seconds += head_seconds(cost, counts, false);
-    }
-}
-
-/* Memory of the pass itself while `ranks` ranks of one node share it: each that has calibration groups holds the sums
- * of one in memory of the node, beside what stays for the points. Returns the bytes of these slots. */
-static int64_t predict_pass(const struct wn_run *run, int64_t m, int ranks, struct wn_prediction *prediction)
-{
-    struct wn_reference_bytes bytes;
-    wn_reference_predict(run, m, ranks, &bytes);
-    if (bytes.rank > prediction->rank_bytes) {
-        prediction->rank_bytes = bytes.rank;
-        snprintf(prediction->largest, sizeof prediction->largest, "the dense pass, before any point");
-    }
-    return bytes.group * (bytes.groups < ranks ? bytes.groups : ranks);
 }
 
 static void predict_dense(const struct wn_run *run, const struct wn_model_cost *costs, const struct counted *counted,
-                          int ranks, struct wn_prediction *prediction)
+                          struct wn_prediction *prediction)
 {
-    int64_t slots = 0; /* most of any model: they are gone before the next one */
     for (int64_t m = 0; m < run->n_models; m++) {
         const struct wn_model *model = run->models[m].model;
         double before = prediction->dense_seconds;
@@ -343,10 +313,7 @@ static void predict_dense(const struct wn_run *run, const struct wn_model_cost *
         predict_statistics(run, m, &costs[m], &counted[m], prediction);
         if (prediction->dense_seconds > before)
             prediction->dense_load_seconds += costs[m].load * (double)model->config.n_blocks;
-        int64_t bytes = predict_pass(run, m, ranks, prediction);
-        slots = bytes > slots ? bytes : slots;
     }
-    prediction->shared_bytes += slots;
 }
 
 /* ---- before it ---- */
@@ -388,21 +355,13 @@ static int probe_threads(int threads)
     return threads < usable ? threads : usable;
 }
 
-static void predict_memory(const struct wn_run *run, struct wn_prediction *prediction)
+static void predict_memory(const struct wn_run *run, int ranks, struct wn_prediction *prediction)
 {
-    int64_t largest = 0;
-    for (int64_t i = 0; i < run->grid.n_points; i++) {
-        int64_t bytes = wn_point_bytes(run, i);
-        if (bytes > prediction->rank_bytes) {
-            prediction->rank_bytes = bytes;
-            largest = i;
-        }
-    }
-    if (!run->grid.n_points)
-        return;
-    char *label = wn_point_label(run->grid.points[largest].key);
-    snprintf(prediction->largest, sizeof prediction->largest, "point %lld, %s", (long long)largest, label);
-    wn_free(label);
+    struct wn_memory memory;
+    wn_predict_memory(run, ranks, &memory);
+    prediction->shared_bytes = memory.shared;
+    prediction->rank_bytes = wn_memory_rank(run, &memory, prediction->largest) + memory.grid;
+    prediction->memory_warning = wn_memory_advice(run, ranks);
 }
 
 static void open_prediction(const struct wn_run *run, struct wn_prediction *prediction)
@@ -424,7 +383,7 @@ wn_status wn_predict(const struct wn_run *run, const struct wn_predict_options *
     int before = omp_get_max_threads(), here = probe_threads(options->threads);
     struct counted *counted = count_all(run, options->threads);
     open_prediction(run, prediction);
-    predict_memory(run, prediction);
+    predict_memory(run, options->ranks > 0 ? options->ranks : 1, prediction);
     omp_set_num_threads(1);
     wn_probe_rate(&one);
     omp_set_num_threads(here);
@@ -435,8 +394,7 @@ wn_status wn_predict(const struct wn_run *run, const struct wn_predict_options *
     wn_points_flops(run, prediction->flops);
     for (int64_t i = 0; i < run->grid.n_points; i++)
         predict_point(run, costs, counted, i, prediction);
-    predict_dense(run, costs, counted, options->ranks > 0 ? options->ranks : 1, prediction);
-    prediction->rank_bytes += wn_run_grid_bytes(run);
+    predict_dense(run, costs, counted, prediction);
     prediction->rate = one.median;
     prediction->rate_least = one.least;
     prediction->rate_most = one.most;
@@ -461,5 +419,6 @@ void wn_prediction_release(struct wn_prediction *prediction)
     wn_free(prediction->tokens);
     wn_free(prediction->stages);
     wn_free(prediction->evals);
+    wn_free(prediction->memory_warning);
     *prediction = (struct wn_prediction){0};
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "grow.h"
+#include "limits.h"
 #include "progress.h"
 #include "saving.h"
 #include "slot.h"
@@ -536,13 +537,17 @@ static wn_status run_opened(struct wn_par *par, struct wn_run *run, struct wn_re
                             const struct opened *opened, const struct wn_run_options *options)
 {
     wn_status status = find_parts(run, results);
-    int64_t count = choose_points(run, results, opened->picked->only, options->retry, opened->wanted);
+    int64_t most = INT64_MAX, count = choose_points(run, results, opened->picked->only, options->retry, opened->wanted);
     if (status == WN_OK && wn_par_rank(par) == 0 && !options->quiet)
         say_opened(run, results, options->output, count, opened->bytes);
     if (status == WN_OK)
         status = wn_par_agree(par, wn_par_rank(par) == 0 ? fail_lost(run, results) : WN_OK);
     if (count && status == WN_OK)
+        status = wn_memory_check(par, run, opened->wanted, options->force, &most);
+    if (count && status == WN_OK)
         status = wn_results_start(results, opened->start, options->mix_arithmetic);
+    if (count && status == WN_OK)
+        status = wn_memory_fail_large(par, run, results, most, opened->wanted);
     if (count && status == WN_OK)
         status = compute_points(par, run, results, opened->wanted, opened->picked->first, opened->saving, options,
                                 opened->outcome);
@@ -569,6 +574,8 @@ int wn_run_sweep(struct wn_par *par, struct wn_run *run, const struct wn_run_opt
     char *key = wn_format("%s\n%s", this_start.arithmetic, this_start.build);
     wn_saving_open(par, run, options, key, &saving);
     wn_status status = pick(run, options, &picked);
+    if (status == WN_OK)
+        status = wn_memory_check_new(par, run, options, picked.only);
     if (status == WN_OK)
         status = wn_results_open_with(par, options->output, &plan, wn_grow_choose, &growth, &results);
     if (status == WN_OK) {

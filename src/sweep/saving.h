@@ -5,8 +5,7 @@
 #ifndef WINNOW_SAVING_H
 #define WINNOW_SAVING_H
 
-#include <winnow/scratch.h>
-
+#include "../point/state.h"
 #include "sweep_impl.h"
 
 struct wn_saving {

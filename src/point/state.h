@@ -1,5 +1,5 @@
 /*
- * scratch.h: what a start leaves on scratch so that the next one goes on where it stopped: hidden states and the record
+ * state.h: what a start leaves on scratch so that the next one goes on where it stopped: hidden states and the record
  * of a point between two blocks, and parts of the dense pass.
  *
  * A state is one file: a header with its key, what it is of and how far it got, then pieces of memory. The key is a
@@ -7,10 +7,12 @@
  * synced and renamed, and believed only when key, sizes and checksum are right; it may vanish at any time. Which rank,
  * with how many threads, wrote it does not matter.
  */
-#ifndef WINNOW_SCRATCH_H
-#define WINNOW_SCRATCH_H
+#ifndef WINNOW_STATE_H
+#define WINNOW_STATE_H
 
 #include <winnow/base.h>
+
+struct wn_run;
 
 /* Of each rank, for one start. */
 struct wn_saver {

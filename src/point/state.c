@@ -1,5 +1,5 @@
-/* state.c: see winnow/scratch.h. */
-#include <winnow/scratch.h>
+/* state.c: see state.h. */
+#include "state.h"
 
 #include <dirent.h>
 #include <errno.h>
