@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,8 @@ SCHEMA_VERSION = 2
 
 # Columns that count or number something: integers, with <NA> where nothing is known yet.
 _INTEGERS = ("attempt", "start", "rank", "threads", "tokens", "calibration_tokens", "peak_bytes")
+# Texts that are others in every row; those of other columns repeat themselves.
+_FREE = ("key", "reason", "weights_hash")
 # Columns filled in before the first point runs or by its commit; the others are results of a run.
 _STATE = ("status", "attempt", "start", "checksum", "reason")
 
@@ -61,12 +63,17 @@ _SHORT = {"kl": "kl_mean", "js": "js_mean", "top1": "top1_agreement"}
 T = TypeVar("T")
 
 
-def open_results(path: str | Path) -> Results:
-    """Open a results file, also of a sweep that still runs.
+def open_results(path: str | Path | Sequence[str | Path]) -> Results:
+    """Open a results file, also of a sweep that still runs; of a list of files, all as one.
 
-    Raises FileNotFoundError, or ValueError for a file that winnow did not write.
+    Raises FileNotFoundError, or ValueError for a file that winnow did not write, and for files that
+    differ in what they say of one point.
     """
-    return Results(path)
+    if isinstance(path, str | Path):
+        return Results(path)
+    from winnow.joined import JoinedResults
+
+    return JoinedResults(path)
 
 
 class Results:
@@ -158,12 +165,15 @@ class Results:
         This is the table to plot over axes: magnitude pruning under two calibration sets is two
         cells, but one point. Axis columns (``method``, ``sparsity``, ...) are as requested.
         """
-        scores = self.scores
-        with self._h5() as file:
-            cells = self._table(file["cells"], "cell")
-        cells = cells.rename(columns={"point_index": "point"}).astype({"point": int})
+        scores, cells = self.scores, self.cell_table()
         rest = scores[[c for c in scores.columns if c not in cells.columns]]
         return cells.join(rest, on="point")
+
+    def cell_table(self) -> pd.DataFrame:
+        """The cells as they were asked for, without scores: their axes, and the point."""
+        with self._h5() as file:
+            cells = self._table(file["cells"], "cell")
+        return cells.rename(columns={"point_index": "point"}).astype({"point": int})
 
     @property
     def dense(self) -> pd.Series:
@@ -411,6 +421,12 @@ class Results:
         return renamed
 
 
+def is_text(name: str, column: pd.Series) -> bool:
+    """Whether a column has texts that repeat themselves."""
+    texts = column.dtype == object or isinstance(column.dtype, pd.CategoricalDtype)
+    return texts and name not in _FREE
+
+
 def is_dense(scores: pd.DataFrame) -> pd.Series:
     """Which rows are dense models."""
     return scores["method"].astype(str) == "dense"
@@ -479,8 +495,7 @@ def _values(dataset: h5py.Dataset) -> np.ndarray:
 def _column(name: str, dataset: h5py.Dataset) -> Any:
     values = _values(dataset)
     if values.dtype == object:
-        free = name in ("key", "reason")  # another text in every row
-        return pd.Series(values, dtype=object if free else "category")
+        return pd.Series(values, dtype=object if name in _FREE else "category")
     if name in _INTEGERS:
         return pd.Series(values).astype("Int64")
     if _decode(dataset.attrs.get("flag_meanings", "")) == "false true":

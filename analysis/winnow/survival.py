@@ -110,8 +110,8 @@ def compare_calibrations(
     such as magnitude pruning, are left out: both are the same point.
     """
     cells = _cells(results, model, {})
-    with results._h5() as file:
-        axes = [c for c in cells if c in file["cells"] and not c.startswith("calibration")]
+    axes = results.cell_table().columns.drop("point")
+    axes = [c for c in cells if c in axes and not c.startswith("calibration")]
     rows = []
     for _, left in cells[cells["calibration"] == first].iterrows():
         others = cells[cells["calibration"] == second]
