@@ -34,16 +34,24 @@ static const struct wn_command commands[] = {
      "  winnow plan sweeps/llm_kick.json --model /models/vicuna-7b --inputs /data/llm_kick",
      wn_command_plan},
     {"run",
-     "run SWEEP.json [-o FILE.h5] [--model DIR] [--inputs DIR] [--threads N] [--time-limit TIME] "
-     "[--scratch DIR] [--checkpoint-every TIME] [--retry-failed] [--force] [--mix-arithmetic] [--stall-timeout S] "
-     "[--quiet] [-v]",
+     "run SWEEP.json [-o FILE.h5] [--from OLD.h5] [--only SELECTION] [--first SELECTION] [--model DIR] [--inputs DIR] "
+     "[--threads N] [--time-limit TIME] [--scratch DIR] [--checkpoint-every TIME] [--retry-failed] [--force] "
+     "[--mix-arithmetic] [--stall-timeout S] [--quiet] [-v]",
      "compute every point that is not done yet (with mpirun or srun)",
      "Creates the results file, or continues it when it holds the same sweep: points that are done stay as they are.\n"
+     "A sweep may grow: when it has all that the file has, and more, the file grows too.\n"
      "May be killed at any moment; the same command goes on. SIGUSR1 stops: points in work are saved behind their "
      "block "
      "on\n"
      "scratch, and the next start goes on there, with any number of ranks.\n\n"
      "  -o, --output FILE     results file (default: the sweep's \"output\")\n"
+     "      --from OLD.h5     take over, bit for bit, every row whose key, model, calibration and reference sample "
+     "are\n"
+     "                        equal, with its equal evaluations; what it lacks is computed, also single evaluations. "
+     "May\n"
+     "                        be given again: several files are put together\n"
+     "      --only SELECTION  compute no other points: KEY=VALUE|VALUE,KEY=VALUE by the columns of winnow show --all\n"
+     "      --first SELECTION compute these points first, behind the dense one\n"
      "  -m, --model DIR       checkpoint directory instead of the sweep's \"model\"\n"
      "  -i, --inputs DIR      folder that the sweep's relative paths refer to (default: that of the sweep file)\n"
      "  -t, --threads N       OpenMP threads per rank (default: OMP_NUM_THREADS)\n"
@@ -65,6 +73,7 @@ static const struct wn_command commands[] = {
      "Examples:\n"
      "  mpirun -n 2 winnow run sweeps/demo/sweep.json -o demo.h5\n"
      "  srun --mpi=pmix winnow run llama2.json --threads 8\n"
+     "  winnow run grown.json -o new.h5 --from old.h5 --first 'method=wanda|sparsegpt,sparsity=0.5'\n"
      "  winnow run small.json -o small.h5          (one rank, without mpirun)",
      wn_command_run},
     {"status", "status FILE.h5 [--json]", "how far a sweep is, also while it runs",
