@@ -17,11 +17,12 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-/* The rotation brings high bits down, which a product alone only carries up: two changed signs would cancel. */
+/* Both halves of the product: the lower one only carries bits up, so that a changed sign would move a single bit, which
+ * the next changed sign cancels. */
 static uint64_t add_word(uint64_t lane, uint64_t word)
 {
-    lane = (lane ^ word) * 0xd6e8feb86659fd93u;
-    return lane << 32 | lane >> 32;
+    unsigned __int128 product = (unsigned __int128)(lane ^ word) * 0xd6e8feb86659fd93u;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
 static uint64_t of_block(const float *values, int64_t count)
