@@ -233,6 +233,7 @@ struct wn_predict_options {
     double rate;           /* operations per second of one thread of the machine meant; 0: this one */
     const char *rate_from; /* a results file of the machine meant: its seconds per token and stage; NULL: none */
     int ranks;             /* of one node, for memory; 0: one */
+    const bool *only;      /* [points] that count, the seconds of others are 0; NULL: all */
 };
 /*
  * Short runs of the code that computes points, about a second in all (probe.h), times what has to be done. Fails only

@@ -16,8 +16,16 @@ struct plan_options {
     double rate;
     const char *rate_from;
     bool json, points;
+    const char *selection; /* "": all points */
     struct wn_sweep_places places;
+    bool *only;         /* [points], when the models are open; NULL: all */
+    int64_t n_selected; /* points */
 };
+
+static bool is_selected(const struct plan_options *options, int64_t point)
+{
+    return !options->only || options->only[point];
+}
 
 /* Seconds from the start of all ranks to the end of the last. */
 struct wall {
@@ -49,22 +57,26 @@ static struct wall wall_seconds(const struct wn_run *run, const struct wn_predic
 
 /* ---- tables ---- */
 
-static void print_points(const struct wn_run *run, const struct wn_prediction *prediction)
+static void print_points(const struct wn_run *run, const struct wn_prediction *prediction,
+                         const struct plan_options *options)
 {
     struct wn_grid_table table;
     char **names = wn_point_names(&run->grid);
-    wn_grid_table_init(&table, (int)run->grid.n_points + 1, 5);
+    wn_grid_table_init(&table, (int)options->n_selected + 1, 5);
+    int row = 1;
     static const char *const heads[] = {"point", "seconds", "memory", "cells", "what"};
     for (int c = 0; c < 5; c++) {
         wn_grid_table_set(&table, 0, c, "%s", heads[c]);
         table.right[c] = c < 4;
     }
     for (int64_t i = 0; i < run->grid.n_points; i++) {
-        wn_grid_table_set(&table, (int)i + 1, 0, "%lld", (long long)i);
-        wn_grid_table_set(&table, (int)i + 1, 1, "%.2f", prediction->seconds[i]);
-        wn_grid_table_set(&table, (int)i + 1, 2, "%s", wn_bytes_text((double)wn_point_bytes(run, i)));
-        wn_grid_table_set(&table, (int)i + 1, 3, "%lld", (long long)run->grid.points[i].n_cells);
-        wn_grid_table_set(&table, (int)i + 1, 4, "%s", names[i]);
+        if (!is_selected(options, i))
+            continue;
+        wn_grid_table_set(&table, row, 0, "%lld", (long long)i);
+        wn_grid_table_set(&table, row, 1, "%.2f", prediction->seconds[i]);
+        wn_grid_table_set(&table, row, 2, "%s", wn_bytes_text((double)wn_point_bytes(run, i)));
+        wn_grid_table_set(&table, row, 3, "%lld", (long long)run->grid.points[i].n_cells);
+        wn_grid_table_set(&table, row++, 4, "%s", names[i]);
     }
     wn_grid_table_print(&table);
     wn_grid_table_release(&table);
@@ -92,11 +104,14 @@ static struct method_row *find_row(struct method_row **rows, int64_t *count, con
     return &(*rows)[(*count)++];
 }
 
-static struct method_row *sum_methods(const struct wn_run *run, const struct wn_prediction *prediction, int64_t *count)
+static struct method_row *sum_methods(const struct wn_run *run, const struct wn_prediction *prediction,
+                                      const struct plan_options *options, int64_t *count)
 {
     struct method_row *rows = NULL;
     *count = 0;
     for (int64_t i = 0; i < run->grid.n_points; i++) {
+        if (!is_selected(options, i))
+            continue;
         struct method_row *row = find_row(&rows, count, run->grid.points[i].key);
         row->points++;
         row->seconds += prediction->seconds[i];
@@ -115,10 +130,11 @@ static void free_methods(struct method_row **rows, int64_t count)
 }
 
 /* Mean seconds of a point by method and stage; stages that no point has are left out. */
-static void print_methods(const struct wn_run *run, const struct wn_prediction *prediction)
+static void print_methods(const struct wn_run *run, const struct wn_prediction *prediction,
+                          const struct plan_options *options)
 {
     int64_t count;
-    struct method_row *rows = sum_methods(run, prediction, &count);
+    struct method_row *rows = sum_methods(run, prediction, options, &count);
     struct wn_grid_table table;
     int columns = 0, stage_of[WN_STAGES];
     for (int s = 0; s < WN_STAGES; s++)
@@ -151,7 +167,8 @@ static void print_methods(const struct wn_run *run, const struct wn_prediction *
 }
 
 /* Seconds of all points by evaluation. */
-static void print_evals(const struct wn_run *run, const struct wn_prediction *prediction)
+static void print_evals(const struct wn_run *run, const struct wn_prediction *prediction,
+                        const struct plan_options *options)
 {
     static const char *const heads[] = {"seconds by evaluation", "point", "in all", "share"};
     double work = total(prediction->seconds, run->grid.n_points);
@@ -163,7 +180,7 @@ static void print_evals(const struct wn_run *run, const struct wn_prediction *pr
     }
     for (int64_t e = 0; e < run->sweep->n_evals; e++) {
         wn_grid_table_set(&table, (int)e + 1, 0, "  %s", run->sweep->evals[e].name);
-        wn_grid_table_set(&table, (int)e + 1, 1, "%.2f", prediction->evals[e] / (double)run->grid.n_points);
+        wn_grid_table_set(&table, (int)e + 1, 1, "%.2f", prediction->evals[e] / (double)options->n_selected);
         wn_grid_table_set(&table, (int)e + 1, 2, "%s", wn_seconds_text(prediction->evals[e]));
         wn_grid_table_set(&table, (int)e + 1, 3, "%.0f %%", 100 * prediction->evals[e] / work);
     }
@@ -351,12 +368,15 @@ static void print_plan(const struct wn_run *run, const struct wn_prediction *pre
 {
     struct wall wall = wall_seconds(run, prediction, prepared, options->ranks);
     if (options->points)
-        print_points(run, prediction);
+        print_points(run, prediction, options);
     print_inputs(run);
-    printf("points       %lld unique points for %lld grid cells\n\n", (long long)run->grid.n_points,
+    printf("points       %lld unique points for %lld grid cells\n", (long long)run->grid.n_points,
            (long long)run->grid.n_cells);
-    print_methods(run, prediction);
-    print_evals(run, prediction);
+    if (options->only)
+        printf("             %lld of them are selected (--only): times are of these\n", (long long)options->n_selected);
+    printf("\n");
+    print_methods(run, prediction, options);
+    print_evals(run, prediction, options);
     printf("\n");
     print_time(prediction, &wall, options);
     printf("memory       %s per rank, for %s; and %s per node shared\n", wn_bytes_text((double)prediction->rank_bytes),
@@ -374,10 +394,13 @@ static void add_stages(cJSON *json, const double stages[WN_STAGES], double share
         cJSON_AddNumberToObject(object, wn_stage_name((enum wn_point_stage)s), stages[s] * share);
 }
 
-static void add_points(const struct wn_run *run, const struct wn_prediction *prediction, cJSON *json)
+static void add_points(const struct wn_run *run, const struct wn_prediction *prediction,
+                       const struct plan_options *options, cJSON *json)
 {
     cJSON *points = cJSON_AddArrayToObject(json, "points");
     for (int64_t i = 0; i < run->grid.n_points; i++) {
+        if (!is_selected(options, i))
+            continue;
         cJSON *point = cJSON_CreateObject();
         cJSON_AddStringToObject(point, "key", run->grid.points[i].key);
         cJSON_AddNumberToObject(point, "seconds", prediction->seconds[i]);
@@ -388,10 +411,11 @@ static void add_points(const struct wn_run *run, const struct wn_prediction *pre
     }
 }
 
-static void add_sums(const struct wn_run *run, const struct wn_prediction *prediction, cJSON *json)
+static void add_sums(const struct wn_run *run, const struct wn_prediction *prediction,
+                     const struct plan_options *options, cJSON *json)
 {
     int64_t count;
-    struct method_row *rows = sum_methods(run, prediction, &count);
+    struct method_row *rows = sum_methods(run, prediction, options, &count);
     cJSON *methods = cJSON_AddArrayToObject(json, "methods"), *evals = cJSON_AddArrayToObject(json, "evaluations");
     for (int64_t i = 0; i < count; i++) {
         cJSON *method = cJSON_CreateObject();
@@ -420,8 +444,8 @@ static void print_json(const struct wn_run *run, const struct wn_prediction *pre
 {
     cJSON *json = cJSON_CreateObject();
     struct wall wall = wall_seconds(run, prediction, prepared, options->ranks);
-    add_points(run, prediction, json);
-    add_sums(run, prediction, json);
+    add_points(run, prediction, options, json);
+    add_sums(run, prediction, options, json);
     cJSON_AddNumberToObject(json, "cells", (double)run->grid.n_cells);
     cJSON_AddNumberToObject(json, "ranks", (double)options->ranks);
     cJSON_AddNumberToObject(json, "threads", (double)options->threads);
@@ -444,32 +468,57 @@ static void print_json(const struct wn_run *run, const struct wn_prediction *pre
     cJSON_Delete(json);
 }
 
-static int plan_sweep(const struct wn_sweep *sweep, struct wn_problems *problems, const struct plan_options *options)
+/* What --only selects; WN_ERR_INPUT when there is nothing. */
+static wn_status pick(const struct wn_run *run, struct plan_options *options)
+{
+    options->n_selected = run->grid.n_points;
+    if (!*options->selection)
+        return WN_OK;
+    options->only = wn_alloc_zero(run->grid.n_points, sizeof *options->only);
+    WN_TRY(wn_select_points(run, "--only", options->selection, options->only));
+    options->n_selected = 0;
+    for (int64_t i = 0; i < run->grid.n_points; i++)
+        options->n_selected += options->only[i];
+    return WN_OK;
+}
+
+static int plan_prepared(const struct wn_run *run, struct wn_problems *problems, struct plan_options *options,
+                         double prepared)
+{
+    struct wn_prediction prediction;
+    if (pick(run, options) != WN_OK) {
+        wn_problems_add(problems, "%s", wn_error_message());
+        return WN_EXIT_USAGE;
+    }
+    const struct wn_predict_options how = {.threads = (int)options->threads,
+                                           .rate = options->rate,
+                                           .rate_from = options->rate_from,
+                                           .ranks = (int)options->ranks,
+                                           .only = options->only};
+    omp_set_num_threads((int)options->threads); /* memory is counted for the present number */
+    wn_status status = wn_predict(run, &how, &prediction);
+    if (status != WN_OK)
+        wn_problems_add(problems, "%s", wn_error_message());
+    else if (options->json)
+        print_json(run, &prediction, options, prepared);
+    else
+        print_plan(run, &prediction, options, prepared);
+    wn_prediction_release(&prediction);
+    return status == WN_OK ? WN_EXIT_DONE : WN_EXIT_USAGE;
+}
+
+static int plan_sweep(const struct wn_sweep *sweep, struct wn_problems *problems, struct plan_options *options)
 {
     struct wn_par *par;
     struct wn_run *run = NULL;
-    struct wn_prediction prediction;
-    const struct wn_predict_options how = {(int)options->threads, options->rate, options->rate_from,
-                                           (int)options->ranks};
     double start = wn_seconds();
     int code = WN_EXIT_USAGE;
     wn_par_start_serial(&par);
-    if (wn_prepare(par, sweep, false, problems, &run) == WN_OK) {
-        double prepared = wn_seconds() - start;
-        code = WN_EXIT_DONE;
-        omp_set_num_threads((int)options->threads); /* memory is counted for the present number */
-        if (wn_predict(run, &how, &prediction) != WN_OK) {
-            wn_problems_add(problems, "%s", wn_error_message());
-            code = WN_EXIT_USAGE;
-        } else if (options->json) {
-            print_json(run, &prediction, options, prepared);
-        } else {
-            print_plan(run, &prediction, options, prepared);
-        }
-        wn_prediction_release(&prediction);
-    } else if (problems->count == 0) {
+    if (wn_prepare(par, sweep, false, problems, &run) == WN_OK)
+        code = plan_prepared(run, problems, options, wn_seconds() - start);
+    else if (problems->count == 0)
         wn_problems_add(problems, "%s", wn_error_message());
-    }
+    wn_free(options->only);
     wn_run_release(&run);
     wn_par_finish(&par);
     return code;
@@ -479,19 +528,20 @@ int wn_command_plan(const struct wn_command *command, int argc, char **argv)
 {
     const char *path, *ranks = "1", *threads = "1", *rate = NULL;
     long gigaflops = 0;
-    struct plan_options settings = {0};
+    struct plan_options settings = {.selection = wn_repeated};
     const struct wn_option options[] = {{"--ranks", "-n", &ranks, NULL},
                                         {"--threads", "-t", &threads, NULL},
                                         {"--model", "-m", &settings.places.model, NULL},
                                         {"--inputs", "-i", &settings.places.inputs, NULL},
                                         {"--rate", NULL, &rate, NULL},
                                         {"--rate-from", NULL, &settings.rate_from, NULL},
+                                        {"--only", NULL, &settings.selection, NULL},
                                         {"--points", "-p", NULL, &settings.points},
                                         {"--json", NULL, NULL, &settings.json}};
     struct wn_problems problems;
     struct wn_sweep *sweep = NULL;
     int code;
-    if (!wn_options_read(command, argc, argv, options, 8, &path, 1, &code))
+    if (!wn_options_read(command, argc, argv, options, 9, &path, 1, &code))
         return code;
     if (!wn_option_integer(command, "--ranks", ranks, 1, 10000000, &settings.ranks) ||
         !wn_option_integer(command, "--threads", threads, 1, 4096, &settings.threads) ||
@@ -510,5 +560,7 @@ int wn_command_plan(const struct wn_command *command, int argc, char **argv)
     wn_problems_print(&problems);
     wn_sweep_close(&sweep);
     wn_problems_release(&problems);
+    if (settings.selection != wn_repeated)
+        wn_free((void *)(uintptr_t)settings.selection);
     return code;
 }

@@ -393,7 +393,8 @@ wn_status wn_predict(const struct wn_run *run, const struct wn_predict_options *
         wn_predict_threads(run, m, here, options->threads, &costs[m]);
     wn_points_flops(run, prediction->flops);
     for (int64_t i = 0; i < run->grid.n_points; i++)
-        predict_point(run, costs, counted, i, prediction);
+        if (!options->only || options->only[i])
+            predict_point(run, costs, counted, i, prediction);
     predict_dense(run, costs, counted, prediction);
     prediction->rate = one.median;
     prediction->rate_least = one.least;

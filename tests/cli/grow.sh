@@ -136,6 +136,10 @@ has "values that no point has together" 'only: no point has all of these values'
 expect "no selection" 2 run "$new" -o "$folder/none.h5" --first rtn
 has "no selection" 'first: expected KEY=VALUE, got "rtn"' "$folder/err"
 [ ! -e "$folder/none.h5" ] || fail "a file was made for a selection that fails"
+expect "a plan of a selection" 0 "$winnow" plan "$new" --only bits=8 --points
+has "a plan of a selection" '1 of them are selected' "$folder/out"
+same "points of the plan" "$(grep -c '^ *[0-9]* .* cells\|^ *[0-9][0-9.]* .*rtn bits=8' "$folder/out")" 1
+expect "a plan of no selection" 2 "$winnow" plan "$new" --only bits=7
 expect "an order" 0 "$winnow" run "$new" -o "$folder/order.h5" --first bits=8
 grep -E '^winnow: [23] of ' "$folder/err" >"$folder/order"
 has "an order" '2 of 8 points: [0-9]+ rtn bits=8' "$folder/order"
