@@ -20,13 +20,16 @@
  * their parameter "allocation" (src/method/pattern.h). Evidence that no other kind has is a member of struct
  * wn_evidence.
  *
- * Depends on method, model, eval and par. Not collective but for evidence.
+ * Depends on method, model, eval, par and scratch. Not collective but for evidence.
  */
 #ifndef WINNOW_ALLOCATION_H
 #define WINNOW_ALLOCATION_H
 
 #include <winnow/arch.h>
 #include <winnow/method.h>
+#include <winnow/model.h>
+#include <winnow/par.h>
+#include <winnow/scratch.h>
 
 /* ---- levels ---- */
 
@@ -158,6 +161,35 @@ int64_t wn_drop_count(const struct wn_params *params, int64_t n_blocks);
  * block is that of the window which begins there, and the lowest window goes.
  */
 void wn_drop_choose(const struct wn_params *params, const double *scores, int64_t n_blocks, bool *dropped);
+
+/*
+ * Scores that single tokens of one pass do not give: what the dense model says without one unit, for every unit, and
+ * how far windows of blocks turn the hidden state (left_out.c).
+ */
+
+/* What recipes ask for of a calibration set. */
+struct wn_left_out_needs {
+    int64_t n_blocks;
+    bool any, units[WN_DROP_UNITS], divergence;
+    bool *lengths; /* [n_blocks + 1] windows of so many blocks; owned */
+};
+void wn_left_out_needs_init(struct wn_left_out_needs *needs, int64_t n_blocks);
+void wn_left_out_needs_release(struct wn_left_out_needs *needs);
+/* Adds what a recipe asks for; nothing when it is of another kind, or its scores are of single tokens. */
+void wn_left_out_want(struct wn_left_out_needs *needs, const struct wn_recipe *recipe);
+/*
+ * Collective. Fills left_out when anything is asked for: about half a forward of the calibration set per unit. `name`
+ * is that of the state on scratch, where a stop leaves the sums; saver NULL: nowhere.
+ */
+wn_status wn_left_out_compute(struct wn_par *par, struct wn_saver *saver, const char *name,
+                              const struct wn_model *model, const struct wn_sequences *calibration,
+                              const struct wn_left_out_needs *needs, struct wn_left_out *left_out);
+/* Passes of the set through single blocks, *models: how often the head runs over it; bytes of a rank meanwhile, and of
+ * a node. 0 when nothing is asked for. */
+int64_t wn_left_out_passes(const struct wn_left_out_needs *needs, int64_t *models);
+int64_t wn_left_out_bytes(const struct wn_left_out_needs *needs, const struct wn_model *model,
+                          const struct wn_sequences *calibration);
+int64_t wn_left_out_shared_bytes(const struct wn_left_out_needs *needs, const struct wn_sequences *calibration);
 /* Score of a unit (of the window that begins at the block, NaN when it does not fit); not WN_UNIT_BRANCH. */
 double wn_left_out_score(const struct wn_left_out *left_out, const struct wn_params *params, int64_t n_blocks,
                          enum wn_drop_unit unit, int64_t block);

@@ -6,20 +6,19 @@
  *   wn_prepare         models, tokens, schema, identity                  (collective: ranks share the work)
  *   wn_predict         seconds, memory per rank, bytes of the file       (not collective)
  *   wn_run             the dense reference pass, then points from the queue, each written when done   (collective)
- *   wn_export          one point of a results file as a checkpoint       (not collective)
  *
  * `sweep` alone knows methods, evaluations and results; these do not know each other.
  */
 #ifndef WINNOW_SWEEP_H
 #define WINNOW_SWEEP_H
 
-#include <winnow/allocation.h>
 #include <winnow/base.h>
 #include <winnow/data.h>
 #include <winnow/eval.h>
 #include <winnow/method.h>
 #include <winnow/model.h>
 #include <winnow/par.h>
+#include <winnow/point.h>
 #include <winnow/results.h>
 
 struct cJSON;
@@ -81,33 +80,12 @@ void wn_sweep_schema(struct wn_text *text);
 
 /* ---- grid ---- */
 
-enum wn_propagation { WN_PROPAGATION_NONE, WN_PROPAGATION_SEQUENTIAL, WN_PROPAGATION_DENSE };
-const char *wn_propagation_name(enum wn_propagation propagation); /* "", "sequential", "dense" */
-
-/* A unique point: what is computed once. Point 0 of each model is the dense model. */
-struct wn_point {
-    const char *key; /* of the grid's keys: a canonical text that is equal only for points that are provably equal */
-    int64_t model;
-    struct wn_recipe recipe;
-    int64_t calibration; /* -1: the recipe needs none */
-    /* Dense also when calibration data decides no more than the sparsity of each block. */
-    enum wn_propagation propagation;
-    int64_t n_cells; /* that it answers */
-};
-
 /* A requested grid cell, as written in the sweep file, and the point that answers it. */
 struct wn_cell {
     int64_t model, point;
     struct wn_recipe *own; /* owned: the recipe as written where it is not that of the point; NULL: see below */
     int64_t calibration;   /* as requested, -1 when not given */
     enum wn_propagation propagation;
-};
-
-struct wn_grid_points {
-    int64_t n_points, n_cells;
-    struct wn_texts keys;    /* [n_points] */
-    struct wn_point *points; /* owned */
-    struct wn_cell *cells;   /* owned */
 };
 
 /*
@@ -124,55 +102,7 @@ char *wn_point_label(const char *key);
 char **wn_point_names(const struct wn_grid_points *grid);
 void wn_point_names_free(char ***names, int64_t n_points);
 
-/* ---- everything a run needs, on every rank ---- */
-
-struct wn_prepared_model {
-    struct wn_model *model;
-    struct wn_calibration *calibrations; /* [sweep->n_calibrations]; empty when no point of the model needs it */
-    struct wn_eval_set *sets;            /* [sweep->n_evals] */
-    struct wn_sequences sample;          /* the reference sample of output_error, one chunk */
-    struct wn_schema schema;             /* fields of this model's records */
-    int64_t *weight_fields;              /* schema indices of the weight statistics, in table order */
-    int64_t *solver_fields;              /* the same of the solver's, NULL when no point uses second moments */
-    int64_t *search_fields;              /* the same of searches, NULL when no point searches */
-    int (*note_fields)[WN_MAX_NOTES];    /* [kinds of allocation] the same of their notes, where a point has them */
-    char *hash;                          /* lines "sha256 file" of config, weights and tokenizer */
-};
-
-#define WN_WEIGHTS_HASH     17 /* bytes of its text */
-#define WN_EVALUATION_START "/evaluations/start"
-
-/* Fields every point has; indices into each model's schema (equal for all models). */
-struct wn_point_fields {
-    int reason, host, rank, threads, seconds, seconds_load, seconds_statistics, seconds_compress, seconds_forward,
-        seconds_generate, seconds_score, peak_bytes, tokens;
-    int sparsity, bits_per_weight, weight_error, output_error, weights_hash;
-    int evaluation_start; /* [evaluations] row of /starts of the run that computed each; set behind wn_point_compute */
-};
-
-/*
- * Told how far a rank is, from the thread that computes: `point` -1 is the shared dense pass, `done` of `all` steps
- * (blocks) are finished. Called between steps, so it must be quick.
- */
-struct wn_watcher {
-    void (*step)(void *context, int64_t point, int64_t done, int64_t all); /* NULL: nobody watches */
-    void *context;
-};
-
-struct wn_run {
-    const struct wn_sweep *sweep;
-    struct wn_watcher watcher; /* of this rank; set by wn_run_sweep */
-    struct wn_saver *saver;    /* likewise, src/point/state.h; NULL: nothing is saved, and no stop looked for */
-    struct wn_grid_points grid;
-    int64_t n_models;
-    struct wn_prepared_model *models;
-    struct wn_point_fields fields;
-    struct wn_schema schema; /* of the file: the models' schemas merged, every axis as long as the longest */
-    struct wn_table points, cells;
-    char *identity;
-    /* [points][evaluations] evaluations that a row has already, so that they are not computed; NULL: none; owned */
-    bool *evaluated;
-};
+/* ---- everything that points are computed from ---- */
 
 /*
  * Opens models and builds token sequences, schema, tables and identity. Collective over `par`: encodings are computed
@@ -183,11 +113,6 @@ struct wn_run {
 wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, bool hash, struct wn_problems *problems,
                      struct wn_run **run);
 void wn_run_release(struct wn_run **run);
-/* Whether an evaluation is still to be computed for a point that is not done. */
-bool wn_run_lacks(const struct wn_run *run, int64_t point, int64_t evaluation);
-/* Tells the watcher of a run. */
-void wn_watch(const struct wn_run *run, int64_t point, int64_t done, int64_t all);
-
 /* Bytes that the points and cells themselves take on every rank: the grid, its tables and the identity. */
 int64_t wn_run_grid_bytes(const struct wn_run *run);
 
@@ -197,18 +122,6 @@ void wn_run_results_plan(const struct wn_run *run, const struct wn_facts *proven
 void wn_provenance(struct wn_par *par, const struct wn_run *run, struct wn_facts *facts);
 
 /* ---- prediction ---- */
-
-/* The parts of a point's time, named as in /points/seconds_NAME. */
-enum wn_point_stage {
-    WN_STAGE_LOAD,
-    WN_STAGE_STATISTICS,
-    WN_STAGE_COMPRESS,
-    WN_STAGE_FORWARD,
-    WN_STAGE_GENERATE,
-    WN_STAGE_SCORE,
-    WN_STAGES
-};
-const char *wn_stage_name(enum wn_point_stage stage);
 
 struct wn_prediction {
     double *flops;                      /* [points] floating-point operations */
@@ -244,114 +157,10 @@ wn_status wn_predict(const struct wn_run *run, const struct wn_predict_options *
 void wn_prediction_release(struct wn_prediction *prediction);
 /* When the last of `count` jobs ends that are handed out dearest first to equal ranks. */
 double wn_schedule_seconds(const double *seconds, int64_t count, int64_t ranks);
-/* Bytes one rank allocates for a point: the same formulas that allocate. */
-int64_t wn_point_bytes(const struct wn_run *run, int64_t point);
 /* Floating-point operations of a point. */
 double wn_point_flops(const struct wn_run *run, int64_t point);
 /* Of all points [points]; what they have in common is counted once. */
 void wn_points_flops(const struct wn_run *run, double *flops);
-
-/* ---- the shared dense pass ---- */
-
-struct wn_reference {
-    /* [models][sets]: final-normed states [n_targets, hidden] of the dense model; NULL data without divergence */
-    struct wn_shared **states;
-    /* [models][sets]: loss and greedy [n_targets] of the dense model; NULL data unless the kind compares */
-    struct wn_shared **loss, **greedy;
-    /* [models][sets]: records of the texts the dense model generates (struct wn_generated); NULL data for other sets */
-    struct wn_shared **generated;
-    /* [models][calibrations]: statistics of every block's inputs on dense activations, wn_statistics_bytes each; NULL
-     * data unless a point with dense propagation or a sparsity per block needs them. needs: what they hold. */
-    struct wn_shared **statistics;
-    unsigned **needs;
-    /* [models][calibrations]: evidence for allocations (allocation.h), empty unless a point needs it */
-    struct wn_outlier_shares **outliers;
-    struct wn_left_out **left_out;
-    int64_t n_models, n_sets, n_calibrations;
-};
-/* Collective: units of chunks are split over the ranks, results shared inside a node and exchanged between nodes; ranks
- * without a unit wait, sleeping. `wanted` [points] says which points are still to be computed. */
-wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, const bool *wanted,
-                               struct wn_reference *reference);
-void wn_reference_release(struct wn_reference *reference);
-
-/* Memory of the dense pass of one model for all points, when `ranks` ranks share it. */
-struct wn_reference_bytes {
-    int64_t rank;    /* most of any rank, of its own memory */
-    int64_t group;   /* of every rank with calibration groups besides, in memory of its node: sums of one group */
-    int64_t groups;  /* calibration groups: so many ranks can share them */
-    int64_t workers; /* ranks with any work */
-};
-void wn_reference_predict(const struct wn_run *run, int64_t model, int ranks, struct wn_reference_bytes *bytes);
-
-/* ---- one point ---- */
-
-struct wn_point_report {
-    double seconds, tokens; /* tokens: rows pushed through blocks; both with those of earlier starts */
-    int64_t saved;          /* with WN_ERR_INTERRUPTED: blocks that are done and saved */
-};
-/*
- * Walks the model once: load a block, collect statistics, compress, push calibration and evaluation sequences on, drop
- * it; then scores, of what the row lacks (wn_run_lacks). Fills `record` (of the model's schema). A failure inside (a
- * NaN in a weight ...) is returned as a status, with its reason in the record. Not collective.
- *
- * With a saver: begins behind the blocks of an earlier start whose state is on scratch, and when a stop is requested,
- * or the next block would end too late, saves its own and returns WN_ERR_INTERRUPTED.
- */
-wn_status wn_point_compute(const struct wn_run *run, const struct wn_reference *reference, int64_t point,
-                           struct wn_record *record, struct wn_point_report *report);
-
-/* Removes the state of a point, which is written. */
-void wn_point_forget(const struct wn_run *run, int64_t point);
-/* Bytes of the largest state of a point. */
-int64_t wn_point_state_bytes(const struct wn_run *run, int64_t point);
-
-/* Gets every linear of a point, block by block: borrowed while the call runs, `weight` always there. A failure ends the
- * walk. */
-struct wn_point_sink {
-    wn_status (*take)(void *context, int64_t block, int linear, const struct wn_compressed *compressed);
-    void *context;
-};
-/*
- * The walk of wn_point_compute without evaluation: the same linears, bit for bit, go to `sink`, and `record` gets
- * everything but scores. `reference` may be NULL unless the point has dense propagation or a sparsity per block. Not
- * collective.
- */
-wn_status wn_point_compress(const struct wn_run *run, const struct wn_reference *reference, int64_t point,
-                            const struct wn_point_sink *sink, struct wn_record *record);
-
-/* ---- a point as a checkpoint ---- */
-
-struct wn_export_options {
-    const char *results;   /* the results file */
-    const char *point;     /* its key, the beginning of one key, or its number */
-    const char *directory; /* to be made; may exist when empty */
-    const char *sweep;     /* where the sweep file is now; NULL: where it was when the results file was made */
-    const char *dtype;     /* "f32", "bf16", "f16", "source"; NULL: what wn_export says below */
-    int64_t shard_bytes;   /* most bytes of a file of weights; 0: 5 GB */
-};
-/*
- * Computes a point of a results file again and writes it as a Hugging Face checkpoint: config.json, generation_config
- * and tokenizer files, model.safetensors or shards with their index; and beside it
- *   winnow_codes.safetensors   per linear NAME what there is of (absent when nothing is, for the dense point):
- *                              NAME.mask U8 [rows, ceil(columns / 8)], bit j % 8 of byte j / 8 set: the weight is kept
- *                              NAME.codes U8 [rows, columns], one code per byte
- *                              NAME.scales, NAME.zeros F32 [rows, groups], [1] for one grid; where they are codes
- *                              themselves also .codes U8 [rows, groups], .scales and .zeros F32 [runs of rows, groups]
- *                              NAME.order I64 [columns], NAME.input_scale F32 [columns]
- *                              NAME.outlier_index I64 (row * columns + column), NAME.outlier_value F32
- *                              weight = scale * (code - zero) / input_scale, the value of an outlier, 0 where masked;
- *                              group g has the columns order[g * group] .., without an order g * group ..
- *   winnow_export.json         what it is: key, sweep, identity, methods, bits per weight, versions
- * Where drop leaves out both branches of a block the checkpoint has one block less, and those behind it have lower
- * numbers; where it leaves out one branch, the weights of that branch are zeros.
- * The inputs must be those of the sweep: another identity is WN_ERR_INPUT with the first line that differs. All is
- * written to DIRECTORY.exporting, which is renamed at the end and removed on failure. Mistakes of the sweep's inputs go
- * to `problems`; wn_error_message() has the first or only one. Default dtype: that of the checkpoint when all weights
- * are zeros or weights of the checkpoint, else f32: bf16 keeps 8 significant bits, which neither hold the values of
- * 8-bit codes nor weights that a method has updated. Memory: two blocks, statistics and what calibration needs.
- */
-wn_status wn_export(const struct wn_export_options *options, struct wn_problems *problems);
 
 /* ---- the whole sweep ---- */
 

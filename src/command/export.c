@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <winnow/export.h>
 #include <winnow/linalg.h>
 #include <winnow/par.h>
 #include <winnow/sweep.h>

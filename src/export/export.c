@@ -13,7 +13,9 @@
 
 #include <cjson/cJSON.h>
 
+#include <winnow/export.h>
 #include <winnow/linalg.h>
+#include <winnow/sweep.h>
 
 #include "../point/point_impl.h"
 #include "files.h"

@@ -54,17 +54,6 @@ void wn_statistics_take(void *context, int input, const float *x, int64_t n_chun
 void wn_statistics_add_branch(void *context, enum wn_branch branch, const float *hidden, const float *added,
                               int64_t rows, int64_t width);
 
-/* ---- depth pruning scores that need more than one pass (left_out.c) ---- */
-
-/* Collective. Fills left_out when a wanted point needs it: about half a forward of the calibration set per unit. */
-wn_status wn_left_out_compute(struct wn_par *par, const struct wn_run *run, int64_t model, int64_t calibration,
-                              const bool *wanted, struct wn_left_out *left_out);
-/* For all points: passes of the set through single blocks, *models: how often the head runs over it; bytes of a rank
- * meanwhile, and of a node. 0 when no point needs it. */
-int64_t wn_left_out_passes(const struct wn_run *run, int64_t model, int64_t calibration, int64_t *models);
-int64_t wn_left_out_bytes(const struct wn_run *run, int64_t model, int64_t calibration);
-int64_t wn_left_out_shared_bytes(const struct wn_run *run, int64_t model, int64_t calibration);
-
 /* ---- search of scales (struct wn_method, n_trials) ---- */
 
 struct wn_scale_search {
@@ -121,6 +110,14 @@ bool wn_point_reads_dense(const struct wn_point *point);
 /* What of them: flags of enum wn_need. Squares are always there. */
 unsigned wn_point_dense_needs(const struct wn_point *point);
 
+/* ---- evidence of the dense model, for allocations (evidence.c) ---- */
+
+/* What the points of a model that are wanted (NULL: all) ask for of a calibration set; to be released. */
+void wn_point_left_out_needs(const struct wn_run *run, int64_t model, int64_t calibration, const bool *wanted,
+                             struct wn_left_out_needs *needs);
+/* Collective. Computes it. */
+wn_status wn_point_left_out(struct wn_par *par, const struct wn_run *run, int64_t model, int64_t calibration,
+                            const bool *wanted, struct wn_left_out *left_out);
 /* The allocation of a point, from what the dense pass knows; reference NULL unless the point reads it. Release it after
  * an error, too. */
 wn_status wn_point_allocate(const struct wn_run *run, const struct wn_reference *reference,

@@ -12,14 +12,15 @@
  * and the results are the same for any number of ranks and nodes.
  *
  * A stop is looked for between blocks: then the states of all units, and the sums of the blocks so far, go to scratch
- * (state.h), from where the next start goes on, with any number of ranks. So does what a long pass leaves at its end.
+ * (scratch.h), from where the next start goes on, with any number of ranks. So does what a long pass leaves at its end.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <winnow/scratch.h>
+
 #include "point_impl.h"
-#include "state.h"
 
 /* A block may take so much longer than the one before. */
 static const double BLOCK_MARGIN = 1.2;
@@ -1001,7 +1002,7 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
                             .outliers = reference->outliers[m]};
         status = reference_model(&pass, wanted);
         for (int64_t c = 0; c < reference->n_calibrations && status == WN_OK; c++)
-            status = wn_left_out_compute(par, run, m, c, wanted, &reference->left_out[m][c]);
+            status = wn_point_left_out(par, run, m, c, wanted, &reference->left_out[m][c]);
         if (status == WN_ERR_NUMERIC)
             status = WN_OK; /* its points meet the same value and give the reason in their rows */
     }

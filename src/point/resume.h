@@ -2,7 +2,8 @@
 #ifndef WINNOW_POINT_RESUME_H
 #define WINNOW_POINT_RESUME_H
 
-#include "state.h"
+#include <winnow/scratch.h>
+
 #include "walk.h"
 
 /* All that a walk has between two blocks; borrowed. */

@@ -1,6 +1,6 @@
 /*
- * names.c: the parts of a point's time, and short names of points: the method and what varies among its points, in
- * place of the whole key. One look at every key to see what varies, one more to write the names.
+ * names.c: short names of points: the method and what varies among its points, in place of the whole key. One look at
+ * every key to see what varies, one more to write the names.
  */
 #include <stdio.h>
 #include <string.h>
@@ -125,13 +125,4 @@ void wn_point_names_free(char ***names, int64_t n_points)
         wn_free((*names)[i]);
     wn_free(*names);
     *names = NULL;
-}
-
-/* ---- parts of the time of a point ---- */
-
-static const char *const stage_names[] = {"load", "statistics", "compress", "forward", "generate", "score"};
-
-const char *wn_stage_name(enum wn_point_stage stage)
-{
-    return stage_names[stage];
 }

@@ -246,7 +246,10 @@ static void predict_point(const struct wn_run *run, const struct wn_model_cost *
 static void predict_left_out(const struct wn_run *run, int64_t m, int64_t c, const struct wn_model_cost *cost,
                              const struct counts *counts, struct wn_prediction *prediction)
 {
-    int64_t models, passes = wn_left_out_passes(run, m, c, &models);
+    struct wn_left_out_needs needs;
+    wn_point_left_out_needs(run, m, c, NULL, &needs);
+    int64_t models, passes = wn_left_out_passes(&needs, &models);
+    wn_left_out_needs_release(&needs);
     prediction->dense_seconds +=
         (double)passes * block_seconds(cost, counts) + (double)models * counts->rows * cost->target;
 }

@@ -533,17 +533,6 @@ wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, bool hash
     return WN_OK;
 }
 
-bool wn_run_lacks(const struct wn_run *run, int64_t point, int64_t evaluation)
-{
-    return !run->evaluated || !run->evaluated[point * run->sweep->n_evals + evaluation];
-}
-
-void wn_watch(const struct wn_run *run, int64_t point, int64_t done, int64_t all)
-{
-    if (run->watcher.step)
-        run->watcher.step(run->watcher.context, point, done, all);
-}
-
 static void release_model(const struct wn_sweep *sweep, struct wn_prepared_model *prepared)
 {
     for (int64_t c = 0; c < sweep->n_calibrations; c++)

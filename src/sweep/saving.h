@@ -5,7 +5,8 @@
 #ifndef WINNOW_SAVING_H
 #define WINNOW_SAVING_H
 
-#include "../point/state.h"
+#include <winnow/scratch.h>
+
 #include "sweep_impl.h"
 
 struct wn_saving {

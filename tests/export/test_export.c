@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <sys/stat.h>
 
+#include <winnow/export.h>
 #include <winnow/linalg.h>
 #include <winnow/sweep.h>
 

@@ -1,5 +1,5 @@
-/* state.c: see state.h. */
-#include "state.h"
+/* state.c: see winnow/scratch.h. */
+#include <winnow/scratch.h>
 
 #include <dirent.h>
 #include <errno.h>

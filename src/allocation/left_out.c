@@ -11,22 +11,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "point_impl.h"
-#include "state.h"
+#include <winnow/allocation.h>
+#include <winnow/eval.h>
 
 /* Sums that took so long are kept for the next start. */
 static const double LONG_SECONDS = 10;
 
-/* What points ask for of a calibration set. */
-struct needs {
-    bool any, units[WN_DROP_UNITS], divergence;
-    bool *lengths; /* [n_blocks + 1] windows of so many blocks; owned */
-};
-
 struct pass {
     const struct wn_model *model;
     int64_t n_blocks, width, rows; /* rows of the current chunk */
-    struct needs needs;
+    const struct wn_left_out_needs *needs;
     struct wn_eval_set set; /* every next token of the calibration sequences, which are borrowed */
     struct wn_target_scores scores;
     struct wn_block *block;
@@ -70,33 +64,35 @@ double wn_left_out_score(const struct wn_left_out *left_out, const struct wn_par
 
 /* ---- what is needed ---- */
 
-/* `wanted` NULL: all points. */
-static void open_needs(const struct wn_run *run, int64_t model, int64_t calibration, const bool *wanted,
-                       struct needs *needs)
+void wn_left_out_needs_init(struct wn_left_out_needs *needs, int64_t n_blocks)
 {
-    int64_t n_blocks = run->models[model].model->config.n_blocks;
-    *needs = (struct needs){.lengths = wn_alloc_zero(n_blocks + 1, sizeof(bool))};
-    for (int64_t p = 0; p < run->grid.n_points; p++) {
-        const struct wn_point *point = &run->grid.points[p];
-        const struct wn_params *params = wn_recipe_drop(&point->recipe);
-        if (!params || point->model != model || point->calibration != calibration || (wanted && !wanted[p]))
-            continue;
-        enum wn_drop_score score = wn_drop_score_of(params);
-        enum wn_drop_unit unit = wn_drop_unit_of(params);
-        if (score < WN_DROP_SCORES)
-            continue;
-        needs->any = true;
-        needs->divergence |= score == WN_SCORE_KL;
-        if (score == WN_SCORE_WINDOW)
-            needs->lengths[wn_drop_count(params, n_blocks)] = true;
-        else if (unit == WN_UNIT_BRANCH)
-            needs->units[WN_UNIT_ATTENTION] = needs->units[WN_UNIT_MLP] = true;
-        else
-            needs->units[unit] = true;
-    }
+    *needs = (struct wn_left_out_needs){.n_blocks = n_blocks, .lengths = wn_alloc_zero(n_blocks + 1, sizeof(bool))};
 }
 
-static int unit_kinds(const struct needs *needs)
+void wn_left_out_needs_release(struct wn_left_out_needs *needs)
+{
+    wn_free(needs->lengths);
+    *needs = (struct wn_left_out_needs){0};
+}
+
+void wn_left_out_want(struct wn_left_out_needs *needs, const struct wn_recipe *recipe)
+{
+    const struct wn_params *params = wn_recipe_drop(recipe);
+    if (!params || wn_drop_score_of(params) < WN_DROP_SCORES)
+        return;
+    enum wn_drop_score score = wn_drop_score_of(params);
+    enum wn_drop_unit unit = wn_drop_unit_of(params);
+    needs->any = true;
+    needs->divergence |= score == WN_SCORE_KL;
+    if (score == WN_SCORE_WINDOW)
+        needs->lengths[wn_drop_count(params, needs->n_blocks)] = true;
+    else if (unit == WN_UNIT_BRANCH)
+        needs->units[WN_UNIT_ATTENTION] = needs->units[WN_UNIT_MLP] = true;
+    else
+        needs->units[unit] = true;
+}
+
+static int unit_kinds(const struct wn_left_out_needs *needs)
 {
     int kinds = 0;
     for (int u = 0; u < WN_DROP_UNITS; u++)
@@ -104,24 +100,19 @@ static int unit_kinds(const struct needs *needs)
     return kinds;
 }
 
-static bool has_windows(const struct needs *needs, int64_t n_blocks)
+static bool has_windows(const struct wn_left_out_needs *needs)
 {
-    for (int64_t length = 1; length <= n_blocks; length++)
+    for (int64_t length = 1; length <= needs->n_blocks; length++)
         if (needs->lengths[length])
             return true;
     return false;
 }
 
-int64_t wn_left_out_passes(const struct wn_run *run, int64_t model, int64_t calibration, int64_t *models)
+int64_t wn_left_out_passes(const struct wn_left_out_needs *needs, int64_t *models)
 {
-    int64_t n = run->models[model].model->config.n_blocks, passes;
-    struct needs needs;
-    open_needs(run, model, calibration, NULL, &needs);
-    int64_t kinds = unit_kinds(&needs);
-    *models = kinds * n * (needs.divergence ? 2 : 1);
-    passes = needs.any ? n + kinds * n * (n - 1) / 2 + (kinds - needs.units[WN_UNIT_BLOCK]) * n / 2 : 0;
-    wn_free(needs.lengths);
-    return passes;
+    int64_t n = needs->n_blocks, kinds = unit_kinds(needs);
+    *models = kinds * n * (needs->divergence ? 2 : 1);
+    return needs->any ? n + kinds * n * (n - 1) / 2 + (kinds - needs->units[WN_UNIT_BLOCK]) * n / 2 : 0;
 }
 
 static int64_t targets_of(const struct wn_sequences *sequences)
@@ -134,32 +125,23 @@ static int64_t targets_of(const struct wn_sequences *sequences)
     return count;
 }
 
-int64_t wn_left_out_bytes(const struct wn_run *run, int64_t model_index, int64_t calibration)
+int64_t wn_left_out_bytes(const struct wn_left_out_needs *needs, const struct wn_model *model,
+                          const struct wn_sequences *sequences)
 {
-    const struct wn_model *model = run->models[model_index].model;
-    const struct wn_sequences *sequences = &run->models[model_index].calibrations[calibration].sequences;
-    int64_t n = model->config.n_blocks, longest = wn_sequences_longest_chunk(sequences);
-    struct needs needs;
-    open_needs(run, model_index, calibration, NULL, &needs);
-    struct wn_eval_set set = {.n_targets = targets_of(sequences), .divergence = needs.divergence};
-    int64_t states = 2 + unit_kinds(&needs) * n + (has_windows(&needs, n) ? n : 0);
-    int64_t bytes = states * longest * model->config.hidden_size * (int64_t)sizeof(float) +
-                    wn_model_scratch(model, longest) * (int64_t)sizeof(float) + wn_block_bytes(model) +
-                    set.n_targets * (int64_t)(sizeof(int64_t) + sizeof(int32_t)) + wn_target_scores_bytes(&set) +
-                    wn_eval_scratch_bytes(model, needs.divergence) + value_count(n) * (int64_t)sizeof(double);
-    bytes = needs.any ? bytes : 0;
-    wn_free(needs.lengths);
-    return bytes;
+    int64_t n = needs->n_blocks, longest = wn_sequences_longest_chunk(sequences);
+    struct wn_eval_set set = {.n_targets = targets_of(sequences), .divergence = needs->divergence};
+    int64_t states = 2 + unit_kinds(needs) * n + (has_windows(needs) ? n : 0);
+    if (!needs->any)
+        return 0;
+    return states * longest * model->config.hidden_size * (int64_t)sizeof(float) +
+           wn_model_scratch(model, longest) * (int64_t)sizeof(float) + wn_block_bytes(model) +
+           set.n_targets * (int64_t)(sizeof(int64_t) + sizeof(int32_t)) + wn_target_scores_bytes(&set) +
+           wn_eval_scratch_bytes(model, needs->divergence) + value_count(n) * (int64_t)sizeof(double);
 }
 
-int64_t wn_left_out_shared_bytes(const struct wn_run *run, int64_t model, int64_t calibration)
+int64_t wn_left_out_shared_bytes(const struct wn_left_out_needs *needs, const struct wn_sequences *sequences)
 {
-    const struct wn_prepared_model *prepared = &run->models[model];
-    struct needs needs;
-    open_needs(run, model, calibration, NULL, &needs);
-    int64_t values = needs.any ? value_count(prepared->model->config.n_blocks) : 0;
-    wn_free(needs.lengths);
-    return prepared->calibrations[calibration].sequences.n_chunks * (values ? values + 1 : 0) * (int64_t)sizeof(double);
+    return needs->any ? sequences->n_chunks * (value_count(needs->n_blocks) + 1) * (int64_t)sizeof(double) : 0;
 }
 
 /* ---- one chunk ---- */
@@ -176,7 +158,7 @@ static void begin_without(struct pass *pass, int64_t b, const struct wn_chunk *c
 {
     for (int u = 0; u < WN_DROP_UNITS; u++) {
         struct wn_block view = *pass->block;
-        if (!pass->needs.units[u])
+        if (!pass->needs->units[u])
             continue;
         pass->without[u][b] = copy_dense(pass);
         if (u == WN_UNIT_BLOCK)
@@ -192,7 +174,7 @@ static void add_windows(const struct pass *pass, int64_t b, double *values)
     for (int64_t length = 1; length <= b + 1; length++) {
         double sums[WN_DROP_SCORES] = {0};
         int64_t first = b + 1 - length;
-        if (!pass->needs.lengths[length])
+        if (!pass->needs->lengths[length])
             continue;
         wn_drop_scores_add(pass->before[first], pass->dense, NULL, pass->rows, pass->width, sums);
         *window_value(values, pass->n_blocks, length, first) = sums[WN_SCORE_BLOCK_INFLUENCE];
@@ -202,7 +184,7 @@ static void add_windows(const struct pass *pass, int64_t b, double *values)
 static void run_block(struct pass *pass, int64_t b, const struct wn_chunk *chunk, double *values)
 {
     for (int u = 0; u < WN_DROP_UNITS; u++)
-        for (int64_t i = 0; pass->needs.units[u] && i < b; i++)
+        for (int64_t i = 0; pass->needs->units[u] && i < b; i++)
             wn_model_run_block(pass->model, pass->block, chunk, pass->without[u][i], pass->scratch, NULL);
     begin_without(pass, b, chunk);
     if (pass->before)
@@ -218,7 +200,7 @@ static void score_chunk(struct pass *pass, int64_t c, double *values)
     if (count && pass->set.divergence)
         wn_eval_dense_states(pass->model, &pass->set, c, pass->dense, pass->states);
     for (int u = 0; u < WN_DROP_UNITS; u++)
-        for (int64_t b = 0; count && pass->needs.units[u] && b < pass->n_blocks; b++) {
+        for (int64_t b = 0; count && pass->needs->units[u] && b < pass->n_blocks; b++) {
             double *loss = unit_value(values, pass->n_blocks, false, u, b);
             double *divergence = unit_value(values, pass->n_blocks, true, u, b);
             wn_eval_score_chunk(pass->model, &pass->set, c, pass->without[u][b],
@@ -272,7 +254,7 @@ static void open_set(struct pass *pass, const struct wn_sequences *sequences)
     struct wn_eval_set *set = &pass->set;
     int64_t t = 0;
     *set = (struct wn_eval_set){
-        .sequences = *sequences, .divergence = pass->needs.divergence, .n_targets = targets_of(sequences)};
+        .sequences = *sequences, .divergence = pass->needs->divergence, .n_targets = targets_of(sequences)};
     set->target_row = wn_alloc(set->n_targets, sizeof *set->target_row);
     set->target_id = wn_alloc(set->n_targets, sizeof *set->target_id);
     for (int64_t s = 0; s < sequences->n_sequences; s++)
@@ -294,7 +276,7 @@ static void open_pass(struct pass *pass, const struct wn_sequences *sequences)
     pass->offset = wn_alloc(sequences->n_sequences + 1, sizeof *pass->offset);
     for (int u = 0; u < WN_DROP_UNITS; u++)
         pass->without[u] = wn_alloc_zero(pass->n_blocks, sizeof(float *));
-    if (has_windows(&pass->needs, pass->n_blocks))
+    if (has_windows(pass->needs))
         pass->before = wn_alloc_zero(pass->n_blocks, sizeof(float *));
 }
 
@@ -346,24 +328,17 @@ static double *add_chunks(const struct pass *pass, const struct sums *sums)
 
 /* ---- what a stop leaves ---- */
 
-/* Texts of the state: its name, and what of the sums is asked for. */
-struct place {
-    char name[WN_STATE_NAME];
-    struct wn_text what;
-};
-
-static struct wn_state make_place(const struct pass *pass, int64_t model, int64_t calibration, struct place *place)
+/* `what` gets in words what of the sums is asked for. */
+static struct wn_state make_state(const struct pass *pass, const char *name, struct wn_text *what)
 {
-    *place = (struct place){.name = ""};
-    snprintf(place->name, sizeof place->name, "left_out-%lld-%lld", (long long)model, (long long)calibration);
-    wn_text_printf(&place->what, "sums of units");
+    wn_text_printf(what, "sums of units");
     for (int u = 0; u < WN_DROP_UNITS; u++)
-        wn_text_printf(&place->what, " %d", pass->needs.units[u]);
-    wn_text_printf(&place->what, ", divergence %d, windows", pass->needs.divergence);
+        wn_text_printf(what, " %d", pass->needs->units[u]);
+    wn_text_printf(what, ", divergence %d, windows", pass->needs->divergence);
     for (int64_t length = 1; length <= pass->n_blocks; length++)
-        if (pass->needs.lengths[length])
-            wn_text_printf(&place->what, " %lld", (long long)length);
-    return (struct wn_state){.name = place->name, .what = place->what.data, .point = -1, .step = 1, .steps = 1};
+        if (pass->needs->lengths[length])
+            wn_text_printf(what, " %lld", (long long)length);
+    return (struct wn_state){.name = name, .what = what->data, .point = -1, .step = 1, .steps = 1};
 }
 
 /* Every node reads what an earlier start has left. Collective. */
@@ -453,23 +428,19 @@ static wn_status compute_chunks(struct wn_par *par, struct wn_saver *saver, cons
     return status;
 }
 
-wn_status wn_left_out_compute(struct wn_par *par, const struct wn_run *run, int64_t model, int64_t calibration,
-                              const bool *wanted, struct wn_left_out *left_out)
+wn_status wn_left_out_compute(struct wn_par *par, struct wn_saver *saver, const char *name,
+                              const struct wn_model *model, const struct wn_sequences *calibration,
+                              const struct wn_left_out_needs *needs, struct wn_left_out *left_out)
 {
-    const struct wn_prepared_model *prepared = &run->models[model];
-    struct pass pass = {.model = prepared->model,
-                        .n_blocks = prepared->model->config.n_blocks,
-                        .width = prepared->model->config.hidden_size};
-    wn_status status = WN_OK;
-    open_needs(run, model, calibration, wanted, &pass.needs);
-    if (pass.needs.any) {
-        struct place place;
-        struct wn_state state = make_place(&pass, model, calibration, &place);
-        open_pass(&pass, &prepared->calibrations[calibration].sequences);
-        status = compute_chunks(par, run->saver, &state, &pass, &left_out->values);
-        close_pass(&pass);
-        wn_text_release(&place.what);
-    }
-    wn_free(pass.needs.lengths);
+    struct pass pass = {
+        .model = model, .n_blocks = needs->n_blocks, .width = model->config.hidden_size, .needs = needs};
+    struct wn_text what = {0};
+    if (!needs->any)
+        return WN_OK;
+    struct wn_state state = make_state(&pass, name, &what);
+    open_pass(&pass, calibration);
+    wn_status status = compute_chunks(par, saver, &state, &pass, &left_out->values);
+    close_pass(&pass);
+    wn_text_release(&what);
     return status;
 }

@@ -1,5 +1,32 @@
-/* allocation.c: the allocation of a point, from the evidence of the shared dense pass. */
+/* evidence.c: what is known of the dense model before a point, and the allocation that follows from it. */
+#include <stdio.h>
+
 #include "point_impl.h"
+
+void wn_point_left_out_needs(const struct wn_run *run, int64_t model, int64_t calibration, const bool *wanted,
+                             struct wn_left_out_needs *needs)
+{
+    wn_left_out_needs_init(needs, run->models[model].model->config.n_blocks);
+    for (int64_t p = 0; p < run->grid.n_points; p++) {
+        const struct wn_point *point = &run->grid.points[p];
+        if (point->model == model && point->calibration == calibration && (!wanted || wanted[p]))
+            wn_left_out_want(needs, &point->recipe);
+    }
+}
+
+wn_status wn_point_left_out(struct wn_par *par, const struct wn_run *run, int64_t model, int64_t calibration,
+                            const bool *wanted, struct wn_left_out *left_out)
+{
+    const struct wn_prepared_model *prepared = &run->models[model];
+    struct wn_left_out_needs needs;
+    char name[WN_STATE_NAME];
+    snprintf(name, sizeof name, "left_out-%lld-%lld", (long long)model, (long long)calibration);
+    wn_point_left_out_needs(run, model, calibration, wanted, &needs);
+    wn_status status = wn_left_out_compute(par, run->saver, name, prepared->model,
+                                           &prepared->calibrations[calibration].sequences, &needs, left_out);
+    wn_left_out_needs_release(&needs);
+    return status;
+}
 
 /* Means over tokens of the scores of all units [n_blocks], NULL when the pass has not summed them. Owned by the caller.
  */

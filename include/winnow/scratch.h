@@ -1,5 +1,5 @@
 /*
- * state.h: what a start leaves on scratch so that the next one goes on where it stopped: hidden states and the record
+ * scratch.h: what a start leaves on scratch so that the next one goes on where it stopped: hidden states and the record
  * of a point between two blocks, and parts of the dense pass.
  *
  * A state is one file: a header with its key, what it is of and how far it got, then pieces of memory. The key is a
@@ -7,12 +7,10 @@
  * synced and renamed, and believed only when key, sizes and checksum are right; it may vanish at any time. Which rank,
  * with how many threads, wrote it does not matter.
  */
-#ifndef WINNOW_STATE_H
-#define WINNOW_STATE_H
+#ifndef WINNOW_SCRATCH_H
+#define WINNOW_SCRATCH_H
 
 #include <winnow/base.h>
-
-struct wn_run;
 
 /* Of each rank, for one start. */
 struct wn_saver {

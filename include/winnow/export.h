@@ -1,0 +1,38 @@
+/* export.h: one point of a results file as a checkpoint. Not collective. */
+#ifndef WINNOW_EXPORT_H
+#define WINNOW_EXPORT_H
+
+#include <winnow/base.h>
+
+struct wn_export_options {
+    const char *results;   /* the results file */
+    const char *point;     /* its key, the beginning of one key, or its number */
+    const char *directory; /* to be made; may exist when empty */
+    const char *sweep;     /* where the sweep file is now; NULL: where it was when the results file was made */
+    const char *dtype;     /* "f32", "bf16", "f16", "source"; NULL: what wn_export says below */
+    int64_t shard_bytes;   /* most bytes of a file of weights; 0: 5 GB */
+};
+/*
+ * Computes a point of a results file again and writes it as a Hugging Face checkpoint: config.json, generation_config
+ * and tokenizer files, model.safetensors or shards with their index; and beside it
+ *   winnow_codes.safetensors   per linear NAME what there is of (absent when nothing is, for the dense point):
+ *                              NAME.mask U8 [rows, ceil(columns / 8)], bit j % 8 of byte j / 8 set: the weight is kept
+ *                              NAME.codes U8 [rows, columns], one code per byte
+ *                              NAME.scales, NAME.zeros F32 [rows, groups], [1] for one grid; where they are codes
+ *                              themselves also .codes U8 [rows, groups], .scales and .zeros F32 [runs of rows, groups]
+ *                              NAME.order I64 [columns], NAME.input_scale F32 [columns]
+ *                              NAME.outlier_index I64 (row * columns + column), NAME.outlier_value F32
+ *                              weight = scale * (code - zero) / input_scale, the value of an outlier, 0 where masked;
+ *                              group g has the columns order[g * group] .., without an order g * group ..
+ *   winnow_export.json         what it is: key, sweep, identity, methods, bits per weight, versions
+ * Where drop leaves out both branches of a block the checkpoint has one block less, and those behind it have lower
+ * numbers; where it leaves out one branch, the weights of that branch are zeros.
+ * The inputs must be those of the sweep: another identity is WN_ERR_INPUT with the first line that differs. All is
+ * written to DIRECTORY.exporting, which is renamed at the end and removed on failure. Mistakes of the sweep's inputs go
+ * to `problems`; wn_error_message() has the first or only one. Default dtype: that of the checkpoint when all weights
+ * are zeros or weights of the checkpoint, else f32: bf16 keeps 8 significant bits, which neither hold the values of
+ * 8-bit codes nor weights that a method has updated. Memory: two blocks, statistics and what calibration needs.
+ */
+wn_status wn_export(const struct wn_export_options *options, struct wn_problems *problems);
+
+#endif

@@ -1,0 +1,187 @@
+/*
+ * point.h: one point: what it is, all that it is computed from, and computing it.
+ *
+ *     wn_reference_compute(par, run, wanted, &reference);          the shared dense pass            (collective)
+ *     for each point:  wn_point_compute(run, &reference, point, &record, &report);
+ *     wn_reference_release(&reference);
+ *
+ * sweep.h makes a struct wn_run from a sweep file. Not collective unless said.
+ */
+#ifndef WINNOW_POINT_H
+#define WINNOW_POINT_H
+
+#include <winnow/allocation.h>
+#include <winnow/base.h>
+#include <winnow/data.h>
+#include <winnow/eval.h>
+#include <winnow/method.h>
+#include <winnow/model.h>
+#include <winnow/par.h>
+#include <winnow/results.h>
+
+struct wn_sweep;
+struct wn_cell;
+
+/* ---- points ---- */
+
+enum wn_propagation { WN_PROPAGATION_NONE, WN_PROPAGATION_SEQUENTIAL, WN_PROPAGATION_DENSE };
+const char *wn_propagation_name(enum wn_propagation propagation); /* "", "sequential", "dense" */
+
+/* A unique point: what is computed once. Point 0 of each model is the dense model. */
+struct wn_point {
+    const char *key; /* of the grid's keys: a canonical text that is equal only for points that are provably equal */
+    int64_t model;
+    struct wn_recipe recipe;
+    int64_t calibration; /* -1: the recipe needs none */
+    /* Dense also when calibration data decides no more than the sparsity of each block. */
+    enum wn_propagation propagation;
+    int64_t n_cells; /* that it answers */
+};
+
+struct wn_grid_points {
+    int64_t n_points, n_cells;
+    struct wn_texts keys;    /* [n_points] */
+    struct wn_point *points; /* owned */
+    struct wn_cell *cells;   /* owned */
+};
+
+/* ---- what they are computed from, on every rank ---- */
+
+struct wn_prepared_model {
+    struct wn_model *model;
+    struct wn_calibration *calibrations; /* [sweep->n_calibrations]; empty when no point of the model needs it */
+    struct wn_eval_set *sets;            /* [sweep->n_evals] */
+    struct wn_sequences sample;          /* the reference sample of output_error, one chunk */
+    struct wn_schema schema;             /* fields of this model's records */
+    int64_t *weight_fields;              /* schema indices of the weight statistics, in table order */
+    int64_t *solver_fields;              /* the same of the solver's, NULL when no point uses second moments */
+    int64_t *search_fields;              /* the same of searches, NULL when no point searches */
+    int (*note_fields)[WN_MAX_NOTES];    /* [kinds of allocation] the same of their notes, where a point has them */
+    char *hash;                          /* lines "sha256 file" of config, weights and tokenizer */
+};
+
+#define WN_WEIGHTS_HASH     17 /* bytes of its text */
+#define WN_EVALUATION_START "/evaluations/start"
+
+/* Fields every point has; indices into each model's schema (equal for all models). */
+struct wn_point_fields {
+    int reason, host, rank, threads, seconds, seconds_load, seconds_statistics, seconds_compress, seconds_forward,
+        seconds_generate, seconds_score, peak_bytes, tokens;
+    int sparsity, bits_per_weight, weight_error, output_error, weights_hash;
+    int evaluation_start; /* [evaluations] row of /starts of the run that computed each; set behind wn_point_compute */
+};
+
+/*
+ * Told how far a rank is, from the thread that computes: `point` -1 is the shared dense pass, `done` of `all` steps
+ * (blocks) are finished. Called between steps, so it must be quick.
+ */
+struct wn_watcher {
+    void (*step)(void *context, int64_t point, int64_t done, int64_t all); /* NULL: nobody watches */
+    void *context;
+};
+
+struct wn_run {
+    const struct wn_sweep *sweep;
+    struct wn_watcher watcher; /* of this rank; set by wn_run_sweep */
+    struct wn_saver *saver;    /* likewise, scratch.h; NULL: nothing is saved, and no stop looked for */
+    struct wn_grid_points grid;
+    int64_t n_models;
+    struct wn_prepared_model *models;
+    struct wn_point_fields fields;
+    struct wn_schema schema; /* of the file: the models' schemas merged, every axis as long as the longest */
+    struct wn_table points, cells;
+    char *identity;
+    /* [points][evaluations] evaluations that a row has already, so that they are not computed; NULL: none; owned */
+    bool *evaluated;
+};
+
+/* Whether an evaluation is still to be computed for a point that is not done. */
+bool wn_run_lacks(const struct wn_run *run, int64_t point, int64_t evaluation);
+/* Tells the watcher of a run. */
+void wn_watch(const struct wn_run *run, int64_t point, int64_t done, int64_t all);
+
+/* ---- the shared dense pass ---- */
+
+struct wn_reference {
+    /* [models][sets]: final-normed states [n_targets, hidden] of the dense model; NULL data without divergence */
+    struct wn_shared **states;
+    /* [models][sets]: loss and greedy [n_targets] of the dense model; NULL data unless the kind compares */
+    struct wn_shared **loss, **greedy;
+    /* [models][sets]: records of the texts the dense model generates (struct wn_generated); NULL data for other sets */
+    struct wn_shared **generated;
+    /* [models][calibrations]: statistics of every block's inputs on dense activations, wn_statistics_bytes each; NULL
+     * data unless a point with dense propagation or a sparsity per block needs them. needs: what they hold. */
+    struct wn_shared **statistics;
+    unsigned **needs;
+    /* [models][calibrations]: evidence for allocations (allocation.h), empty unless a point needs it */
+    struct wn_outlier_shares **outliers;
+    struct wn_left_out **left_out;
+    int64_t n_models, n_sets, n_calibrations;
+};
+/* Collective: units of chunks are split over the ranks, results shared inside a node and exchanged between nodes; ranks
+ * without a unit wait, sleeping. `wanted` [points] says which points are still to be computed. */
+wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, const bool *wanted,
+                               struct wn_reference *reference);
+void wn_reference_release(struct wn_reference *reference);
+
+/* Memory of the dense pass of one model for all points, when `ranks` ranks share it. */
+struct wn_reference_bytes {
+    int64_t rank;    /* most of any rank, of its own memory */
+    int64_t group;   /* of every rank with calibration groups besides, in memory of its node: sums of one group */
+    int64_t groups;  /* calibration groups: so many ranks can share them */
+    int64_t workers; /* ranks with any work */
+};
+void wn_reference_predict(const struct wn_run *run, int64_t model, int ranks, struct wn_reference_bytes *bytes);
+
+/* ---- one point ---- */
+
+struct wn_point_report {
+    double seconds, tokens; /* tokens: rows pushed through blocks; both with those of earlier starts */
+    int64_t saved;          /* with WN_ERR_INTERRUPTED: blocks that are done and saved */
+};
+/*
+ * Walks the model once: load a block, collect statistics, compress, push calibration and evaluation sequences on, drop
+ * it; then scores, of what the row lacks (wn_run_lacks). Fills `record` (of the model's schema). A failure inside (a
+ * NaN in a weight ...) is returned as a status, with its reason in the record. Not collective.
+ *
+ * With a saver: begins behind the blocks of an earlier start whose state is on scratch, and when a stop is requested,
+ * or the next block would end too late, saves its own and returns WN_ERR_INTERRUPTED.
+ */
+wn_status wn_point_compute(const struct wn_run *run, const struct wn_reference *reference, int64_t point,
+                           struct wn_record *record, struct wn_point_report *report);
+
+/* Removes the state of a point, which is written. */
+void wn_point_forget(const struct wn_run *run, int64_t point);
+/* Bytes of the largest state of a point. */
+int64_t wn_point_state_bytes(const struct wn_run *run, int64_t point);
+
+/* Gets every linear of a point, block by block: borrowed while the call runs, `weight` always there. A failure ends the
+ * walk. */
+struct wn_point_sink {
+    wn_status (*take)(void *context, int64_t block, int linear, const struct wn_compressed *compressed);
+    void *context;
+};
+/*
+ * The walk of wn_point_compute without evaluation: the same linears, bit for bit, go to `sink`, and `record` gets
+ * everything but scores. `reference` may be NULL unless the point has dense propagation or a sparsity per block. Not
+ * collective.
+ */
+wn_status wn_point_compress(const struct wn_run *run, const struct wn_reference *reference, int64_t point,
+                            const struct wn_point_sink *sink, struct wn_record *record);
+
+/* The parts of a point's time, named as in /points/seconds_NAME. */
+enum wn_point_stage {
+    WN_STAGE_LOAD,
+    WN_STAGE_STATISTICS,
+    WN_STAGE_COMPRESS,
+    WN_STAGE_FORWARD,
+    WN_STAGE_GENERATE,
+    WN_STAGE_SCORE,
+    WN_STAGES
+};
+const char *wn_stage_name(enum wn_point_stage stage);
+
+/* Bytes one rank allocates for a point: the same formulas that allocate. */
+int64_t wn_point_bytes(const struct wn_run *run, int64_t point);
+
+#endif
