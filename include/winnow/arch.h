@@ -16,6 +16,7 @@
 #define WINNOW_ARCH_H
 
 #include <winnow/base.h>
+#include <winnow/linalg.h>
 #include <winnow/nn.h>
 
 struct cJSON;
@@ -78,6 +79,8 @@ struct wn_block {
     float *vectors[WN_MAX_VECTORS];
     /* How a linear is computed on quantized inputs (nn.h); NULL: by wn_linear. Borrowed. */
     const struct wn_activation *activations[WN_MAX_LINEARS];
+    /* Where linears[i] is NULL: what makes its rows (linalg.h), unless a rule needs none. Borrowed. */
+    const struct wn_row_source *sources[WN_MAX_LINEARS];
     bool skip[WN_BRANCHES]; /* a branch that is not computed and adds nothing */
 };
 

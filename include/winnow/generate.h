@@ -7,39 +7,54 @@
  *
  *     struct wn_kept_blocks kept;
  *     wn_kept_blocks_init(&kept, model);
- *     for each block b:  wn_kept_blocks_take(&kept, b, &view, rules);
+ *     for each block b:
+ *         for each linear l of it:  wn_kept_blocks_take_linear(&kept, b, l, &compressed);
+ *         wn_kept_blocks_take(&kept, b, &view, rules);
  *     wn_generated_init(&generated, &generation);
  *     for each batch i:  WN_TRY(wn_generate_batch(&kept, &generation, i, &generated));
  *     wn_generated_decode(&generated, &generation, model->tokenizer);
  *
- * Depends on base, model and nn. Not collective. OpenMP inside; results do not depend on threads.
+ * Depends on base, model, nn and pack. Not collective. OpenMP inside; results do not depend on threads.
  */
 #ifndef WINNOW_GENERATE_H
 #define WINNOW_GENERATE_H
 
 #include <winnow/model.h>
+#include <winnow/pack.h>
 
 #define WN_GENERATE_BATCH 32 /* texts decoded side by side; part of the recorded protocol */
 
 /* ---- blocks in memory ---- */
 
-/* All blocks of a model as a point evaluates them, and the head as fp32. */
+/*
+ * All blocks of a model as a point evaluates them. Linears are packed (pack.h) and unpacked panel by panel when they
+ * are used: the bits are those of fp32 weights, which take 4 to 8 times as much. What packing would not make smaller by
+ * a tenth is kept as fp32, and a linear with a rule keeps no weights at all: the rule has its own. The head is read
+ * where the checkpoint has it.
+ */
 struct wn_kept_blocks {
-    const struct wn_model *model; /* borrowed */
-    struct wn_block *blocks;      /* [n_blocks]; arrays owned; no linears of branches that are skipped */
-    struct wn_activation **rules; /* [n_blocks, WN_MAX_LINEARS]; owned */
-    const float *head;            /* [vocab, hidden]: in the mapped file where it has fp32, else `head_copy` */
-    float *head_copy;             /* owned; NULL: not needed */
+    const struct wn_model *model;  /* borrowed */
+    struct wn_block *blocks;       /* [n_blocks]; arrays owned; no linears of branches that are skipped */
+    struct wn_packed *packed;      /* [n_blocks, WN_MAX_LINEARS]; sources of the blocks; empty where there is none */
+    struct wn_row_source *sources; /* [n_blocks, WN_MAX_LINEARS] */
+    struct wn_activation **rules;  /* [n_blocks, WN_MAX_LINEARS]; owned */
 };
 
 void wn_kept_blocks_init(struct wn_kept_blocks *kept, const struct wn_model *model);
 void wn_kept_blocks_release(struct wn_kept_blocks *kept);
-/* Copies weights, biases, vectors and skipped branches of `view`. Takes over the rules of its linears,
- * rules[WN_MAX_LINEARS] (NULL where there is none), whose entries become NULL. */
+/* Before wn_kept_blocks_take: packs a linear with its code form, not yet released. Without a call the weights of the
+ * block are packed as numbers. */
+void wn_kept_blocks_take_linear(struct wn_kept_blocks *kept, int64_t index, int linear,
+                                const struct wn_compressed *form);
+/* Takes the linears that were not packed, biases, vectors and skipped branches of `view`. Takes over the rules of its
+ * linears, rules[WN_MAX_LINEARS] (NULL where there is none), whose entries become NULL. */
 void wn_kept_blocks_take(struct wn_kept_blocks *kept, int64_t index, const struct wn_block *view,
                          struct wn_activation **rules);
-/* Bytes of all blocks and the head; without rules, and with no branch skipped. */
-int64_t wn_kept_blocks_bytes(const struct wn_model *model);
+/* logits [rows, vocab] = states head^T by few rows: a row has the same bits whatever other rows are in the call. */
+void wn_kept_blocks_logits(const struct wn_kept_blocks *kept, const float *states, int64_t rows, float *logits);
+/* Bytes of all blocks as a recipe makes them, from above as wn_pack_bytes_of says; without rules, and with no branch
+ * skipped. Besides, while a linear is packed: wn_pack_bytes_while. */
+int64_t wn_kept_blocks_bytes(const struct wn_model *model, const struct wn_recipe *recipe);
 
 /*
  * A kept block as bytes, and back: the same bits. Pack writes to `out` and returns how many bytes; with NULL it only

@@ -63,12 +63,21 @@ void wn_linear(const float *x, int64_t rows, int64_t in, const float *w, int64_t
 /* The same with rows of y `stride` floats apart (stride >= out). */
 void wn_linear_strided(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias,
                        float *y, int64_t stride);
+/*
+ * Weights that are made when they are needed, because they are stored in fewer bytes: take writes rows first .. end-1
+ * of w as fp32 to out [end - first, in]. Threads call it side by side, so it has no regions of its own.
+ */
+struct wn_row_source {
+    void (*take)(const void *context, int64_t first, int64_t end, float *out);
+    const void *context; /* borrowed */
+};
 /* One of several linears that read the same x. */
 struct wn_linear_map {
     const float *w, *bias; /* [out, in]; [out] or NULL */
     int64_t out;
     float *y; /* [rows, out], rows `stride` floats apart */
     int64_t stride;
+    const struct wn_row_source *source; /* where w is NULL; a thread takes a panel of WN_TILE_COLUMNS rows at a time */
 };
 /*
  * All of them at once on runs of rows: rows row[i] .. row[i+1]-1 of x [rows, in] are run i, row[0] = 0. Tiles begin
@@ -84,6 +93,11 @@ void wn_linears(const float *x, int64_t n_runs, const int64_t *row, int64_t in, 
  */
 void wn_linear_few_rows(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias,
                         float *y, int64_t stride);
+/* The same bits on weights from a source, which is asked for a few rows at a time: besides, wn_few_rows_panel(in)
+ * floats for every thread. */
+void wn_linear_few_rows_from(const float *x, int64_t rows, int64_t in, const struct wn_row_source *source, int64_t out,
+                             const float *bias, float *y, int64_t stride);
+int64_t wn_few_rows_panel(int64_t in);
 /* The plain loop in double, kept for tests. */
 void wn_linear_ref(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias, float *y);
 

@@ -123,7 +123,7 @@ struct wn_linear_call {
     const int64_t *offset; /* [n_sequences + 1] */
     const float *x;
     int64_t in;
-    const float *weight;
+    const float *weight; /* NULL in a block that is kept packed (generate.h): a rule has what it needs */
     int64_t out;
     const float *bias; /* [out] or NULL */
     float *y;

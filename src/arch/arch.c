@@ -1,7 +1,6 @@
 /* The table of architectures, and the choice of a row by config.json. */
 #include <winnow/arch.h>
 #include <winnow/io.h>
-#include <winnow/linalg.h>
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -61,6 +60,9 @@ static void run_alone(const struct wn_block *block, const struct wn_chunk *chunk
                                         .y = output->y};
     if (activation)
         activation->compute(activation, &call);
+    else if (!call.weight)
+        wn_linear_few_rows_from(x, chunk->n_sequences, in, block->sources[output->linear], call.out, call.bias, call.y,
+                                call.out);
     else
         wn_linear_few_rows(x, chunk->n_sequences, in, call.weight, call.out, call.bias, call.y, call.out);
 }
@@ -87,8 +89,12 @@ static void run_together(const struct wn_block *block, const struct wn_chunk *ch
         if (few || block->activations[o->linear])
             run_alone(block, chunk, x, in, o);
         else
-            maps[n_maps++] =
-                (struct wn_linear_map){block->linears[o->linear], block->biases[o->linear], o->out, o->y, o->out};
+            maps[n_maps++] = (struct wn_linear_map){.w = block->linears[o->linear],
+                                                    .bias = block->biases[o->linear],
+                                                    .out = o->out,
+                                                    .y = o->y,
+                                                    .stride = o->out,
+                                                    .source = block->sources[o->linear]};
     }
     if (n_maps > 0)
         wn_linears(x, n_chunks, row, in, maps, n_maps);

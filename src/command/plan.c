@@ -270,8 +270,21 @@ static void print_items(const struct wn_prepared_model *prepared, const char *na
                (long long)items, half_interval(items));
 }
 
-static void print_generation(const struct wn_model *model, const struct wn_eval_set *set)
+/* The most that kept blocks have, of all points of a model. */
+static int64_t most_kept(const struct wn_run *run, int64_t model)
 {
+    int64_t most = 0;
+    for (int64_t p = 0; p < run->grid.n_points; p++)
+        if (run->grid.points[p].model == model) {
+            int64_t bytes = wn_kept_blocks_bytes(run->models[model].model, &run->grid.points[p].recipe);
+            most = bytes > most ? bytes : most;
+        }
+    return most;
+}
+
+static void print_generation(const struct wn_run *run, int64_t index, const struct wn_eval_set *set)
+{
+    const struct wn_model *model = run->models[index].model;
     const struct wn_generation *generation = set->generation;
     int64_t prompts = 0, texts = 0, truncated = 0;
     for (int64_t p = 0; p < generation->n_prompts; p++) {
@@ -281,9 +294,8 @@ static void print_generation(const struct wn_model *model, const struct wn_eval_
     }
     printf("evaluation   %s: %s, %lld prompts of %lld tokens, at most %lld tokens generated\n", set->name,
            set->kind->name, (long long)generation->n_prompts, (long long)prompts, (long long)texts);
-    printf("             keeps %s of blocks and %s of a batch in memory\n",
-           wn_bytes_text((double)wn_kept_blocks_bytes(model)),
-           wn_bytes_text((double)wn_generate_bytes(model, generation)));
+    printf("             keeps at most %s of packed blocks and %s of a batch in memory\n",
+           wn_bytes_text((double)most_kept(run, index)), wn_bytes_text((double)wn_generate_bytes(model, generation)));
     if (truncated)
         printf("             warning: %lld prompts are cut on the left: with max_tokens, %lld positions do not hold "
                "them\n",
@@ -312,7 +324,7 @@ static void print_inputs(const struct wn_run *run)
         for (int64_t e = 0; e < run->sweep->n_evals; e++) {
             const struct wn_eval_set *set = &prepared->sets[e];
             if (set->generation) {
-                print_generation(model, set);
+                print_generation(run, m, set);
                 print_items(prepared, set->name);
                 continue;
             }

@@ -6,6 +6,7 @@
 #include <winnow/generate.h>
 #include <winnow/linalg.h>
 
+#include <omp.h>
 #include <string.h>
 
 enum { LEAST_PREFIX = 16 }; /* a shorter common beginning is run with each prompt */
@@ -136,17 +137,32 @@ static void close_batch(struct batch *b)
         wn_free(parts[i]);
 }
 
+/* Packed weights on their way: the longest panel of a tile for every thread, and what unpacking a row takes. */
+static int64_t panel_bytes(const struct wn_model *model)
+{
+    int64_t most = 0;
+    for (int l = 0; l < model->layout.n_linears; l++) {
+        const struct wn_linear_info *linear = &model->layout.linears[l];
+        int64_t rows = linear->rows < WN_TILE_COLUMNS ? linear->rows : WN_TILE_COLUMNS, columns = linear->columns;
+        int64_t panel = rows * columns > wn_few_rows_panel(columns) ? rows * columns : wn_few_rows_panel(columns);
+        int64_t bytes = (panel + 6 * (columns + 8)) * (int64_t)sizeof(float);
+        most = bytes > most ? bytes : most;
+    }
+    return most * omp_get_max_threads();
+}
+
 int64_t wn_generate_bytes(const struct wn_model *model, const struct wn_generation *generation)
 {
     int64_t most = 0, width = model->config.hidden_size, widest = width;
     for (int i = 0; i < model->layout.n_inputs; i++)
         widest = model->layout.input_widths[i] > widest ? model->layout.input_widths[i] : widest;
+    const int64_t panels = panel_bytes(model);
     for (int64_t i = 0; i < wn_generation_batches(generation); i++) {
         struct shape shape = shape_of(generation, i);
         int64_t n = shape.n_texts, rows = shape.longest_rows;
         int64_t floats = 2 * cache_floats(model, &shape) + rows * (width + 1) + wn_model_scratch(model, rows) +
                          n * (width + model->config.vocab_size) + 32 * widest; /* of wn_linear_few_rows */
-        int64_t bytes = floats * (int64_t)sizeof(float) + (7 * n + 2) * (int64_t)sizeof(int64_t) +
+        int64_t bytes = panels + floats * (int64_t)sizeof(float) + (7 * n + 2) * (int64_t)sizeof(int64_t) +
                         2 * n * (int64_t)sizeof(struct wn_span);
         most = bytes > most ? bytes : most;
     }
@@ -295,8 +311,7 @@ static wn_status add_tokens(struct batch *b)
     bool goes_on[WN_GENERATE_BATCH], finite[WN_GENERATE_BATCH];
     int64_t left = 0;
     wn_model_final_norm(b->kept->model, b->states, b->n_live, b->states);
-    wn_linear_few_rows(b->states, b->n_live, config->hidden_size, b->kept->head, config->vocab_size, NULL, b->logits,
-                       config->vocab_size);
+    wn_kept_blocks_logits(b->kept, b->states, b->n_live, b->logits);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < b->n_live; i++) {
         const float *logits = b->logits + i * config->vocab_size;

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { PAYS_TENTHS = 9 }; /* packed weights are kept when they have fewer tenths of the bytes of fp32 */
+
 static float *copy_floats(const float *from, int64_t count)
 {
     float *to = wn_alloc(count, sizeof *to);
@@ -10,33 +12,24 @@ static float *copy_floats(const float *from, int64_t count)
     return to;
 }
 
-static bool head_is_mapped(const struct wn_model *model)
-{
-    return model->head->dtype == WN_F32 && (uintptr_t)model->head->data % sizeof(float) == 0;
-}
-
 void wn_kept_blocks_init(struct wn_kept_blocks *kept, const struct wn_model *model)
 {
-    int64_t vocabulary = model->config.vocab_size, width = model->config.hidden_size;
+    int64_t linears = model->config.n_blocks * WN_MAX_LINEARS;
     *kept = (struct wn_kept_blocks){.model = model};
     kept->blocks = wn_alloc_zero(model->config.n_blocks, sizeof *kept->blocks);
-    kept->rules = wn_alloc_zero(model->config.n_blocks * WN_MAX_LINEARS, sizeof *kept->rules);
-    if (head_is_mapped(model)) {
-        kept->head = (const float *)(const void *)model->head->data;
-        return;
-    }
-    kept->head = kept->head_copy = wn_alloc(vocabulary * width, sizeof(float));
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < vocabulary; r++)
-        wn_tensor_to_float(model->head, r * width, width, kept->head_copy + r * width);
+    kept->packed = wn_alloc_zero(linears, sizeof *kept->packed);
+    kept->sources = wn_alloc_zero(linears, sizeof *kept->sources);
+    kept->rules = wn_alloc_zero(linears, sizeof *kept->rules);
 }
 
-static void release_block(struct wn_block *block, struct wn_activation **rules)
+static void release_block(struct wn_kept_blocks *kept, int64_t index)
 {
+    struct wn_block *block = &kept->blocks[index];
     for (int l = 0; l < WN_MAX_LINEARS; l++) {
         wn_free(block->linears[l]);
         wn_free(block->biases[l]);
-        wn_activation_release(&rules[l]);
+        wn_packed_release(&kept->packed[index * WN_MAX_LINEARS + l]);
+        wn_activation_release(&kept->rules[index * WN_MAX_LINEARS + l]);
     }
     for (int i = 0; i < WN_MAX_VECTORS; i++)
         wn_free(block->vectors[i]);
@@ -45,11 +38,61 @@ static void release_block(struct wn_block *block, struct wn_activation **rules)
 void wn_kept_blocks_release(struct wn_kept_blocks *kept)
 {
     for (int64_t b = 0; kept->model && b < kept->model->config.n_blocks; b++)
-        release_block(&kept->blocks[b], kept->rules + b * WN_MAX_LINEARS);
+        release_block(kept, b);
     wn_free(kept->blocks);
+    wn_free(kept->packed);
+    wn_free(kept->sources);
     wn_free(kept->rules);
-    wn_free(kept->head_copy);
     *kept = (struct wn_kept_blocks){0};
+}
+
+/* ---- linears ---- */
+
+static bool pays(int64_t packed, int64_t rows, int64_t columns)
+{
+    return packed < rows * columns * (int64_t)sizeof(float) / 10 * PAYS_TENTHS;
+}
+
+static void take_rows(const void *context, int64_t first, int64_t end, float *out)
+{
+    wn_packed_rows(context, first, end, out);
+}
+
+static void use_packed(struct wn_kept_blocks *kept, int64_t index, int linear)
+{
+    struct wn_row_source *source = &kept->sources[index * WN_MAX_LINEARS + linear];
+    *source = (struct wn_row_source){take_rows, &kept->packed[index * WN_MAX_LINEARS + linear]};
+    kept->blocks[index].sources[linear] = source;
+}
+
+void wn_kept_blocks_take_linear(struct wn_kept_blocks *kept, int64_t index, int linear,
+                                const struct wn_compressed *form)
+{
+    struct wn_packed *packed = &kept->packed[index * WN_MAX_LINEARS + linear];
+    if (form->activation)
+        return;
+    wn_pack(form, packed);
+    if (!pays(packed->size, form->rows, form->columns)) {
+        kept->blocks[index].linears[linear] = copy_floats(form->weight, form->rows * form->columns);
+        wn_packed_release(packed);
+        return;
+    }
+    use_packed(kept, index, linear);
+}
+
+static void take_linear(struct wn_kept_blocks *kept, int64_t index, int linear, const struct wn_block *view,
+                        struct wn_activation **rule)
+{
+    const struct wn_linear_info *info = &kept->model->layout.linears[linear];
+    struct wn_block *block = &kept->blocks[index];
+    struct wn_compressed plain;
+    wn_compressed_init(&plain, info->rows, info->columns, view->linears[linear], NULL);
+    if (!*rule && !block->linears[linear] && !block->sources[linear])
+        wn_kept_blocks_take_linear(kept, index, linear, &plain);
+    if (view->biases[linear])
+        block->biases[linear] = copy_floats(view->biases[linear], info->rows);
+    block->activations[linear] = kept->rules[index * WN_MAX_LINEARS + linear] = *rule;
+    *rule = NULL;
 }
 
 void wn_kept_blocks_take(struct wn_kept_blocks *kept, int64_t index, const struct wn_block *view,
@@ -60,16 +103,9 @@ void wn_kept_blocks_take(struct wn_kept_blocks *kept, int64_t index, const struc
     memcpy(block->skip, view->skip, sizeof block->skip);
     for (int i = 0; i < layout->n_vectors; i++)
         block->vectors[i] = copy_floats(view->vectors[i], layout->vectors[i].size);
-    for (int l = 0; l < layout->n_linears; l++) {
-        const struct wn_linear_info *linear = &layout->linears[l];
-        if (view->skip[layout->input_branches[linear->input]])
-            continue;
-        block->linears[l] = copy_floats(view->linears[l], linear->rows * linear->columns);
-        if (view->biases[l])
-            block->biases[l] = copy_floats(view->biases[l], linear->rows);
-        block->activations[l] = kept->rules[index * WN_MAX_LINEARS + l] = rules[l];
-        rules[l] = NULL;
-    }
+    for (int l = 0; l < layout->n_linears; l++)
+        if (!view->skip[layout->input_branches[layout->linears[l].input]])
+            take_linear(kept, index, l, view, &rules[l]);
 }
 
 /* ---- as bytes ---- */
@@ -102,6 +138,24 @@ static void put_rule(struct packing *packing, const struct wn_activation *activa
         put(packing, form->outlier_weight, form->rows * form->columns * (int64_t)sizeof(float));
 }
 
+/* How the weights of a linear are kept. */
+enum kept_as { KEPT_BY_RULE, KEPT_AS_FLOATS, KEPT_PACKED };
+
+static void put_linear(struct packing *packing, const struct wn_kept_blocks *kept, int64_t index, int linear)
+{
+    const struct wn_linear_info *info = &kept->model->layout.linears[linear];
+    const struct wn_packed *packed = &kept->packed[index * WN_MAX_LINEARS + linear];
+    const float *floats = kept->blocks[index].linears[linear];
+    const uint8_t as = packed->bytes ? KEPT_PACKED : floats ? KEPT_AS_FLOATS : KEPT_BY_RULE;
+    put(packing, &as, sizeof as);
+    if (as == KEPT_AS_FLOATS)
+        put(packing, floats, info->rows * info->columns * (int64_t)sizeof(float));
+    if (as != KEPT_PACKED)
+        return;
+    put(packing, &packed->size, sizeof packed->size);
+    put(packing, packed->bytes, packed->size);
+}
+
 int64_t wn_kept_blocks_pack(const struct wn_kept_blocks *kept, int64_t index, uint8_t *out)
 {
     const struct wn_layout *layout = &kept->model->layout;
@@ -115,7 +169,7 @@ int64_t wn_kept_blocks_pack(const struct wn_kept_blocks *kept, int64_t index, ui
         bool bias = block->biases[l] != NULL;
         if (block->skip[layout->input_branches[linear->input]])
             continue;
-        put(&packing, block->linears[l], linear->rows * linear->columns * (int64_t)sizeof(float));
+        put_linear(&packing, kept, index, l);
         put(&packing, &bias, sizeof bias);
         if (bias)
             put(&packing, block->biases[l], linear->rows * (int64_t)sizeof(float));
@@ -161,6 +215,26 @@ static struct wn_activation *take_rule(const uint8_t **bytes)
     return rule;
 }
 
+static void take_weights(const uint8_t **bytes, struct wn_kept_blocks *kept, int64_t index, int linear)
+{
+    const struct wn_linear_info *info = &kept->model->layout.linears[linear];
+    struct wn_packed *packed = &kept->packed[index * WN_MAX_LINEARS + linear];
+    uint8_t as;
+    int64_t size;
+    take(bytes, &as, sizeof as);
+    if (as == KEPT_AS_FLOATS)
+        kept->blocks[index].linears[linear] = take_floats(bytes, info->rows * info->columns);
+    if (as != KEPT_PACKED)
+        return;
+    take(bytes, &size, sizeof size);
+    uint8_t *owned = wn_alloc(size, 1);
+    take(bytes, owned, size);
+    if (wn_packed_open(info->name, owned, size, packed) != WN_OK)
+        WN_BUG("a kept block is not what was packed: %s", wn_error_message());
+    packed->owned = owned;
+    use_packed(kept, index, linear);
+}
+
 void wn_kept_blocks_unpack(struct wn_kept_blocks *kept, int64_t index, const uint8_t *bytes)
 {
     const struct wn_layout *layout = &kept->model->layout;
@@ -173,7 +247,7 @@ void wn_kept_blocks_unpack(struct wn_kept_blocks *kept, int64_t index, const uin
         bool bias;
         if (block->skip[layout->input_branches[linear->input]])
             continue;
-        block->linears[l] = take_floats(&bytes, linear->rows * linear->columns);
+        take_weights(&bytes, kept, index, l);
         take(&bytes, &bias, sizeof bias);
         if (bias)
             block->biases[l] = take_floats(&bytes, linear->rows);
@@ -181,9 +255,58 @@ void wn_kept_blocks_unpack(struct wn_kept_blocks *kept, int64_t index, const uin
     }
 }
 
-int64_t wn_kept_blocks_bytes(const struct wn_model *model)
+/* ---- the head ---- */
+
+static void take_head(const void *context, int64_t first, int64_t end, float *out)
 {
-    int64_t head = head_is_mapped(model) ? 0 : model->config.vocab_size * model->config.hidden_size;
-    return model->config.n_blocks * (wn_block_bytes(model) + WN_MAX_LINEARS * (int64_t)sizeof(struct wn_activation *)) +
-           head * (int64_t)sizeof(float);
+    const struct wn_model *model = context;
+    int64_t width = model->config.hidden_size;
+    wn_tensor_to_float(model->head, first * width, (end - first) * width, out);
+}
+
+void wn_kept_blocks_logits(const struct wn_kept_blocks *kept, const float *states, int64_t rows, float *logits)
+{
+    const struct wn_tensor *head = kept->model->head;
+    const struct wn_row_source source = {take_head, kept->model};
+    int64_t width = kept->model->config.hidden_size, vocabulary = kept->model->config.vocab_size;
+    if (head->dtype == WN_F32 && (uintptr_t)head->data % sizeof(float) == 0)
+        wn_linear_few_rows(states, rows, width, (const float *)(const void *)head->data, vocabulary, NULL, logits,
+                           vocabulary);
+    else
+        wn_linear_few_rows_from(states, rows, width, &source, vocabulary, NULL, logits, vocabulary);
+}
+
+/* ---- memory ---- */
+
+/* Of a weight in the checkpoint: 4 when any matrix has fp32. */
+static int source_bytes(const struct wn_model *model)
+{
+    for (int64_t i = 0; model->checkpoint && i < wn_checkpoint_count(model->checkpoint); i++) {
+        const struct wn_tensor *tensor = wn_checkpoint_at(model->checkpoint, i);
+        if (tensor->dtype == WN_F32 && tensor->n_dims > 1)
+            return 4;
+    }
+    return model->checkpoint ? 2 : 4;
+}
+
+static int64_t linear_bytes(const struct wn_recipe *recipe, const struct wn_linear_info *linear, int source)
+{
+    int64_t rule, scratch, packed = wn_pack_bytes_of(recipe, linear->rows, linear->columns, source);
+    wn_recipe_activation_bytes(recipe, linear->rows, linear->columns, 1, 1, &rule, &scratch);
+    if (rule)
+        return 0;
+    return pays(packed, linear->rows, linear->columns) ? packed
+                                                       : linear->rows * linear->columns * (int64_t)sizeof(float);
+}
+
+int64_t wn_kept_blocks_bytes(const struct wn_model *model, const struct wn_recipe *recipe)
+{
+    const struct wn_layout *layout = &model->layout;
+    int64_t each = (int64_t)(sizeof(struct wn_packed) + sizeof(struct wn_row_source) + sizeof(struct wn_activation *));
+    int64_t block = wn_block_bytes(model) + WN_MAX_LINEARS * each;
+    int source = source_bytes(model);
+    for (int l = 0; l < layout->n_linears; l++)
+        block += linear_bytes(recipe, &layout->linears[l], source) -
+                 layout->linears[l].rows * layout->linears[l].columns * (int64_t)sizeof(float);
+    return model->config.n_blocks * block;
 }

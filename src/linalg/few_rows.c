@@ -15,13 +15,15 @@ enum { LANES = 16, COLUMNS = 6 };
 enum { LANES = 8, COLUMNS = 3 };
 #endif
 enum { MOST_ROWS = 32, VECTORS = MOST_ROWS / LANES, PIECE = 256, SERIAL_WORK = 1 << 16 };
+enum { PANEL_FLOATS = 1 << 16 }; /* of weights from a source: they stay in the second cache */
 
 typedef float lanes_t __attribute__((vector_size(LANES * sizeof(float))));
 
 struct few {
     const lanes_t *turned; /* [in, vectors]: up to MOST_ROWS rows of x, zeros behind them */
     int64_t vectors, rows, in;
-    const float *w, *bias;
+    const float *w, *bias; /* w NULL: `source` */
+    const struct wn_row_source *source;
     float *y; /* of the first of these rows */
     int64_t out, stride;
 };
@@ -44,14 +46,15 @@ static inline __attribute__((always_inline)) void add_up(const struct few *few, 
     memcpy(sums, s, sizeof s);
 }
 
-/* Outputs column .. column + COLUMNS - 1. Behind the last column that one is computed again and dropped. */
-static void run_columns(const struct few *few, int64_t column)
+/* Outputs column .. column + COLUMNS - 1, at most up to `end`, by the rows of w from `first` on. Behind the last column
+ * that one is computed again and dropped. */
+static void run_columns(const struct few *few, int64_t column, int64_t end, const float *rows, int64_t first)
 {
     lanes_t sums[COLUMNS][VECTORS];
-    int64_t columns = smaller(few->out - column, COLUMNS);
+    int64_t columns = smaller(end - column, COLUMNS);
     const float *w[COLUMNS];
     for (int64_t c = 0; c < COLUMNS; c++)
-        w[c] = few->w + (column + smaller(c, columns - 1)) * few->in;
+        w[c] = rows + (column - first + smaller(c, columns - 1)) * few->in;
     if (few->vectors == 1)
         add_up(few, w, 1, sums);
     else if (few->vectors == 2)
@@ -79,6 +82,34 @@ static void turn(const float *x, int64_t rows, int64_t in, int64_t padded, int64
             turned[k * padded + r] = r < rows ? x[r * in + k] : 0.0f;
 }
 
+/* Rows of weights that are taken from a source at a time: whole runs of COLUMNS. */
+static int64_t panel_rows(int64_t in)
+{
+    int64_t runs = PANEL_FLOATS / (COLUMNS * in);
+    return (runs > 1 ? runs : 1) * COLUMNS;
+}
+
+int64_t wn_few_rows_panel(int64_t in)
+{
+    return panel_rows(in) * in;
+}
+
+/* All outputs, of which threads take runs; with a source, runs of its panels. */
+static void run_outputs(const struct few *few)
+{
+    const int64_t step = few->w ? COLUMNS : panel_rows(few->in);
+    float *panel = few->w ? NULL : wn_alloc(step * few->in, sizeof *panel);
+#pragma omp for schedule(static)
+    for (int64_t first = 0; first < few->out; first += step) {
+        const int64_t end = smaller(first + step, few->out);
+        if (panel)
+            few->source->take(few->source->context, first, end, panel);
+        for (int64_t column = first; column < end; column += COLUMNS)
+            run_columns(few, column, end, panel ? panel : few->w, panel ? first : 0);
+    }
+    wn_free(panel);
+}
+
 /* At most MOST_ROWS rows; `turned` has room for MOST_ROWS x in floats. */
 static void run_rows(struct few *few, const float *x, float *turned)
 {
@@ -91,25 +122,32 @@ static void run_rows(struct few *few, const float *x, float *turned)
 #pragma omp for schedule(static)
         for (int64_t k = 0; k < in; k += PIECE)
             turn(x, few->rows, in, padded, k, smaller(k + PIECE, in), turned);
-#pragma omp for schedule(static)
-        for (int64_t column = 0; column < few->out; column += COLUMNS)
-            run_columns(few, column);
+        run_outputs(few);
     }
+}
+
+static void run_all(const struct few *map, const float *x, int64_t rows)
+{
+    float *turned = wn_alloc(MOST_ROWS * map->in, sizeof *turned);
+    for (int64_t first = 0; first < rows; first += MOST_ROWS) {
+        struct few few = *map;
+        few.rows = smaller(rows - first, MOST_ROWS);
+        few.y += first * map->stride;
+        run_rows(&few, x + first * map->in, turned);
+    }
+    wn_free(turned);
 }
 
 void wn_linear_few_rows(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias,
                         float *y, int64_t stride)
 {
-    float *turned = wn_alloc(MOST_ROWS * in, sizeof *turned);
-    for (int64_t first = 0; first < rows; first += MOST_ROWS) {
-        struct few few = {.rows = smaller(rows - first, MOST_ROWS),
-                          .in = in,
-                          .w = w,
-                          .bias = bias,
-                          .y = y + first * stride,
-                          .out = out,
-                          .stride = stride};
-        run_rows(&few, x + first * in, turned);
-    }
-    wn_free(turned);
+    const struct few few = {.in = in, .w = w, .bias = bias, .y = y, .out = out, .stride = stride};
+    run_all(&few, x, rows);
+}
+
+void wn_linear_few_rows_from(const float *x, int64_t rows, int64_t in, const struct wn_row_source *source, int64_t out,
+                             const float *bias, float *y, int64_t stride)
+{
+    const struct few few = {.in = in, .source = source, .bias = bias, .y = y, .out = out, .stride = stride};
+    run_all(&few, x, rows);
 }

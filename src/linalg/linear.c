@@ -23,13 +23,14 @@ struct strip {
     int64_t row, count;
 };
 
+/* `w`: the rows of the weights from `column` on. */
 static void run_tile(const float *x, const struct strip *strip, int64_t in, const struct wn_linear_map *map,
-                     int64_t column)
+                     int64_t column, const float *w)
 {
     int64_t n = smaller(map->out - column, WN_TILE_COLUMNS);
     float *corner = map->y + strip->row * map->stride + column;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)strip->count, (int)n, (int)in, 1.0f, x + strip->row * in,
-                (int)in, map->w + column * in, (int)in, 0.0f, corner, (int)map->stride);
+                (int)in, w, (int)in, 0.0f, corner, (int)map->stride);
     if (map->bias)
         add_bias(corner, strip->count, n, map->stride, map->bias + column);
 }
@@ -50,14 +51,43 @@ static int64_t column_tiles(const struct wn_linear_map *map)
     return (map->out + WN_TILE_COLUMNS - 1) / WN_TILE_COLUMNS;
 }
 
+/* A panel of weights that one thread has taken from a source; neighbouring items use it again. */
+struct panel {
+    float *rows; /* [WN_TILE_COLUMNS, in]; NULL: no map has a source */
+    int64_t number;
+};
+
+static const float *take_panel(const struct wn_linear_map *map, int64_t column, int64_t in, int64_t number,
+                               struct panel *panel)
+{
+    if (map->w)
+        return map->w + column * in;
+    if (panel->number != number)
+        map->source->take(map->source->context, column, column + smaller(map->out - column, WN_TILE_COLUMNS),
+                          panel->rows);
+    panel->number = number;
+    return panel->rows;
+}
+
 /* Tiles are counted down the strips first, so that neighbours share their panel of w. */
 static void run_item(const float *x, const struct strip *strips, int64_t n_strips, int64_t in,
-                     const struct wn_linear_map *map, int64_t item)
+                     const struct wn_linear_map *map, int64_t item, struct panel *panel)
 {
-    int64_t panel = item / n_strips;
-    for (; panel >= column_tiles(map); map++)
-        panel -= column_tiles(map);
-    run_tile(x, &strips[item % n_strips], in, map, panel * WN_TILE_COLUMNS);
+    int64_t number = item / n_strips;
+    for (; number >= column_tiles(map); map++)
+        number -= column_tiles(map);
+    const float *w = take_panel(map, number * WN_TILE_COLUMNS, in, item / n_strips, panel);
+    run_tile(x, &strips[item % n_strips], in, map, number * WN_TILE_COLUMNS, w);
+}
+
+/* Rows of the longest panel that comes from a source. */
+static int64_t panel_rows(const struct wn_linear_map *maps, int n_maps)
+{
+    int64_t rows = 0;
+    for (int i = 0; i < n_maps; i++)
+        if (!maps[i].w && maps[i].out > rows)
+            rows = maps[i].out;
+    return smaller(rows, WN_TILE_COLUMNS);
 }
 
 void wn_linears(const float *x, int64_t n_runs, const int64_t *row, int64_t in, const struct wn_linear_map *maps,
@@ -71,9 +101,15 @@ void wn_linears(const float *x, int64_t n_runs, const int64_t *row, int64_t in, 
     }
     int threads = wn_blas_begin();
     bool shared = threads > 1 && n_strips * n_panels > 1 && row[n_runs] * in * out > SERIAL_WORK;
-#pragma omp parallel for schedule(dynamic) num_threads(shared ? threads : 1) if (shared)
-    for (int64_t item = 0; item < n_strips * n_panels; item++)
-        run_item(x, strips, n_strips, in, maps, item);
+    const int64_t from_source = panel_rows(maps, n_maps) * in;
+#pragma omp parallel num_threads(shared ? threads : 1) if (shared)
+    {
+        struct panel panel = {from_source ? wn_alloc(from_source, sizeof(float)) : NULL, -1};
+#pragma omp for schedule(dynamic)
+        for (int64_t item = 0; item < n_strips * n_panels; item++)
+            run_item(x, strips, n_strips, in, maps, item, &panel);
+        wn_free(panel.rows);
+    }
     wn_blas_end(threads);
     wn_free(strips);
 }
@@ -82,7 +118,7 @@ void wn_linear_strided(const float *x, int64_t rows, int64_t in, const float *w,
                        float *y, int64_t stride)
 {
     const int64_t row[] = {0, rows};
-    const struct wn_linear_map map = {w, bias, out, y, stride};
+    const struct wn_linear_map map = {.w = w, .bias = bias, .out = out, .y = y, .stride = stride};
     wn_linears(x, 1, row, in, &map, 1);
 }
 

@@ -377,7 +377,7 @@ static void logits_by(const struct wn_model *model, const float *states, int64_t
     for (int64_t first = 0; first < vocabulary; first += most) {
         int64_t count = first + most < vocabulary ? most : vocabulary - first;
         const float *panel = head_panel(model, first, count, scratch);
-        const struct wn_linear_map map = {panel, NULL, count, logits + first, vocabulary};
+        const struct wn_linear_map map = {.w = panel, .out = count, .y = logits + first, .stride = vocabulary};
         if (n_runs > 0)
             wn_linears(states, n_runs, row, width, &map, 1);
         else

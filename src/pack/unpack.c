@@ -7,6 +7,9 @@
 #include <immintrin.h>
 #endif
 
+/* A vector of values, and the codes that are taken apart at a time. */
+enum { LANES = 16, BLOCK = 64 };
+
 #define INLINE static inline __attribute__((always_inline))
 
 /* ---- codes ---- */
@@ -86,6 +89,7 @@ struct scratch {
     float *scales, *zeros; /* [n_groups + 8] of a row */
     float *input_scale;    /* [columns] or NULL */
     uint32_t *groups;      /* [columns] or NULL */
+    void *memory;          /* all of them; owned */
 };
 
 static int64_t scratch_bytes(const struct wn_packed *p)
@@ -103,32 +107,28 @@ int64_t wn_packed_rows_bytes(const struct wn_packed *packed)
 
 static void open_scratch(const struct wn_packed *p, struct scratch *s)
 {
-    *s = (struct scratch){0};
-    s->codes = wn_alloc(p->columns + 8, 1);
-    s->numbers = wn_alloc(p->columns + 8, sizeof(float));
+    uint8_t *memory = wn_alloc(scratch_bytes(p), 1);
+
+    *s = (struct scratch){.memory = memory, .numbers = (float *)(void *)memory};
+    float *next = s->numbers + p->columns + 8;
     if (p->bits) {
-        s->scales = wn_alloc(p->n_groups + 8, sizeof(float));
-        s->zeros = wn_alloc(p->n_groups + 8, sizeof(float));
+        s->scales = next;
+        s->zeros = next += p->n_groups + 8;
+        next += p->n_groups + 8;
     }
     if (p->input_scale) {
-        s->input_scale = wn_alloc(p->columns, sizeof(float));
+        s->input_scale = next;
+        next += p->columns;
         read_numbers(p->input_kind, p->input_scale, 0, p->columns, s->input_scale);
     }
     if (p->group_bytes) {
-        s->groups = wn_alloc_zero(p->columns, sizeof *s->groups);
+        s->groups = (uint32_t *)(void *)next;
+        next += p->columns;
+        memset(s->groups, 0, (size_t)p->columns * sizeof *s->groups);
         for (int64_t j = 0; j < p->columns; j++)
             memcpy(&s->groups[j], p->groups + j * p->group_bytes, (size_t)p->group_bytes);
     }
-}
-
-static void close_scratch(struct scratch *s)
-{
-    wn_free(s->codes);
-    wn_free(s->numbers);
-    wn_free(s->scales);
-    wn_free(s->zeros);
-    wn_free(s->input_scale);
-    wn_free(s->groups);
+    s->codes = (uint8_t *)next;
 }
 
 /* ---- grids ---- */
@@ -164,7 +164,6 @@ static void read_grids_of(const struct wn_packed *p, int64_t row, struct scratch
 /* Codes to values in runs that are one vector; codes NULL: they are in `out` as floats. */
 INLINE void apply_grid(const uint8_t *codes, int64_t count, float scale, float zero, float *out)
 {
-    enum { LANES = 16 };
     int64_t j = 0;
 
     for (; j + LANES <= count; j += LANES) {
@@ -189,8 +188,109 @@ INLINE void apply_grids(const struct wn_packed *p, const struct scratch *s, cons
             apply_grid(codes ? codes + first : NULL, left < group ? left : group, s->scales[g], s->zeros[g],
                        out + first);
         }
-    for (int64_t j = 0; s->input_scale && j < p->columns; j++)
-        out[j] /= s->input_scale[j];
+}
+
+/* ---- codes to values without a stop between ---- */
+
+#ifdef __AVX512VBMI__
+/* Where byte k of the bytes of code 8 q + k's word lies, and by how many bits the code is shifted in it. */
+INLINE void find_shifts(int bits, __m512i *bytes, __m512i *shifts)
+{
+    uint8_t byte[BLOCK], shift[BLOCK];
+
+    for (int i = 0; i < BLOCK; i++) {
+        byte[i] = (uint8_t)(i / 8 * bits + i % 8);
+        shift[i] = (uint8_t)(i % 8 * bits);
+    }
+    *bytes = _mm512_loadu_si512(byte);
+    *shifts = _mm512_loadu_si512(shift);
+}
+
+/* A block of codes, one per byte. */
+INLINE __m512i read_block(const uint8_t *from, int bits, __m512i bytes, __m512i shifts)
+{
+    const __mmask64 there = bits == 8 ? ~UINT64_C(0) : (UINT64_C(1) << bits * BLOCK / 8) - 1;
+    const __m512i words = _mm512_permutexvar_epi8(bytes, _mm512_maskz_loadu_epi8(there, from));
+
+    return _mm512_and_si512(_mm512_multishift_epi64_epi8(shifts, words), _mm512_set1_epi8((char)((1 << bits) - 1)));
+}
+
+INLINE void write_lanes(__m128i codes, float scale, float zero, float *out)
+{
+    const __m512 values = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes));
+
+    _mm512_storeu_ps(out, _mm512_mul_ps(_mm512_set1_ps(scale), _mm512_sub_ps(values, _mm512_set1_ps(zero))));
+}
+
+/* Grid of the lanes from column `j` on. */
+INLINE int64_t grid_of(const struct wn_packed *p, int64_t j)
+{
+    return p->n_groups == 1 ? 0 : (int64_t)((uint32_t)j / (uint32_t)p->group);
+}
+
+INLINE int64_t write_blocks(const struct wn_packed *p, const struct scratch *s, const uint8_t *from, int bits,
+                            float *out)
+{
+    __m512i bytes, shifts;
+    int64_t j = 0;
+
+    find_shifts(bits, &bytes, &shifts);
+    for (; j + BLOCK <= p->columns; j += BLOCK) {
+        const __m512i codes = read_block(from + j / 8 * bits, bits, bytes, shifts);
+        const int64_t g0 = grid_of(p, j), g1 = grid_of(p, j + LANES), g2 = grid_of(p, j + 2 * LANES),
+                      g3 = grid_of(p, j + 3 * LANES);
+        write_lanes(_mm512_extracti32x4_epi32(codes, 0), s->scales[g0], s->zeros[g0], out + j);
+        write_lanes(_mm512_extracti32x4_epi32(codes, 1), s->scales[g1], s->zeros[g1], out + j + LANES);
+        write_lanes(_mm512_extracti32x4_epi32(codes, 2), s->scales[g2], s->zeros[g2], out + j + 2 * LANES);
+        write_lanes(_mm512_extracti32x4_epi32(codes, 3), s->scales[g3], s->zeros[g3], out + j + 3 * LANES);
+    }
+    return j;
+}
+
+/* Whole blocks of a row whose lanes have one grid each; returns how many columns that are. */
+static int64_t read_blocks(const struct wn_packed *p, const struct scratch *s, const uint8_t *from, float *out)
+{
+    if (s->groups || (p->n_groups > 1 && p->group % LANES != 0))
+        return 0;
+    switch (p->bits) {
+    case 2:
+        return write_blocks(p, s, from, 2, out);
+    case 3:
+        return write_blocks(p, s, from, 3, out);
+    case 4:
+        return write_blocks(p, s, from, 4, out);
+    case 5:
+        return write_blocks(p, s, from, 5, out);
+    case 6:
+        return write_blocks(p, s, from, 6, out);
+    case 7:
+        return write_blocks(p, s, from, 7, out);
+    case 8:
+        return write_blocks(p, s, from, 8, out);
+    default:
+        return 0;
+    }
+}
+#else
+static int64_t read_blocks(const struct wn_packed *p, const struct scratch *s, const uint8_t *from, float *out)
+{
+    (void)p, (void)s, (void)from, (void)out;
+    return 0;
+}
+#endif
+
+/* Columns from `first` on, a multiple of BLOCK, of a row without mask. */
+static void read_rest(const struct wn_packed *p, const struct scratch *s, const uint8_t *from, int64_t first,
+                      float *out)
+{
+    read_codes(from + first / 8 * p->bits, p->columns - first, p->bits, s->codes);
+    if (first == 0)
+        apply_grids(p, s, s->codes, out);
+    else
+        for (int64_t j = first; j < p->columns; j++) {
+            const int64_t g = p->n_groups == 1 ? 0 : j / p->group;
+            out[j] = s->scales[g] * ((float)s->codes[j - first] - s->zeros[g]);
+        }
 }
 
 /* ---- masks ---- */
@@ -271,16 +371,20 @@ static void read_coded_row(const struct wn_packed *p, int64_t row, const uint8_t
 {
     if (p->grid_rows > 1)
         read_grids_of(p, row, s);
-    read_codes(values, stored, p->bits, s->codes);
     if (mask) {
+        read_codes(values, stored, p->bits, s->codes);
         for (int64_t i = 0; i < stored; i++)
             s->numbers[i] = (float)s->codes[i];
         expand_numbers(mask, p->columns, s->numbers, out);
         apply_grids(p, s, NULL, out);
         zero_others(mask, p->columns, out);
     } else {
-        apply_grids(p, s, s->codes, out);
+        const int64_t done = read_blocks(p, s, values, out);
+        if (done < p->columns)
+            read_rest(p, s, values, done, out);
     }
+    for (int64_t j = 0; s->input_scale && j < p->columns; j++)
+        out[j] /= s->input_scale[j];
     if (p->n_outliers)
         add_outliers(p, row, out);
 }
@@ -307,7 +411,7 @@ void wn_packed_rows(const struct wn_packed *packed, int64_t first, int64_t end, 
         read_grids_of(packed, 0, &scratch);
     for (int64_t row = first; row < end; row++)
         read_row(packed, row, &scratch, out + (row - first) * packed->columns);
-    close_scratch(&scratch);
+    wn_free(scratch.memory);
 }
 
 void wn_packed_all(const struct wn_packed *packed, float *out)

@@ -202,7 +202,19 @@ wn_status wn_evaluation_generate(struct wn_evaluation *evaluation, const struct 
 
 /* ---- memory ---- */
 
-void wn_generation_bytes(const struct wn_run *run, int64_t index, struct wn_generation_bytes *bytes)
+/* While the largest linear is packed. */
+static int64_t packing_bytes(const struct wn_layout *layout)
+{
+    int64_t most = 0;
+    for (int l = 0; l < layout->n_linears; l++) {
+        int64_t bytes = wn_pack_bytes_while(layout->linears[l].rows, layout->linears[l].columns);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+void wn_generation_bytes(const struct wn_run *run, int64_t index, const struct wn_recipe *recipe,
+                         struct wn_generation_bytes *bytes)
 {
     const struct wn_prepared_model *prepared = &run->models[index];
     const struct wn_model *model = prepared->model;
@@ -213,7 +225,8 @@ void wn_generation_bytes(const struct wn_run *run, int64_t index, struct wn_gene
             continue;
         int64_t generate = wn_generate_bytes(model, generation);
         int64_t losses = generation->dense_loss ? losses_bytes(model, generation) : 0;
-        bytes->kept = wn_kept_blocks_bytes(model);
+        bytes->kept = wn_kept_blocks_bytes(model, recipe);
+        bytes->packing = packing_bytes(&model->layout);
         bytes->records += wn_generation_texts(generation) * wn_generated_record_bytes(generation);
         bytes->generate = generate > bytes->generate ? generate : bytes->generate;
         bytes->losses = losses > bytes->losses ? losses : bytes->losses;

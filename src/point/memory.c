@@ -73,8 +73,7 @@ static int64_t solver_bytes(const struct wn_layout *layout, const struct wn_reci
     return factors + work;
 }
 
-/* Rules of the linears of a block. */
-static int64_t rules_bytes(const struct wn_run *run, const struct wn_point *point)
+int64_t wn_point_rules_bytes(const struct wn_run *run, const struct wn_point *point)
 {
     const struct wn_layout *layout = &run->models[point->model].model->layout;
     int64_t total = 0, bytes, scratch;
@@ -90,7 +89,7 @@ static int64_t rules_bytes(const struct wn_run *run, const struct wn_point *poin
 static int64_t activation_bytes(const struct wn_run *run, const struct wn_point *point)
 {
     const struct wn_layout *layout = &run->models[point->model].model->layout;
-    int64_t longest = wn_prepared_longest_chunk(run, point->model), total = rules_bytes(run, point), most = 0;
+    int64_t longest = wn_prepared_longest_chunk(run, point->model), total = wn_point_rules_bytes(run, point), most = 0;
     for (int l = 0; l < layout->n_linears; l++) {
         const struct wn_linear_info *linear = &layout->linears[l];
         int64_t bytes, scratch;
@@ -131,10 +130,11 @@ int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
     compress += statistics_bytes(run, point) + solver_bytes(&model->layout, &point->recipe);
     compress += activation_bytes(run, point) + wn_search_bytes(model, &point->recipe, longest);
     struct wn_generation_bytes texts;
-    wn_generation_bytes(run, point->model, &texts);
-    int64_t walking = (point->recipe.n_stages ? 2 : 1) * wn_block_bytes(model) + compress + kept + texts.kept;
+    wn_generation_bytes(run, point->model, &point->recipe, &texts);
+    int64_t walking =
+        (point->recipe.n_stages ? 2 : 1) * wn_block_bytes(model) + compress + kept + texts.kept + texts.packing;
     if (texts.kept)
-        walking += (model->config.n_blocks - 1) * rules_bytes(run, point);
+        walking += (model->config.n_blocks - 1) * wn_point_rules_bytes(run, point);
     int64_t generating = texts.kept + texts.generate, scoring = scores + head;
     int64_t most = walking > generating ? walking : generating;
     most = most > texts.losses ? most : texts.losses;

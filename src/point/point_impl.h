@@ -89,16 +89,21 @@ bool wn_prepared_generates(const struct wn_run *run, int64_t model);
  */
 wn_status wn_dense_losses(const struct wn_model *model, const struct wn_generation *generation,
                           const struct wn_generated *generated, double *losses, double *tokens);
-/* Memory of generation for a point of `model`, 0 each without. */
+/* Memory of generation for a point of `model` with this recipe, 0 each without. */
 struct wn_generation_bytes {
     int64_t records;  /* of all sets, until they are scored; their decoded texts come on top */
     int64_t kept;     /* all blocks, while they are made and used */
+    int64_t packing;  /* besides, while a linear is packed */
     int64_t generate; /* the largest batch */
     int64_t losses;   /* wn_dense_losses, when the kept blocks are gone */
 };
-void wn_generation_bytes(const struct wn_run *run, int64_t model, struct wn_generation_bytes *bytes);
+void wn_generation_bytes(const struct wn_run *run, int64_t model, const struct wn_recipe *recipe,
+                         struct wn_generation_bytes *bytes);
 
 /* ---- what a point needs ---- */
+
+/* Bytes of the rules (nn.h) of the linears of a block. */
+int64_t wn_point_rules_bytes(const struct wn_run *run, const struct wn_point *point);
 
 /* True when a point makes statistics of its own: under sequential propagation. */
 bool wn_point_collects(const struct wn_point *point);

@@ -940,17 +940,18 @@ void wn_reference_predict(const struct wn_run *run, int64_t model, int ranks, st
 {
     struct pass pass = {.ranks = ranks, .run = run, .prepared = &run->models[model], .model_index = model};
     bool *wanted = wn_alloc(run->grid.n_points, sizeof *wanted);
+    const struct wn_recipe dense = {0};
     struct wn_generation_bytes texts;
     memset(wanted, true, (size_t)run->grid.n_points);
     pass.needs = wn_alloc_zero(run->sweep->n_calibrations, sizeof *pass.needs);
     plan_pass(&pass, wanted);
-    wn_generation_bytes(run, model, &texts);
+    wn_generation_bytes(run, model, &dense, &texts);
     *bytes = (struct wn_reference_bytes){.workers = 0};
     for (int rank = 0; rank < ranks; rank++) {
         int64_t mine = rank_bytes(&pass, rank);
         bytes->workers += has_units(&pass, rank);
         if (generates(&pass, rank))
-            mine += texts.kept + texts.generate;
+            mine += texts.kept + (texts.packing > texts.generate ? texts.packing : texts.generate);
         bytes->rank = mine > bytes->rank ? mine : bytes->rank;
     }
     bytes->group = pass.slot_bytes;

@@ -332,7 +332,8 @@ int64_t wn_point_state_bytes(const struct wn_run *run, int64_t index)
         rows += wn_sequences_tokens(&prepared->sets[e].sequences);
     if (wn_point_walks_calibration(point))
         rows += wn_sequences_tokens(&prepared->calibrations[point->calibration].sequences);
-    wn_generation_bytes(run, point->model, &texts);
+    wn_generation_bytes(run, point->model, &point->recipe, &texts);
+    int64_t rules = prepared->model->config.n_blocks * wn_point_rules_bytes(run, point);
     return rows * prepared->model->config.hidden_size * (int64_t)sizeof(float) + wn_schema_bytes(&prepared->schema) +
-           texts.records + (texts.kept ? prepared->model->config.n_blocks * wn_block_bytes(prepared->model) : 0);
+           texts.records + (texts.kept ? texts.kept + rules : 0);
 }

@@ -65,7 +65,8 @@ static void close_walk(struct walk *walk)
 
 static wn_status make_linear(struct walk *walk, int index)
 {
-    const struct wn_linear_info *linear = &walk->subject.model->layout.linears[index];
+    const struct wn_layout *layout = &walk->subject.model->layout;
+    const struct wn_linear_info *linear = &layout->linears[index];
     const float *dense = walk->dense->linears[index];
     int64_t block_index = walk->compressor.block_index;
     struct wn_made made;
@@ -74,6 +75,8 @@ static wn_status make_linear(struct walk *walk, int index)
                                    walk->compressor.activations[index], walk->compressor.scales[linear->input]);
     wn_recorder_take(&walk->recorder, &walk->subject, block_index, index, dense, &made, error);
     wn_status status = walk->sink ? walk->sink->take(walk->sink->context, block_index, index, &made.form) : WN_OK;
+    if (walk->evaluation.generates && !walk->compressor.left_out[layout->input_branches[linear->input]])
+        wn_kept_blocks_take_linear(&walk->evaluation.kept, block_index, index, &made.form);
     wn_made_release(&made);
     return status;
 }

@@ -319,8 +319,7 @@ static void probe_decoding(const struct wn_model *thin, const struct wn_block *b
     float *y = wn_alloc(WN_GENERATE_BATCH * small.config.vocab_size, sizeof *y);
     wn_probe_fill(x, WN_GENERATE_BATCH * width, 1);
     double one = time_decoding(&kept, 1), more = time_decoding(&kept, 1 + steps), start = wn_seconds();
-    wn_linear_few_rows(x, WN_GENERATE_BATCH, width, kept.head, small.config.vocab_size, NULL, y,
-                       small.config.vocab_size);
+    wn_kept_blocks_logits(&kept, x, WN_GENERATE_BATCH, y);
     double of_head = wn_seconds() - start, step = fmax(more - one, 0) / (double)steps;
     cost->step_head = of_head * (double)thin->config.vocab_size / (double)small.config.vocab_size;
     cost->step = fmax(step - of_head, 0) / (double)small.config.n_blocks;

@@ -3,8 +3,9 @@
  * caches, against two limits measured in the same run: reading the weights once per step, and the multiplications of
  * the rows at the rate of one large single-threaded sgemm per thread.
  *
- *     bench_generate [threads [repetitions [cpu]]]
+ *     bench_generate [threads [repetitions [cpu|wall [bits]]]]
  *
+ * bits: 32, 16 (bf16) or those of codes in groups of 64, 2 to 8, as the blocks of a compressed point are kept (packed).
  * A step adds one token to every text of a batch. Its time is that of a batch with STEPS more tokens less that of one
  * without, the fastest of all repetitions of each. Columns: texts of the batch, milliseconds per step, tokens per
  * second, weights read per second, share of the bandwidth of reading, share of the sgemm rate, and the larger of both
@@ -47,7 +48,42 @@ struct state {
     struct wn_kept_blocks kept;
 };
 
-static void make_model(struct state *s, const struct shape *shape)
+/* A linear as a point with these bits has it. */
+static void keep_linear(struct state *s, int64_t b, int l, float *weight, int bits)
+{
+    enum { GROUP = 64 };
+    const struct wn_linear_info *linear = &s->model.layout.linears[l];
+    const int64_t count = linear->rows * linear->columns;
+    struct wn_compressed form;
+    wn_compressed_init(&form, linear->rows, linear->columns, weight, NULL);
+    for (int64_t i = 0; bits == 16 && i < count; i++) {
+        uint32_t whole;
+        memcpy(&whole, &weight[i], sizeof whole);
+        whole &= 0xFFFF0000;
+        memcpy(&weight[i], &whole, sizeof whole);
+    }
+    if (bits <= 8) {
+        form.bits = bits;
+        form.group = GROUP;
+        form.n_groups = linear->columns / GROUP;
+        form.codes = wn_alloc(count, 1);
+        form.scales = wn_alloc(count / GROUP, sizeof(float));
+        form.zeros = wn_alloc(count / GROUP, sizeof(float));
+        for (int64_t i = 0; i < count; i += GROUP) {
+            struct wn_grid grid = wn_grid_fit(weight + i, GROUP, bits, false);
+            form.scales[i / GROUP] = grid.scale;
+            form.zeros[i / GROUP] = grid.zero;
+            for (int64_t j = i; j < i + GROUP; j++) {
+                form.codes[j] = (uint8_t)wn_grid_code(&grid, weight[j]);
+                weight[j] = wn_grid_value(&grid, form.codes[j]);
+            }
+        }
+    }
+    wn_kept_blocks_take_linear(&s->kept, b, l, &form);
+    wn_compressed_release(&form);
+}
+
+static void make_model(struct state *s, const struct shape *shape, int bits)
 {
     int64_t n_archs;
     struct wn_model *m = &s->model;
@@ -79,8 +115,11 @@ static void make_model(struct state *s, const struct shape *shape)
     for (int i = 0; i < m->layout.n_vectors; i++)
         fill(block->vectors[i], m->layout.vectors[i].size, 1, (uint64_t)i + 30);
     wn_kept_blocks_init(&s->kept, m);
-    for (int64_t b = 0; b < shape->blocks; b++)
+    for (int64_t b = 0; b < shape->blocks; b++) {
+        for (int l = 0; l < m->layout.n_linears; l++)
+            keep_linear(s, b, l, block->linears[l], bits);
         wn_kept_blocks_take(&s->kept, b, block, none);
+    }
     wn_block_destroy(&block, m);
 }
 
@@ -130,19 +169,14 @@ static float sum_of(const float *x, int64_t count)
     return sum;
 }
 
-/* Reading all weights once, with all threads. */
-static double time_reading(const struct state *s, int threads)
+/* Reading as many bytes as all weights have in fp32 once, with all threads. */
+static double time_reading(const float *weights, int64_t count, int threads)
 {
-    const struct wn_layout *layout = &s->model.layout;
+    enum { PIECE = 4096 };
     double sum = 0, start = seconds_now(threads);
-    for (int64_t b = 0; b < s->model.config.n_blocks; b++)
-        for (int l = 0; l < layout->n_linears; l++) {
-            const float *w = s->kept.blocks[b].linears[l];
-            int64_t columns = layout->linears[l].columns;
 #pragma omp parallel for reduction(+ : sum) schedule(static)
-            for (int64_t i = 0; i < layout->linears[l].rows; i++)
-                sum += sum_of(w + i * columns, columns);
-        }
+    for (int64_t i = 0; i < count; i += PIECE)
+        sum += sum_of(weights + i, count - i < PIECE ? count - i : PIECE);
     double seconds = seconds_now(threads) - start;
     return sum == 12345 ? 0 : seconds; /* the sum is used */
 }
@@ -158,24 +192,30 @@ static double time_sgemm(float *square)
     return seconds;
 }
 
-static void bench(const struct shape *shape, int threads, int repetitions, float *square)
+static void bench(const struct shape *shape, int threads, int repetitions, int bits, float *square)
 {
     static const int64_t counts[] = {1, 8, 16, 32};
     enum { COUNTS = sizeof counts / sizeof counts[0] };
     double one[COUNTS] = {0}, many[COUNTS] = {0}, reading = 0, sgemm = 0;
     struct state s;
-    make_model(&s, shape);
+    int64_t before = wn_memory_bytes();
+    make_model(&s, shape, bits);
+    int64_t bytes = wn_memory_bytes() - before - shape->vocabulary * shape->hidden * 4;
+    int64_t count = wn_model_block_weights(&s.model) * shape->blocks;
+    float *dense = wn_alloc_zero(count, sizeof *dense);
     for (int r = 0; r < repetitions; r++) {
-        take_best(&reading, time_reading(&s, threads));
+        take_best(&reading, time_reading(dense, count, threads));
         take_best(&sgemm, time_sgemm(square));
         for (int i = 0; i < COUNTS; i++) {
             take_best(&one[i], time_batch(&s, counts[i], 1, threads));
             take_best(&many[i], time_batch(&s, counts[i], 1 + STEPS, threads));
         }
     }
-    double linears = (double)wn_model_block_weights(&s.model) * (double)shape->blocks;
+    wn_free(dense);
+    double linears = (double)count;
     double weights = linears + (double)(shape->vocabulary * shape->hidden);
     double bandwidth = 4 * linears / reading, rate = threads * 2.0 * SGEMM * SGEMM * SGEMM / sgemm;
+    printf("%s: blocks take %.1f MB, %.2f of fp32\n", shape->name, 1e-6 * (double)bytes, (double)bytes / 4 / linears);
     printf("%s: reading weights %.1f GB/s, sgemm %.0f GF/s on %d threads; both limits meet at %.0f rows\n", shape->name,
            bandwidth / 1e9, rate / 1e9, threads, 2 * rate / bandwidth);
     printf("%6s %9s %10s %10s %10s %9s %10s\n", "texts", "ms/step", "tokens/s", "weights", "bandwidth", "sgemm",
@@ -194,8 +234,10 @@ static void bench(const struct shape *shape, int threads, int repetitions, float
 int main(int argc, char **argv)
 {
     int threads = argc > 1 ? atoi(argv[1]) : 1, repetitions = argc > 2 ? atoi(argv[2]) : 3;
-    if (threads < 1 || repetitions < 1 || wn_linalg_start() != WN_OK) {
-        fprintf(stderr, "usage: bench_generate [threads [repetitions [cpu]]]; %s\n", wn_error_message());
+    int bits = argc > 4 ? atoi(argv[4]) : 32;
+    if (threads < 1 || repetitions < 1 || !(bits == 32 || bits == 16 || (bits >= 2 && bits <= 8)) ||
+        wn_linalg_start() != WN_OK) {
+        fprintf(stderr, "usage: bench_generate [threads [repetitions [cpu|wall [bits]]]]; %s\n", wn_error_message());
         return 2;
     }
     use_cpu_time = argc > 3 && !strcmp(argv[3], "cpu");
@@ -205,7 +247,7 @@ int main(int argc, char **argv)
     printf("%s; %d threads, fastest of %d, %s time\n", wn_linalg_protocol(), threads, repetitions,
            use_cpu_time ? "processor" : "wall");
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
-        bench(&shapes[i], threads, repetitions, square);
+        bench(&shapes[i], threads, repetitions, bits, square);
     wn_free(square);
     return 0;
 }

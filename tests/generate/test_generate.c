@@ -313,6 +313,123 @@ static void check_skipped(const struct wn_model *model)
     wn_block_destroy(&block, model);
 }
 
+/* ---- packed blocks ---- */
+
+/* Weights on grids of `bits` bits, one for each row, or (16) as bf16. */
+static void round_linear(const struct wn_linear_info *linear, int bits, struct wn_compressed *form)
+{
+    int64_t columns = linear->columns, count = linear->rows * columns;
+    for (int64_t i = 0; bits == 16 && i < count; i++) {
+        uint32_t whole;
+        memcpy(&whole, &form->weight[i], sizeof whole);
+        whole &= 0xFFFF0000;
+        memcpy(&form->weight[i], &whole, sizeof whole);
+    }
+    if (bits == 16)
+        return;
+    form->bits = bits;
+    form->group = columns;
+    form->n_groups = 1;
+    form->codes = wn_alloc(count, 1);
+    form->scales = wn_alloc(linear->rows, sizeof(float));
+    form->zeros = wn_alloc(linear->rows, sizeof(float));
+    for (int64_t i = 0; i < count; i++) {
+        int64_t row = i / columns;
+        struct wn_grid grid = wn_grid_fit(form->weight + row * columns, i % columns ? 0 : columns, bits, false);
+        if (i % columns == 0) {
+            form->scales[row] = grid.scale;
+            form->zeros[row] = grid.zero;
+        }
+        grid = (struct wn_grid){form->scales[row], form->zeros[row], (1 << bits) - 1};
+        form->codes[i] = (uint8_t)wn_grid_code(&grid, form->weight[i]);
+        form->weight[i] = wn_grid_value(&grid, form->codes[i]);
+    }
+}
+
+/* The blocks of a model that was rounded, packed, and as fp32. */
+static void keep_rounded(const struct wn_model *model, int bits, struct wn_kept_blocks *packed,
+                         struct wn_kept_blocks *plain)
+{
+    const struct wn_layout *layout = &model->layout;
+    struct wn_block *block = wn_block_create(model);
+    struct wn_activation *none[WN_MAX_LINEARS] = {0};
+    wn_kept_blocks_init(packed, model);
+    wn_kept_blocks_init(plain, model);
+    for (int64_t b = 0; b < model->config.n_blocks; b++) {
+        CHECK_OK(wn_model_load_block(model, b, block));
+        for (int l = 0; l < layout->n_linears; l++) {
+            const struct wn_linear_info *linear = &layout->linears[l];
+            struct wn_compressed form;
+            wn_compressed_init(&form, linear->rows, linear->columns, block->linears[l], NULL);
+            round_linear(linear, bits, &form);
+            wn_kept_blocks_take_linear(packed, b, l, &form);
+            wn_compressed_release(&form);
+            CHECK(!packed->blocks[b].linears[l] && packed->blocks[b].sources[l]);
+            plain->blocks[b].linears[l] = wn_alloc(linear->rows * linear->columns, sizeof(float));
+            memcpy(plain->blocks[b].linears[l], block->linears[l],
+                   (size_t)(linear->rows * linear->columns) * sizeof(float));
+        }
+        wn_kept_blocks_take(packed, b, block, none);
+        wn_kept_blocks_take(plain, b, block, none);
+        CHECK(!plain->blocks[b].sources[0]);
+    }
+    wn_block_destroy(&block, model);
+}
+
+/* All blocks as bytes, and from them. */
+static void copy_by_bytes(const struct wn_kept_blocks *kept, struct wn_kept_blocks *copy)
+{
+    wn_kept_blocks_init(copy, kept->model);
+    for (int64_t b = 0; b < kept->model->config.n_blocks; b++) {
+        int64_t bytes = wn_kept_blocks_pack(kept, b, NULL);
+        uint8_t *data = wn_alloc(bytes, 1);
+        CHECK(wn_kept_blocks_pack(kept, b, data) == bytes);
+        wn_kept_blocks_unpack(copy, b, data);
+        memset(data, 0xAA, (size_t)bytes);
+        wn_free(data);
+        CHECK(copy->blocks[b].sources[0] && !copy->blocks[b].linears[0]);
+    }
+}
+
+/* Packed blocks are smaller, and every logit has the bits of fp32 blocks, prompts and steps, on any threads. */
+static void check_packed(const struct wn_model *model, int bits, double most)
+{
+    struct wn_kept_blocks packed, plain, copy;
+    struct wn_generation shots;
+    struct wn_generated texts, expected;
+    uint64_t logits;
+    int64_t before = wn_memory_bytes();
+    keep_rounded(model, bits, &packed, &plain);
+    int64_t dense = model->config.n_blocks * wn_model_block_weights(model) * (int64_t)sizeof(float);
+    int64_t both = wn_memory_bytes() - before;
+    CHECK((double)(both - dense) < most * (double)dense);
+    make_shots(model, 40, -1, 12, &shots);
+    seen.logits = 0;
+    generate_all(&plain, &shots, &expected);
+    logits = seen.logits;
+    for (int threads = 1; threads <= 3; threads++) {
+        test_set_threads(threads);
+        seen.logits = 0;
+        int64_t now = wn_memory_bytes();
+        wn_memory_reset_peak();
+        generate_all(&packed, &shots, &texts);
+        CHECK(wn_memory_peak() - now <= wn_generate_bytes(model, &shots) + (1 << 20));
+        CHECK(seen.logits == logits && same_records(&texts, &expected));
+        wn_generated_release(&texts);
+    }
+    test_set_threads(1);
+    copy_by_bytes(&packed, &copy);
+    seen.logits = 0;
+    generate_all(&copy, &shots, &texts);
+    CHECK(seen.logits == logits);
+    wn_generated_release(&texts);
+    wn_generated_release(&expected);
+    wn_generation_release(&shots);
+    wn_kept_blocks_release(&copy);
+    wn_kept_blocks_release(&plain);
+    wn_kept_blocks_release(&packed);
+}
+
 /* ---- tokens and stops ---- */
 
 static void check_choice(void)
@@ -388,6 +505,9 @@ int main(void)
     check_draws(&kept);
     check_not_finite(model);
     check_skipped(model);
+    check_packed(model, 16, 0.55);
+    check_packed(model, 4, 0.17);
+    check_packed(model, 2, 0.11);
     wn_kept_blocks_release(&kept);
     wn_model_close(&model);
     check_golden(demo, "tests/generate/golden_demo.jsonl");

@@ -37,6 +37,21 @@ static void check_linear(int64_t rows, int64_t in, int64_t out, bool with_bias)
     wn_free(expected);
 }
 
+/* Weights that come from a source: copied, so that nothing else can be read. */
+struct copied {
+    const float *w;
+    int64_t in;
+    int64_t rows; /* taken so far */
+};
+
+static void copy_rows(const void *context, int64_t first, int64_t end, float *out)
+{
+    struct copied *copied = (struct copied *)(uintptr_t)context;
+    memcpy(out, copied->w + first * copied->in, (size_t)((end - first) * copied->in) * sizeof *out);
+#pragma omp atomic
+    copied->rows += end - first;
+}
+
 /* Few rows: against the plain loop, on 1 to 4 threads, and every row as if it were alone. */
 static void check_few_rows(int64_t rows, int64_t in, int64_t out, bool with_bias)
 {
@@ -61,6 +76,12 @@ static void check_few_rows(int64_t rows, int64_t in, int64_t out, bool with_bias
         if (threads > 1)
             wn_linear_few_rows(x, rows, in, w, out, with_bias ? bias : NULL, again, stride);
         CHECK(!memcmp(y, again, (size_t)(rows * stride) * sizeof *y));
+        struct copied copied = {w, in, 0};
+        const struct wn_row_source source = {copy_rows, &copied};
+        memset(again, 0, (size_t)(rows * stride) * sizeof *again);
+        wn_linear_few_rows_from(x, rows, in, &source, out, with_bias ? bias : NULL, again, stride);
+        CHECK(!memcmp(y, again, (size_t)(rows * stride) * sizeof *y));
+        CHECK(copied.rows == (rows + 31) / 32 * out); /* each weight once for 32 rows */
     }
     wn_free(x);
     wn_free(w);
@@ -148,6 +169,22 @@ static void check_finite(int64_t count)
     wn_free(x);
 }
 
+/* The same bits when map `from` takes its weights from a source, in panels that a thread uses for all runs. */
+static void check_source(const float *x, int64_t n_runs, const int64_t *row, int64_t in,
+                         const struct wn_linear_map maps[2], int from, const float *expected)
+{
+    struct wn_linear_map both[] = {maps[0], maps[1]};
+    struct copied copied = {maps[from].w, in, 0};
+    const struct wn_row_source source = {copy_rows, &copied};
+    int64_t bytes = row[n_runs] * maps[from].out * (int64_t)sizeof(float);
+    both[from].w = NULL;
+    both[from].source = &source;
+    memset(both[from].y, 0, (size_t)bytes);
+    wn_linears(x, n_runs, row, in, both, 2);
+    CHECK(!memcmp(both[from].y, expected, (size_t)bytes));
+    CHECK(copied.rows >= maps[from].out && copied.rows <= omp_get_max_threads() * maps[from].out);
+}
+
 /* Several runs of rows and several maps at once have the bits of one call of wn_linear for each. */
 static void check_linears(void)
 {
@@ -156,7 +193,8 @@ static void check_linears(void)
     float *x = random_floats(ROWS * IN, 31), *w = random_floats(WIDE * IN, 32), *bias = random_floats(WIDE, 33);
     float *wide = wn_alloc(ROWS * WIDE, sizeof *wide), *narrow = wn_alloc(ROWS * NARROW, sizeof *narrow);
     float *expected = wn_alloc(ROWS * WIDE, sizeof *expected);
-    const struct wn_linear_map maps[] = {{w, bias, WIDE, wide, WIDE}, {w + IN, NULL, NARROW, narrow, NARROW}};
+    const struct wn_linear_map maps[] = {{.w = w, .bias = bias, .out = WIDE, .y = wide, .stride = WIDE},
+                                         {.w = w + IN, .out = NARROW, .y = narrow, .stride = NARROW}};
     for (int threads = 1; threads <= 4; threads++) {
         test_set_threads(threads);
         memset(wide, 0, (size_t)(ROWS * WIDE) * sizeof *wide);
@@ -166,6 +204,7 @@ static void check_linears(void)
                 wn_linear(x + row[i] * IN, row[i + 1] - row[i], IN, maps[m].w, maps[m].out, maps[m].bias,
                           expected + row[i] * maps[m].out);
             CHECK(!memcmp(maps[m].y, expected, (size_t)(ROWS * maps[m].out) * sizeof *expected));
+            check_source(x, RUNS, row, IN, maps, m, expected);
         }
     }
     omp_set_num_threads(1);
@@ -194,6 +233,7 @@ int main(void)
     check_few_rows(17, 513, 66, false);
     check_few_rows(32, 300, 200, true);
     check_few_rows(71, 64, 13, false);
+    check_few_rows(33, 2000, 70, true); /* several panels from a source */
     check_few_rows(0, 4, 4, true);
     check_stride();
     check_column_squares(3, 2);
