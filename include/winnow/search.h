@@ -174,8 +174,9 @@ enum wn_fitness {
 const char *wn_fitness_name(enum wn_fitness fitness);
 /*
  * Sum over rows of what the fitness averages. dense, candidate: logits or log-probabilities [rows, vocabulary] (a
- * constant added to a row changes nothing); targets [rows]: the token that came next, perplexity only; dense: not read
- * for perplexity; top: sparse_kl only, 1 .. vocabulary, of equals the lowest ids. Rows are added in order: one thread.
+ * constant added to a row changes nothing); targets [rows]: the token that came next, read for perplexity only; dense:
+ * not read for perplexity; top: sparse_kl only, 1 .. vocabulary, of equals the lowest ids. Threads share the rows,
+ * which are added in order.
  */
 double wn_fitness_sum(enum wn_fitness fitness, const float *dense, const float *candidate, const int32_t *targets,
                       int64_t rows, int64_t vocabulary, int64_t top);

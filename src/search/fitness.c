@@ -33,24 +33,37 @@ static double sparse_divergence(const float *p, const float *q, int64_t count, i
     return divergence(values, values + top, top, false);
 }
 
+/* One row. values [2 top] and ids [top] are work space of sparse_kl. */
+static double row_value(enum wn_fitness fitness, const float *p, const float *q, int32_t target, int64_t count,
+                        int64_t top, float *values, int32_t *ids)
+{
+    if (fitness == WN_FITNESS_perplexity)
+        return wn_log_sum_exp(q, count) - (double)q[target];
+    if (fitness == WN_FITNESS_sparse_kl)
+        return sparse_divergence(p, q, count, top, values, ids);
+    return divergence(p, q, count, fitness == WN_FITNESS_js);
+}
+
 double wn_fitness_sum(enum wn_fitness fitness, const float *dense, const float *candidate, const int32_t *targets,
                       int64_t rows, int64_t vocabulary, int64_t top)
 {
-    float *values = fitness == WN_FITNESS_sparse_kl ? wn_alloc(2 * top, sizeof *values) : NULL;
-    int32_t *ids = fitness == WN_FITNESS_sparse_kl ? wn_alloc(top, sizeof *ids) : NULL;
-    double sum = 0;
+    const bool sparse = fitness == WN_FITNESS_sparse_kl, needs_dense = fitness != WN_FITNESS_perplexity;
+    double *row = wn_alloc(rows, sizeof *row), sum = 0;
 
-    for (int64_t r = 0; r < rows; r++) {
-        const float *q = candidate + r * vocabulary;
-        if (fitness == WN_FITNESS_perplexity)
-            sum += wn_log_sum_exp(q, vocabulary) - (double)q[targets[r]];
-        else if (fitness == WN_FITNESS_sparse_kl)
-            sum += sparse_divergence(dense + r * vocabulary, q, vocabulary, top, values, ids);
-        else
-            sum += divergence(dense + r * vocabulary, q, vocabulary, fitness == WN_FITNESS_js);
+#pragma omp parallel
+    {
+        float *values = sparse ? wn_alloc(2 * top, sizeof *values) : NULL;
+        int32_t *ids = sparse ? wn_alloc(top, sizeof *ids) : NULL;
+#pragma omp for schedule(dynamic, 4)
+        for (int64_t r = 0; r < rows; r++)
+            row[r] = row_value(fitness, needs_dense ? dense + r * vocabulary : NULL, candidate + r * vocabulary,
+                               needs_dense ? 0 : targets[r], vocabulary, top, values, ids);
+        wn_free(values);
+        wn_free(ids);
     }
-    wn_free(values);
-    wn_free(ids);
+    for (int64_t r = 0; r < rows; r++)
+        sum += row[r];
+    wn_free(row);
     return sum;
 }
 
