@@ -1,0 +1,68 @@
+/*
+ * judge.h: the fitness of candidates of a search on a model, on all ranks.
+ *
+ *     struct wn_judge_spec spec = {.model = model, .space = &space, .calibration = &sequences, .fitness = fitness,
+ *                                  .weights = weights, .context = &mine, .states = 64};
+ *     WN_TRY(wn_judge_open(par, &spec, &judge));
+ *     struct wn_search search = {..., .evaluate = wn_judge_evaluate, .context = judge};
+ *
+ * Candidates of a stage see one minibatch, cut into chunks. Work units are (chunk, candidate); a rank takes units side
+ * by side in the order in which they share most (wn_sharing_deal) and goes down the blocks once with all of them, as
+ * far as their states may be kept: units that agree on all blocks so far are one state. Every linear has two places for
+ * its weights, so those of the parent stay while others come and go. Next-token distributions of the dense model are
+ * made once for all candidates of a chunk, from final states that are computed once for all of a search.
+ *
+ * Sums of chunks are added in their order, and a unit is one rank's: the bits do not depend on ranks, threads, sharing
+ * or the number of states.
+ *
+ * Depends on model, par and search.
+ */
+#ifndef WINNOW_JUDGE_H
+#define WINNOW_JUDGE_H
+
+#include <winnow/model.h>
+#include <winnow/par.h>
+#include <winnow/search.h>
+
+/* Weights [rows, columns] of a linear at a level. Not collective. Not called for drop spaces. */
+typedef wn_status wn_judge_weights(void *context, int64_t block, int64_t linear, int32_t level, float *weights);
+
+/* All borrowed, and to outlive the judge. */
+struct wn_judge_spec {
+    const struct wn_model *model;
+    const struct wn_space *space;
+    const struct wn_sequences *calibration; /* without shared prefixes */
+    enum wn_fitness fitness;
+    int64_t top; /* of sparse_kl */
+    wn_judge_weights *weights;
+    void *context;
+    int64_t states; /* hidden states of a chunk that a rank keeps at most, at least 1 */
+    bool alone;     /* nothing is shared: for comparison */
+};
+
+struct wn_judge; /* opaque */
+
+/* Computes the final states of the dense model for all calibration sequences, unless the fitness is perplexity; they
+ * are shared by the ranks of a node in a scratch file. Collective. */
+wn_status wn_judge_open(struct wn_par *par, const struct wn_judge_spec *spec, struct wn_judge **judge);
+void wn_judge_close(struct wn_judge **judge); /* not collective */
+
+/* A wn_search_evaluate; the context is the judge. A candidate whose numbers are not finite gets such a fitness. An
+ * error of `weights` on any rank is that of all. Collective. */
+wn_status wn_judge_evaluate(void *judge, const int32_t *genomes, int64_t count, const struct wn_minibatch *batch,
+                            double *fitness);
+
+/* What this rank has done since it opened the judge. */
+struct wn_judge_work {
+    int64_t tokens;       /* of its units: candidate tokens */
+    int64_t block_tokens; /* that went through a block; tokens * blocks when nothing is shared */
+    int64_t walks;        /* down the blocks */
+    int64_t weights;      /* calls of `weights` */
+};
+struct wn_judge_work wn_judge_work(const struct wn_judge *judge);
+
+/* Bytes that wn_judge_evaluate takes on a rank at most, and of the scratch file of a node. */
+int64_t wn_judge_bytes(const struct wn_judge_spec *spec);
+int64_t wn_judge_shared_bytes(const struct wn_judge_spec *spec);
+
+#endif

@@ -1,0 +1,209 @@
+/* One walk down the blocks with the units of a rank. */
+#include "judge_impl.h"
+
+#include <string.h>
+
+/* The two last levels of a linear that were asked for. */
+struct place {
+    float *weights[2]; /* [rows, columns]; owned */
+    int32_t level[2];
+    bool filled[2];
+    int last; /* used last */
+};
+
+struct walk {
+    struct wn_judge *judge;
+    const struct wn_stage *stage;
+    int64_t first, end;
+    float **hidden; /* [end - first] a state for every unit that is not like the one before it so far; owned */
+    struct wn_block *dense;
+    struct place places[WN_MAX_LINEARS];
+    float *scratch;
+    int64_t *offset;
+};
+
+static const int32_t *genome_of(const struct walk *walk, int64_t position)
+{
+    return walk->stage->genomes + walk->stage->sharing.order[position] * walk->judge->spec.space->n_genes;
+}
+
+/* Leading blocks that a unit has in common with the one before it. */
+static int64_t shared_blocks(const struct walk *walk, int64_t unit)
+{
+    int64_t position = unit % walk->stage->sharing.count;
+
+    return unit == walk->first || position == 0 ? 0 : walk->stage->sharing.shared[position];
+}
+
+/* ---- memory ---- */
+
+static void open_walk(struct walk *walk)
+{
+    const struct wn_model *model = walk->judge->spec.model;
+    const struct wn_sequences *sequences = &walk->stage->sequences;
+
+    walk->hidden = wn_alloc_zero(walk->end - walk->first, sizeof *walk->hidden);
+    walk->dense = wn_block_create(model);
+    walk->scratch = wn_alloc(wn_model_scratch(model, wn_sequences_longest_chunk(sequences)), sizeof(float));
+    walk->offset = wn_alloc(sequences->n_sequences + 1, sizeof *walk->offset);
+    for (int l = 0; l < model->layout.n_linears && walk->judge->spec.space->kind != WN_SPACE_DROP; l++)
+        for (int i = 0; i < 2; i++)
+            walk->places[l].weights[i] =
+                wn_alloc(model->layout.linears[l].rows * model->layout.linears[l].columns, sizeof(float));
+}
+
+/* All but the states. */
+static void close_walk(struct walk *walk)
+{
+    wn_block_destroy(&walk->dense, walk->judge->spec.model);
+    wn_free(walk->scratch);
+    wn_free(walk->offset);
+    for (int l = 0; l < WN_MAX_LINEARS; l++)
+        for (int i = 0; i < 2; i++)
+            wn_free(walk->places[l].weights[i]);
+}
+
+static void free_states(struct walk *walk)
+{
+    for (int64_t i = 0; i < walk->end - walk->first; i++)
+        wn_free(walk->hidden[i]);
+    wn_free(walk->hidden);
+}
+
+/* ---- states ---- */
+
+static int64_t state_floats(const struct walk *walk, int64_t unit)
+{
+    return walk->stage->tokens[unit / walk->stage->sharing.count] * walk->judge->spec.model->config.hidden_size;
+}
+
+static void embed_unit(struct walk *walk, int64_t unit)
+{
+    const struct wn_sequences *sequences = &walk->stage->sequences;
+    int64_t chunk = unit / walk->stage->sharing.count, row = sequences->offset[sequences->chunk[chunk]];
+    float *hidden = wn_alloc(state_floats(walk, unit), sizeof *hidden);
+
+    wn_model_embed(walk->judge->spec.model, sequences->ids + row, walk->stage->tokens[chunk], hidden);
+    walk->hidden[unit - walk->first] = hidden;
+}
+
+/* Units that differ from the one before them in this block for the first time get a state of their own. */
+static void part_states(struct walk *walk, int64_t block)
+{
+    const float *before = NULL;
+
+    for (int64_t u = walk->first; u < walk->end; u++) {
+        float **hidden = &walk->hidden[u - walk->first];
+        if (shared_blocks(walk, u) == block && block == 0) {
+            embed_unit(walk, u);
+        } else if (before && shared_blocks(walk, u) == block) {
+            *hidden = wn_alloc(state_floats(walk, u), sizeof **hidden);
+            memcpy(*hidden, before, (size_t)state_floats(walk, u) * sizeof **hidden);
+        }
+        before = *hidden ? *hidden : before;
+    }
+}
+
+/* ---- blocks ---- */
+
+/* The weights of a linear at a level, from one of its two places. */
+static wn_status find_weights(struct walk *walk, int64_t block, int linear, int32_t level, float **weights)
+{
+    const struct wn_judge_spec *spec = &walk->judge->spec;
+    struct place *place = &walk->places[linear];
+
+    for (int i = 0; i < 2; i++)
+        if (place->filled[i] && place->level[i] == level) {
+            place->last = i;
+            *weights = place->weights[i];
+            return WN_OK;
+        }
+    int into = !place->filled[place->last] ? place->last : !place->last;
+    WN_TRY(spec->weights(spec->context, block, linear, level, place->weights[into]));
+    walk->judge->work.weights++;
+    place->filled[into] = true;
+    place->level[into] = level;
+    place->last = into;
+    *weights = place->weights[into];
+    return WN_OK;
+}
+
+/* The block as a genome has it. */
+static wn_status make_view(struct walk *walk, int64_t block, const int32_t *genome, struct wn_block *view)
+{
+    const struct wn_space *space = walk->judge->spec.space;
+    const int64_t n_genes = space->n_genes / space->n_blocks;
+
+    *view = *walk->dense;
+    for (int64_t i = block * n_genes; i < (block + 1) * n_genes; i++) {
+        const struct wn_gene *gene = &space->genes[i];
+        if (space->kind != WN_SPACE_DROP) {
+            WN_TRY(find_weights(walk, block, gene->linear, genome[i], &view->linears[gene->linear]));
+        } else if (genome[i]) {
+            view->skip[WN_BRANCH_ATTENTION] |= gene->linear != 1;
+            view->skip[WN_BRANCH_MLP] |= gene->linear != 0;
+        }
+    }
+    return WN_OK;
+}
+
+/* All states through a block, candidate by candidate, so that each level is asked for once or twice. */
+static wn_status run_block(struct walk *walk, int64_t block)
+{
+    const struct wn_stage *stage = walk->stage;
+    const int64_t count = stage->sharing.count;
+
+    for (int l = 0; l < WN_MAX_LINEARS; l++)
+        walk->places[l].filled[0] = walk->places[l].filled[1] = false;
+    for (int64_t position = 0; position < count; position++) {
+        struct wn_block view;
+        bool made = false;
+        for (int64_t u = walk->first / count * count + position; u < walk->end; u += count) {
+            struct wn_chunk chunk;
+            if (u < walk->first || !walk->hidden[u - walk->first])
+                continue;
+            if (!made)
+                WN_TRY(make_view(walk, block, genome_of(walk, position), &view));
+            made = true;
+            wn_sequences_chunk(&stage->sequences, u / count, walk->offset, &chunk);
+            wn_model_run_block(walk->judge->spec.model, &view, &chunk, walk->hidden[u - walk->first], walk->scratch,
+                               NULL);
+            walk->judge->work.block_tokens += stage->tokens[u / count];
+        }
+    }
+    return WN_OK;
+}
+
+/* Chunk by chunk, as the logits of the dense model are those of one. */
+static void score_chunks(struct walk *walk)
+{
+    const int64_t count = walk->stage->sharing.count;
+
+    for (int64_t first = walk->first, end; first < walk->end; first = end) {
+        end = (first / count + 1) * count;
+        end = end < walk->end ? end : walk->end;
+        wn_judge_score(walk->judge, walk->stage, first, end, walk->hidden + (first - walk->first));
+    }
+}
+
+wn_status wn_judge_walk(struct wn_judge *judge, const struct wn_stage *stage, int64_t first, int64_t end)
+{
+    struct walk walk = {.judge = judge, .stage = stage, .first = first, .end = end};
+    wn_status status = WN_OK;
+
+    open_walk(&walk);
+    for (int64_t b = 0; b < judge->spec.model->config.n_blocks && status == WN_OK; b++) {
+        part_states(&walk, b);
+        status = wn_model_load_block(judge->spec.model, b, walk.dense);
+        if (status == WN_OK)
+            status = run_block(&walk, b);
+    }
+    close_walk(&walk);
+    if (status == WN_OK)
+        score_chunks(&walk);
+    judge->work.walks++;
+    for (int64_t u = first; u < end; u++)
+        judge->work.tokens += stage->tokens[u / stage->sharing.count];
+    free_states(&walk);
+    return status;
+}
