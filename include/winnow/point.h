@@ -49,8 +49,8 @@ struct wn_grid_points {
 
 struct wn_prepared_model {
     struct wn_model *model;
-    struct wn_calibration *calibrations; /* [sweep->n_calibrations]; empty when no point of the model needs it */
-    struct wn_eval_set *sets;            /* [sweep->n_evals] */
+    struct wn_calibration *calibrations; /* [n_calibrations]; empty when no point of the model needs it */
+    struct wn_eval_set *sets;            /* [n_sets] */
     struct wn_sequences sample;          /* the reference sample of output_error, one chunk */
     struct wn_schema schema;             /* fields of this model's records */
     int64_t *weight_fields;              /* schema indices of the weight statistics, in table order */
@@ -85,13 +85,13 @@ struct wn_run {
     struct wn_watcher watcher; /* of this rank; set by wn_run_sweep */
     struct wn_saver *saver;    /* likewise, scratch.h; NULL: nothing is saved, and no stop looked for */
     struct wn_grid_points grid;
-    int64_t n_models;
+    int64_t n_models, n_sets, n_calibrations; /* n_sets: evaluations */
     struct wn_prepared_model *models;
     struct wn_point_fields fields;
     struct wn_schema schema; /* of the file: the models' schemas merged, every axis as long as the longest */
     struct wn_table points, cells;
     char *identity;
-    /* [points][evaluations] evaluations that a row has already, so that they are not computed; NULL: none; owned */
+    /* [points][n_sets] evaluations that a row has already, so that they are not computed; NULL: none; owned */
     bool *evaluated;
 };
 

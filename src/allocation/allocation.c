@@ -21,10 +21,10 @@ const struct wn_allocation_kind *const *wn_allocation_table(int64_t *count)
 
 int64_t wn_allocation_row(const struct wn_allocation_kind *kind)
 {
-    int64_t row = 0;
-    while (kinds[row] != kind)
-        row++;
-    return row;
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+        if (kinds[k] == kind)
+            return (int64_t)k;
+    WN_BUG("%s is no kind of allocation", kind->name);
 }
 
 const struct wn_allocation_kind *wn_allocation_of(const struct wn_recipe *recipe)

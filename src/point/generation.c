@@ -13,7 +13,7 @@ enum { WAVE_TOKENS = 8 * WN_CHUNK_TOKENS }; /* hidden states held at a time; the
 
 bool wn_prepared_generates(const struct wn_run *run, int64_t model)
 {
-    for (int64_t e = 0; e < run->sweep->n_evals; e++)
+    for (int64_t e = 0; e < run->n_sets; e++)
         if (run->models[model].sets[e].generation)
             return true;
     return false;
@@ -219,7 +219,7 @@ void wn_generation_bytes(const struct wn_run *run, int64_t index, const struct w
     const struct wn_prepared_model *prepared = &run->models[index];
     const struct wn_model *model = prepared->model;
     *bytes = (struct wn_generation_bytes){0};
-    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+    for (int64_t e = 0; e < run->n_sets; e++) {
         const struct wn_generation *generation = prepared->sets[e].generation;
         if (!generation)
             continue;

@@ -7,11 +7,11 @@ int64_t wn_prepared_longest_chunk(const struct wn_run *run, int64_t model)
 {
     const struct wn_prepared_model *prepared = &run->models[model];
     int64_t longest = wn_sequences_longest_chunk(&prepared->sample);
-    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+    for (int64_t e = 0; e < run->n_sets; e++) {
         int64_t length = wn_sequences_longest_chunk(&prepared->sets[e].sequences);
         longest = length > longest ? length : longest;
     }
-    for (int64_t c = 0; c < run->sweep->n_calibrations; c++) {
+    for (int64_t c = 0; c < run->n_calibrations; c++) {
         int64_t length = wn_sequences_longest_chunk(&prepared->calibrations[c].sequences);
         longest = length > longest ? length : longest;
     }
@@ -22,11 +22,11 @@ int64_t wn_prepared_group_rows(const struct wn_run *run, int64_t model)
 {
     const struct wn_prepared_model *prepared = &run->models[model];
     int64_t longest = wn_prepared_longest_chunk(run, model), most = longest;
-    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+    for (int64_t e = 0; e < run->n_sets; e++) {
         int64_t tokens = wn_sequences_tokens(&prepared->sets[e].sequences);
         most = tokens > most ? tokens : most;
     }
-    for (int64_t c = 0; c < run->sweep->n_calibrations; c++) {
+    for (int64_t c = 0; c < run->n_calibrations; c++) {
         int64_t tokens = wn_sequences_tokens(&prepared->calibrations[c].sequences);
         most = tokens > most ? tokens : most;
     }
@@ -38,9 +38,9 @@ int64_t wn_prepared_offsets(const struct wn_run *run, int64_t model)
 {
     const struct wn_prepared_model *prepared = &run->models[model];
     int64_t most = prepared->sample.n_sequences;
-    for (int64_t e = 0; e < run->sweep->n_evals; e++)
+    for (int64_t e = 0; e < run->n_sets; e++)
         most = prepared->sets[e].sequences.n_sequences > most ? prepared->sets[e].sequences.n_sequences : most;
-    for (int64_t c = 0; c < run->sweep->n_calibrations; c++) {
+    for (int64_t c = 0; c < run->n_calibrations; c++) {
         int64_t count = prepared->calibrations[c].sequences.n_sequences;
         most = count > most ? count : most;
     }
@@ -112,7 +112,7 @@ int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
     int64_t sample = wn_sequences_tokens(&prepared->sample), widest = wn_layout_widest_output(&model->layout);
     int64_t largest = wn_layout_largest_linear(&model->layout), rows = sample, scores = 0, head = 0;
     int64_t kept = 0; /* keys and values of prefixes */
-    for (int64_t e = 0; e < run->sweep->n_evals; e++) {
+    for (int64_t e = 0; e < run->n_sets; e++) {
         const struct wn_eval_set *set = &prepared->sets[e];
         int64_t bytes = wn_target_scores_bytes(set), scratch = wn_eval_scratch_bytes(model, set->divergence);
         rows += wn_sequences_tokens(&set->sequences);

@@ -328,7 +328,7 @@ int64_t wn_point_state_bytes(const struct wn_run *run, int64_t index)
     const struct wn_prepared_model *prepared = &run->models[point->model];
     struct wn_generation_bytes texts;
     int64_t rows = wn_sequences_tokens(&prepared->sample);
-    for (int64_t e = 0; e < run->sweep->n_evals; e++)
+    for (int64_t e = 0; e < run->n_sets; e++)
         rows += wn_sequences_tokens(&prepared->sets[e].sequences);
     if (wn_point_walks_calibration(point))
         rows += wn_sequences_tokens(&prepared->calibrations[point->calibration].sequences);

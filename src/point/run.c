@@ -3,7 +3,7 @@
 
 bool wn_run_lacks(const struct wn_run *run, int64_t point, int64_t evaluation)
 {
-    return !run->evaluated || !run->evaluated[point * run->sweep->n_evals + evaluation];
+    return !run->evaluated || !run->evaluated[point * run->n_sets + evaluation];
 }
 
 void wn_watch(const struct wn_run *run, int64_t point, int64_t done, int64_t all)

@@ -40,7 +40,7 @@ static void open_walk(struct walk *walk)
     wn_collector_open(&walk->collector, subject);
     wn_sample_open(&walk->sample, subject);
     wn_compressor_open(&walk->compressor, subject);
-    wn_evaluation_open(&walk->evaluation, subject, walk->sink ? 0 : subject->run->sweep->n_evals);
+    wn_evaluation_open(&walk->evaluation, subject, walk->sink ? 0 : subject->run->n_sets);
 }
 
 /* What only the walk over the blocks needs; scoring comes after it. */

@@ -475,6 +475,8 @@ static void open_models(struct wn_run *run, struct wn_problems *problems)
 {
     const struct wn_sweep *sweep = run->sweep;
     run->n_models = sweep->n_models;
+    run->n_sets = sweep->n_evals;
+    run->n_calibrations = sweep->n_calibrations;
     run->models = wn_alloc_zero(run->n_models, sizeof *run->models);
     for (int64_t m = 0; m < run->n_models; m++) {
         struct wn_prepared_model *prepared = &run->models[m];
