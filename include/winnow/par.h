@@ -99,6 +99,9 @@ void wn_par_shared_chain(struct wn_par *par, struct wn_shared *shared, int64_t f
  * Not collective; call before wn_par_start, which takes long enough for a signal to come. */
 void wn_par_catch_signals(void);
 bool wn_par_stop_requested(void);
+/* wn_seconds() by which what was asked to stop must have ended; INFINITY: nothing was. SIGUSR1 leaves 110 s, as it
+ * comes 120 s before the end of a Slurm job, other requests nothing. */
+double wn_par_stop_deadline(void);
 /* Sets the same flag from inside, e.g. when a time budget is used up. Not collective. */
 void wn_par_request_stop(void);
 

@@ -367,23 +367,20 @@ static void save_chunks(struct wn_par *par, struct wn_saver *saver, const struct
 
 /* ---- all chunks ---- */
 
-static bool has_to_stop(const struct wn_saver *saver)
-{
-    return wn_par_stop_requested() || (saver && wn_seconds() > saver->end);
-}
-
 /* My chunks, until a stop is requested. */
 static wn_status compute_mine(struct wn_par *par, const struct wn_saver *saver, struct pass *pass, const bool *there,
                               struct sums *sums)
 {
+    bool stops = false;
     for (int64_t c = 0; c < pass->set.sequences.n_chunks; c++) {
-        if (has_to_stop(saver))
-            return wn_fail(WN_ERR_INTERRUPTED, "stopped before any point: drop scores were not finished");
         if (c % wn_par_size(par) != wn_par_rank(par) || there[c])
             continue;
+        if (stops)
+            return wn_fail(WN_ERR_INTERRUPTED, "stopped before any point: drop scores are not finished");
         memset(sums_of(sums, c), 0, (size_t)sums->stride * sizeof(double)); /* another node may lack what is here */
         WN_TRY(compute_chunk(pass, c, sums_of(sums, c)));
         sums_of(sums, c)[sums->stride - 1] = 1;
+        stops = wn_par_stop_requested() || (saver && wn_seconds() > saver->end);
     }
     return WN_OK;
 }

@@ -14,6 +14,7 @@
  * A stop is looked for between blocks: then the states of all units, and the sums of the blocks so far, go to scratch
  * (scratch.h), from where the next start goes on, with any number of ranks. So does what a long pass leaves at its end.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +59,8 @@ struct pass {
     int64_t *offset;
     struct wn_saver *saver; /* NULL: nothing is saved */
     int64_t saved;          /* blocks that are done in the states on scratch; 0: none */
+    bool safe;              /* saved since a stop was requested */
+    bool late;              /* no more texts are begun */
     double start, last;     /* when the pass of the first model began; seconds of the last block */
 };
 
@@ -649,13 +652,24 @@ static double save_seconds(const struct pass *pass)
     return bytes / pass->saver->rate;
 }
 
-/* A rank was asked to stop, or the next block would end too late. Collective. */
-static bool has_to_stop(const struct pass *pass)
+enum decision { GO_ON, SAVE, STOP };
+
+/*
+ * Stops when the next block would end too late; after a request to stop when the pass would, behind which states become
+ * scores and texts. The time that a request leaves may turn out to be shorter: all is saved once before. Collective.
+ */
+static enum decision decide(struct pass *pass, int64_t done)
 {
     if (!pass->saver)
-        return false;
-    double end = wn_seconds() + BLOCK_MARGIN * pass->last + save_seconds(pass);
-    return wn_par_max(pass->par, !pass->saver->broken && (wn_par_stop_requested() || end > pass->saver->end));
+        return GO_ON;
+    bool asked = wn_par_stop_requested();
+    double blocks = (double)pass->prepared->model->config.n_blocks;
+    double left = (asked ? blocks - (double)done + blocks / 2 : 1) * pass->last;
+    double end = wn_seconds() + BLOCK_MARGIN * left + save_seconds(pass);
+    enum decision mine = end > fmin(pass->saver->end, wn_par_stop_deadline()) ? STOP
+                         : asked && !pass->safe                               ? SAVE
+                                                                              : GO_ON;
+    return (enum decision)wn_par_max(pass->par, pass->saver->broken ? GO_ON : mine);
 }
 
 /* Saves and fails with WN_ERR_INTERRUPTED; when it cannot be saved the pass goes on. Collective. */
@@ -669,6 +683,19 @@ static wn_status stop_pass(struct pass *pass, int64_t step)
     return wn_fail(WN_ERR_INTERRUPTED,
                    "stopped in the dense pass, behind block %lld of %lld: it is saved, the same command goes on there",
                    (long long)step, (long long)pass->prepared->model->config.n_blocks);
+}
+
+/* Acts on the decision behind a block. Collective. */
+static wn_status end_block(struct pass *pass, int64_t done)
+{
+    enum decision decision = decide(pass, done);
+    if (decision == STOP)
+        return stop_pass(pass, done);
+    if (decision == SAVE) {
+        pass->saver->broken = save_pass(pass, done) != WN_OK; /* on all ranks */
+        pass->safe = true;
+    }
+    return WN_OK;
 }
 
 /* Blocks that are in the states, where they have to be kept. */
@@ -700,8 +727,8 @@ static wn_status walk_blocks(struct pass *pass)
             walk_block(pass, block, b);
         wn_watch(pass->run, -1, b + 1, model->config.n_blocks);
         pass->last = wn_seconds() - start;
-        if (status == WN_OK && has_to_stop(pass))
-            status = stop_pass(pass, b + 1);
+        if (status == WN_OK)
+            status = end_block(pass, b + 1);
     }
     if (block)
         wn_block_destroy(&block, model);
@@ -790,17 +817,20 @@ static wn_status move_batch(const struct pass *pass, enum direction direction, i
     return move_state(pass, direction, &state, (char *)pass->generated[e].data + first * bytes, count * bytes);
 }
 
-/* One of my batches, from scratch or anew; it is not begun when a stop was requested. */
-static wn_status make_batch(const struct pass *pass, int64_t e, int64_t batch, struct wn_generated *texts)
+/* One of my batches, from scratch or anew; not when the last one ended too late. */
+static wn_status make_batch(struct pass *pass, int64_t e, int64_t batch, struct wn_generated *texts)
 {
+    double start = wn_seconds();
     if (pass->saver && move_batch(pass, FROM_SCRATCH, e, batch) == WN_OK)
         return WN_OK;
-    if (pass->saver && !pass->saver->broken && (wn_par_stop_requested() || wn_seconds() > pass->saver->end))
+    if (pass->late)
         return wn_fail(WN_ERR_INTERRUPTED, "stopped while the dense model generates texts");
-    double start = wn_seconds();
     WN_TRY(wn_generate_batch(&pass->kept, pass->prepared->sets[e].generation, batch, texts));
-    if (pass->saver && wn_seconds() - start > BATCH_SECONDS)
-        move_batch(pass, TO_SCRATCH, e, batch);
+    if (!pass->saver || pass->saver->broken)
+        return WN_OK;
+    bool late = wn_seconds() > fmin(pass->saver->end, wn_par_stop_deadline());
+    if (late || wn_seconds() - start > BATCH_SECONDS)
+        pass->late = move_batch(pass, TO_SCRATCH, e, batch) == WN_OK && late;
     return WN_OK;
 }
 

@@ -7,7 +7,7 @@
 
 /* Time may run so much slower than before. */
 static const double MARGIN = 1.2;
-/* With a stop that says no time: what is left is done instead of saved when it takes no longer. */
+/* What is left is done instead of saved when it takes no longer. */
 static const double FINISH_SECONDS = 1;
 
 /* ---- what is saved ---- */
@@ -264,24 +264,33 @@ static double seconds_left(const struct wn_resume *resume, const struct wn_betwe
     return (blocks - (double)done) * block + share * blocks * block;
 }
 
+/* What is left is done although a stop is requested, when it fits into the time that the request leaves. That time may
+ * turn out to be shorter: all is saved once before. */
+static bool wants_saving(const struct wn_resume *resume, bool fits, double left, double now)
+{
+    if (now - resume->saved >= resume->saver->every)
+        return true;
+    return wn_par_stop_requested() && fits && left > FINISH_SECONDS && !resume->safe;
+}
+
 wn_status wn_resume_check(struct wn_resume *resume, const struct wn_between *between, int64_t done)
 {
     struct wn_saver *saver = resume->saver;
-    double now = wn_seconds();
+    double now = wn_seconds(), end;
     resume->block = fmax(resume->block, now - resume->last);
     resume->last = now;
     if (!saver || saver->broken)
         return WN_OK;
-    double left = seconds_left(resume, between, done);
-    bool fits = now + MARGIN * left <= saver->end, asked = wn_par_stop_requested();
-    if (asked ? (isfinite(saver->end) ? fits : left <= FINISH_SECONDS) : fits && now - resume->saved < saver->every)
-        return WN_OK;
-    double next = done < resume->n_blocks ? resume->block : left;
-    bool leaves =
-        asked || (!fits && now + MARGIN * next + state_bytes(between, resume->kept) / saver->rate > saver->end);
-    if (!leaves && now - resume->saved < saver->every)
+    bool asked = wn_par_stop_requested();
+    double left = seconds_left(resume, between, done), next = done < resume->n_blocks ? resume->block : left;
+    end = fmin(saver->end, wn_par_stop_deadline());
+    bool fits = now + MARGIN * left <= end || (asked && left <= FINISH_SECONDS);
+    bool next_fits = now + MARGIN * next + state_bytes(between, resume->kept) / saver->rate <= end;
+    bool leaves = !fits && (asked || !next_fits);
+    if (!leaves && !wants_saving(resume, fits, left, now))
         return WN_OK;
     wn_status status = save(resume, between, done);
+    resume->safe = asked;
     resume->last = wn_seconds();
     if (status != WN_OK || !leaves)
         return status == WN_ERR_CHANGED ? status : WN_OK;
@@ -293,7 +302,7 @@ wn_status wn_resume_check(struct wn_resume *resume, const struct wn_between *bet
 bool wn_resume_has_to_stop(const struct wn_resume *resume, double seconds)
 {
     const struct wn_saver *saver = resume->saver;
-    return saver && !saver->broken && (wn_par_stop_requested() || wn_seconds() + MARGIN * seconds > saver->end);
+    return saver && !saver->broken && wn_seconds() + MARGIN * seconds > fmin(saver->end, wn_par_stop_deadline());
 }
 
 wn_status wn_resume_leave(struct wn_resume *resume, const struct wn_between *between)

@@ -28,6 +28,7 @@ struct wn_resume {
     double start; /* when this start began with the point */
     double last;  /* when its last block, and */
     double saved; /* when its last state was finished */
+    bool safe;    /* saved since a stop was requested */
     double block; /* seconds of the slowest block of this start */
 };
 
@@ -39,7 +40,7 @@ int64_t wn_resume_begin(struct wn_resume *resume, const struct wn_between *betwe
  * is saved and there is no time for more. Where it cannot be saved the point goes on.
  */
 wn_status wn_resume_check(struct wn_resume *resume, const struct wn_between *between, int64_t done);
-/* Between batches of texts: a stop is requested, or `seconds` more would be too many. */
+/* Between batches of texts: there are no `seconds` more before the end, or what a request to stop leaves. */
 bool wn_resume_has_to_stop(const struct wn_resume *resume, double seconds);
 /* Saves what is there behind all blocks, with texts that may be incomplete; WN_ERR_INTERRUPTED, or WN_OK when it cannot
  * be saved. */
