@@ -82,7 +82,8 @@ static const struct wn_command commands[] = {
      "(FILE.h5.progress,\n"
      "which its rank 0 writes every few seconds): what is in work, where, and at which block; ranks and hosts; tokens "
      "per\n"
-     "second and the time left. Works on any node that sees the file.\n\n"
+     "second and the time left. Points that were in work when their start stopped, and the block they go on behind.\n"
+     "Works on any node that sees the file.\n\n"
      "      --json   everything as JSON; \"progress\" is what the run itself says\n\nExample:\n  winnow status demo.h5",
      wn_command_status},
     {"show", "show FILE.h5 [--all] [--json]", "the table of points with their scores",

@@ -4,6 +4,7 @@
  */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -11,10 +12,16 @@
 #include <cjson/cJSON.h>
 
 #include <winnow/io.h>
+#include <winnow/scratch.h>
 
 #include "command.h"
 
-enum { IN_FLIGHT_LINES = 16 };
+enum { IN_FLIGHT_LINES = 16, SAVED_LINES = 8 };
+
+/* A point that was in work when its start stopped. */
+struct saved {
+    int64_t point, block, blocks;
+};
 
 struct view {
     const char *path;
@@ -25,6 +32,8 @@ struct view {
     char **keys, **reasons;    /* [points] */
     cJSON *progress;           /* NULL: there is no such file, or it makes no sense */
     bool running;
+    struct saved *saved; /* owned */
+    int64_t n_saved;
 };
 
 /* ---- what there is ---- */
@@ -94,11 +103,49 @@ static void read_progress(struct view *view)
     wn_free(path);
 }
 
+static void take_saved(void *context, int64_t point, int64_t block, int64_t blocks)
+{
+    struct view *view = context;
+    if (point >= view->points || view->status[point] != WN_POINT_OPEN)
+        return;
+    view->saved = wn_resize(view->saved, view->n_saved + 1, sizeof *view->saved);
+    view->saved[view->n_saved++] = (struct saved){point, block, blocks};
+}
+
+static int compare_saved(const void *a, const void *b)
+{
+    const struct saved *left = a, *right = b;
+    return left->point < right->point ? -1 : left->point > right->point;
+}
+
+/* The folder that the sweep names, or the one beside the file. */
+static void read_saved(struct wn_results_reader *reader, struct view *view)
+{
+    char *sweep = NULL, *file = NULL;
+    cJSON *json = NULL;
+    if (wn_results_read_document(reader, "sweep", &sweep) == WN_OK &&
+        wn_results_read_fact(reader, "sweep_file", &file) == WN_OK)
+        wn_json_parse(view->path, sweep, (int64_t)strlen(sweep), true, &json);
+    const char *named = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "scratch"));
+    char *folder = file ? wn_directory_of(file) : NULL, *scratch = named ? wn_join_path(folder, named) : NULL;
+    char *saved = wn_saver_folder(view->path, scratch);
+    wn_state_list(saved, take_saved, view);
+    if (view->n_saved)
+        qsort(view->saved, (size_t)view->n_saved, sizeof *view->saved, compare_saved);
+    cJSON_Delete(json);
+    wn_free(saved);
+    wn_free(scratch);
+    wn_free(folder);
+    wn_free(sweep);
+    wn_free(file);
+}
+
 static void release_view(struct view *view)
 {
     wn_results_free_texts(&view->keys, view->points);
     wn_results_free_texts(&view->reasons, view->points);
     wn_free(view->status);
+    wn_free(view->saved);
     cJSON_Delete(view->progress);
 }
 
@@ -165,6 +212,19 @@ static void print_running(const struct view *view)
     print_in_flight(progress);
 }
 
+static void print_saved(const struct view *view)
+{
+    double waiting = view->running ? number(view->progress, "waiting") : 0;
+    for (int64_t i = 0; i < view->n_saved && i < SAVED_LINES; i++)
+        printf("saved     %lld %s: block %lld of %lld, the next start goes on there\n", (long long)view->saved[i].point,
+               view->keys[view->saved[i].point], (long long)view->saved[i].block, (long long)view->saved[i].blocks);
+    if (view->n_saved > SAVED_LINES)
+        printf("... and %lld more that are saved (--json has all)\n", (long long)(view->n_saved - SAVED_LINES));
+    if (waiting > 0)
+        printf("waiting   %.0f point%s for the next time slot: more than this one has left\n", waiting,
+               waiting == 1 ? "" : "s");
+}
+
 static void print_failures(const struct view *view)
 {
     for (int64_t i = 0; i < view->points; i++)
@@ -183,6 +243,7 @@ static void print_view(const struct view *view)
     else if (open)
         printf("nobody is running it; last write %s ago%s\n", wn_seconds_text(view->written),
                view->progress ? " (its last run was ended from outside); the same `winnow run` goes on" : "");
+    print_saved(view);
     if (view->running)
         printf("written   last write %s ago\n", wn_seconds_text(view->written));
     print_failures(view);
@@ -204,6 +265,19 @@ static void add_failures(const struct view *view, cJSON *json)
     }
 }
 
+static void add_saved(const struct view *view, cJSON *json)
+{
+    cJSON *list = cJSON_AddArrayToObject(json, "saved");
+    for (int64_t i = 0; i < view->n_saved; i++) {
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddNumberToObject(one, "point", (double)view->saved[i].point);
+        cJSON_AddStringToObject(one, "key", view->keys[view->saved[i].point]);
+        cJSON_AddNumberToObject(one, "block", (double)view->saved[i].block);
+        cJSON_AddNumberToObject(one, "blocks", (double)view->saved[i].blocks);
+        cJSON_AddItemToArray(list, one);
+    }
+}
+
 static void print_json(struct view *view)
 {
     cJSON *json = cJSON_CreateObject();
@@ -220,6 +294,7 @@ static void print_json(struct view *view)
         view->progress = NULL; /* it belongs to json now */
     }
     add_failures(view, json);
+    add_saved(view, json);
     char *printed = cJSON_Print(json);
     printf("%s\n", printed);
     cJSON_free(printed);
@@ -239,11 +314,12 @@ int wn_command_status(const struct wn_command *command, int argc, char **argv)
     if (wn_results_read_open(view.path, &reader) != WN_OK || read_points(reader, &view) != WN_OK) {
         fprintf(stderr, "winnow: %s\n", wn_error_message());
         code = 2;
-    } else if (json) {
-        print_json(&view);
-        code = 0;
     } else {
-        print_view(&view);
+        read_saved(reader, &view);
+        if (json)
+            print_json(&view);
+        else
+            print_view(&view);
         code = 0;
     }
     wn_results_read_close(&reader);
