@@ -9,16 +9,6 @@
 #include "resume.h"
 #include "walk.h"
 
-enum { WAVE_TOKENS = 8 * WN_CHUNK_TOKENS }; /* hidden states held at a time; the blocks are loaded once for each wave */
-
-bool wn_prepared_generates(const struct wn_run *run, int64_t model)
-{
-    for (int64_t e = 0; e < run->n_sets; e++)
-        if (run->models[model].sets[e].generation)
-            return true;
-    return false;
-}
-
 /* ---- losses under the dense model ---- */
 
 /* Prompts with their texts as sequences, the generated tokens as targets. */
@@ -76,7 +66,7 @@ static wn_status run_wave(const struct wn_model *model, const struct wn_eval_set
 static int64_t wave_end(const struct wn_eval_set *set, int64_t first)
 {
     int64_t end = first + 1;
-    while (end < set->sequences.n_chunks && chunk_row(set, end + 1) - chunk_row(set, first) <= WAVE_TOKENS)
+    while (end < set->sequences.n_chunks && chunk_row(set, end + 1) - chunk_row(set, first) <= WN_WAVE_TOKENS)
         end++;
     return end;
 }
@@ -84,7 +74,7 @@ static int64_t wave_end(const struct wn_eval_set *set, int64_t first)
 static wn_status run_waves(const struct wn_model *model, const struct wn_eval_set *set, struct wn_target_scores *scores)
 {
     int64_t longest = wn_sequences_longest_chunk(&set->sequences), tokens = wn_sequences_tokens(&set->sequences);
-    int64_t rows = WAVE_TOKENS > longest ? WAVE_TOKENS : longest;
+    int64_t rows = WN_WAVE_TOKENS > longest ? WN_WAVE_TOKENS : longest;
     struct wn_block *block = wn_block_create(model);
     float *hidden = wn_alloc((rows < tokens ? rows : tokens) * model->config.hidden_size, sizeof *hidden);
     float *scratch = wn_alloc(wn_model_scratch(model, longest), sizeof *scratch);
@@ -121,24 +111,6 @@ wn_status wn_dense_losses(const struct wn_model *model, const struct wn_generati
     wn_target_scores_release(&scores);
     wn_eval_set_release(&set);
     return status;
-}
-
-/* When every text has as many tokens as it may have. */
-static int64_t losses_bytes(const struct wn_model *model, const struct wn_generation *generation)
-{
-    int64_t tokens = 0, longest = 0, texts = wn_generation_texts(generation);
-    for (int64_t p = 0; p < generation->n_prompts; p++) {
-        int64_t length = generation->prompts[p].count + generation->prompts[p].most - 1;
-        tokens += generation->draws * length;
-        longest = length > longest ? length : longest;
-    }
-    longest = longest > WN_CHUNK_TOKENS ? longest : WN_CHUNK_TOKENS;
-    longest = longest < tokens ? longest : tokens;
-    int64_t rows = longest > WAVE_TOKENS ? longest : WAVE_TOKENS;
-    int64_t floats = (rows < tokens ? rows : tokens) * model->config.hidden_size + wn_model_scratch(model, longest);
-    int64_t targets = texts * generation->most * (int64_t)(2 * sizeof(int64_t) + sizeof(int32_t) + 1);
-    return wn_block_bytes(model) + floats * (int64_t)sizeof(float) + targets + tokens * (int64_t)sizeof(int32_t) +
-           3 * texts * (int64_t)sizeof(int64_t) + wn_eval_scratch_bytes(model, false);
 }
 
 /* ---- texts of a point ---- */
@@ -198,37 +170,4 @@ wn_status wn_evaluation_generate(struct wn_evaluation *evaluation, const struct 
         if (sets[e].generation && wn_subject_wants(subject, e))
             WN_TRY(look_at_texts(evaluation, subject, e, tokens));
     return WN_OK;
-}
-
-/* ---- memory ---- */
-
-/* While the largest linear is packed. */
-static int64_t packing_bytes(const struct wn_layout *layout)
-{
-    int64_t most = 0;
-    for (int l = 0; l < layout->n_linears; l++) {
-        int64_t bytes = wn_pack_bytes_while(layout->linears[l].rows, layout->linears[l].columns);
-        most = bytes > most ? bytes : most;
-    }
-    return most;
-}
-
-void wn_generation_bytes(const struct wn_run *run, int64_t index, const struct wn_recipe *recipe,
-                         struct wn_generation_bytes *bytes)
-{
-    const struct wn_prepared_model *prepared = &run->models[index];
-    const struct wn_model *model = prepared->model;
-    *bytes = (struct wn_generation_bytes){0};
-    for (int64_t e = 0; e < run->n_sets; e++) {
-        const struct wn_generation *generation = prepared->sets[e].generation;
-        if (!generation)
-            continue;
-        int64_t generate = wn_generate_bytes(model, generation);
-        int64_t losses = generation->dense_loss ? losses_bytes(model, generation) : 0;
-        bytes->kept = wn_kept_blocks_bytes(model, recipe);
-        bytes->packing = packing_bytes(&model->layout);
-        bytes->records += wn_generation_texts(generation) * wn_generated_record_bytes(generation);
-        bytes->generate = generate > bytes->generate ? generate : bytes->generate;
-        bytes->losses = losses > bytes->losses ? losses : bytes->losses;
-    }
 }

@@ -81,6 +81,8 @@ int64_t wn_search_bytes(const struct wn_model *model, const struct wn_recipe *re
 
 /* ---- generated text ---- */
 
+/* Hidden states held at a time for losses of texts; the blocks are loaded once for each wave. */
+enum { WN_WAVE_TOKENS = 8 * WN_CHUNK_TOKENS };
 /* True when a set of the model has texts to be generated. */
 bool wn_prepared_generates(const struct wn_run *run, int64_t model);
 /*

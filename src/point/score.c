@@ -5,11 +5,6 @@
 
 #include "walk.h"
 
-bool wn_subject_wants(const struct wn_subject *subject, int64_t set)
-{
-    return wn_run_lacks(subject->run, subject->point - subject->run->grid.points, set);
-}
-
 void wn_evaluation_open(struct wn_evaluation *evaluation, const struct wn_subject *subject, int64_t n_sets)
 {
     evaluation->n_sets = n_sets;

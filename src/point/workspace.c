@@ -10,6 +10,11 @@ const struct wn_calibration *wn_subject_calibration(const struct wn_subject *sub
     return subject->point->calibration >= 0 ? &subject->prepared->calibrations[subject->point->calibration] : NULL;
 }
 
+bool wn_subject_wants(const struct wn_subject *subject, int64_t set)
+{
+    return wn_run_lacks(subject->run, subject->point - subject->run->grid.points, set);
+}
+
 void wn_workspace_open(struct wn_workspace *workspace, const struct wn_subject *subject)
 {
     const struct wn_model *model = subject->model;
