@@ -101,6 +101,9 @@ void wn_packed_release(struct wn_packed *packed);
  */
 wn_status wn_packed_open(const char *name, const void *bytes, int64_t size, struct wn_packed *packed);
 
+/* The same without the looks at checksum and arrays: only of bytes that wn_packed_open has passed before. */
+wn_status wn_packed_view(const char *name, const void *bytes, int64_t size, struct wn_packed *packed);
+
 /* Rows first .. end-1 as fp32 into out [end - first, columns]. Single-threaded: for a tile inside a parallel region. */
 void wn_packed_rows(const struct wn_packed *packed, int64_t first, int64_t end, float *out);
 /* Bytes that it allocates meanwhile. */

@@ -198,7 +198,7 @@ static int64_t count_stored(const struct wn_packed *p, int64_t row)
 }
 
 /* The values of a row are as many as its mask says. */
-static bool masks_are_sound(const struct wn_packed *p, int64_t value_bytes)
+static bool masks_are_sound(const struct wn_packed *p)
 {
     if (p->set == WN_PACKED_ALL)
         return true;
@@ -214,7 +214,7 @@ static bool masks_are_sound(const struct wn_packed *p, int64_t value_bytes)
             (int64_t)pack_u32(p->start, row + 1) - (int64_t)pack_u32(p->start, row) != pack_row_bytes(p, stored))
             return false;
     }
-    return p->set != WN_PACKED_ROWS || pack_u32(p->start, p->rows) == value_bytes;
+    return true; /* the last start is how many bytes of values there are */
 }
 
 static bool groups_are_sound(const struct wn_packed *p)
@@ -264,7 +264,8 @@ static int64_t find_value_bytes(const struct wn_packed *p, const uint8_t *bytes,
     return last <= size - (int64_t)sizeof(uint32_t) ? (int64_t)pack_u32(bytes + last, 0) : -1;
 }
 
-wn_status wn_packed_open(const char *name, const void *bytes, int64_t size, struct wn_packed *packed)
+/* All of it but the checksum and the arrays. */
+wn_status wn_packed_view(const char *name, const void *bytes, int64_t size, struct wn_packed *packed)
 {
     struct wn_packed p;
     uint32_t version;
@@ -280,18 +281,32 @@ wn_status wn_packed_open(const char *name, const void *bytes, int64_t size, stru
     if (p.size != size)
         return wn_fail(WN_ERR_INPUT, "%s: the packed linear has %lld bytes, its header says %lld", name,
                        (long long)size, (long long)p.size);
-    if (!hash_fits(bytes, size))
-        return wn_fail(WN_ERR_INPUT, "%s: the packed linear is not what was written: its SHA-256 differs", name);
     const int64_t value_bytes = header_is_sound(&p) ? find_value_bytes(&p, bytes, size) : -1;
     if (value_bytes >= 0)
         pack_lay_out(&p, NULL, value_bytes);
     if (value_bytes < 0 || p.size != size)
         return wn_fail(WN_ERR_INPUT, "%s: the header of the packed linear contradicts itself", name);
     pack_lay_out(&p, (uint8_t *)(uintptr_t)bytes, value_bytes);
-    if (!masks_are_sound(&p, value_bytes) || !groups_are_sound(&p) || !outliers_are_sound(&p))
-        return wn_fail(WN_ERR_INPUT, "%s: the arrays of the packed linear contradict each other", name);
     *packed = p;
     return WN_OK;
+}
+
+static wn_status check_open(const char *name, const struct wn_packed *p)
+{
+    if (!hash_fits(p->bytes, p->size))
+        return wn_fail(WN_ERR_INPUT, "%s: the packed linear is not what was written: its SHA-256 differs", name);
+    if (!masks_are_sound(p) || !groups_are_sound(p) || !outliers_are_sound(p))
+        return wn_fail(WN_ERR_INPUT, "%s: the arrays of the packed linear contradict each other", name);
+    return WN_OK;
+}
+
+wn_status wn_packed_open(const char *name, const void *bytes, int64_t size, struct wn_packed *packed)
+{
+    WN_TRY(wn_packed_view(name, bytes, size, packed));
+    wn_status status = check_open(name, packed);
+    if (status != WN_OK)
+        *packed = (struct wn_packed){0};
+    return status;
 }
 
 void wn_packed_release(struct wn_packed *packed)

@@ -1,0 +1,74 @@
+/*
+ * level.h: the level database of a search: every linear of every block, compressed at all levels that a space has
+ * (search.h), made once and kept packed (pack.h) on scratch.
+ *
+ *     struct wn_level_block levels;
+ *     WN_TRY(wn_levels_open(folder, key, b, &levels));
+ *     const struct wn_level_entry *entry = wn_levels_find(&levels, linear, level);
+ *     WN_TRY(wn_levels_packed(&levels, entry, &packed));          unpack what is needed (wn_packed_rows)
+ *     wn_levels_close(&levels);
+ *
+ * One file for each block, which ranks make side by side: wn_levels_make. A file has a key: a hash of all that its
+ * numbers depend on, in words. It is written under a temporary name, synced and renamed, and believed only when key,
+ * sizes and checksum are right; so a later start takes what is there, and a file may vanish at any time. Packed linears
+ * have a checksum of their own, which is looked at once, when they are first used. The machine's byte order is part of
+ * the file: scratch is not for moving.
+ *
+ * Depends on base, io, pack, point, search. Not collective but for wn_levels_make.
+ */
+#ifndef WINNOW_LEVEL_H
+#define WINNOW_LEVEL_H
+
+#include <winnow/io.h>
+#include <winnow/pack.h>
+
+/* ---- reading ---- */
+
+/* A linear at a level. */
+struct wn_level_entry {
+    int32_t linear, level;
+    int64_t offset, bytes; /* of the packed linear, in the file */
+    int64_t zeros;         /* weights that are exactly 0 */
+    double bits;           /* stored bits per weight (wn_bits_per_weight) */
+    double error;          /* tr(D H D^T) / tr(W H W^T), D = what the weights are off by; NaN: H is not known */
+};
+
+/* The levels of one block; for one thread at a time until every entry was asked for. */
+struct wn_level_block {
+    int64_t block, count;
+    struct wn_level_entry *entries; /* [count] by linear, then level; owned */
+    bool *checked;                  /* [count] the packed linear was looked at; owned */
+    struct wn_mapped mapped;
+    char *path; /* owned */
+};
+
+/* WN_ERR_IO, "PATH: ...": there is none of this key, or it is damaged. `key`: words, see wn_levels_key. */
+wn_status wn_levels_open(const char *folder, const char *key, int64_t block, struct wn_level_block *levels);
+void wn_levels_close(struct wn_level_block *levels); /* a zeroed object is fine */
+/* NULL: the linear has no such level. */
+const struct wn_level_entry *wn_levels_find(const struct wn_level_block *levels, int linear, int32_t level);
+/* Borrowed from the mapped file. WN_ERR_IO when it is damaged. */
+wn_status wn_levels_packed(struct wn_level_block *levels, const struct wn_level_entry *entry, struct wn_packed *packed);
+
+/* ---- writing ---- */
+
+struct wn_level_writer; /* opaque */
+
+/* The file of a block with exactly `count` entries; the folder is made. WN_ERR_IO when it cannot be: then there is
+ * nothing to release. */
+wn_status wn_level_writer_create(const char *folder, const char *key, int64_t block, int64_t count,
+                                 struct wn_level_writer **writer);
+/* The next one, by linear, then level. offset and bytes of `entry` are filled here. */
+wn_status wn_level_writer_add(struct wn_level_writer *writer, const struct wn_level_entry *entry,
+                              const struct wn_packed *packed);
+/* Syncs, and gives the file its name; *writer becomes NULL. On failure nothing is left. */
+wn_status wn_level_writer_finish(struct wn_level_writer **writer);
+/* Closes and removes it; NULL is fine. */
+void wn_level_writer_abandon(struct wn_level_writer **writer);
+
+/* Bytes of a file besides its packed linears. */
+int64_t wn_levels_overhead(int64_t count);
+/* Removes the files of all blocks of a key, and the folder when it is empty then. */
+void wn_levels_remove(const char *folder, const char *key, int64_t n_blocks);
+
+#endif
