@@ -48,7 +48,8 @@ struct wn_allocation {
     const struct wn_allocation_kind *kind; /* that made it */
     int64_t n_blocks;
     int n_linears;
-    struct wn_level *levels;     /* [n_blocks, n_linears]; NULL: all linears get the recipe as it is; owned */
+    struct wn_level *levels; /* [n_blocks, n_linears]; NULL: all linears get the recipe as it is; owned */
+    int64_t *zeros; /* [n_blocks, n_linears] exactly so many (struct wn_linear_task); NULL: as the levels say; owned */
     bool *left_out[WN_BRANCHES]; /* [n_blocks]; NULL: no branch is left out; owned */
     double *notes;               /* [kind->n_notes, n_blocks] what is recorded of it; NaN: nothing; owned */
 };

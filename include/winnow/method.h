@@ -59,7 +59,9 @@ struct wn_linear_task {
     const uint8_t *keep;                /* [rows, columns] or NULL */
     const struct wn_input_stats *stats; /* NULL when the method needs nothing */
     const struct wn_params *params;
-    const int64_t *zeros; /* how many zeros a pruner with share_zeros makes; NULL: its sparsity says */
+    /* How many zeros an unstructured pruner makes, exactly, spread evenly over what it prunes apart (rows, blocks of
+     * columns); NULL: its sparsity says. Not read with an N:M pattern and by Wanda's "alpha". */
+    const int64_t *zeros;
 };
 
 /* What is known when second moments are there, as doubles, NaN otherwise: name, unit, what it is. */

@@ -51,6 +51,7 @@ wn_status wn_allocation_make(const struct wn_allocation_task *task, struct wn_al
 void wn_allocation_release(struct wn_allocation *allocation)
 {
     wn_free(allocation->levels);
+    wn_free(allocation->zeros);
     wn_free(allocation->notes);
     for (int branch = 0; branch < WN_BRANCHES; branch++)
         wn_free(allocation->left_out[branch]);

@@ -40,11 +40,9 @@ static bool is_block(const struct wn_params *params)
 static struct wn_cut find_cut(const struct wn_linear_task *task)
 {
     const wn_key *keys = (const wn_key *)task->weight;
-    int64_t count = task->rows * task->columns, quota = wn_pruner_quota(task->params, count);
+    int64_t count = task->rows * task->columns, quota = wn_task_quota(task, 0, 1, 1);
 
-    if (task->zeros)
-        return wn_cut_matrix(keys, count, *task->zeros);
-    if (!is_reference(task->params) || quota == 0)
+    if (task->zeros || !is_reference(task->params) || quota == 0)
         return wn_cut_matrix(keys, count, quota);
     struct wn_cut cut = wn_cut_matrix(keys, count, quota + 1);
     cut.tie_end = count;

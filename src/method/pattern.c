@@ -106,6 +106,19 @@ int64_t wn_pruner_quota(const struct wn_params *params, int64_t count)
     return (int64_t)((double)count * wn_params_number(params, "sparsity"));
 }
 
+/* floor(zeros * part / parts), which has no room in 64 bits as it stands. */
+static int64_t zeros_before(int64_t zeros, int64_t part, int64_t parts)
+{
+    return zeros / parts * part + zeros % parts * part / parts;
+}
+
+int64_t wn_task_quota(const struct wn_linear_task *task, int64_t first, int64_t end, int64_t parts)
+{
+    if (!task->zeros)
+        return wn_pruner_quota(task->params, task->rows * task->columns / parts * (end - first));
+    return zeros_before(*task->zeros, end, parts) - zeros_before(*task->zeros, first, parts);
+}
+
 void wn_pruner_set_sparsity(struct wn_params *params, double sparsity)
 {
     const struct wn_pattern pattern = wn_pattern_of(params);

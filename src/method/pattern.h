@@ -57,5 +57,8 @@ bool wn_pruner_is_identity(const struct wn_params *params);
 
 /* int(count * sparsity), as the published codes truncate it. */
 int64_t wn_pruner_quota(const struct wn_params *params, int64_t count);
+/* Zeros of the parts first .. end-1 of a linear in `parts` equal ones, that are pruned together: by the sparsity, or so
+ * that those of all parts are task->zeros. */
+int64_t wn_task_quota(const struct wn_linear_task *task, int64_t first, int64_t end, int64_t parts);
 
 #endif

@@ -46,7 +46,7 @@ static wn_status compress_linear(const struct wn_linear_task *task, struct wn_co
 
     draw_scores(task, scores);
     if (!pattern.m)
-        cut = wn_cut_matrix(scores, count, wn_pruner_quota(task->params, count));
+        cut = wn_cut_matrix(scores, count, wn_task_quota(task, 0, 1, 1));
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < task->rows; row++) {
         const int64_t at = row * task->columns;

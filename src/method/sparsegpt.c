@@ -93,11 +93,13 @@ static void cut_block(void *context, const struct wn_solver *solver, int64_t fir
 {
     struct state *state = context;
     const wn_key *keys = (const wn_key *)state->scores;
-    const int64_t count = solver->rows * columns, quota = wn_pruner_quota(state->task->params, count);
+    const int64_t count = solver->rows * columns, end = first + columns;
+    const int64_t quota = wn_task_quota(state->task, first, end, solver->columns);
+    const bool all_ties = state->reference && quota && !state->task->zeros;
 
     score_block(state, solver, first, columns);
-    state->cut = wn_cut_matrix(keys, count, quota + (state->reference && quota));
-    if (state->reference && quota)
+    state->cut = wn_cut_matrix(keys, count, quota + all_ties);
+    if (all_ties)
         state->cut.tie_end = count;
     if (state->cut.tie_end == 0 || state->cut.tie_end == count)
         return;

@@ -64,7 +64,7 @@ static void prune_runs(const float *weight, const float *norms, int64_t columns,
 static void prune_rows(const struct wn_linear_task *task, const float *norms, const int64_t *counts,
                        struct wn_compressed *out)
 {
-    const int64_t columns = task->columns, quota = wn_pruner_quota(task->params, columns);
+    const int64_t columns = task->columns;
     const struct wn_pattern pattern = wn_pattern_of(task->params);
 
 #pragma omp parallel
@@ -83,7 +83,8 @@ static void prune_rows(const struct wn_linear_task *task, const float *norms, co
                 continue;
             }
             score_row(weight, norms, columns, score);
-            struct wn_cut cut = wn_cut_row(keys, columns, counts ? counts[row] : quota, near, scratch);
+            struct wn_cut cut = wn_cut_row(
+                keys, columns, counts ? counts[row] : wn_task_quota(task, row, row + 1, task->rows), near, scratch);
             near = cut.threshold;
             wn_cut_apply(&cut, 0, keys, columns, weight, keep, result);
         }

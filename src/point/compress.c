@@ -53,6 +53,7 @@ void wn_compressor_begin(struct wn_compressor *compressor, const struct wn_subje
         compressor->recipes[l] = subject->point->recipe;
         wn_level_apply(wn_allocation_level(allocation, block_index, l), &compressor->recipes[l]);
     }
+    compressor->exact_zeros = allocation->zeros ? allocation->zeros + block_index * layout->n_linears : NULL;
     for (int branch = 0; branch < WN_BRANCHES; branch++)
         compressor->left_out[branch] = wn_allocation_leaves_out(allocation, block_index, (enum wn_branch)branch);
     share_zeros(compressor, layout, wn_allocation_is_even(allocation, block_index));
@@ -149,7 +150,9 @@ static wn_status compress_linear(struct wn_compressor *compressor, const struct 
         input_stats(compressor, subject, collector, subject->model->layout.linears[index].input);
     struct wn_recipe *recipe = &compressor->recipes[index];
     int64_t pattern_n, pattern_m;
-    recipe->zeros = compressor->shares_zeros ? &compressor->zeros[index] : NULL;
+    recipe->zeros = compressor->exact_zeros    ? &compressor->exact_zeros[index]
+                    : compressor->shares_zeros ? &compressor->zeros[index]
+                                               : NULL;
     WN_TRY(wn_recipe_compress(recipe, name, compressor->dense->linears[index],
                               wn_subject_calibration(subject) ? &stats : NULL, &made->form));
     compressor->activations[index] = made->form.activation;

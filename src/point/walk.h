@@ -71,6 +71,7 @@ struct wn_compressor {
     bool left_out[WN_BRANCHES];   /* in the current block */
     struct wn_block *compressed;  /* NULL: the recipe has no stage */
     uint8_t *keep;                /* [weights of the largest linear] */
+    const int64_t *exact_zeros;   /* [n_linears] of the current block, of the allocation; NULL: as recipes say */
     bool shares_zeros;
     int64_t zeros[WN_MAX_LINEARS];                     /* of the current block, when its linears are pruned as one */
     struct wn_activation *activations[WN_MAX_LINEARS]; /* rules of the current block; NULL: none */
