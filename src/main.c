@@ -77,14 +77,20 @@ static const struct wn_command commands[] = {
      "  winnow run grown.json -o new.h5 --from old.h5 --first 'method=wanda|sparsegpt,sparsity=0.5'\n"
      "  winnow run small.json -o small.h5          (one rank, without mpirun)",
      wn_command_run},
-    {"status", "status FILE.h5 [--json]", "how far a sweep is, also while it runs",
+    {"status", "status FILE.h5|SWEEP.json [-o FILE.h5] [--scratch DIR] [--json]",
+     "how far a sweep is, also while it runs",
      "Counts points done, failed and open, and gives the reason of each failure. While the sweep runs "
      "(FILE.h5.progress,\n"
      "which its rank 0 writes every few seconds): what is in work, where, and at which block; ranks and hosts; tokens "
      "per\n"
      "second and the time left. Points that were in work when their start stopped, and the block they go on behind.\n"
      "Works on any node that sees the file.\n\n"
-     "      --json   everything as JSON; \"progress\" is what the run itself says\n\nExample:\n  winnow status demo.h5",
+     "A sweep file stands for its \"output\".\n\n"
+     "  -o, --output FILE   results file of a sweep file, as given to run\n"
+     "      --scratch DIR   as given to run\n"
+     "      --json          everything as JSON; \"progress\" is what the run itself says, \"advance\" a number that\n"
+     "                      grows when a start gets on: points, saved shares of points, parts of the dense pass\n\n"
+     "Example:\n  winnow status demo.h5",
      wn_command_status},
     {"show", "show FILE.h5 [--all] [--json]", "the table of points with their scores",
      "One line per point: what it is, how it scores. Columns that say nothing are left out.\n\n"

@@ -64,6 +64,9 @@ void wn_state_point_name(int64_t point, char name[WN_STATE_NAME]);
 /* Calls visit for the header of every state of a point in a folder, whatever its key. */
 typedef void wn_state_visitor(void *context, int64_t point, int64_t step, int64_t steps);
 void wn_state_list(const char *folder, wn_state_visitor *visit, void *context);
+/* A number that grows with whatever is saved in a folder: of each state of a point the share of its blocks, and less
+ * than 1 for all of the dense pass. */
+double wn_state_progress(const char *folder);
 /* Removes all states in the folder, and the folder when it is empty then. */
 void wn_state_clear(const char *folder);
 

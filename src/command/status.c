@@ -22,12 +22,15 @@ enum { IN_FLIGHT_LINES = 16, SAVED_LINES = 8 };
 struct saved {
     int64_t point, block, blocks;
 };
+/* Lost attempts that put a point behind all others. */
+enum { TRIED_LAST = 2 };
 
 struct view {
-    const char *path;
+    char *path, *scratch; /* owned; scratch: the folder of what stops have saved */
     int64_t points, done, failed;
     double seconds;            /* of all written points */
     double written, heartbeat; /* seconds since the results file, and the progress file, were written; NaN: unknown */
+    double lost;               /* open points that are tried last, as they have lost their rank twice */
     uint8_t *status;           /* [points] */
     char **keys, **reasons;    /* [points] */
     cJSON *progress;           /* NULL: there is no such file, or it makes no sense */
@@ -40,13 +43,15 @@ struct view {
 
 static wn_status read_points(struct wn_results_reader *reader, struct view *view)
 {
-    double *seconds = NULL;
+    double *seconds = NULL, *attempts = NULL;
     int64_t rows;
     view->points = wn_results_read_points(reader);
     view->status = wn_alloc_zero(view->points, 1);
     wn_status result = wn_results_read_status(reader, view->status);
     if (result == WN_OK)
         result = wn_results_read_numbers(reader, "/points/seconds", &seconds, &rows);
+    if (result == WN_OK)
+        result = wn_results_read_numbers(reader, "/points/attempt", &attempts, &rows);
     if (result == WN_OK)
         result = wn_results_read_texts(reader, "/points/key", &view->keys, &rows);
     if (result == WN_OK)
@@ -55,9 +60,11 @@ static wn_status read_points(struct wn_results_reader *reader, struct view *view
         bool finished = view->status[i] != WN_POINT_OPEN;
         view->done += view->status[i] == WN_POINT_DONE;
         view->failed += view->status[i] == WN_POINT_FAILED;
+        view->lost += !finished && attempts[i] >= TRIED_LAST;
         view->seconds += finished && isfinite(seconds[i]) ? seconds[i] : 0;
     }
     wn_free(seconds);
+    wn_free(attempts);
     return result;
 }
 
@@ -118,8 +125,8 @@ static int compare_saved(const void *a, const void *b)
     return left->point < right->point ? -1 : left->point > right->point;
 }
 
-/* The folder that the sweep names, or the one beside the file. */
-static void read_saved(struct wn_results_reader *reader, struct view *view)
+/* In the folder that was given, or that the sweep names, or the one beside the file. */
+static void read_saved(struct wn_results_reader *reader, const char *given, struct view *view)
 {
     char *sweep = NULL, *file = NULL;
     cJSON *json = NULL;
@@ -128,12 +135,11 @@ static void read_saved(struct wn_results_reader *reader, struct view *view)
         wn_json_parse(view->path, sweep, (int64_t)strlen(sweep), true, &json);
     const char *named = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "scratch"));
     char *folder = file ? wn_directory_of(file) : NULL, *scratch = named ? wn_join_path(folder, named) : NULL;
-    char *saved = wn_saver_folder(view->path, scratch);
-    wn_state_list(saved, take_saved, view);
+    view->scratch = wn_saver_folder(view->path, given ? given : scratch);
+    wn_state_list(view->scratch, take_saved, view);
     if (view->n_saved)
         qsort(view->saved, (size_t)view->n_saved, sizeof *view->saved, compare_saved);
     cJSON_Delete(json);
-    wn_free(saved);
     wn_free(scratch);
     wn_free(folder);
     wn_free(sweep);
@@ -142,6 +148,8 @@ static void read_saved(struct wn_results_reader *reader, struct view *view)
 
 static void release_view(struct view *view)
 {
+    wn_free(view->path);
+    wn_free(view->scratch);
     wn_results_free_texts(&view->keys, view->points);
     wn_results_free_texts(&view->reasons, view->points);
     wn_free(view->status);
@@ -251,6 +259,16 @@ static void print_view(const struct view *view)
 
 /* ---- for programs ---- */
 
+/*
+ * A number that grows when a start gets on: finished points, shares of saved ones, parts of the dense pass, and halves
+ * of points that were put last, of which only a few count: a sweep whose every point kills its rank does not get on.
+ */
+static double advance_of(const struct view *view)
+{
+    static const double MOST_LOST = 4;
+    return (double)(view->done + view->failed) + fmin(view->lost, MOST_LOST) / 2 + wn_state_progress(view->scratch);
+}
+
 static void add_failures(const struct view *view, cJSON *json)
 {
     cJSON *list = cJSON_AddArrayToObject(json, "failures");
@@ -286,6 +304,7 @@ static void print_json(struct view *view)
     cJSON_AddNumberToObject(json, "failed", (double)view->failed);
     cJSON_AddNumberToObject(json, "open", (double)(view->points - view->done - view->failed));
     cJSON_AddNumberToObject(json, "seconds", view->seconds);
+    cJSON_AddNumberToObject(json, "advance", advance_of(view));
     cJSON_AddNumberToObject(json, "last_write_seconds_ago", view->written);
     cJSON_AddBoolToObject(json, "running", view->running);
     if (view->progress) {
@@ -301,21 +320,54 @@ static void print_json(struct view *view)
     cJSON_Delete(json);
 }
 
+/* A sweep file begins with a brace or a comment, a results file with a byte that is no character. */
+static bool is_text(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    int first = file ? getc(file) : EOF;
+    while (first == ' ' || first == '\t' || first == '\r' || first == '\n')
+        first = getc(file);
+    if (file)
+        fclose(file);
+    return first == '{' || first == '/';
+}
+
+/* A sweep file stands for its output. */
+static wn_status find_file(const char *argument, const char *output, struct view *view)
+{
+    cJSON *json = NULL;
+    if (!is_text(argument)) {
+        view->path = wn_strdup(argument);
+        return WN_OK;
+    }
+    WN_TRY(wn_json_read(argument, true, &json));
+    char *folder = wn_directory_of(argument);
+    const char *named = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "output"));
+    view->path = output ? wn_strdup(output) : named ? wn_join_path(folder, named) : NULL;
+    wn_free(folder);
+    cJSON_Delete(json);
+    return view->path ? WN_OK : wn_fail(WN_ERR_INPUT, "%s: no \"output\": give -o FILE.h5", argument);
+}
+
 int wn_command_status(const struct wn_command *command, int argc, char **argv)
 {
     struct view view = {0};
     bool json = false;
-    const struct wn_option options[] = {{"--json", NULL, NULL, &json}};
+    const char *argument, *output = NULL, *scratch = NULL;
+    const struct wn_option options[] = {
+        {"--json", NULL, NULL, &json}, {"--output", "-o", &output, NULL}, {"--scratch", NULL, &scratch, NULL}};
     struct wn_results_reader *reader = NULL;
     int code;
-    if (!wn_options_read(command, argc, argv, options, 1, &view.path, 1, &code))
+    if (!wn_options_read(command, argc, argv, options, 3, &argument, 1, &code))
         return code;
-    read_progress(&view); /* before the points: what it has in work may be written in between, never the reverse */
-    if (wn_results_read_open(view.path, &reader) != WN_OK || read_points(reader, &view) != WN_OK) {
+    wn_status found = find_file(argument, output, &view);
+    if (found == WN_OK)
+        read_progress(&view); /* before the points: what it has in work may be written in between, never the reverse */
+    if (found != WN_OK || wn_results_read_open(view.path, &reader) != WN_OK || read_points(reader, &view) != WN_OK) {
         fprintf(stderr, "winnow: %s\n", wn_error_message());
         code = 2;
     } else {
-        read_saved(reader, &view);
+        read_saved(reader, scratch, &view);
         if (json)
             print_json(&view);
         else

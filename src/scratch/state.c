@@ -282,6 +282,43 @@ void wn_state_list(const char *folder, wn_state_visitor *visit, void *context)
         closedir(all);
 }
 
+/* The dense pass goes model by model, step by step; in a step, states of its parts become more. */
+struct dense_pass {
+    double at, parts;
+};
+
+static void take_dense(const char *name, int64_t step, struct dense_pass *pass)
+{
+    double at = 1e4 * (double)atoll(name) + (double)step;
+    if (at > pass->at)
+        *pass = (struct dense_pass){at, 0};
+    pass->parts += at == pass->at;
+}
+
+double wn_state_progress(const char *folder)
+{
+    static const char POINT[] = "point-", DENSE[] = "dense-";
+    double points = 0;
+    struct dense_pass pass = {-1, 0};
+    struct dirent *entry;
+    struct header header;
+    DIR *all = opendir(folder);
+    while (all && (entry = readdir(all))) {
+        if (!ends_with(entry->d_name, SUFFIX))
+            continue;
+        char *path = wn_join_path(folder, entry->d_name);
+        bool good = read_header(path, &header);
+        wn_free(path);
+        if (good && !strncmp(entry->d_name, POINT, strlen(POINT)))
+            points += (double)header.step / (double)(header.steps + 1);
+        else if (good && !strncmp(entry->d_name, DENSE, strlen(DENSE)))
+            take_dense(entry->d_name + strlen(DENSE), header.step, &pass);
+    }
+    if (all)
+        closedir(all);
+    return points + 1e-6 * (pass.at + 1 + pass.parts / (pass.parts + 1));
+}
+
 void wn_state_clear(const char *folder)
 {
     struct dirent *entry;
