@@ -57,6 +57,7 @@ const char wn_repeated[] = "";
 /* The argument of an option; of one that may be given again, all of them, a line each. */
 static void set_value(const struct wn_option *option, bool repeated, const char *argument)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): an option without a flag has a value */
     const char *before = *option->value;
     if (!repeated) {
         *option->value = argument;

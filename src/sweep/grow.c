@@ -545,14 +545,13 @@ static wn_status read_sources(struct grow *grow, const char *existing)
     const struct wn_texts *from = grow->how->from;
     grow->sources = wn_alloc_zero(from->count + 1, sizeof *grow->sources);
     if (existing) {
-        grow->sources[0].path = existing;
-        if (read_source(grow, &grow->sources[0]) == WN_OK) {
-            grow->has_existing = true;
-            grow->n_sources = 1;
+        struct source first = {.path = existing};
+        grow->has_existing = read_source(grow, &first) == WN_OK;
+        if (grow->has_existing) {
+            grow->sources[grow->n_sources++] = first;
         } else {
             wn_log(WN_LOG_DEBUG, "%s", wn_error_message());
-            release_source(&grow->sources[0]);
-            grow->sources[0] = (struct source){0};
+            release_source(&first);
         }
     }
     for (int64_t i = 0; i < from->count; i++) {

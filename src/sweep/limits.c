@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "../point/point_impl.h"
+#include "kept.h"
 #include "limits.h"
 #include "predict.h"
 
@@ -336,7 +337,7 @@ wn_status wn_memory_check_new(struct wn_par *par, const struct wn_run *run, cons
 /* ---- points that are too large ---- */
 
 static wn_status fail_point(const struct wn_run *run, struct wn_results *results, int64_t point, int64_t most,
-                            struct wn_record *record)
+                            struct wn_kept_row *kept)
 {
     char needed[32], room[32], reason[200];
     snprintf(reason, sizeof reason,
@@ -344,26 +345,24 @@ static wn_status fail_point(const struct wn_run *run, struct wn_results *results
              "--force",
              text_of(wn_point_bytes(run, point), needed), text_of(most, room));
     wn_log(WN_LOG_WARNING, "point %lld failed: %s (%s)", (long long)point, reason, run->grid.points[point].key);
-    wn_record_clear(record);
-    wn_record_set_text(record, run->fields.reason, reason);
     WN_TRY(wn_results_begin(results, point));
-    return wn_results_write(results, point, record, WN_POINT_FAILED);
+    return wn_kept_fail(run, results, point, reason, kept);
 }
 
 wn_status wn_memory_fail_large(struct wn_par *par, const struct wn_run *run, struct wn_results *results, int64_t most,
                                bool *wanted)
 {
-    struct wn_record record;
+    struct wn_kept_row kept;
     wn_status status = WN_OK;
-    wn_record_init(&record, &run->schema);
+    wn_kept_open(run, &kept);
     for (int64_t i = 0; i < run->grid.n_points; i++) {
         if (!wanted[i] || wn_point_bytes(run, i) <= most)
             continue;
         wanted[i] = false;
         if (wn_par_rank(par) == 0 && status == WN_OK)
-            status = fail_point(run, results, i, most, &record);
+            status = fail_point(run, results, i, most, &kept);
     }
-    wn_record_release(&record);
+    wn_kept_close(&kept);
     return wn_par_agree(par, status);
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "grow.h"
+#include "kept.h"
 #include "limits.h"
 #include "progress.h"
 #include "saving.h"
@@ -72,60 +73,6 @@ static void widen_record(const struct wn_record *record, struct wn_record *wide)
     }
 }
 
-/* ---- rows that have some of their evaluations ---- */
-
-/* A row as it was, where it has anything. */
-struct kept_row {
-    bool any;
-    struct wn_record record; /* of the file */
-    int *part;               /* [fields] of the file: wn_row_part */
-};
-
-static void open_kept(const struct wn_run *run, struct kept_row *kept)
-{
-    wn_record_init(&kept->record, &run->schema);
-    kept->part = wn_alloc(run->schema.n_fields, sizeof *kept->part);
-    for (int f = 0; f < run->schema.n_fields; f++)
-        kept->part[f] = wn_row_part(run, run->schema.fields[f].path);
-}
-
-static void close_kept(struct kept_row *kept)
-{
-    wn_record_release(&kept->record);
-    wn_free(kept->part);
-}
-
-static wn_status read_kept(const struct wn_run *run, struct wn_results *results, int64_t point, struct kept_row *kept)
-{
-    kept->any = false;
-    for (int64_t e = 0; e < run->sweep->n_evals; e++)
-        kept->any = kept->any || !wn_run_lacks(run, point, e);
-    return kept->any ? wn_results_read_row(results, point, &kept->record) : WN_OK;
-}
-
-/* Its results, but for those of the evaluations that it lacks, come back as they were. */
-static void restore_kept(const struct wn_run *run, int64_t point, const struct kept_row *kept, struct wn_record *wide)
-{
-    for (int f = 0; kept->any && f < run->schema.n_fields; f++) {
-        const struct wn_field *field = &run->schema.fields[f];
-        if (kept->part[f] == 0 ? field->result : !wn_run_lacks(run, point, kept->part[f] - 1))
-            memcpy(wide->data[f], kept->record.data[f], (size_t)field->bytes);
-    }
-}
-
-/* Compressed again, the weights must be those that the other evaluations saw. */
-static wn_status compare_weights(const struct wn_run *run, const struct kept_row *kept, const struct wn_record *wide)
-{
-    const char *there = (const char *)kept->record.data[run->fields.weights_hash];
-    const char *here = (const char *)wide->data[run->fields.weights_hash];
-    if (!kept->any || !strcmp(there, here))
-        return WN_OK;
-    return wn_fail(WN_ERR_NUMERIC,
-                   "compressed again for the evaluations that were missing, it has other weights (%s, recorded %s); "
-                   "--retry-failed computes all of it anew",
-                   here, there);
-}
-
 /* ---- one rank's loop ---- */
 
 struct worker {
@@ -139,7 +86,7 @@ struct worker {
     bool waits;                   /* rank 0: the manager has found points that do not fit */
     struct wn_record *records;    /* one per model */
     struct wn_record wide;        /* of the file */
-    struct kept_row kept;
+    struct wn_kept_row kept;
     bool changed;        /* an input changed: this rank saw it */
     int64_t in_work;     /* the point; -1: none, or it is not counted as an attempt any more */
     wn_status uncounted; /* what became of that in the file */
@@ -221,13 +168,13 @@ static wn_status join_row(struct worker *worker, int64_t index, wn_status status
     struct wn_record *wide = &worker->wide;
     bool same = true;
     widen_record(&worker->records[worker->run->grid.points[index].model], wide);
-    if (status == WN_OK && compare_weights(worker->run, &worker->kept, wide) != WN_OK) {
+    if (status == WN_OK && wn_kept_compare(worker->run, &worker->kept, wide) != WN_OK) {
         same = false;
         status = WN_ERR_NUMERIC;
         wn_record_set_text(wide, worker->run->fields.reason, wn_error_message());
     }
     if (same)
-        restore_kept(worker->run, index, &worker->kept, wide);
+        wn_kept_restore(worker->run, index, &worker->kept, wide);
     label_evaluations(worker, index, status, same);
     return status;
 }
@@ -238,7 +185,7 @@ static wn_status do_point(struct worker *worker, int64_t index)
     struct wn_record *record = &worker->records[point->model];
     struct wn_point_report report = {0};
     wn_record_clear(record);
-    WN_TRY(read_kept(worker->run, worker->results, index, &worker->kept));
+    WN_TRY(wn_kept_read(worker->run, worker->results, index, &worker->kept));
     WN_TRY(wn_results_begin(worker->results, index));
     worker->in_work = index;
     worker->uncounted = WN_OK;
@@ -274,7 +221,7 @@ static wn_status work(struct worker *worker)
     for (int64_t m = 0; m < worker->run->n_models; m++)
         wn_record_init(&worker->records[m], &worker->run->models[m].schema);
     wn_record_init(&worker->wide, &worker->run->schema);
-    open_kept(worker->run, &worker->kept);
+    wn_kept_open(worker->run, &worker->kept);
     for (int64_t job; (job = wn_queue_take(worker->queue)) >= 0;) {
         status = do_point(worker, job);
         if (status == WN_OK)
@@ -287,7 +234,7 @@ static wn_status work(struct worker *worker)
         wn_record_release(&worker->records[m]);
     wn_free(worker->records);
     wn_record_release(&worker->wide);
-    close_kept(&worker->kept);
+    wn_kept_close(&worker->kept);
     return status;
 }
 
@@ -329,9 +276,9 @@ static int64_t choose_points(const struct wn_run *run, const struct wn_results *
 /* Points that lost their rank too often become failed rows. By rank 0. */
 static wn_status fail_lost(struct wn_run *run, struct wn_results *results)
 {
-    struct kept_row kept;
+    struct wn_kept_row kept;
     wn_status status = WN_OK;
-    open_kept(run, &kept);
+    wn_kept_open(run, &kept);
     for (int64_t i = 0; i < run->grid.n_points && status == WN_OK; i++) {
         if (!is_lost(results, i))
             continue;
@@ -341,13 +288,9 @@ static wn_status fail_lost(struct wn_run *run, struct wn_results *results)
                  "time, then --retry-failed",
                  (int)wn_results_attempts(results)[i]);
         wn_log(WN_LOG_WARNING, "point %lld failed: %s (%s)", (long long)i, reason, run->grid.points[i].key);
-        wn_record_clear(&kept.record);
-        status = read_kept(run, results, i, &kept);
-        wn_record_set_text(&kept.record, run->fields.reason, reason);
-        if (status == WN_OK)
-            status = wn_results_write(results, i, &kept.record, WN_POINT_FAILED);
+        status = wn_kept_fail(run, results, i, reason, &kept);
     }
-    close_kept(&kept);
+    wn_kept_close(&kept);
     return status;
 }
 

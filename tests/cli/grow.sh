@@ -83,6 +83,25 @@ expect "texts and tasks" 0 ranks 3 "$winnow" run "$new" -o "$folder/joined.h5" -
 same "digest of texts and tasks" "$(digest_of "$folder/joined.h5")" "$fresh"
 same "starts of texts and tasks" "$(computed "$folder/joined.h5" | cut -d' ' -f1)" 0
 
+# ---- models of different depth: other keys, longer axes, another order ----
+cp -r "$folder/s/model" "$folder/s/short"
+sed -i 's/"num_hidden_layers": 6/"num_hidden_layers": 4/' "$folder/s/short/config.json"
+grep -q '"num_hidden_layers": 4' "$folder/s/short/config.json" || fail "the short model is as long as the other one"
+edit "$old" "$folder/s/two.json" "s['model'] = ['short', 'model']; s['evaluate']['tasks'] = ['data/facts.jsonl']"
+edit "$folder/s/two.json" "$folder/s/alone.json" "s['model'] = 'short'"
+edit "$folder/s/two.json" "$folder/s/turned.json" "s['model'].reverse()"
+expect "two models" 0 run "$folder/s/two.json" -o "$folder/two.h5"
+expect "one model" 0 run "$folder/s/alone.json" -o "$folder/alone.h5"
+alone=$(digest_of "$folder/alone.h5")
+expect "one model of two" 0 run "$folder/s/alone.json" -o "$folder/alone2.h5" --from "$folder/two.h5"
+same "digest of one model of two" "$(digest_of "$folder/alone2.h5")" "$alone"
+expect "a second model in place" 0 run "$folder/s/two.json" -o "$folder/alone.h5"
+same "digest of a second model" "$(digest_of "$folder/alone.h5")" "$(digest_of "$folder/two.h5")"
+same "computed for a second model" "$(computed "$folder/alone.h5" | cut -d' ' -f1)" 5
+expect "models in another order" 0 run "$folder/s/turned.json" -o "$folder/turned.h5" --from "$folder/two.h5"
+expect "and back" 0 run "$folder/s/two.json" -o "$folder/back.h5" --from "$folder/turned.h5"
+same "digest of models turned and back" "$(digest_of "$folder/back.h5")" "$(digest_of "$folder/two.h5")"
+
 # ---- what is not equal ----
 refused() { # WHAT PATTERN FILE
   expect "$1" 2 run "$new" -o "$folder/refused.h5" --from "$3"
