@@ -60,8 +60,7 @@ struct wn_prepared_model {
     char *hash;                          /* lines "sha256 file" of config, weights and tokenizer */
 };
 
-#define WN_WEIGHTS_HASH     17 /* bytes of its text */
-#define WN_EVALUATION_START "/evaluations/start"
+#define WN_WEIGHTS_HASH 17 /* bytes of its text */
 
 /* Fields every point has; indices into each model's schema (equal for all models). */
 struct wn_point_fields {

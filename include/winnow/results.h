@@ -86,6 +86,8 @@ struct wn_start {
 };
 /* Rows of /starts. */
 #define WN_STARTS 128
+/* A field of 32-bit integers of this path has rows of /starts too: those that computed parts of a point. */
+#define WN_EVALUATION_START "/evaluations/start"
 
 /* All that is needed to lay out a file. Borrowed while a call runs. */
 struct wn_results_plan {

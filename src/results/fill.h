@@ -35,6 +35,9 @@ void wn_layout_(struct wn_h5 *h5, const struct wn_results_plan *plan, struct wn_
  * does nothing without sources. All is on the disk after. */
 wn_status wn_take_over_(struct wn_par *par, const char *path, const struct wn_results_plan *plan,
                         struct wn_take_over *take);
+/* Rank 0: rows of /starts of the sources into the new file, still under its temporary name, and their new numbers into
+ * `take`. */
+wn_status wn_take_starts_(struct wn_take_over *take, const char *path, const char *temporary);
 /* The name a file has until it is finished; owned by the caller. */
 char *wn_temporary_path_(const char *path);
 

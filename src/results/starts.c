@@ -58,6 +58,27 @@ int64_t wn_starts_bytes_(void)
     return bytes;
 }
 
+static void mark_used(const int32_t *starts, int64_t count, bool used[WN_STARTS])
+{
+    for (int64_t i = 0; i < count; i++)
+        if (starts[i] >= 0 && starts[i] < WN_STARTS)
+            used[starts[i]] = true;
+}
+
+/* Starts that computed parts of points which others have finished. */
+static void mark_parts(const struct wn_results *r, bool used[WN_STARTS])
+{
+    for (int f = 0; f < r->n_fields; f++) {
+        const struct wn_field *field = &r->fields[f];
+        if (strcmp(field->path, WN_EVALUATION_START))
+            continue;
+        int32_t *starts = wn_alloc(r->points * field->elements, sizeof *starts);
+        if (H5Dread(r->datasets[f], H5T_STD_I32LE, H5S_ALL, H5S_ALL, H5P_DEFAULT, starts) >= 0)
+            mark_used(starts, r->points * field->elements, used);
+        wn_free(starts);
+    }
+}
+
 /* The first empty row; when there is none, the first one without a point; else the last. times [WN_STARTS][bytes]. */
 static int32_t free_row(const struct wn_results *r, const char *times)
 {
@@ -66,9 +87,8 @@ static int32_t free_row(const struct wn_results *r, const char *times)
     for (int32_t i = 0; i < WN_STARTS; i++)
         if (!times[i * columns[COLUMN_time].bytes])
             return i;
-    for (int64_t p = 0; p < r->points; p++)
-        if (r->start_values[p] >= 0 && r->start_values[p] < WN_STARTS)
-            used[r->start_values[p]] = true;
+    mark_used(r->start_values, r->points, used);
+    mark_parts(r, used);
     for (int32_t i = 0; i < WN_STARTS; i++)
         if (!used[i])
             return i;

@@ -12,258 +12,34 @@
 #include <sys/stat.h>
 
 #include "grow.h"
-#include "identity.h"
+#include "older.h"
 
-/* ---- an older file ---- */
-
-static bool begins(const char *text, const char *word)
-{
-    return !strncmp(text, word, strlen(word));
-}
-
-static bool same_text(const char *a, const char *b)
-{
-    return !strcmp(a ? a : "", b ? b : "");
-}
-
-struct source {
-    const char *path; /* borrowed */
-    char *text;       /* its identity */
-    struct wn_identity identity;
-    int64_t points, n_evals, n_starts, n_paths;
-    char **keys, **models, **hashes, **evals, **arithmetic;
-    double *attempts, *starts; /* [points] */
-    int32_t *marks;            /* [points][n_evals] row of /starts that computed an evaluation */
-    uint8_t *status;
-    struct wn_texts paths; /* [n_paths] of its fields, first; others may follow */
-    struct wn_texts index; /* model and key of every row, by its number; others may follow */
-    int64_t *model;        /* [models of the run] the same model here; -1: none */
-    bool *calibration;     /* [models of the run][calibrations] the same */
-    int64_t *eval;         /* [models of the run][evaluations] column of marks; -1: none */
-    int64_t finished, matched, taken, lacking, other_arithmetic;
-};
-
+/* All that is at hand. */
 struct grow {
     const struct wn_growth *how;
     const struct wn_run *run;
     struct wn_identity identity; /* of the run */
     int64_t n_sources, n_evals;
-    struct source *sources;
+    struct wn_older *sources;
     bool has_existing; /* sources[0] is the file that is there */
 };
 
-static wn_status read_columns(struct wn_results_reader *reader, struct source *source)
-{
-    int64_t rows;
-    source->points = wn_results_read_points(reader);
-    source->status = wn_alloc_zero(source->points, 1);
-    WN_TRY(wn_results_read_status(reader, source->status));
-    WN_TRY(wn_results_read_document(reader, "identity", &source->text));
-    WN_TRY(wn_results_read_texts(reader, "/points/key", &source->keys, &rows));
-    WN_TRY(wn_results_read_texts(reader, "/points/model", &source->models, &rows));
-    WN_TRY(wn_results_read_texts(reader, "/points/weights_hash", &source->hashes, &rows));
-    WN_TRY(wn_results_read_numbers(reader, "/points/attempt", &source->attempts, &rows));
-    WN_TRY(wn_results_read_numbers(reader, "/points/start", &source->starts, &rows));
-    WN_TRY(wn_results_read_texts(reader, "/starts/arithmetic", &source->arithmetic, &source->n_starts));
-    WN_TRY(wn_results_read_texts(reader, "/evaluation", &source->evals, &source->n_evals));
-    int64_t columns;
-    WN_TRY(wn_results_read_rows(reader, WN_EVALUATION_START, &source->marks, &columns));
-    return columns == source->n_evals
-               ? WN_OK
-               : wn_fail(WN_ERR_INPUT, "%s: %s does not fit its axis", source->path, WN_EVALUATION_START);
-}
-
-static bool has_path(struct source *source, const char *path)
-{
-    return wn_texts_add(&source->paths, path) < source->n_paths;
-}
-
-static wn_status another_version(const struct source *source, const char *path)
-{
-    return wn_fail(WN_ERR_INPUT,
-                   "%s: was written by another version of winnow, its rows have no %s: nothing of it can "
-                   "be taken over",
-                   source->path, path);
-}
-
-int wn_row_part(const struct wn_run *run, const char *path)
-{
-    const char *name = strchr(path + 1, '/');
-    size_t length = name ? strcspn(name + 1, "/") : 0;
-    if (begins(path, "/points/") || begins(path, "/weights/") || !strcmp(path, WN_EVALUATION_START))
-        return 0;
-    for (int64_t e = 0; name && e < run->sweep->n_evals; e++)
-        if (strlen(run->sweep->evals[e].name) == length && !strncmp(run->sweep->evals[e].name, name + 1, length))
-            return (int)e + 1;
-    WN_BUG("the field %s is of no evaluation", path);
-}
-
-/* Fields of every row, whatever the grid; others are there when a point of the file has them. */
-static wn_status check_fields(const struct wn_run *run, struct source *source)
-{
-    for (int f = 0; f < run->schema.n_fields; f++) {
-        const char *path = run->schema.fields[f].path;
-        if (begins(path, "/points/") && !has_path(source, path))
-            return another_version(source, path);
-    }
-    const struct wn_prepared_model *prepared = &run->models[0];
-    int64_t count = 0;
-#define X(name, unit, help) count++;
-    WN_WEIGHT_STATISTICS(X)
-#undef X
-    for (int64_t i = 0; i < count; i++) {
-        const char *path = prepared->schema.fields[prepared->weight_fields[i]].path;
-        if (!has_path(source, path))
-            return another_version(source, path);
-    }
-    return WN_OK;
-}
-
-/* Which models, calibration sets and evaluations are the same. */
-static void match_model(const struct grow *grow, struct source *source, int64_t m)
-{
-    const struct wn_described_model *here = &grow->identity.models[m];
-    int64_t n_calibrations = grow->run->sweep->n_calibrations;
-    source->model[m] = -1;
-    for (int64_t o = source->identity.n_models - 1; o >= 0; o--)
-        if (same_text(source->identity.models[o].files.data, here->files.data) &&
-            same_text(source->identity.models[o].sample, here->sample))
-            source->model[m] = o;
-    const struct wn_described_model *there = source->model[m] < 0 ? NULL : &source->identity.models[source->model[m]];
-    for (int64_t c = 0; there && c < n_calibrations; c++) {
-        const char *name = grow->run->sweep->calibrations[c].name;
-        const struct wn_named *mine = wn_find_named(here->calibrations, here->n_calibrations, name);
-        const struct wn_named *other = wn_find_named(there->calibrations, there->n_calibrations, name);
-        source->calibration[m * n_calibrations + c] = mine && other && same_text(mine->text, other->text);
-    }
-    for (int64_t e = 0; e < grow->n_evals; e++) {
-        const char *name = grow->run->sweep->evals[e].name;
-        int64_t *column = &source->eval[m * grow->n_evals + e];
-        *column = -1;
-        const struct wn_named *mine = wn_find_named(here->evals, here->n_evals, name);
-        const struct wn_named *other = there ? wn_find_named(there->evals, there->n_evals, name) : NULL;
-        for (int64_t i = 0; mine && other && same_text(mine->text, other->text) && i < source->n_evals; i++)
-            if (!strcmp(source->evals[i], name))
-                *column = i;
-    }
-}
-
-/* An evaluation of which a newer version knows more is another one. */
-static void drop_incomplete(const struct grow *grow, struct source *source)
-{
-    const struct wn_schema *schema = &grow->run->schema;
-    for (int f = 0; f < schema->n_fields; f++) {
-        int part = wn_row_part(grow->run, schema->fields[f].path);
-        for (int64_t m = 0; part > 0 && !has_path(source, schema->fields[f].path) && m < grow->run->n_models; m++)
-            source->eval[m * grow->n_evals + part - 1] = -1;
-    }
-}
-
-/* A key without the name of its model, which is there when a file has several. */
-static const char *bare_key(const char *key, const char *model, int64_t n_models)
-{
-    size_t length = strlen(model);
-    bool named = n_models > 1 && !strncmp(key, model, length) && !strncmp(key + length, ": ", 2);
-    return named ? key + length + 2 : key;
-}
-
-static int64_t number_of(struct source *source, int64_t model, const char *key)
-{
-    char *text = wn_format("%lld\t%s", (long long)model, key);
-    int64_t number = wn_texts_add(&source->index, text);
-    wn_free(text);
-    return number;
-}
-
-static wn_status index_rows(struct source *source)
-{
-    for (int64_t r = 0; r < source->points; r++) {
-        int64_t model = -1;
-        for (int64_t m = 0; m < source->identity.n_models; m++)
-            if (!strcmp(source->identity.models[m].name, source->models[r]))
-                model = m;
-        if (number_of(source, model, bare_key(source->keys[r], source->models[r], source->identity.n_models)) != r)
-            return wn_fail(WN_ERR_INPUT, "%s: has the point \"%s\" twice", source->path, source->keys[r]);
-        source->finished += source->status[r] == WN_POINT_DONE;
-    }
-    return WN_OK;
-}
-
-static wn_status read_source(const struct grow *grow, struct source *source)
-{
-    struct wn_results_reader *reader;
-    int64_t n_models = grow->run->n_models;
-    WN_TRY(wn_results_read_open(source->path, &reader));
-    wn_results_read_paths(reader, &source->paths);
-    source->n_paths = source->paths.count;
-    wn_status status = check_fields(grow->run, source);
-    if (status == WN_OK && !has_path(source, WN_EVALUATION_START))
-        status = another_version(source, WN_EVALUATION_START);
-    if (status == WN_OK)
-        status = read_columns(reader, source);
-    wn_results_read_close(&reader);
-    WN_TRY(status);
-    wn_identity_read(source->text, &source->identity);
-    source->model = wn_alloc(n_models, sizeof *source->model);
-    source->calibration = wn_alloc_zero(n_models * grow->run->sweep->n_calibrations, sizeof *source->calibration);
-    source->eval = wn_alloc(n_models * grow->n_evals, sizeof *source->eval);
-    for (int64_t m = 0; m < n_models; m++)
-        match_model(grow, source, m);
-    drop_incomplete(grow, source);
-    return index_rows(source);
-}
-
-static void release_source(struct source *source)
-{
-    int64_t none = source->points;
-    wn_results_free_texts(&source->keys, none);
-    wn_results_free_texts(&source->models, none);
-    wn_results_free_texts(&source->hashes, none);
-    wn_results_free_texts(&source->evals, source->n_evals);
-    wn_results_free_texts(&source->arithmetic, source->n_starts);
-    wn_identity_release(&source->identity);
-    wn_texts_release(&source->paths);
-    wn_texts_release(&source->index);
-    wn_free(source->text);
-    wn_free(source->attempts);
-    wn_free(source->starts);
-    wn_free(source->marks);
-    wn_free(source->status);
-    wn_free(source->model);
-    wn_free(source->calibration);
-    wn_free(source->eval);
-}
-
 /* ---- which rows ---- */
 
-/* The row of a source that is this point; -1: none. */
-static int64_t row_of(const struct grow *grow, struct source *source, int64_t p)
-{
-    const struct wn_run *run = grow->run;
-    const struct wn_point *point = &run->grid.points[p];
-    int64_t model = source->model[point->model];
-    if (model < 0 || (point->calibration >= 0 &&
-                      !source->calibration[point->model * run->sweep->n_calibrations + point->calibration]))
-        return -1;
-    int64_t row =
-        number_of(source, model, bare_key(point->key, grow->identity.models[point->model].name, run->n_models));
-    return row < source->points ? row : -1;
-}
-
-static bool holds(const struct source *source, int64_t row, int64_t column)
+static bool holds(const struct wn_older *source, int64_t row, int64_t column)
 {
     return source->status[row] == WN_POINT_DONE ||
            (source->status[row] <= WN_POINT_FAILED && source->marks[row * source->n_evals + column] >= 0);
 }
 
-static bool has_eval(const struct grow *grow, const struct source *source, int64_t row, int64_t model, int64_t e)
+static bool has_eval(const struct grow *grow, const struct wn_older *source, int64_t row, int64_t model, int64_t e)
 {
     int64_t column = source->eval[model * grow->n_evals + e];
     return column >= 0 && holds(source, row, column);
 }
 
 /* A row that was taken over and lacks evaluations, or failed to get them. */
-static bool is_partial(const struct source *source, int64_t row)
+static bool is_partial(const struct wn_older *source, int64_t row)
 {
     bool any = false;
     for (int64_t c = 0; c < source->n_evals && source->status[row] != WN_POINT_DONE; c++)
@@ -272,7 +48,7 @@ static bool is_partial(const struct source *source, int64_t row)
 }
 
 /* Whether a row failed at no other evaluations than those asked for: then it would fail again. */
-static bool failed_at_all(const struct grow *grow, const struct source *source, int64_t row, int64_t model)
+static bool failed_at_all(const struct grow *grow, const struct wn_older *source, int64_t row, int64_t model)
 {
     bool all = source->status[row] == WN_POINT_FAILED;
     for (int64_t e = 0; e < grow->n_evals; e++)
@@ -280,7 +56,7 @@ static bool failed_at_all(const struct grow *grow, const struct source *source, 
     return all;
 }
 
-static int64_t count_evals(const struct grow *grow, const struct source *source, int64_t row, int64_t model)
+static int64_t count_evals(const struct grow *grow, const struct wn_older *source, int64_t row, int64_t model)
 {
     int64_t count = 0;
     for (int64_t e = 0; e < grow->n_evals; e++)
@@ -288,18 +64,18 @@ static int64_t count_evals(const struct grow *grow, const struct source *source,
     return count;
 }
 
-static int32_t start_of_row(const struct source *source, int64_t row)
+static int32_t start_of_row(const struct wn_older *source, int64_t row)
 {
     return source->starts[row] >= 0 ? (int32_t)source->starts[row] : -1;
 }
 
-static const char *arithmetic_of(const struct source *source, int32_t start)
+static const char *arithmetic_of(const struct wn_older *source, int32_t start)
 {
     return start >= 0 && start < source->n_starts ? source->arithmetic[start] : "";
 }
 
 /* How much a row is worth: by the evaluations that it has. -1: nothing. */
-static int64_t worth(const struct grow *grow, const struct source *source, int64_t row, int64_t model)
+static int64_t worth(const struct grow *grow, const struct wn_older *source, int64_t row, int64_t model)
 {
     if (source->status[row] == WN_POINT_DONE || is_partial(source, row))
         return count_evals(grow, source, row, model) + 1;
@@ -315,7 +91,7 @@ static void take_part(struct wn_take_over *take, int64_t p, int part, int64_t so
 
 static void take_evals(const struct grow *grow, struct wn_take_over *take, int64_t p, int64_t s, int64_t row)
 {
-    const struct source *source = &grow->sources[s];
+    const struct wn_older *source = &grow->sources[s];
     int64_t model = grow->run->grid.points[p].model;
     for (int64_t e = 0; e < grow->n_evals; e++)
         if (take->source[p * take->n_parts + e + 1] < 0 && has_eval(grow, source, row, model, e))
@@ -344,8 +120,8 @@ static int64_t best_source(const struct grow *grow, int64_t p, int64_t *rows)
 {
     int64_t model = grow->run->grid.points[p].model, best = -1, most = -1;
     for (int64_t s = 0; s < grow->n_sources; s++) {
-        struct source *source = &grow->sources[s];
-        rows[s] = row_of(grow, source, p);
+        struct wn_older *source = &grow->sources[s];
+        rows[s] = wn_older_row(grow->run, source, p);
         if (rows[s] < 0)
             continue;
         source->matched += source->status[rows[s]] == WN_POINT_DONE;
@@ -366,7 +142,7 @@ static void choose_row(struct grow *grow, struct wn_take_over *take, int64_t p, 
         take->attempt[p] = (int32_t)grow->sources[0].attempts[rows[0]];
     if (best < 0)
         return;
-    struct source *source = &grow->sources[best];
+    struct wn_older *source = &grow->sources[best];
     int64_t row = rows[best];
     bool failed = failed_at_all(grow, source, row, model);
     take_part(take, p, 0, best, row, start_of_row(source, row));
@@ -403,7 +179,7 @@ static wn_status check_arithmetic(const struct grow *grow, const struct wn_take_
     for (int64_t i = 0; i < take->points * take->n_parts; i++) {
         if (take->source[i] < 0)
             continue;
-        const struct source *source = &grow->sources[take->source[i]];
+        const struct wn_older *source = &grow->sources[take->source[i]];
         const char *arithmetic = arithmetic_of(source, take->start[i]);
         if (!first) {
             first = arithmetic;
@@ -421,7 +197,7 @@ static wn_status check_arithmetic(const struct grow *grow, const struct wn_take_
 }
 
 /* The first model file that differs, or what else. The text is owned by the caller. */
-static char *why_nothing(const struct grow *grow, const struct source *source)
+static char *why_nothing(const struct grow *grow, const struct wn_older *source)
 {
     if (!source->finished)
         return wn_strdup("none of its points is finished");
@@ -431,7 +207,7 @@ static char *why_nothing(const struct grow *grow, const struct source *source)
             return wn_strdup("no finished point of it has a key and a calibration set of this sweep");
     if (!there)
         return wn_strdup("it says of no model what it was");
-    if (same_text(here->files.data, there->files.data))
+    if (wn_same_text(here->files.data, there->files.data))
         return wn_strdup("its reference sample of output_error is another one");
     const char *a = here->files.data ? here->files.data : "", *b = there->files.data ? there->files.data : "";
     while (*a && strcspn(a, "\n") == strcspn(b, "\n") && !strncmp(a, b, strcspn(a, "\n"))) {
@@ -445,7 +221,7 @@ static char *why_nothing(const struct grow *grow, const struct source *source)
 static wn_status check_use(const struct grow *grow)
 {
     for (int64_t s = grow->has_existing; s < grow->n_sources; s++) {
-        const struct source *source = &grow->sources[s];
+        const struct wn_older *source = &grow->sources[s];
         if (source->matched)
             continue;
         char *why = why_nothing(grow, source);
@@ -457,7 +233,7 @@ static wn_status check_use(const struct grow *grow)
     return WN_OK;
 }
 
-static bool keeps_evals(const struct grow *grow, const struct source *source, int64_t row, int64_t model)
+static bool keeps_evals(const struct grow *grow, const struct wn_older *source, int64_t row, int64_t model)
 {
     bool all = true;
     for (int64_t c = 0; c < source->n_evals; c++) {
@@ -472,11 +248,11 @@ static bool keeps_evals(const struct grow *grow, const struct source *source, in
 /* Finished rows of the existing file of which the new one would lack something; *first is one of them. */
 static int64_t count_lost(const struct grow *grow, const struct wn_take_over *take, int64_t *first)
 {
-    const struct source *source = &grow->sources[0];
+    const struct wn_older *source = &grow->sources[0];
     bool *kept = wn_alloc_zero(source->points, sizeof *kept);
     int64_t lost = 0;
     for (int64_t p = 0; p < take->points; p++) {
-        int64_t row = row_of(grow, &grow->sources[0], p);
+        int64_t row = wn_older_row(grow->run, &grow->sources[0], p);
         if (row >= 0 && take->source[p * take->n_parts] >= 0)
             kept[row] = keeps_evals(grow, source, row, grow->run->grid.points[p].model);
     }
@@ -501,7 +277,7 @@ static bool gains(const struct grow *grow, const struct wn_take_over *take)
 /* What to do with the file that is there. */
 static void judge_existing(const struct grow *grow, struct wn_take_over *take)
 {
-    const struct source *existing = &grow->sources[0];
+    const struct wn_older *existing = &grow->sources[0];
     int64_t first = 0;
     bool same = !strcmp(existing->text, grow->run->identity);
     int64_t lost = count_lost(grow, take, &first);
@@ -520,7 +296,7 @@ static void judge_existing(const struct grow *grow, struct wn_take_over *take)
 static void say_taken(const struct grow *grow, const struct wn_take_over *take)
 {
     for (int64_t s = 0; s < grow->n_sources && (take->replace || !grow->has_existing); s++) {
-        const struct source *source = &grow->sources[s];
+        const struct wn_older *source = &grow->sources[s];
         wn_log(WN_LOG_INFO, "%s: %lld of its %lld finished points are taken over, %lld of them lack evaluations",
                source->path, (long long)source->taken, (long long)source->finished, (long long)source->lacking);
         if (source->other_arithmetic)
@@ -545,21 +321,20 @@ static wn_status read_sources(struct grow *grow, const char *existing)
     const struct wn_texts *from = grow->how->from;
     grow->sources = wn_alloc_zero(from->count + 1, sizeof *grow->sources);
     if (existing) {
-        struct source first = {.path = existing};
-        grow->has_existing = read_source(grow, &first) == WN_OK;
+        struct wn_older first;
+        grow->has_existing = wn_older_read(grow->run, &grow->identity, existing, &first) == WN_OK;
         if (grow->has_existing) {
             grow->sources[grow->n_sources++] = first;
         } else {
             wn_log(WN_LOG_DEBUG, "%s", wn_error_message());
-            release_source(&first);
+            wn_older_release(&first);
         }
     }
     for (int64_t i = 0; i < from->count; i++) {
         if (same_file(existing, from->texts[i]))
             continue;
-        struct source *source = &grow->sources[grow->n_sources++];
-        source->path = from->texts[i];
-        WN_TRY(read_source(grow, source));
+        struct wn_older *source = &grow->sources[grow->n_sources++];
+        WN_TRY(wn_older_read(grow->run, &grow->identity, from->texts[i], source));
     }
     return WN_OK;
 }
@@ -596,7 +371,7 @@ wn_status wn_grow_choose(void *context, const char *existing, struct wn_take_ove
     wn_identity_read(how->run->identity, &grow.identity);
     wn_status status = existing || how->from->count ? choose(&grow, existing, take) : WN_OK;
     for (int64_t s = 0; s < grow.n_sources; s++)
-        release_source(&grow.sources[s]);
+        wn_older_release(&grow.sources[s]);
     wn_free(grow.sources);
     wn_identity_release(&grow.identity);
     return status;

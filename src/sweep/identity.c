@@ -77,3 +77,8 @@ const struct wn_named *wn_find_named(const struct wn_named *list, int64_t count,
             return &list[i];
     return NULL;
 }
+
+bool wn_same_text(const char *a, const char *b)
+{
+    return !strcmp(a ? a : "", b ? b : "");
+}

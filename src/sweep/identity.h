@@ -28,6 +28,8 @@ struct wn_identity {
 /* From {0}; lines that it does not know are left out. */
 void wn_identity_read(const char *text, struct wn_identity *identity);
 void wn_identity_release(struct wn_identity *identity);
+/* NULL is the empty text. */
+bool wn_same_text(const char *a, const char *b);
 /* The entry of that name; NULL: none. */
 const struct wn_named *wn_find_named(const struct wn_named *list, int64_t count, const char *name);
 

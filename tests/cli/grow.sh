@@ -47,6 +47,12 @@ has "what is taken over" 'old.h5: 5 of its 5 finished points are taken over, 5 o
 same "digest of the grown file" "$(digest_of "$folder/grown.h5")" "$fresh"
 # 3 new points of 5 evaluations each, 5 old points of 2 new evaluations each
 same "computed by growing" "$(computed "$folder/grown.h5")" "3 25 8"
+# What is computed alone is pushed through the blocks alone.
+"$python" - "$folder/fresh.h5" "$folder/grown.h5" <<'END' || fail "old evaluations were computed again"
+import sys, h5py
+fresh, grown = (h5py.File(name)["points/tokens"][...] for name in sys.argv[1:])
+sys.exit(not ((grown <= fresh).all() and (grown < 0.9 * fresh).sum() == 5))
+END
 expect "the same command again" 0 run "$new" -o "$folder/grown.h5" --from "$folder/old.h5"
 same "digest of the same command" "$(digest_of "$folder/grown.h5")" "$fresh"
 
@@ -113,6 +119,19 @@ make_sweep "$folder/changed" "$old_grid"
 tail -n 40 "$source_dir/sweeps/demo/data/general_calibration.jsonl" >"$folder/changed/data/general.jsonl"
 expect "another calibration text" 0 run "$folder/changed/sweep.json" -o "$folder/changed.h5"
 refused "another calibration text" 'changed.h5: nothing can be taken over: its reference sample' "$folder/changed.h5"
+# Another calibration set: the points that it calibrates. Other right answers: one evaluation of all points.
+cp -r "$folder/s" "$folder/mixed"
+tail -n 40 "$source_dir/sweeps/demo/data/task_calibration.jsonl" >"$folder/mixed/data/prompts.jsonl"
+expect "another set of prompts" 0 "$winnow" run "$folder/mixed/sweep.json" -o "$folder/prompts.h5" --from "$folder/fresh.h5"
+has "another set of prompts" '7 of its 8 finished points are taken over, 0 of them lack' "$folder/err"
+same "computed for another set of prompts" "$(computed "$folder/prompts.h5")" "1 5 1"
+cp "$folder/s/data/prompts.jsonl" "$folder/mixed/data/"
+sed -i '3s/"gold": *[0-9]*/"gold": 1/; 4s/"gold": *[0-9]*/"gold": 2/; 5s/"gold": *[0-9]*/"gold": 0/' "$folder/mixed/data/facts.jsonl"
+cmp -s "$folder/mixed/data/facts.jsonl" "$folder/s/data/facts.jsonl" && fail "the right answers did not change"
+expect "other right answers" 0 "$winnow" run "$folder/mixed/sweep.json" -o "$folder/gold.h5" --from "$folder/fresh.h5"
+same "computed for other right answers" "$(computed "$folder/gold.h5")" "0 8 8"
+expect "other right answers anew" 0 run "$folder/mixed/sweep.json" -o "$folder/gold2.h5"
+same "digest of other right answers" "$(digest_of "$folder/gold.h5")" "$(digest_of "$folder/gold2.h5")"
 refused "no results file" 'is not an HDF5 file|not a results file' "$new"
 refused "no file" 'absent.h5: cannot be opened' "$folder/absent.h5"
 # A row whose bytes changed is computed again.
