@@ -134,6 +134,10 @@ struct wn_scored_linear {
 /* Share of the scores |W_ij| sqrt(squares_j) of all the linears together that are above `multiple` times their mean;
  * NaN when the mean is not finite. Squares times any constant give the same share. */
 double wn_outlier_share(const struct wn_scored_linear *linears, int count, double multiple);
+/* Evidence: adds the multiple that a recipe asks for, nothing when it is of another kind; then makes room. */
+void wn_outliers_want(struct wn_outlier_shares *outliers, const struct wn_recipe *recipe);
+void wn_outliers_open(struct wn_outlier_shares *outliers, int64_t n_blocks);
+void wn_outliers_release(struct wn_outlier_shares *outliers);
 /* owl_m of the pruner of the recipe; 0 for recipes of other kinds. */
 double wn_recipe_outlier_multiple(const struct wn_recipe *recipe);
 /*

@@ -92,6 +92,31 @@ double wn_recipe_outlier_multiple(const struct wn_recipe *recipe)
     return params ? wn_params_number(params, "owl_m") : 0;
 }
 
+void wn_outliers_want(struct wn_outlier_shares *outliers, const struct wn_recipe *recipe)
+{
+    const double multiple = wn_recipe_outlier_multiple(recipe);
+
+    if (multiple == 0)
+        return;
+    for (int64_t i = 0; i < outliers->count; i++)
+        if (outliers->multiples[i] == multiple)
+            return;
+    outliers->multiples = wn_resize(outliers->multiples, outliers->count + 1, sizeof(double));
+    outliers->multiples[outliers->count++] = multiple;
+}
+
+void wn_outliers_open(struct wn_outlier_shares *outliers, int64_t n_blocks)
+{
+    outliers->shares = wn_alloc_zero(outliers->count * n_blocks, sizeof(double));
+}
+
+void wn_outliers_release(struct wn_outlier_shares *outliers)
+{
+    wn_free(outliers->multiples);
+    wn_free(outliers->shares);
+    *outliers = (struct wn_outlier_shares){0};
+}
+
 /* Zeros of a run, half to even, at least one and at most all but one, as a share. */
 static double whole_zeros(int64_t n, int64_t m, double less)
 {

@@ -238,9 +238,10 @@ static wn_status compute_reference(struct export *export)
     export->reads_reference = wn_point_reads_dense(export->point);
     if (!export->reads_reference)
         return WN_OK;
-    /* Only calibration statistics are wanted of the dense pass, not the states that divergence is measured on. */
-    for (int64_t e = 0; e < export->sweep->n_evals; e++)
-        export->sweep->evals[e].divergence = false;
+    /* Only calibration statistics are wanted of the dense pass, nothing of evaluations. */
+    int64_t rows = export->run->grid.n_points * export->run->n_sets;
+    export->run->evaluated = wn_resize(export->run->evaluated, rows, sizeof(bool));
+    memset(export->run->evaluated, true, (size_t)rows);
     bool *wanted = wn_alloc_zero(export->run->grid.n_points, sizeof *wanted);
     wanted[export->stored.point] = true;
     wn_status status = wn_reference_compute(export->par, export->run, wanted, &export->reference);

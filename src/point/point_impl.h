@@ -2,7 +2,9 @@
 #ifndef WINNOW_POINT_IMPL_H
 #define WINNOW_POINT_IMPL_H
 
-#include <winnow/sweep.h>
+#include <winnow/generate.h>
+#include <winnow/point.h>
+#include <winnow/scratch.h>
 
 /* ---- shapes of a block ---- */
 
