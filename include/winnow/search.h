@@ -174,12 +174,14 @@ enum wn_fitness {
 const char *wn_fitness_name(enum wn_fitness fitness);
 /*
  * Sum over rows of what the fitness averages. dense, candidate: logits or log-probabilities [rows, vocabulary] (a
- * constant added to a row changes nothing); targets [rows]: the token that came next, read for perplexity only; dense:
- * not read for perplexity; top: sparse_kl only, 1 .. vocabulary, of equals the lowest ids. Threads share the rows,
- * which are added in order.
+ * constant added to a row changes nothing); targets [rows]: the token that came next, read for perplexity only; dense
+ * and log_sums: not read for perplexity; top: sparse_kl only, 1 .. vocabulary, of equals the lowest ids. Threads share
+ * the rows, which are added in order.
  */
-double wn_fitness_sum(enum wn_fitness fitness, const float *dense, const float *candidate, const int32_t *targets,
-                      int64_t rows, int64_t vocabulary, int64_t top);
+double wn_fitness_sum(enum wn_fitness fitness, const float *dense, const double *log_sums, const float *candidate,
+                      const int32_t *targets, int64_t rows, int64_t vocabulary, int64_t top);
+/* What all candidates need of the dense rows: log_sums [rows]. */
+void wn_fitness_dense(enum wn_fitness fitness, const float *dense, int64_t rows, int64_t vocabulary, double *log_sums);
 /* The fitness of sums over `rows` rows, which the caller adds in the order of chunks. */
 double wn_fitness_finish(enum wn_fitness fitness, double sum, int64_t rows);
 

@@ -20,6 +20,7 @@ struct score {
     int64_t *dense_row; /* [count] of the calibration sequences */
     int32_t *target;    /* [count] the token that comes next */
     float *states, *logits, *dense_logits, *scratch;
+    double *log_sums; /* [rows of a tile] of the dense model */
 };
 
 /* Every token but the last of each sequence predicts the one behind it. */
@@ -50,6 +51,7 @@ static void open_score(struct score *score, int64_t chunk)
     score->logits = wn_alloc(tile * vocabulary, sizeof(float));
     score->dense_logits = wn_alloc(tile * vocabulary, sizeof(float));
     score->scratch = wn_alloc(wn_model_head_scratch(model), sizeof(float));
+    score->log_sums = wn_alloc(tile, sizeof *score->log_sums);
     collect_targets(score, chunk);
 }
 
@@ -62,6 +64,7 @@ static void close_score(struct score *score)
     wn_free(score->logits);
     wn_free(score->dense_logits);
     wn_free(score->scratch);
+    wn_free(score->log_sums);
 }
 
 /* Rows row[0 .. n) of hidden states to the tile. */
@@ -83,6 +86,7 @@ static void score_tile(const struct score *score, int64_t at, int64_t n, int64_t
     if (dense) {
         take_rows(score, dense, score->dense_row + at, n);
         wn_model_logits(spec->model, score->states, n, score->dense_logits, score->scratch);
+        wn_fitness_dense(spec->fitness, score->dense_logits, n, spec->model->config.vocab_size, score->log_sums);
     }
     for (int64_t u = first; u < end; u++) {
         if (!hidden[u - first])
@@ -90,8 +94,8 @@ static void score_tile(const struct score *score, int64_t at, int64_t n, int64_t
         take_rows(score, hidden[u - first], score->row + at, n);
         wn_model_final_norm(spec->model, score->states, n, score->states);
         wn_model_logits(spec->model, score->states, n, score->logits, score->scratch);
-        score->stage->sums[u] += wn_fitness_sum(spec->fitness, score->dense_logits, score->logits, score->target + at,
-                                                n, spec->model->config.vocab_size, spec->top);
+        score->stage->sums[u] += wn_fitness_sum(spec->fitness, score->dense_logits, score->log_sums, score->logits,
+                                                score->target + at, n, spec->model->config.vocab_size, spec->top);
     }
 }
 

@@ -16,12 +16,14 @@ const char *wn_fitness_name(enum wn_fitness fitness)
     return names[fitness];
 }
 
-static double divergence(const float *p, const float *q, int64_t count, bool js)
+static double divergence(const float *p, double lse_p, const float *q, int64_t count, bool js)
 {
-    double values[2];
+    double lse_q = wn_log_sum_exp(q, count), kl, value;
 
-    wn_row_divergence(p, wn_log_sum_exp(p, count), q, wn_log_sum_exp(q, count), count, &values[0], &values[1]);
-    return values[js];
+    if (!js)
+        return wn_row_kl(p, lse_p, q, lse_q, count);
+    wn_row_divergence(p, lse_p, q, lse_q, count, &kl, &value);
+    return value;
 }
 
 /* Both rows at the ids of the largest of p alone: log-sum-exp over these renormalises. */
@@ -30,24 +32,38 @@ static double sparse_divergence(const float *p, const float *q, int64_t count, i
     wn_top_k(p, count, top, values, ids);
     for (int64_t i = 0; i < top; i++)
         values[top + i] = q[ids[i]];
-    return divergence(values, values + top, top, false);
+    return divergence(values, wn_log_sum_exp(values, top), values + top, top, false);
 }
 
 /* One row. values [2 top] and ids [top] are work space of sparse_kl. */
-static double row_value(enum wn_fitness fitness, const float *p, const float *q, int32_t target, int64_t count,
-                        int64_t top, float *values, int32_t *ids)
+static double row_value(enum wn_fitness fitness, const float *p, double lse_p, const float *q, int32_t target,
+                        int64_t count, int64_t top, float *values, int32_t *ids)
 {
     if (fitness == WN_FITNESS_perplexity)
         return wn_log_sum_exp(q, count) - (double)q[target];
     if (fitness == WN_FITNESS_sparse_kl)
         return sparse_divergence(p, q, count, top, values, ids);
-    return divergence(p, q, count, fitness == WN_FITNESS_js);
+    return divergence(p, lse_p, q, count, fitness == WN_FITNESS_js);
 }
 
-double wn_fitness_sum(enum wn_fitness fitness, const float *dense, const float *candidate, const int32_t *targets,
-                      int64_t rows, int64_t vocabulary, int64_t top)
+static bool needs_dense(enum wn_fitness fitness)
 {
-    const bool sparse = fitness == WN_FITNESS_sparse_kl, needs_dense = fitness != WN_FITNESS_perplexity;
+    return fitness != WN_FITNESS_perplexity;
+}
+
+void wn_fitness_dense(enum wn_fitness fitness, const float *dense, int64_t rows, int64_t vocabulary, double *log_sums)
+{
+    if (fitness != WN_FITNESS_kl && fitness != WN_FITNESS_js)
+        return;
+#pragma omp parallel for schedule(dynamic, 4)
+    for (int64_t r = 0; r < rows; r++)
+        log_sums[r] = wn_log_sum_exp(dense + r * vocabulary, vocabulary);
+}
+
+double wn_fitness_sum(enum wn_fitness fitness, const float *dense, const double *log_sums, const float *candidate,
+                      const int32_t *targets, int64_t rows, int64_t vocabulary, int64_t top)
+{
+    const bool sparse = fitness == WN_FITNESS_sparse_kl, compares = needs_dense(fitness);
     double *row = wn_alloc(rows, sizeof *row), sum = 0;
 
 #pragma omp parallel
@@ -56,8 +72,8 @@ double wn_fitness_sum(enum wn_fitness fitness, const float *dense, const float *
         int32_t *ids = sparse ? wn_alloc(top, sizeof *ids) : NULL;
 #pragma omp for schedule(dynamic, 4)
         for (int64_t r = 0; r < rows; r++)
-            row[r] = row_value(fitness, needs_dense ? dense + r * vocabulary : NULL, candidate + r * vocabulary,
-                               needs_dense ? 0 : targets[r], vocabulary, top, values, ids);
+            row[r] = row_value(fitness, compares ? dense + r * vocabulary : NULL, compares && !sparse ? log_sums[r] : 0,
+                               candidate + r * vocabulary, compares ? 0 : targets[r], vocabulary, top, values, ids);
         wn_free(values);
         wn_free(ids);
     }

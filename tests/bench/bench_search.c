@@ -7,8 +7,9 @@
  * Candidates are offspring of the uniform genome at 3 bits; their linears are RTN levels in packed form, unpacked as
  * they are needed. Plain forward: all blocks and logits of all tokens, once per candidate, on dense weights that are
  * loaded once per block. "cpu": processor time per thread in place of wall time. Columns: candidate tokens per second,
- * share of the plain forward, blocks that were run per candidate.
+ * share of the plain forward, blocks that were run per candidate; of each the faster of two rounds.
  */
+#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@
 #include "clock.h"
 #include "method/recipes.h"
 
-enum { LENGTH = 512, LOWEST = 2, HIGHEST = 4, LEVELS = HIGHEST - LOWEST + 1 };
+enum { LENGTH = 512, LOWEST = 2, HIGHEST = 4, LEVELS = HIGHEST - LOWEST + 1, ROUNDS = 2 };
 
 struct bench {
     struct wn_model *model;
@@ -195,7 +196,6 @@ int main(int argc, char **argv)
     int64_t tokens = argc > 2 ? atoll(argv[2]) : 512, count = argc > 3 ? atoll(argv[3]) : 8;
     struct bench bench = {.threads = argc > 4 ? atoi(argv[4]) : 1};
     double fitness[2][1024];
-    struct wn_judge_work work;
     struct wn_par *par;
     if (argc < 2 || tokens < LENGTH || tokens % LENGTH || count < 1 || count > 1024 || bench.threads < 1) {
         fprintf(stderr, "usage: bench_search MODEL [TOKENS [CANDIDATES [THREADS [cpu]]]], tokens a multiple of %d\n",
@@ -214,14 +214,24 @@ int main(int argc, char **argv)
     printf("%lld tokens, %lld candidates, %d threads; levels of %d to %d bits: %.2f bytes per weight\n",
            (long long)tokens, (long long)count, bench.threads, LOWEST, HIGHEST,
            (double)bench.bytes / (double)bench.space.weights);
-    double all = (double)(tokens * count), plain = run_plain(&bench, tokens, count);
-    double n_blocks = (double)bench.model->config.n_blocks;
+    double all = (double)(tokens * count), n_blocks = (double)bench.model->config.n_blocks, plain = 1e9;
+    double seconds[2] = {1e9, 1e9}, unpacking[2] = {0};
+    struct wn_judge_work work[2];
+    for (int round = 0; round < ROUNDS; round++) {
+        plain = fmin(plain, run_plain(&bench, tokens, count));
+        for (int shared = 0; shared < 2; shared++) {
+            double now = run_judge(par, &bench, genomes, count, !shared, fitness[shared], &work[shared]);
+            if (now < seconds[shared]) {
+                seconds[shared] = now;
+                unpacking[shared] = bench.unpacking;
+            }
+        }
+    }
     print_row("plain", all, plain, plain, n_blocks);
     for (int shared = 0; shared < 2; shared++) {
-        double seconds = run_judge(par, &bench, genomes, count, !shared, fitness[shared], &work);
-        print_row(shared ? "shared" : "alone", all, seconds, plain, (double)work.block_tokens / all);
-        printf("%12s unpacking %lld linears: %.1f %% of the time\n", "", (long long)work.weights,
-               100 * bench.unpacking / seconds);
+        print_row(shared ? "shared" : "alone", all, seconds[shared], plain, (double)work[shared].block_tokens / all);
+        printf("%12s unpacking %lld linears: %.1f %% of the time\n", "", (long long)work[shared].weights,
+               100 * unpacking[shared] / seconds[shared]);
     }
     for (int64_t i = 0; i < count; i++)
         if (fitness[0][i] != fitness[1][i])

@@ -211,7 +211,7 @@ static double chunk_sum(struct example *example, const int32_t *genome, const st
     int64_t *rows = wn_alloc(2048, sizeof *rows), first = sequences->chunk[chunk], end = sequences->chunk[chunk + 1];
     int32_t *targets = wn_alloc(2048, sizeof *targets);
     int64_t n = find_targets(sequences, first, end, rows, targets);
-    double sum = 0;
+    double sum = 0, log_sums[TILE];
 
     forward(example, genome, sequences, chunk, hidden);
     for (int64_t s = first; s < end; s++)
@@ -222,7 +222,9 @@ static double chunk_sum(struct example *example, const int32_t *genome, const st
         int64_t count = n - at < TILE ? n - at : TILE;
         logits_of(example->model, mine, rows + at, count, p);
         logits_of(example->model, hidden, rows + at, count, q);
-        sum += wn_fitness_sum(example->spec.fitness, p, q, targets + at, count, vocabulary, example->spec.top);
+        wn_fitness_dense(example->spec.fitness, p, count, vocabulary, log_sums);
+        sum +=
+            wn_fitness_sum(example->spec.fitness, p, log_sums, q, targets + at, count, vocabulary, example->spec.top);
     }
     wn_free(hidden);
     wn_free(mine);

@@ -377,10 +377,12 @@ static void check_divergence(int64_t count, double change)
     wn_row_divergence(p, lse_p, q, lse_q, count, &kl, &js);
     CHECK_NEAR(kl / expected_kl, 1, 1e-6);
     CHECK_NEAR(js / expected_js, 1, 1e-6);
+    CHECK_NEAR(wn_row_kl(p, lse_p, q, lse_q, count) / expected_kl, 1, 2e-6);
     wn_row_divergence(q, lse_q, p, lse_p, count, &reverse_kl, &reverse_js);
     CHECK_NEAR(reverse_js / js, 1, 1e-12);
     wn_row_divergence(p, lse_p, p, lse_p, count, &kl, &js);
     CHECK(kl == 0 && js == 0);
+    CHECK(wn_row_kl(p, lse_p, p, lse_p, count) == 0);
     wn_free(p);
     wn_free(q);
 }
@@ -395,12 +397,15 @@ static void check_divergence_values(void)
     for (int r = 0; r < 3; r++) {
         wn_row_divergence(base[r], wn_log_sum_exp(base[r], 3), other[r], wn_log_sum_exp(other[r], 3), 3, &kl, &js);
         kl_sum += kl;
+        double alone = wn_row_kl(base[r], wn_log_sum_exp(base[r], 3), other[r], wn_log_sum_exp(other[r], 3), 3);
+        CHECK_NEAR(alone, kl, 1e-6 * kl);
         js_sum += js;
     }
     CHECK_NEAR(js_sum / 3, 0.162665, 1e-5);
     CHECK_NEAR(kl_sum / 3, 0.722030, 1e-5);
     wn_row_divergence(left, wn_log_sum_exp(left, 2), right, wn_log_sum_exp(right, 2), 2, &kl, &js);
     CHECK_NEAR(kl, 200, 1e-6);
+    CHECK_NEAR(wn_row_kl(left, wn_log_sum_exp(left, 2), right, wn_log_sum_exp(right, 2), 2), 200, 1e-4);
     CHECK_NEAR(js, log(2), 1e-9);
 }
 
