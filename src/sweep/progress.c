@@ -419,6 +419,13 @@ struct wn_progress *wn_progress_start(const struct wn_run *run, const struct wn_
     return p;
 }
 
+void wn_progress_forget(const char *output)
+{
+    char *path = wn_format("%s.progress", output);
+    unlink(path);
+    wn_free(path);
+}
+
 void wn_progress_finish(struct wn_progress **progress)
 {
     struct wn_progress *p = *progress;

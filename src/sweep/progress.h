@@ -26,6 +26,9 @@ struct wn_progress *wn_progress_start(const struct wn_run *run, const struct wn_
 /* Removes FILE.h5.progress. NULL is fine. */
 void wn_progress_finish(struct wn_progress **progress);
 
+/* Removes what a run left that was killed behind its last point. Not collective: rank 0. */
+void wn_progress_forget(const char *output);
+
 /* Blocks of the dense pass (struct wn_watcher with point -1). */
 void wn_progress_dense(struct wn_progress *progress, int64_t done, int64_t all);
 /* The listener of the queue; `context` is the progress. */

@@ -485,6 +485,8 @@ static wn_status run_opened(struct wn_par *par, struct wn_run *run, struct wn_re
         say_opened(run, results, options->output, count, opened->bytes);
     if (status == WN_OK)
         status = wn_par_agree(par, wn_par_rank(par) == 0 ? fail_lost(run, results) : WN_OK);
+    if (!count && wn_par_rank(par) == 0)
+        wn_progress_forget(options->output);
     if (count && status == WN_OK)
         status = wn_memory_check(par, run, opened->wanted, options->force, &most);
     if (count && status == WN_OK)

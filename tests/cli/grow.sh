@@ -53,7 +53,9 @@ import sys, h5py
 fresh, grown = (h5py.File(name)["points/tokens"][...] for name in sys.argv[1:])
 sys.exit(not ((grown <= fresh).all() and (grown < 0.9 * fresh).sum() == 5))
 END
+echo '{}' >"$folder/grown.h5.progress" # as of a run that was killed behind its last point
 expect "the same command again" 0 run "$new" -o "$folder/grown.h5" --from "$folder/old.h5"
+[ ! -e "$folder/grown.h5.progress" ] || fail "the progress of a killed run stays behind"
 same "digest of the same command" "$(digest_of "$folder/grown.h5")" "$fresh"
 
 # ---- in place ----
