@@ -15,11 +15,12 @@
  * Sums of chunks are added in their order, and a unit is one rank's: the bits do not depend on ranks, threads, sharing
  * or the number of states.
  *
- * Depends on model, par and search.
+ * Depends on level, model, par and search.
  */
 #ifndef WINNOW_JUDGE_H
 #define WINNOW_JUDGE_H
 
+#include <winnow/level.h>
 #include <winnow/model.h>
 #include <winnow/par.h>
 #include <winnow/search.h>
@@ -60,6 +61,23 @@ struct wn_judge_work {
     int64_t weights;      /* calls of `weights` */
 };
 struct wn_judge_work wn_judge_work(const struct wn_judge *judge);
+
+/* ---- levels from files ---- */
+
+/* A level database (level.h), one block of which is open at a time. */
+struct wn_judge_levels {
+    const char *folder, *key; /* borrowed */
+    struct wn_level_block block;
+    int64_t index; /* of the open block, -1: none */
+};
+void wn_judge_levels_init(struct wn_judge_levels *levels, const char *folder, const char *key);
+void wn_judge_levels_close(struct wn_judge_levels *levels); /* may be used again */
+/* A wn_judge_weights; the context is the levels. An error names a level that is not there, or the file. */
+wn_status wn_judge_level_weights(void *levels, int64_t block, int64_t linear, int32_t level, float *weights);
+/* Errors of all genes at all their levels, for wn_space_minimize: [n_genes, high - low + 1]. Not for drop spaces. */
+wn_status wn_judge_level_errors(struct wn_judge_levels *levels, const struct wn_space *space, double *errors);
+
+/* ---- memory ---- */
 
 /* Bytes that wn_judge_evaluate takes on a rank at most, and of the scratch file of a node. */
 int64_t wn_judge_bytes(const struct wn_judge_spec *spec);

@@ -97,11 +97,11 @@ struct wn_judge_work wn_judge_work(const struct wn_judge *judge)
 /* ---- a stage ---- */
 
 static void open_stage(const struct wn_judge *judge, const int32_t *genomes, int64_t count,
-                       const struct wn_minibatch *batch, struct wn_stage *stage)
+                       const struct wn_minibatch *batch, struct wn_judge_stage *stage)
 {
     const struct wn_sequences *from = judge->spec.calibration;
 
-    *stage = (struct wn_stage){.genomes = genomes, .batch = batch};
+    *stage = (struct wn_judge_stage){.genomes = genomes, .batch = batch};
     wn_sequences_init(&stage->sequences);
     for (int64_t i = 0; i < batch->n_sequences; i++)
         wn_sequences_append(&stage->sequences, from->ids + from->offset[batch->sequence[i]], batch->length[i]);
@@ -114,7 +114,7 @@ static void open_stage(const struct wn_judge *judge, const int32_t *genomes, int
         stage->sharing.shared[i] = 0;
 }
 
-static void close_stage(struct wn_stage *stage)
+static void close_stage(struct wn_judge_stage *stage)
 {
     wn_sequences_release(&stage->sequences);
     wn_sharing_release(&stage->sharing);
@@ -122,7 +122,7 @@ static void close_stage(struct wn_stage *stage)
 }
 
 /* The unit behind a walk from `first`: as many as have at most spec.states states. */
-static int64_t walk_end(const struct wn_judge *judge, const struct wn_stage *stage, int64_t first, int64_t end)
+static int64_t walk_end(const struct wn_judge *judge, const struct wn_judge_stage *stage, int64_t first, int64_t end)
 {
     int64_t count = stage->sharing.count, states = 0, unit = first;
 
@@ -135,7 +135,7 @@ static int64_t walk_end(const struct wn_judge *judge, const struct wn_stage *sta
     return unit;
 }
 
-static wn_status walk_units(struct wn_judge *judge, const struct wn_stage *stage, int64_t first, int64_t end)
+static wn_status walk_units(struct wn_judge *judge, const struct wn_judge_stage *stage, int64_t first, int64_t end)
 {
     for (int64_t next; first < end; first = next) {
         next = walk_end(judge, stage, first, end);
@@ -155,7 +155,7 @@ static int64_t count_targets(const struct wn_sequences *sequences)
 }
 
 /* Sums of the units of a candidate, in the order of chunks. */
-static void finish_stage(const struct wn_judge *judge, const struct wn_stage *stage, double *fitness)
+static void finish_stage(const struct wn_judge *judge, const struct wn_judge_stage *stage, double *fitness)
 {
     int64_t count = stage->sharing.count, targets = count_targets(&stage->sequences);
 
@@ -168,7 +168,7 @@ static void finish_stage(const struct wn_judge *judge, const struct wn_stage *st
 }
 
 /* My units, then those of all ranks. */
-static wn_status share_units(struct wn_judge *judge, struct wn_stage *stage, double *fitness)
+static wn_status share_units(struct wn_judge *judge, struct wn_judge_stage *stage, double *fitness)
 {
     int64_t size = wn_par_size(judge->par), units = stage->sequences.n_chunks * stage->sharing.count;
     int64_t *first = wn_alloc(size + 1, sizeof *first);
@@ -201,7 +201,7 @@ wn_status wn_judge_evaluate(void *context, const int32_t *genomes, int64_t count
                             double *fitness)
 {
     struct wn_judge *judge = context;
-    struct wn_stage stage;
+    struct wn_judge_stage stage;
 
     open_stage(judge, genomes, count, batch, &stage);
     wn_status status = share_units(judge, &stage, fitness);

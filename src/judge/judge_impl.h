@@ -12,7 +12,7 @@ struct wn_judge {
 };
 
 /* What all units of a stage have in common. */
-struct wn_stage {
+struct wn_judge_stage {
     const int32_t *genomes; /* [sharing.count, n_genes] */
     const struct wn_minibatch *batch;
     struct wn_sequences sequences; /* of the batch, cut into chunks */
@@ -25,10 +25,10 @@ struct wn_stage {
 int64_t wn_judge_tile_rows(int64_t vocabulary);
 /* Goes down the blocks with units first .. end - 1 of one or several chunks, at most spec.states states, and sums their
  * fitness (walk.c). */
-wn_status wn_judge_walk(struct wn_judge *judge, const struct wn_stage *stage, int64_t first, int64_t end);
+wn_status wn_judge_walk(struct wn_judge *judge, const struct wn_judge_stage *stage, int64_t first, int64_t end);
 /* Sums of the fitness of the units of one chunk: hidden[i] is NULL where unit first + i is the same as the one before
  * it (score.c). */
-void wn_judge_score(const struct wn_judge *judge, const struct wn_stage *stage, int64_t first, int64_t end,
+void wn_judge_score(const struct wn_judge *judge, const struct wn_judge_stage *stage, int64_t first, int64_t end,
                     float *const *hidden);
 
 #endif

@@ -14,7 +14,7 @@ int64_t wn_judge_tile_rows(int64_t vocabulary)
 
 struct score {
     const struct wn_judge *judge;
-    const struct wn_stage *stage;
+    const struct wn_judge_stage *stage;
     int64_t count;      /* predictions of the chunk */
     int64_t *row;       /* [count] of the chunk */
     int64_t *dense_row; /* [count] of the calibration sequences */
@@ -99,7 +99,7 @@ static void score_tile(const struct score *score, int64_t at, int64_t n, int64_t
     }
 }
 
-void wn_judge_score(const struct wn_judge *judge, const struct wn_stage *stage, int64_t first, int64_t end,
+void wn_judge_score(const struct wn_judge *judge, const struct wn_judge_stage *stage, int64_t first, int64_t end,
                     float *const *hidden)
 {
     struct score score = {.judge = judge, .stage = stage};

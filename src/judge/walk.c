@@ -13,7 +13,7 @@ struct place {
 
 struct walk {
     struct wn_judge *judge;
-    const struct wn_stage *stage;
+    const struct wn_judge_stage *stage;
     int64_t first, end;
     float **hidden; /* [end - first] a state for every unit that is not like the one before it so far; owned */
     struct wn_block *dense;
@@ -150,7 +150,7 @@ static wn_status make_view(struct walk *walk, int64_t block, const int32_t *geno
 /* All states through a block, candidate by candidate, so that each level is asked for once or twice. */
 static wn_status run_block(struct walk *walk, int64_t block)
 {
-    const struct wn_stage *stage = walk->stage;
+    const struct wn_judge_stage *stage = walk->stage;
     const int64_t count = stage->sharing.count;
 
     for (int l = 0; l < WN_MAX_LINEARS; l++)
@@ -186,7 +186,7 @@ static void score_chunks(struct walk *walk)
     }
 }
 
-wn_status wn_judge_walk(struct wn_judge *judge, const struct wn_stage *stage, int64_t first, int64_t end)
+wn_status wn_judge_walk(struct wn_judge *judge, const struct wn_judge_stage *stage, int64_t first, int64_t end)
 {
     struct walk walk = {.judge = judge, .stage = stage, .first = first, .end = end};
     wn_status status = WN_OK;
