@@ -5,7 +5,8 @@
     simulate_scheduler.py --check                              quick self-check against cases that can be worked out
     simulate_scheduler.py --of RUN.h5 --ranks N --wall S       a real run again: its points' times, its wall seconds
 
-As the program: points go out in file order of the queue, dearest first; a rank that has computed sends its question,
+As the program without a time limit (with one, points that do not fit any more are passed over, sweep/slot.c, which takes
+a microsecond): points go out in the order of the queue, dearest first; a rank that has computed sends its question,
 writes, sends its report and then looks for the answer, after pauses that double from 20 microseconds to 1 ms; the
 manager serves every note that waits, then sleeps 1 ms. Costs: `mpirun -n 8 test_queue load` gives 2 microseconds for both
 notes of a point; 4 for each leave room for the listener and a busy node. A synced write of one local disk took 4.5 ms.

@@ -12,7 +12,7 @@
 enum { JOBS = 300 };
 
 struct seen {
-    int reports, idle_calls, given, ends, steps, left;
+    int reports, idle_calls, given, ends, steps, left, resumed, saved;
     int64_t holds[64]; /* by rank: what it was given last */
     int by_job[JOBS];
     double seconds, tokens;
@@ -38,6 +38,12 @@ static void listen(void *context, const struct wn_queue_report *report)
         CHECK(report->step >= 1 && report->step <= report->steps);
     }
     seen->left += report->event == WN_QUEUE_LEFT;
+    if (report->event == WN_QUEUE_RESUMED || report->event == WN_QUEUE_SAVED) {
+        CHECK(report->job == seen->holds[report->rank]);
+        CHECK(report->step == 2 && report->steps == 3);
+    }
+    seen->resumed += report->event == WN_QUEUE_RESUMED;
+    seen->saved += report->event == WN_QUEUE_SAVED;
     if (report->event != WN_QUEUE_DONE)
         return;
     seen->reports++;
@@ -152,6 +158,36 @@ static void check_steps(struct wn_par *par)
     CHECK(seen.steps <= wn_par_size(par) * (1 + (wn_seconds() - start) / WN_QUEUE_STEP_SECONDS));
 }
 
+/* Every third job from the end, as a function of rank 0 says; each goes on, and is left again. */
+static int64_t choose(void *context)
+{
+    int64_t *next = context;
+    int64_t job = *next;
+
+    *next -= 3;
+    return job >= 0 ? job : -1;
+}
+
+static void check_choosing(struct wn_par *par)
+{
+    struct seen seen = {0};
+    struct wn_queue *queue;
+    int64_t next = JOBS - 1, last = JOBS;
+    int mine = 0;
+
+    CHECK_OK(wn_queue_start_choosing(par, choose, &next, listen, &seen, &queue));
+    for (int64_t job; (job = wn_queue_take(queue)) >= 0; mine++) {
+        CHECK(job % 3 == (JOBS - 1) % 3 && job < last);
+        last = job;
+        wn_queue_resumed(queue, job, 2, 3);
+        wn_queue_saved(queue, job, 2, 3);
+    }
+    wn_queue_finish(&queue);
+    CHECK((int64_t)wn_par_sum(par, mine) == JOBS / 3);
+    if (wn_par_rank(par) == 0)
+        CHECK(seen.resumed == JOBS / 3 && seen.saved == JOBS / 3 && seen.given == JOBS / 3 && seen.reports == 0);
+}
+
 /* A rank that leaves early with a job it asked for: another rank gets that job. */
 static void check_leave(struct wn_par *par)
 {
@@ -238,6 +274,7 @@ int main(int argc, char **argv)
         check_few(par, 1);
         check_few(par, 0);
         check_leave(par);
+        check_choosing(par);
         check_steps(par);
         check_stop(par);
     }
