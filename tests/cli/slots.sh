@@ -1,0 +1,133 @@
+# slots.sh: points that are longer than a time slot go on inside, those that fit come first, and the dense pass survives
+# a stop. The points are those of a small model; each stop is a real signal, kill or time limit.
+. "$(dirname "$0")/lib.sh"
+ln -s "$source_dir/sweeps/demo/data" "$source_dir/sweeps/demo/model" "$folder/"
+cat >"$folder/sweep.json" <<'END'
+{"model": "model",
+ "calibration": {"c": {"text": "data/general_calibration.jsonl", "samples": 24, "length": 128}},
+ "grid": [{"method": "awq", "bits": 4, "group": 32, "calibration": "c"},
+          {"method": "magnitude", "sparsity": [0.3, 0.5]}],
+ "evaluate": {"perplexity": {"world": {"text": "data/general_eval.txt", "length": 64, "windows": 16}}}}
+END
+long='1 awq bits=4' # the longest point: 6 blocks of half a second
+whole=$folder/whole.h5
+expect "an undisturbed run" 0 "$winnow" run "$folder/sweep.json" -o "$whole"
+digest=$(digest_of "$whole")
+
+# same_end WHAT FILE: all points are there, with the same digest, and nothing else is left.
+same_end() {
+  same "$1: digests" "$digest" "$(digest_of "$2")"
+  same "$1: files" "$(cd "$folder" && echo "$(basename "$2")"*)" "$(basename "$2")"
+}
+
+# block_of WORD LOG: the block that a line "WORD: POINT, behind block B of 6" tells.
+block_of() { sed -nE "s/^winnow: $1: .*, behind block ([0-9]+) of 6.*/\1/p" "$2" | head -n 1; }
+
+# wait_state FILE: until a state of the long point is on scratch.
+wait_state() {
+  for _ in $(seq 600); do
+    [ -e "$1.scratch/point-1.state" ] && return
+    sleep 0.05
+  done
+  fail "no state of point 1 in $1.scratch"
+}
+
+# ---- SIGTERM inside the long point: it goes on behind the same block, with another number of ranks ----
+
+file=$folder/stopped.h5
+start_ranks 1 "$winnow" run "$folder/sweep.json" -o "$file" --checkpoint-every 0.01
+wait_state "$file"
+pkill -TERM -P "$started"
+wait_started
+same "exit code after SIGTERM" "$code" 75
+at=$(block_of saved "$folder/log")
+{ [ "${at:-0}" -ge 1 ] && [ "$at" -lt 6 ]; } || fail "saved behind block \"$at\": $(tail -n 3 "$folder/log" | tr '\n' '|')"
+expect "status of a stopped run" 0 "$winnow" status "$file"
+has "status of a stopped run" "^saved +$long .*: block $at of 6, the next start goes on there" "$folder/out"
+cp "$file" "$folder/damaged.h5"
+cp -r "$file.scratch" "$folder/damaged.h5.scratch"
+ranks 2 "$winnow" run "$folder/sweep.json" -o "$file" >"$folder/log" 2>&1 || fail "the next start ends with $?"
+same "the block that the next start goes on behind" "$(block_of 'goes on' "$folder/log")" "$at"
+same_end "after SIGTERM" "$file"
+
+# ---- a state that is damaged: the point starts again, and says so ----
+
+file=$folder/damaged.h5
+printf 'x' | dd of="$file.scratch/point-1.state" bs=1 seek=100000 conv=notrunc status=none
+expect "a start with a damaged state" 0 "$winnow" run "$folder/sweep.json" -o "$file"
+has "a start with a damaged state" 'point 1 starts again, .*point-1.state: is damaged' "$folder/err"
+grep -q 'goes on' "$folder/err" && fail "a damaged state was used: $(grep 'goes on' "$folder/err")"
+same_end "after a damaged state" "$file"
+
+# ---- SIGKILL: what was saved from time to time is there ----
+
+file=$folder/killed.h5
+start_ranks 1 "$winnow" run "$folder/sweep.json" -o "$file" --checkpoint-every 0.01
+wait_state "$file"
+pkill -KILL -P "$started"
+wait_started
+expect "the start after SIGKILL" 0 "$winnow" run "$folder/sweep.json" -o "$file"
+at=$(block_of 'goes on' "$folder/err")
+[ "${at:-0}" -ge 1 ] || fail "after SIGKILL nothing goes on: $(tail -n 3 "$folder/err" | tr '\n' '|')"
+same_end "after SIGKILL" "$file"
+
+# ---- a scratch folder that cannot be made: one line, and the run stops as if there were none ----
+
+file=$folder/unsaved.h5
+start_ranks 1 "$winnow" run "$folder/sweep.json" -o "$file" --scratch "$folder/sweep.json"
+wait_log '^winnow: 1 of 4'
+sleep 0.3
+pkill -TERM -P "$started"
+wait_started
+same "exit code without scratch" "$code" 75
+has "a run without scratch" 'cannot be saved there: Not a directory. The run goes on without saving' "$folder/log"
+has "a run without scratch" "^winnow: 2 of 4 points: 1 awq" "$folder/log"
+
+# ---- a time limit that the long point does not fit into: the light ones first, then one slot after the other ----
+
+file=$folder/limited.h5
+starts=0 before=0 code=75
+while [ $code = 75 ] && [ $starts -lt 12 ]; do
+  starts=$((starts + 1))
+  code=0
+  "$winnow" run "$folder/sweep.json" -o "$file" --time-limit "${WINNOW_SLOT_SECONDS:-4}" 2>"$folder/log" || code=$?
+  went_on=$(block_of 'goes on' "$folder/log") saved=$(block_of saved "$folder/log")
+  [ $starts = 1 ] || same "slot $starts: the block it goes on behind" "${went_on:-0}" "$before"
+  [ $starts != 1 ] || has "the first slot" '^winnow: 3 of 4 points: ' "$folder/log"
+  before=${saved:-0}
+done
+same "exit code of the last slot" "$code" 0
+[ $starts -ge 2 ] || fail "one slot was enough: nothing was tested"
+same_end "after $starts slots" "$file"
+
+# Less time than any point takes is no reason to come again.
+expect "a limit that nothing fits into" 1 "$winnow" run "$folder/sweep.json" -o "$folder/none.h5" --time-limit 0.1s
+has "a limit that nothing fits into" 'no point fits into the time limit' "$folder/err"
+expect "a limit that is no time" 2 "$winnow" run "$folder/sweep.json" -o "$folder/none.h5" --time-limit 2x
+has "a limit that is no time" '"2x"' "$folder/err"
+
+# ---- SIGTERM inside the dense pass ----
+
+cat >"$folder/sweep.json" <<'END'
+{"model": "model",
+ "calibration": {"c": {"text": "data/general_calibration.jsonl", "samples": 250, "length": 128}},
+ "grid": [{"method": "wanda", "sparsity": 0.5, "calibration": "c", "propagation": "dense"},
+          {"method": "sparsegpt", "sparsity": 0.5, "allocation": "owl", "calibration": "c", "propagation": "dense"}],
+ "evaluate": {"perplexity": {"world": {"text": "data/general_eval.txt", "length": 64, "windows": 16}},
+              "divergence": {"on": ["world"]}}}
+END
+expect "an undisturbed run with a long dense pass" 0 "$winnow" run "$folder/sweep.json" -o "$folder/dense.h5"
+digest=$(digest_of "$folder/dense.h5")
+file=$folder/pass.h5
+start_ranks 2 "$winnow" run "$folder/sweep.json" -o "$file"
+wait_log '^winnow: .*: created'
+sleep 0.2
+pkill -TERM -P "$started"
+wait_started
+same "exit code after SIGTERM in the dense pass" "$code" 75
+at=$(sed -nE 's/.*stopped in the dense pass, behind block ([0-9]+) of 6.*/\1/p' "$folder/log")
+[ "${at:-0}" -ge 1 ] || fail "the dense pass was not stopped: $(tail -n 3 "$folder/log" | tr '\n' '|')"
+expect "the start after it" 0 "$winnow" run "$folder/sweep.json" -o "$file"
+has "the start after it" "dense pass: goes on behind block $at of 6" "$folder/err"
+same_end "after SIGTERM in the dense pass" "$file"
+finish
