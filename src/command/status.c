@@ -361,9 +361,10 @@ int wn_command_status(const struct wn_command *command, int argc, char **argv)
     if (!wn_options_read(command, argc, argv, options, 3, &argument, 1, &code))
         return code;
     wn_status found = find_file(argument, output, &view);
-    if (found == WN_OK)
+    if (view.path)
         read_progress(&view); /* before the points: what it has in work may be written in between, never the reverse */
-    if (found != WN_OK || wn_results_read_open(view.path, &reader) != WN_OK || read_points(reader, &view) != WN_OK) {
+    if (found != WN_OK || !view.path || wn_results_read_open(view.path, &reader) != WN_OK ||
+        read_points(reader, &view) != WN_OK) {
         fprintf(stderr, "winnow: %s\n", wn_error_message());
         code = 2;
     } else {

@@ -157,11 +157,11 @@ static void end_of_silent(const struct wn_heartbeat *h, int rank, int more)
     char others[64] = "", seconds[WN_DURATION_TEXT], line[512];
 
     if (more > 0)
-        snprintf(others, sizeof others, ", and %d more ranks", more);
+        snprintf(others, sizeof others, ", and so %s %d more", more > 1 ? "have" : "has", more);
     snprintf(line, sizeof line,
-             "rank %d on %s%s has been silent for %s (stopped, or its host or network is down): the run ends here; the "
+             "rank %d on %s has been silent for %s%s (stopped, or its host or network is down): the run ends here; the "
              "same command goes on (--stall-timeout sets the time)",
-             rank, h->hosts[rank], others, wn_duration_text(h->timeout, seconds));
+             rank, h->hosts[rank], wn_duration_text(h->timeout, seconds), others);
     end_run(line);
 }
 

@@ -116,12 +116,12 @@ static void check_slurm(void)
 
 static void check_process(void)
 {
-    struct rlimit limit = {(rlim_t)1 << 40, RLIM_INFINITY};
+    struct rlimit limit = {(rlim_t)1 << 46, RLIM_INFINITY};
     struct wn_limit limits[WN_LIMITS];
     CHECK(!find(limits, read_all(limits), "ulimit"));
     if (setrlimit(RLIMIT_DATA, &limit) != 0)
         return;
-    check_limit("ulimit -d", (int64_t)1 << 40, ((int64_t)1 << 40) - (200 << 10));
+    check_limit("ulimit -d", (int64_t)1 << 46, ((int64_t)1 << 46) - (200 << 10));
 }
 
 int main(void)
