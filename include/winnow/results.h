@@ -18,6 +18,7 @@
  *   /points           one row per point: columns known before the run, run-time columns of the schema (seconds, reason
  *                     ...) and four kept by this module: status, checksum, attempt, start (a row of /starts)
  *   /cells            one row per requested grid cell: its axis values and the index of the point that answers it
+ *   /search/NAME      logs (struct wn_log): fields [item, row, ...], each row with a checksum of its own
  *   other groups      as the schema says: fields [point, ...], and constants without the point axis, which hold what is
  *                     the same for all points (/tokens/SET/token_id, /tasks/TASK/gold ...) and are written when the
  *                     file is laid out; scales attached on every axis
@@ -89,13 +90,28 @@ struct wn_start {
 /* A field of 32-bit integers of this path has rows of /starts too: those that computed parts of a point. */
 #define WN_EVALUATION_START "/evaluations/start"
 
+/*
+ * What some points leave behind row by row, long before they are written: the generations of searches. Every field has
+ * the item and the row in front of the axes of its schema, which has numbers only; the names of these axes are names at
+ * the root of the file, too. All borrowed.
+ */
+struct wn_log {
+    const char *group;                /* "/search/fast" */
+    const char *item_axis, *row_axis; /* names */
+    int64_t items, rows;
+    const char *const *labels;      /* [items]: keys of points */
+    const struct wn_schema *schema; /* of a row */
+};
+
 /* All that is needed to lay out a file. Borrowed while a call runs. */
 struct wn_results_plan {
     const struct wn_schema *schema;
     const struct wn_table *points; /* row labels of the point axis are the column "key" */
     const struct wn_table *cells;
-    const char *sweep;    /* text of the sweep file */
-    const char *identity; /* one line per thing that decides results; with equal constants: same sweep */
+    const char *sweep;         /* text of the sweep file */
+    const char *identity;      /* one line per thing that decides results; with equal constants: same sweep */
+    const struct wn_log *logs; /* [n_logs] */
+    int n_logs;
     const struct wn_facts *provenance;
 };
 
@@ -122,6 +138,10 @@ wn_status wn_results_open(struct wn_par *par, const char *path, const struct wn_
  * What a new file begins with. A row has parts, which are taken or left by themselves: one per entry of the field
  * `marks`, and in front of them part 0, what the others rest on. All arrays are owned.
  */
+struct wn_take_over_log {
+    int log; /* of the plan */
+    int64_t item, source, source_item;
+};
 struct wn_take_over {
     int64_t n_sources, points;
     char **sources; /* [n_sources] results files */
@@ -134,7 +154,9 @@ struct wn_take_over {
     uint8_t *status;  /* [points] enum wn_point_status; OPEN with parts: a row that lacks some */
     int32_t *attempt; /* [points] */
     bool replace;     /* an existing file is replaced by the new one */
-    char *hint;       /* added to the message that an existing file holds another sweep; NULL: nothing */
+    int64_t n_logs;   /* items of logs whose whole rows are taken, as far as rows and axes here go */
+    struct wn_take_over_log *logs;
+    char *hint; /* added to the message that an existing file holds another sweep; NULL: nothing */
 };
 /* Nothing is taken: rows and sources -1, points open. */
 void wn_take_over_init(struct wn_take_over *take, int64_t n_sources, int64_t points, int n_parts, int n_fields);
@@ -195,6 +217,18 @@ wn_status wn_results_uncount(struct wn_results *results, int64_t point);
 wn_status wn_results_write(struct wn_results *results, int64_t point, const struct wn_record *record,
                            enum wn_point_status status);
 
+/* ---- logs ---- */
+
+/*
+ * Commits a row: its fields, fdatasync, then its checksum. One that was there is replaced. Not collective; no two ranks
+ * may write one row. `log` is the number in the plan, the record is of its schema.
+ */
+wn_status wn_results_write_log(struct wn_results *results, int log, int64_t item, int64_t row,
+                               const struct wn_record *record);
+/* *whole: the row was written and matches its checksum; the record is then filled. Not collective. */
+wn_status wn_results_read_log(struct wn_results *results, int log, int64_t item, int64_t row, struct wn_record *record,
+                              bool *whole);
+
 /* ---- reading, without MPI, also while a sweep runs ---- */
 
 struct wn_results_reader; /* opaque */
@@ -219,6 +253,20 @@ wn_status wn_results_read_list(struct wn_results_reader *reader, const char *gro
 void wn_results_read_paths(const struct wn_results_reader *reader, struct wn_texts *paths);
 /* Whole numbers along the point axis and one more: *values [points][columns], owned by the caller. */
 wn_status wn_results_read_rows(struct wn_results_reader *reader, const char *path, int32_t **values, int64_t *columns);
+/* All of a dataset of numbers as doubles (missing integers become NaN), row-major, with its shape; owned by the caller.
+ */
+#define WN_MAX_ARRAY_DIMS 6
+struct wn_array {
+    int rank;
+    int64_t sizes[WN_MAX_ARRAY_DIMS];
+    double *values;
+};
+wn_status wn_results_read_array(struct wn_results_reader *reader, const char *path, struct wn_array *array);
+/* Adds the groups of all logs to `groups`. */
+void wn_results_read_logs(const struct wn_results_reader *reader, struct wn_texts *groups);
+/* whole [items][rows] of a log: the row was written and matches its checksum; owned by the caller. */
+wn_status wn_results_read_whole(struct wn_results_reader *reader, const char *group, bool **whole, int64_t *items,
+                                int64_t *rows);
 /* The text dataset `name` ("sweep", "identity", "fields") as stored; owned by the caller. */
 wn_status wn_results_read_document(struct wn_results_reader *reader, const char *name, char **text);
 /* A fact of /provenance; WN_ERR_INPUT when there is none of that name; owned by the caller. */
@@ -228,7 +276,8 @@ wn_status wn_results_read_fact(struct wn_results_reader *reader, const char *nam
  * Checks the checksum of every written point (bad ones as lines in `problems`) and computes the digest: SHA-256 over
  * path, type and shape of all result fields in the order of definition, the same of all constants with their values
  * (which must match their hashes, too), then for every point its key, its status and, unless it is open, what it has in
- * those fields; times, hosts and memory are left out. `digest` gets 64 hexadecimal digits. `done`, `failed`, `open` get
+ * those fields; then the rows of logs, which must match their checksums, too; times, hosts and memory are left out.
+ * `digest` gets 64 hexadecimal digits. `done`, `failed`, `open` get
  * counts. All but `path` may be NULL. Not collective; needs no MPI.
  */
 wn_status wn_results_verify(const char *path, struct wn_problems *problems, char digest[65], int64_t *done,

@@ -82,6 +82,23 @@ static void put_constant(struct wn_text *text, const struct wn_schema *schema, c
     wn_text_printf(text, "\t%s\n", hex);
 }
 
+static void put_log_line(struct wn_text *text, const struct wn_log *log, const struct wn_field *field)
+{
+    wn_text_printf(text, "%s\t%s\t%s\t%lldx%lld", field->path, field->result ? "log" : "log-run",
+                   types[field->type].name, (long long)log->items, (long long)log->rows);
+    for (int d = 0; d < field->n_dims; d++)
+        wn_text_printf(text, "x%lld", (long long)log->schema->dims[field->dims[d]].size);
+    wn_text_append(text, "\n", 1);
+}
+
+static void put_log(struct wn_text *text, const struct wn_log *log)
+{
+    for (int f = 0; f < log->schema->n_fields; f++)
+        put_log_line(text, log, &log->schema->fields[f]);
+    wn_text_printf(text, "%s/%s\tlog-state\ti64\t%lldx%lld\n", log->group, WN_LOG_CHECKSUM, (long long)log->items,
+                   (long long)log->rows);
+}
+
 /* Texts of columns are variable-length strings, unlike text fields: kind `column` tells. */
 char *wn_fields_document_(const struct wn_results_plan *plan)
 {
@@ -100,6 +117,8 @@ char *wn_fields_document_(const struct wn_results_plan *plan)
     }
     for (int c = 0; c < plan->schema->n_constants; c++)
         put_constant(&text, plan->schema, &plan->schema->constants[c]);
+    for (int l = 0; l < plan->n_logs; l++)
+        put_log(&text, &plan->logs[l]);
     return text.data;
 }
 
@@ -168,7 +187,8 @@ bool wn_fields_points_(const char **text, int64_t *points)
 
 void wn_field_line_open_(struct wn_h5 *h5, const struct wn_field_line *line, int64_t points, struct wn_h5_data *data)
 {
-    bool constant = !strcmp(line->kind, "constant"), column = !strcmp(line->kind, "column");
+    bool constant = !strcmp(line->kind, "constant") || !strncmp(line->kind, "log", 3);
+    bool column = !strcmp(line->kind, "column");
     int64_t sizes[WN_MAX_FIELD_DIMS + 2] = {points};
     int rank = constant ? 0 : 1;
     hid_t type = column && line->type == WN_FIELD_TEXT ? wn_h5_text_type_() : wn_field_type_(line->type);
@@ -182,7 +202,7 @@ void wn_field_line_open_(struct wn_h5 *h5, const struct wn_field_line *line, int
 
 static bool is_kind(const char *kind)
 {
-    static const char *const kinds[] = {"column", "state", "result", "run", "constant"};
+    static const char *const kinds[] = {"column", "state", "result", "run", "constant", "log", "log-run", "log-state"};
 
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
         if (!strcmp(kind, kinds[k]))

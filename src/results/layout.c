@@ -143,6 +143,17 @@ static const struct wn_column *find_column(const struct wn_table *table, const c
     return NULL;
 }
 
+static void create_dims(struct wn_h5 *h5, struct wn_scales *scales, const struct wn_schema *schema)
+{
+    for (int d = 0; d < schema->n_dims; d++) {
+        const struct wn_dim *dim = &schema->dims[d];
+        if (dim->labels)
+            create_label_axis(h5, scales, dim->name, dim->size, (const char *const *)dim->labels);
+        else
+            create_number_axis(h5, scales, dim->name, dim->size, dim->numbers);
+    }
+}
+
 static void create_axes(struct wn_h5 *h5, struct wn_scales *scales, const struct wn_results_plan *plan)
 {
     const struct wn_column *key = find_column(plan->points, "key");
@@ -151,12 +162,12 @@ static void create_axes(struct wn_h5 *h5, struct wn_scales *scales, const struct
         WN_BUG("the table of points has no text column \"key\"");
     create_label_axis(h5, scales, plan->points->axis, plan->points->rows, key->texts);
     create_number_axis(h5, scales, plan->cells->axis, plan->cells->rows, NULL);
-    for (int d = 0; d < plan->schema->n_dims; d++) {
-        const struct wn_dim *dim = &plan->schema->dims[d];
-        if (dim->labels)
-            create_label_axis(h5, scales, dim->name, dim->size, (const char *const *)dim->labels);
-        else
-            create_number_axis(h5, scales, dim->name, dim->size, dim->numbers);
+    create_dims(h5, scales, plan->schema);
+    for (int l = 0; l < plan->n_logs; l++) {
+        const struct wn_log *log = &plan->logs[l];
+        create_label_axis(h5, scales, log->item_axis, log->items, log->labels);
+        create_number_axis(h5, scales, log->row_axis, log->rows, NULL);
+        create_dims(h5, scales, log->schema);
     }
 }
 
@@ -282,6 +293,45 @@ static void create_constant(struct wn_h5 *h5, struct wn_scales *scales, const st
     H5Tclose(type);
 }
 
+/* ---- logs ---- */
+
+/* A field of a row, for all items and rows; small enough for HDF5 to fill. */
+static void create_log_field(struct wn_h5 *h5, struct wn_scales *scales, const struct wn_log *log,
+                             const struct wn_field *field)
+{
+    hid_t type = wn_field_type_(field->type);
+    const void *fill = missing(field->type);
+    struct shape shape = {.path = field->path,
+                          .type = type,
+                          .n_axes = 2,
+                          .sizes = {(hsize_t)log->items, (hsize_t)log->rows},
+                          .axes = {log->item_axis, log->row_axis},
+                          .fill = fill};
+
+    for (int d = 0; d < field->n_dims; d++, shape.n_axes++) {
+        shape.axes[shape.n_axes] = log->schema->dims[field->dims[d]].name;
+        shape.sizes[shape.n_axes] = (hsize_t)log->schema->dims[field->dims[d]].size;
+    }
+    hid_t dataset = create_variable(h5, scales, &shape);
+    describe(h5, dataset, field->unit, field->description);
+    if (dataset >= 0)
+        put_value(h5, dataset, "_FillValue", type, 1, fill);
+    close_dataset(h5, dataset);
+    H5Tclose(type);
+}
+
+static void create_log(struct wn_h5 *h5, struct wn_scales *scales, const struct wn_log *log)
+{
+    struct wn_field checksum = {.type = WN_FIELD_I64,
+                                .unit = "1",
+                                .description = "of all results of the row, written last; -1: the row is not there"};
+
+    for (int f = 0; f < log->schema->n_fields; f++)
+        create_log_field(h5, scales, log, &log->schema->fields[f]);
+    snprintf(checksum.path, sizeof checksum.path, "%s/%s", log->group, WN_LOG_CHECKSUM);
+    create_log_field(h5, scales, log, &checksum);
+}
+
 /* A state column: missing values are ordinary ones here (0: open, never tried) but for `fill`, which may be NULL. */
 static hid_t create_state(struct wn_h5 *h5, struct wn_scales *scales, const struct wn_table *points, const char *path,
                           hid_t type, const void *fill, const char *description)
@@ -405,6 +455,8 @@ void wn_layout_(struct wn_h5 *h5, const struct wn_results_plan *plan, struct wn_
         create_field(h5, &scales, plan, &plan->schema->fields[f], fill);
     for (int c = 0; c < plan->schema->n_constants && wn_h5_ok_(h5); c++)
         create_constant(h5, &scales, plan->schema, &plan->schema->constants[c]);
+    for (int l = 0; l < plan->n_logs && wn_h5_ok_(h5); l++)
+        create_log(h5, &scales, &plan->logs[l]);
     wn_scales_finish_(h5, &scales);
     wn_free(fields);
 }
@@ -436,6 +488,25 @@ static int64_t table_bytes(const struct wn_table *table)
     return bytes;
 }
 
+static int64_t dims_bytes(const struct wn_schema *schema)
+{
+    int64_t bytes = 0;
+
+    for (int d = 0; d < schema->n_dims; d++) {
+        const struct wn_dim *dim = &schema->dims[d];
+        bytes +=
+            DATASET_BYTES + (dim->labels ? texts_bytes(dim->size, (const char *const *)dim->labels) : 8 * dim->size);
+    }
+    return bytes;
+}
+
+static int64_t log_bytes(const struct wn_log *log)
+{
+    return 2 * DATASET_BYTES + texts_bytes(log->items, log->labels) + 8 * log->rows + dims_bytes(log->schema) +
+           log->items * log->rows * (wn_schema_bytes(log->schema) + 8) +
+           (int64_t)(log->schema->n_fields + 1) * DATASET_BYTES;
+}
+
 int64_t wn_results_predict_bytes(const struct wn_results_plan *plan)
 {
     const struct wn_schema *schema = plan->schema;
@@ -447,10 +518,8 @@ int64_t wn_results_predict_bytes(const struct wn_results_plan *plan)
     bytes += wn_starts_bytes_() + 8 * WN_STARTS + (wn_starts_columns_() + 1) * (int64_t)DATASET_BYTES;
     for (int c = 0; c < schema->n_constants; c++)
         bytes += DATASET_BYTES + schema->constants[c].about.bytes;
-    for (int d = 0; d < schema->n_dims; d++) {
-        const struct wn_dim *dim = &schema->dims[d];
-        bytes +=
-            DATASET_BYTES + (dim->labels ? texts_bytes(dim->size, (const char *const *)dim->labels) : 8 * dim->size);
-    }
+    bytes += dims_bytes(schema);
+    for (int l = 0; l < plan->n_logs; l++)
+        bytes += log_bytes(&plan->logs[l]);
     return bytes;
 }

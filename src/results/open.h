@@ -1,4 +1,4 @@
-/* open.h: the open results file. Private to results.c, starts.c and write.c. */
+/* open.h: the open results file. Private to results.c, starts.c, log.c and write.c. */
 #ifndef WINNOW_RESULTS_OPEN_H
 #define WINNOW_RESULTS_OPEN_H
 
@@ -14,6 +14,8 @@ struct wn_results {
     hid_t *datasets, *types; /* [n_fields] */
     hid_t status, checksum, attempt, started;
     hid_t starts[WN_MOST_START_COLUMNS];
+    int n_logs;
+    struct wn_log_file *logs;        /* [n_logs] */
     int32_t start;                   /* row of /starts of this run; -1: not recorded */
     char *short_folder, *short_link; /* the name a long path is opened by; owned, NULL: its own */
     int descriptor;                  /* own, for fdatasync */

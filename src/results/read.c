@@ -209,6 +209,82 @@ wn_status wn_results_read_rows(struct wn_results_reader *reader, const char *pat
     return finish(reader, &h5);
 }
 
+/* ---- arrays and logs ---- */
+
+wn_status wn_results_read_array(struct wn_results_reader *reader, const char *path, struct wn_array *array)
+{
+    struct wn_h5 h5 = begin(reader);
+    struct wn_h5_data data;
+
+    *array = (struct wn_array){0};
+    wn_h5_data_open_(&h5, path, &data);
+    if (wn_h5_ok_(&h5) && (data.rank > WN_MAX_ARRAY_DIMS || !wn_h5_data_is_number_(&data)))
+        snprintf(h5.reason, sizeof h5.reason, "%s is no array of numbers", path);
+    if (wn_h5_ok_(&h5)) {
+        array->rank = data.rank;
+        for (int d = 0; d < data.rank; d++)
+            array->sizes[d] = (int64_t)data.sizes[d];
+        array->values = wn_alloc(data.elements, sizeof *array->values);
+        wn_h5_data_read_(&h5, &data, H5T_NATIVE_DOUBLE, data.elements, array->values);
+        mark_missing(&h5, &data, array->values);
+    }
+    wn_h5_data_close_(&data);
+    if (!wn_h5_ok_(&h5)) {
+        wn_free(array->values);
+        array->values = NULL;
+    }
+    return finish(reader, &h5);
+}
+
+void wn_results_read_logs(const struct wn_results_reader *reader, struct wn_texts *groups)
+{
+    const char *at = strchr(reader->fields, '\n') + 1; /* the list was checked */
+    struct wn_field_line line;
+
+    while (wn_field_line_next_(&at, &line))
+        if (!strcmp(line.kind, "log-state")) {
+            *strrchr(line.path, '/') = '\0';
+            wn_texts_add(groups, line.path);
+        }
+}
+
+static bool *find_whole(const struct wn_results_reader *reader, struct wn_log_file *log)
+{
+    bool *whole = wn_alloc_zero(log->items * log->rows, sizeof *whole);
+
+    for (int64_t i = 0; i < log->items * log->rows; i++) {
+        enum wn_log_row state = WN_LOG_ROW_MISSING;
+        wn_h5_guard_begin_(reader->path);
+        if (wn_log_row_check_(log, i / log->rows, i % log->rows, &state, NULL) < 0)
+            state = WN_LOG_ROW_DAMAGED;
+        wn_h5_guard_end_();
+        whole[i] = state == WN_LOG_ROW_WHOLE;
+    }
+    return whole;
+}
+
+wn_status wn_results_read_whole(struct wn_results_reader *reader, const char *group, bool **whole, int64_t *items,
+                                int64_t *rows)
+{
+    struct wn_h5 h5 = begin(reader);
+    const char *at = strchr(reader->fields, '\n') + 1;
+    struct wn_log_file log;
+
+    *whole = NULL;
+    *items = *rows = 0;
+    while (!*whole && wn_log_file_next_(&h5, &at, &log)) {
+        if (!strcmp(log.group, group)) {
+            *items = log.items;
+            *rows = log.rows;
+            *whole = find_whole(reader, &log);
+        }
+        wn_log_file_close_(&log);
+    }
+    if (wn_h5_ok_(&h5) && !*whole)
+        snprintf(h5.reason, sizeof h5.reason, "has no %s", group);
+    return finish(reader, &h5);
+}
+
 /* ---- lists and documents ---- */
 
 void wn_results_read_paths(const struct wn_results_reader *reader, struct wn_texts *paths)

@@ -141,7 +141,17 @@ static hid_t parallel_access(struct wn_par *par)
     return access;
 }
 
-static void open_datasets(struct wn_results *r, struct wn_h5 *h5)
+/* The logs of a file whose list of fields is that of the plan. */
+static void open_logs(struct wn_results *r, struct wn_h5 *h5, const char *document)
+{
+    const char *at = strchr(document, '\n') + 1;
+
+    for (int l = 0; l < r->n_logs; l++)
+        if (!wn_log_file_next_(h5, &at, &r->logs[l]))
+            return;
+}
+
+static void open_datasets(struct wn_results *r, struct wn_h5 *h5, const char *document)
 {
     for (int f = 0; f < r->n_fields; f++) {
         r->types[f] = wn_field_type_(r->fields[f].type);
@@ -152,6 +162,7 @@ static void open_datasets(struct wn_results *r, struct wn_h5 *h5)
     r->attempt = wn_h5_check_(h5, H5Dopen2(h5->file, WN_ATTEMPT_PATH, H5P_DEFAULT), WN_ATTEMPT_PATH);
     r->started = wn_h5_check_(h5, H5Dopen2(h5->file, WN_START_PATH, H5P_DEFAULT), WN_START_PATH);
     wn_starts_open_(r, h5);
+    open_logs(r, h5, document);
     if (!wn_h5_ok_(h5))
         return;
     wn_h5_check_(h5, H5Dread(r->status, H5T_STD_U8LE, H5S_ALL, H5S_ALL, H5P_DEFAULT, r->status_values), WN_STATUS_PATH);
@@ -189,7 +200,7 @@ static void release_short_name(struct wn_results *r)
 }
 
 /* Collective through H5Fopen; what fails on one rank alone is left to the agreement that follows. */
-static wn_status open_file(struct wn_results *r)
+static wn_status open_file(struct wn_results *r, const char *document)
 {
     struct wn_h5 h5 = {.file = -1};
 
@@ -198,7 +209,7 @@ static wn_status open_file(struct wn_results *r)
     h5.file = r->file = wn_h5_check_(&h5, H5Fopen(short_name(r), H5F_ACC_RDWR, access), NULL);
     H5Pclose(access);
     if (r->file >= 0)
-        open_datasets(r, &h5);
+        open_datasets(r, &h5, document);
     if (!wn_h5_ok_(&h5))
         return wn_fail(WN_ERR_IO, "%s: cannot be opened: %s", r->path, h5.reason);
     return WN_OK;
@@ -285,6 +296,8 @@ static struct wn_results *create_object(struct wn_par *par, const char *path, co
     for (int c = 0; c < WN_MOST_START_COLUMNS; c++)
         r->starts[c] = -1;
     r->start = -1;
+    r->n_logs = plan->n_logs;
+    r->logs = wn_alloc_zero(r->n_logs, sizeof *r->logs);
     r->descriptor = r->lock = -1;
     r->status_values = wn_alloc_zero(r->points, sizeof *r->status_values);
     r->attempt_values = wn_alloc_zero(r->points, sizeof *r->attempt_values);
@@ -312,6 +325,8 @@ static wn_status close_file(struct wn_results *r)
     close_id(r->started, H5Dclose);
     for (int c = 0; c < WN_MOST_START_COLUMNS; c++)
         close_id(r->starts[c], H5Dclose);
+    for (int l = 0; l < r->n_logs; l++)
+        wn_log_file_close_(&r->logs[l]);
     if (r->file >= 0 && H5Fclose(r->file) < 0)
         status = wn_fail(WN_ERR_IO, "%s: cannot be closed", r->path);
     if (r->descriptor >= 0 && fsync(r->descriptor) != 0)
@@ -329,6 +344,7 @@ static void destroy_object(struct wn_results *r)
     wn_par_barrier(r->par);
     wn_lock_release_(r->path, &r->lock, true);
     release_short_name(r);
+    wn_free(r->logs);
     wn_free(r->path);
     wn_free(r->fields);
     wn_free(r->datasets);
@@ -350,7 +366,7 @@ static wn_status open_results(struct wn_par *par, const char *path, const struct
     if (status == WN_OK)
         status = share_locks(r);
     if (status == WN_OK)
-        status = wn_par_agree(par, open_file(r));
+        status = wn_par_agree(par, open_file(r, document));
     if (status == WN_OK) {
         status = wn_par_agree(par, check_written(r, document));
         share_states(r);

@@ -85,7 +85,9 @@ hid_t wn_field_type_(enum wn_field_type type);
  * The document "fields": what every dataset along the point axis is, in the order of its definition, one line each:
  *   path TAB kind TAB type TAB sizes of the further axes joined by "x" ("" for none)
  * with kind `column` (known before the run), `result`, `run` (times, hosts, memory) or `state` (kept by this module);
- * then the constants of the schema with kind `constant`, all their sizes, and behind these TAB SHA-256 of the values.
+ * then the constants of the schema with kind `constant`, all their sizes, and behind these TAB SHA-256 of the values;
+ * then the fields of logs with kind `log` (results), `log-run` (times) and, last of each log, `log-state`: its
+ * checksums; all with all their sizes.
  * The first line is "points TAB number TAB SHA-256 of the keys". Owned by the caller.
  */
 char *wn_fields_document_(const struct wn_results_plan *plan);
@@ -131,6 +133,35 @@ wn_status wn_results_read_checksums_(struct wn_results_reader *reader, uint64_t 
 void wn_hash_hex_of_(const void *data, int64_t bytes, char hex[65]);
 /* The first 8 bytes of a SHA-256. */
 uint64_t wn_hash_u64_(struct wn_hash *hash);
+
+/* ---- logs (log.c) ---- */
+
+#define WN_LOG_CHECKSUM "checksum"
+
+/* The fields of one log of a file, in the order of its document; the checksums are the last. */
+struct wn_log_file {
+    char group[192];
+    int64_t items, rows;
+    int n_fields;                 /* without the checksums */
+    struct wn_field_line *fields; /* [n_fields + 1]; owned */
+    hid_t *datasets, *types;      /* [n_fields + 1]; owned */
+    uint8_t *buffer;              /* of a field of a row */
+};
+/* The next log of the document, *text moves on behind it; false: there is none. On failure h5 has a reason. To be
+ * closed. */
+bool wn_log_file_next_(struct wn_h5 *h5, const char **text, struct wn_log_file *log);
+void wn_log_file_close_(struct wn_log_file *log);
+int64_t wn_log_row_elements_(const struct wn_log_file *log, int field);
+herr_t wn_log_row_io_(const struct wn_log_file *log, int field, int64_t item, int64_t row, void *data, bool write);
+enum wn_log_row { WN_LOG_ROW_MISSING, WN_LOG_ROW_WHOLE, WN_LOG_ROW_DAMAGED };
+/* Compares a row with its checksum; `also` (may be NULL) gets what it has. */
+herr_t wn_log_row_check_(struct wn_log_file *log, int64_t item, int64_t row, enum wn_log_row *state,
+                         struct wn_hash *also);
+/* Lays out a row's checksum: as stored, never the missing value. */
+int64_t wn_log_checksum_(struct wn_hash *hash);
+/* Rank 0: rows of logs of older files into the new one, which is complete but for them. */
+wn_status wn_take_over_logs_(const char *path, const char *temporary, const struct wn_results_plan *plan,
+                             const struct wn_take_over *take);
 
 /* ---- dimension scales (rank 0) ---- */
 

@@ -48,6 +48,7 @@ void wn_take_over_release(struct wn_take_over *take)
     wn_free(take->start);
     wn_free(take->status);
     wn_free(take->attempt);
+    wn_free(take->logs);
     wn_free(take->hint);
     *take = (struct wn_take_over){0};
 }
@@ -519,6 +520,7 @@ wn_status wn_take_over_(struct wn_par *par, const char *path, const struct wn_re
     if (wn_par_rank(par) == 0) {
         status = wn_take_starts_(take, path, temporary);
         status = status == WN_OK ? find_places(target, temporary) : status;
+        status = status == WN_OK ? wn_take_over_logs_(path, temporary, plan, take) : status;
     }
     status = wn_par_agree(par, status);
     if (status == WN_OK) {

@@ -104,6 +104,38 @@ static void check_point(struct check *check, int64_t point)
                         (long long)point, check->keys[point]);
 }
 
+/* A row that is there: its place and what it has. */
+static void check_row(struct check *check, struct wn_log_file *log, int64_t item, int64_t row)
+{
+    enum wn_log_row state = WN_LOG_ROW_MISSING;
+    int64_t stored = -1;
+    char place[320];
+
+    if (wn_log_row_io_(log, log->n_fields, item, row, &stored, false) >= 0 && stored == -1)
+        return;
+    int length = snprintf(place, sizeof place, "%s %lld %lld\n", log->group, (long long)item, (long long)row);
+    wn_hash_update(check->digest, place, (size_t)length);
+    wn_h5_guard_begin_(check->path);
+    herr_t result = wn_log_row_check_(log, item, row, &state, check->digest);
+    wn_h5_guard_end_();
+    if (result < 0 || state != WN_LOG_ROW_WHOLE)
+        wn_problems_add(check->problems, "%s: row %lld, %lld of %s %s", check->path, (long long)item, (long long)row,
+                        log->group, result < 0 ? "cannot be read" : "does not match its checksum");
+}
+
+static void check_logs(struct check *check, const char *document)
+{
+    const char *at = strchr(document, '\n') + 1;
+    struct wn_log_file log;
+
+    while (wn_log_file_next_(&check->h5, &at, &log)) {
+        for (int64_t i = 0; i < log.items * log.rows; i++)
+            check_row(check, &log, i / log.rows, i % log.rows);
+        wn_log_file_close_(&log);
+    }
+    wn_log_file_close_(&log);
+}
+
 static wn_status check_file(struct check *check, struct wn_results_reader *reader)
 {
     char *document = NULL;
@@ -115,11 +147,13 @@ static wn_status check_file(struct check *check, struct wn_results_reader *reade
         digest_fields(check);
         check_constants(check, document);
     }
+    for (int64_t p = 0; p < check->points && wn_h5_ok_(&check->h5); p++)
+        check_point(check, p);
+    if (wn_h5_ok_(&check->h5))
+        check_logs(check, document);
     wn_free(document);
     if (!wn_h5_ok_(&check->h5))
         return wn_fail(WN_ERR_IO, "%s: cannot be read: %s", check->path, check->h5.reason);
-    for (int64_t p = 0; p < check->points; p++)
-        check_point(check, p);
     return WN_OK;
 }
 
