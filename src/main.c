@@ -92,10 +92,13 @@ static const struct wn_command commands[] = {
      "                      grows when a start gets on: points, saved shares of points, parts of the dense pass\n\n"
      "Example:\n  winnow status demo.h5",
      wn_command_status},
-    {"show", "show FILE.h5 [--all] [--json]", "the table of points with their scores",
+    {"show", "show FILE.h5 [--all] [--json] [--search NAME]", "the table of points with their scores",
      "One line per point: what it is, how it scores. Columns that say nothing are left out.\n\n"
-     "  -a, --all    every column\n      --json   every column as JSON, one object per point\n\n"
-     "Example:\n  winnow show demo.h5",
+     "  -a, --all          every column\n"
+     "      --json         every column as JSON, one object per point\n"
+     "      --search NAME  in place of it a search: its best fitness by generation, and the level of every block and\n"
+     "                     linear, or what is left out\n\n"
+     "Examples:\n  winnow show demo.h5\n  winnow show evopress.h5 --search fast",
      wn_command_show},
     {"export", "export FILE.h5 --point KEY --to DIR [--dtype f32|bf16|f16|source] [--sweep SWEEP.json]",
      "write one point as a Hugging Face checkpoint",
@@ -122,7 +125,7 @@ static const struct wn_command commands[] = {
      "Exit codes: 0 all checksums agree, 1 some differ (each is named), 2 the file cannot be read.\n\n"
      "Example:\n  winnow verify demo.h5",
      wn_command_verify},
-    {"help", "help methods|architectures|metrics|tasks|tasks-schema|sweep|schema",
+    {"help", "help methods|architectures|metrics|tasks|tasks-schema|sweep|search|schema",
      "reference pages, printed from the tables",
      "  methods         compression methods with their parameters\n"
      "  architectures   model types that can be loaded\n"
@@ -130,6 +133,7 @@ static const struct wn_command commands[] = {
      "  tasks           request files: what tasks are made of, and their metrics\n"
      "  tasks-schema    the JSON Schema of their lines\n"
      "  sweep           the sweep file, key by key\n"
+     "  search          its section \"search\": who gets how much, found end to end\n"
      "  schema          its JSON Schema",
      wn_command_help},
 };

@@ -10,9 +10,9 @@
  *     wn_allocation_release(&allocation);
  *
  * A *level* is what a linear gets in place of the recipe's own values: another sparsity, other bits. A *kind* decides:
- * `uniform` gives every linear what the recipe says, `owl` each block its sparsity, `depth` leaves branches out. A kind
- * decides once for a point, from its recipe and from *evidence*: what the shared dense pass has found out about the
- * dense model on the calibration set of the point.
+ * `uniform` gives every linear what the recipe says, `owl` each block its sparsity, `depth` leaves branches out,
+ * `evolutionary` does what a search has found. A kind decides once for a point, from its recipe and from *evidence*:
+ * what the shared dense pass has found out about the dense model on the calibration set of the point.
  *
  * To add a kind: write src/allocation/NAME.c with a constant `const struct wn_allocation_kind wn_allocation_NAME` and
  * add the row WN_ALLOCATION(NAME) to src/allocation/allocation_list.h, before `uniform`, which takes what is left.
@@ -20,7 +20,7 @@
  * their parameter "allocation" (src/method/pattern.h). Evidence that no other kind has is a member of struct
  * wn_evidence.
  *
- * Depends on method, model, eval, par and scratch. Not collective but for evidence.
+ * Depends on method, model, eval, par, scratch and search. Not collective but for evidence.
  */
 #ifndef WINNOW_ALLOCATION_H
 #define WINNOW_ALLOCATION_H
@@ -30,6 +30,7 @@
 #include <winnow/model.h>
 #include <winnow/par.h>
 #include <winnow/scratch.h>
+#include <winnow/search.h>
 
 /* ---- levels ---- */
 
@@ -75,12 +76,19 @@ struct wn_left_out {
     double *values; /* owned */
 };
 
+/* The outcome of a search (search.h). */
+struct wn_found {
+    const struct wn_space *space; /* borrowed */
+    int32_t *genome;              /* [space->n_genes]; owned; NULL: not searched */
+};
+
 /* What is known of a model on a calibration set; what no kind asked for is NULL. Borrowed. */
 struct wn_evidence {
     const struct wn_outlier_shares *outliers;
     /* [n_blocks, WN_DROP_UNITS, WN_DROP_SCORES] means over tokens (wn_drop_scores_add) */
     const double (*drop_scores)[WN_DROP_UNITS][WN_DROP_SCORES];
     const struct wn_left_out *left_out;
+    const struct wn_found *found; /* for the point itself */
 };
 
 /* ---- kinds ---- */
@@ -89,7 +97,7 @@ struct wn_allocation_task {
     const struct wn_recipe *recipe;
     const struct wn_layout *layout;
     int64_t n_blocks;
-    const struct wn_evidence *evidence; /* NULL unless the kind reads the dense pass */
+    const struct wn_evidence *evidence; /* NULL unless the kind reads the dense pass or comes of a search */
 };
 
 /* A number of every block that is recorded in /weights/NAME [block]. */

@@ -204,8 +204,11 @@ struct wn_recipe {
     } stages[2];
     /* Of the linear that is compressed next: see wn_linear_task; borrowed. */
     const int64_t *zeros;
+    /* The search that finds the level of every linear, or what is left out (allocation.h); NULL: none; borrowed */
+    const char *search;
 };
 
+/* Of all stages; what drop leaves out after a search needs no scores. */
 unsigned wn_recipe_needs(const struct wn_recipe *recipe);
 /*
  * True when a stage has "true_sequential": the linears of a block are compressed input by input, in the order of the

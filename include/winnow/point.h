@@ -18,6 +18,7 @@
 #include <winnow/model.h>
 #include <winnow/par.h>
 #include <winnow/results.h>
+#include <winnow/search.h>
 
 struct wn_sweep;
 struct wn_cell;
@@ -60,6 +61,18 @@ struct wn_prepared_model {
     char *hash;                          /* lines "sha256 file" of config, weights and tokenizer */
 };
 
+/* A point whose allocation is searched for. */
+struct wn_point_search {
+    int64_t point;                      /* of the grid */
+    int64_t calibration;                /* on which candidates are judged */
+    struct wn_search_settings settings; /* owned */
+    struct wn_space space;              /* owned */
+    int64_t generations;                /* behind the first choice */
+    int64_t *lengths;                   /* [sequences of the set] their tokens; owned */
+    int log;                            /* where its generations are kept in the results file */
+    int64_t item;
+};
+
 #define WN_WEIGHTS_HASH 17 /* bytes of its text */
 
 /* Fields every point has; indices into each model's schema (equal for all models). */
@@ -88,6 +101,10 @@ struct wn_run {
     struct wn_prepared_model *models;
     struct wn_point_fields fields;
     struct wn_schema schema; /* of the file: the models' schemas merged, every axis as long as the longest */
+    int64_t n_searches;
+    struct wn_point_search *searches; /* owned, in the order of points */
+    int n_logs;
+    struct wn_log *logs; /* owned, one for every search of the sweep file that a point names; theirs is all they have */
     struct wn_table points, cells;
     char *identity;
     /* [points][n_sets] evaluations that a row has already, so that they are not computed; NULL: none; owned */
@@ -115,7 +132,8 @@ struct wn_reference {
     /* [models][calibrations]: evidence for allocations (allocation.h), empty unless a point needs it */
     struct wn_outlier_shares **outliers;
     struct wn_left_out **left_out;
-    int64_t n_models, n_sets, n_calibrations;
+    struct wn_found *found; /* [points]: what searches have found, empty for other points */
+    int64_t n_models, n_sets, n_calibrations, n_points;
 };
 /* Collective: units of chunks are split over the ranks, results shared inside a node and exchanged between nodes; ranks
  * without a unit wait, sleeping. `wanted` [points] says which points are still to be computed. */
@@ -131,6 +149,25 @@ struct wn_reference_bytes {
     int64_t workers; /* ranks with any work */
 };
 void wn_reference_predict(const struct wn_run *run, int64_t model, int ranks, struct wn_reference_bytes *bytes);
+
+/* ---- searches ---- */
+
+/* Where generations are kept; called on rank 0 alone. `search` is its number in run->searches. */
+struct wn_generations {
+    /* parent [genes]: of the last whole generation, *generation its number; -1: there is none. */
+    wn_status (*load)(void *context, int64_t search, int64_t *generation, int32_t *parent);
+    wn_status (*save)(void *context, int64_t search, const struct wn_search_state *state, double seconds);
+    void *context;
+};
+/*
+ * Collective: runs the searches of the wanted points [points], one after the other, each behind its last stored
+ * generation; reference->found gets the outcomes. WN_ERR_INTERRUPTED between two generations when a stop is requested
+ * or the next one would end too late. One that meets numbers that are not finite leaves nothing: its point fails.
+ */
+wn_status wn_searches_run(struct wn_par *par, const struct wn_run *run, const bool *wanted,
+                          const struct wn_generations *store, struct wn_reference *reference);
+/* Bytes of a rank while a search runs, and *shared of a node. */
+int64_t wn_point_search_bytes(const struct wn_run *run, const struct wn_point_search *search, int64_t *shared);
 
 /* ---- one point ---- */
 

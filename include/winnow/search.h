@@ -221,6 +221,8 @@ void wn_search_settings_tokens(const char *place, const struct wn_search_setting
 void wn_search_settings_request(const struct wn_search_settings *settings, struct wn_space_request *request);
 /* The keys and the presets, for `winnow help`. */
 void wn_search_help(struct wn_text *text);
+/* The keys; "survivors" and "tokens", which are lists, are not among them. Static. */
+const struct wn_parameter *wn_search_parameters(int *count);
 
 /* ---- the search ---- */
 

@@ -38,6 +38,11 @@ struct wn_sweep_calibration {
     const struct cJSON *spec; /* borrowed from the sweep */
 };
 
+struct wn_sweep_search {
+    char name[64];
+    const struct cJSON *spec; /* borrowed from the sweep */
+};
+
 struct wn_sweep {
     char *path, *text, *name, *output; /* output may be NULL */
     char *scratch;                     /* folder for what a stop leaves; NULL: beside the output */
@@ -49,6 +54,8 @@ struct wn_sweep {
     struct wn_sweep_calibration *calibrations;
     int64_t n_evals;
     struct wn_sweep_eval *evals;
+    int64_t n_searches;
+    struct wn_sweep_search *searches;
     const struct cJSON *grid; /* array */
     char sample_name[64];     /* the set whose first tokens are the reference sample of output_error */
     int64_t sample_tokens;
@@ -121,22 +128,28 @@ void wn_run_results_plan(const struct wn_run *run, const struct wn_facts *proven
 /* Who built it, with what, where, on which input. Collective. */
 void wn_provenance(struct wn_par *par, const struct wn_run *run, struct wn_facts *facts);
 
+/* The genome [genes] that a search of this sweep has found, as a results file has it; WN_ERR_INPUT when it has not come
+ * to its end there. */
+wn_status wn_search_read_found(const struct wn_run *run, const struct wn_point_search *search, const char *path,
+                               int32_t *genome);
+
 /* ---- prediction ---- */
 
 struct wn_prediction {
-    double *flops;                      /* [points] floating-point operations */
-    double *seconds;                    /* [points] of one rank */
-    double (*stages)[WN_STAGES];        /* [points] of which */
-    double *tokens;                     /* [points] rows through blocks, without generated text */
-    double *evals;                      /* [evals] seconds of all points together: forward, texts, scores */
-    double rate, rate_least, rate_most; /* operations per second of one thread in a tile: median and range of */
-    int rate_count;                     /* so many */
-    double dense_seconds;               /* the shared dense pass, all its units on one rank */
-    double dense_load_seconds;          /* loading its blocks, on every rank */
-    int64_t dense_units;                /* that ranks can share */
-    double hash_seconds;                /* hashing the checkpoints, on one rank of a node */
-    int64_t shared_bytes;               /* per node: dense states and statistics, and sums of the pass */
-    int64_t rank_bytes;                 /* per rank: the largest point, and the grid */
+    double *flops;                        /* [points] floating-point operations */
+    double *seconds;                      /* [points] of one rank */
+    double (*stages)[WN_STAGES];          /* [points] of which */
+    double *tokens;                       /* [points] rows through blocks, without generated text */
+    double *evals;                        /* [evals] seconds of all points together: forward, texts, scores */
+    double rate, rate_least, rate_most;   /* operations per second of one thread in a tile: median and range of */
+    int rate_count;                       /* so many */
+    double dense_seconds;                 /* the shared dense pass, all its units on one rank */
+    double dense_load_seconds;            /* loading its blocks, on every rank */
+    int64_t dense_units;                  /* that ranks can share */
+    double search_seconds, search_tokens; /* searches, all on one rank, without what candidates share; their tokens */
+    double hash_seconds;                  /* hashing the checkpoints, on one rank of a node */
+    int64_t shared_bytes;                 /* per node: dense states and statistics, and sums of the pass */
+    int64_t rank_bytes;                   /* per rank: the largest point, and the grid */
     int64_t file_bytes;
     char largest[160];    /* what the memory is for, in words */
     char *memory_warning; /* owned: the ranks, all on one node like this machine, do not fit; NULL: they do */
@@ -197,7 +210,9 @@ struct wn_run_options {
  *
  *   format 1, version, host, process, started, written, every_seconds: who writes it, when, and how often
  *   ranks, ranks_at_work, threads, hosts [{host, ranks}]
- *   stage                "dense" or "points"
+ *   stage                "dense", "search" or "points"
+ *   search, search_point, generation of generations, fitness (of the parent), candidate_tokens_per_second,
+ *   search_seconds_left  the search in work, with stage "search"
  *   dense_block of dense_blocks, dense_seconds_left
  *   wanted, done, failed points of this run; last_point_written
  *   saved, waiting       points left for a later start: saved at a block, and not begun as they need a longer slot

@@ -78,7 +78,7 @@ void wn_left_out_needs_release(struct wn_left_out_needs *needs)
 void wn_left_out_want(struct wn_left_out_needs *needs, const struct wn_recipe *recipe)
 {
     const struct wn_params *params = wn_recipe_drop(recipe);
-    if (!params || wn_drop_score_of(params) < WN_DROP_SCORES)
+    if (!params || recipe->search || wn_drop_score_of(params) < WN_DROP_SCORES)
         return;
     enum wn_drop_score score = wn_drop_score_of(params);
     enum wn_drop_unit unit = wn_drop_unit_of(params);

@@ -53,6 +53,9 @@ bool wn_option_integer(const struct wn_command *command, const char *name, const
 /* Seconds of an option, above 0: "90", "90s", "30m", "2h", "1d" or a row of them as "1h30m"; else the same. */
 bool wn_option_duration(const struct wn_command *command, const char *name, const char *text, double *seconds);
 
+/* What is left of a search: its trajectory and levels, or as JSON; an exit code (show_search.c). */
+int wn_show_search(const char *path, const char *name, bool json);
+
 /* Prints all problems, one line each, to stderr. */
 void wn_problems_print(const struct wn_problems *problems);
 

@@ -64,6 +64,20 @@ static void print_sweep(void)
     wn_text_release(&text);
 }
 
+static void print_search(void)
+{
+    struct wn_text text = {0};
+    wn_search_help(&text);
+    printf("%s\n"
+           "A product of the grid names it: {\"method\": \"drop\", \"sparsity\": 0.25, \"units\": [\"block\", "
+           "\"branch\"],\n"
+           "\"allocation\": \"NAME\"}. Generations are kept in /search/NAME of the results file: a run that was "
+           "stopped or\n"
+           "killed goes on behind the last one (winnow show --search NAME).\n",
+           text.data);
+    wn_text_release(&text);
+}
+
 static void print_schema(void)
 {
     struct wn_text text = {0};
@@ -93,8 +107,13 @@ int wn_command_help(const struct wn_command *command, int argc, char **argv)
     static const struct {
         const char *name;
         void (*print)(void);
-    } topics[] = {{"methods", print_methods}, {"architectures", print_architectures}, {"metrics", print_metrics},
-                  {"tasks", print_tasks},     {"tasks-schema", print_tasks_schema},   {"sweep", print_sweep},
+    } topics[] = {{"methods", print_methods},
+                  {"architectures", print_architectures},
+                  {"metrics", print_metrics},
+                  {"tasks", print_tasks},
+                  {"tasks-schema", print_tasks_schema},
+                  {"sweep", print_sweep},
+                  {"search", print_search},
                   {"schema", print_schema}};
     const char *topic = NULL;
     int code;
@@ -108,7 +127,7 @@ int wn_command_help(const struct wn_command *command, int argc, char **argv)
     }
     fprintf(stderr,
             "winnow: help: unknown topic \"%s\" (topics: methods, architectures, metrics, tasks, tasks-schema, "
-            "sweep, schema)\n",
+            "sweep, search, schema)\n",
             topic);
     return 2;
 }

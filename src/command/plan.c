@@ -29,7 +29,7 @@ static bool is_selected(const struct plan_options *options, int64_t point)
 
 /* Seconds from the start of all ranks to the end of the last. */
 struct wall {
-    double startup, dense, points, all, work; /* work: of all ranks together */
+    double startup, dense, search, points, all, work; /* work: of all ranks together */
 };
 
 static double total(const double *values, int64_t count)
@@ -49,9 +49,11 @@ static struct wall wall_seconds(const struct wn_run *run, const struct wn_predic
     struct wall wall = {.startup =
                             LAUNCH + prepared + prediction->hash_seconds + (double)prediction->file_bytes / WRITE,
                         .points = wn_schedule_seconds(prediction->seconds, run->grid.n_points, ranks),
-                        .work = total(prediction->seconds, run->grid.n_points) + prediction->dense_seconds};
+                        .work = total(prediction->seconds, run->grid.n_points) + prediction->dense_seconds +
+                                prediction->search_seconds};
     wall.dense = prediction->dense_load_seconds + (units > 0 ? prediction->dense_seconds / (double)units : 0);
-    wall.all = wall.startup + wall.dense + wall.points;
+    wall.search = prediction->search_seconds / (double)ranks;
+    wall.all = wall.startup + wall.dense + wall.search + wall.points;
     return wall;
 }
 
@@ -364,8 +366,12 @@ static void print_time(const struct wn_prediction *prediction, const struct wall
            wn_seconds_text(wall->all), options->ranks, options->ranks == 1 ? "" : "s", options->threads,
            options->threads == 1 ? "" : "s", wn_seconds_text(wall->startup), wn_seconds_text(wall->dense),
            wn_seconds_text(wall->points));
+    if (prediction->search_tokens > 0)
+        printf("             searches %s at most: %.0f candidate tokens, if no blocks are shared\n",
+               wn_seconds_text(wall->search), prediction->search_tokens);
     printf("             %s of work; ranks are busy %.0f %% of the time of the points\n", wn_seconds_text(wall->work),
-           100 * (wall->work - prediction->dense_seconds) / (wall->points * (double)options->ranks));
+           100 * (wall->work - prediction->dense_seconds - prediction->search_seconds) /
+               (wall->points * (double)options->ranks));
     printf("rate         %.0f GFLOP/s of a thread here: median of %d, %.0f to %.0f%s\n", prediction->rate / 1e9,
            prediction->rate_count, prediction->rate_least / 1e9, prediction->rate_most / 1e9,
            spread > 20 ? "; busy: plan again when idle" : "");
@@ -477,6 +483,8 @@ static void print_json(const struct wn_run *run, const struct wn_prediction *pre
     cJSON_AddNumberToObject(json, "seconds", wall.all);
     cJSON_AddNumberToObject(json, "seconds_startup", wall.startup);
     cJSON_AddNumberToObject(json, "seconds_dense", wall.dense);
+    cJSON_AddNumberToObject(json, "seconds_search", wall.search);
+    cJSON_AddNumberToObject(json, "search_tokens", prediction->search_tokens);
     cJSON_AddNumberToObject(json, "seconds_points", wall.points);
     cJSON_AddNumberToObject(json, "seconds_work", wall.work);
     cJSON_AddNumberToObject(json, "flops_per_second", prediction->rate);

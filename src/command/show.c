@@ -207,11 +207,15 @@ int wn_command_show(const struct wn_command *command, int argc, char **argv)
 {
     const char *path;
     bool json = false;
+    const char *search = NULL;
     struct show show = {0};
-    const struct wn_option options[] = {{"--json", NULL, NULL, &json}, {"--all", "-a", NULL, &show.all}};
+    const struct wn_option options[] = {
+        {"--json", NULL, NULL, &json}, {"--all", "-a", NULL, &show.all}, {"--search", NULL, &search, NULL}};
     int code;
-    if (!wn_options_read(command, argc, argv, options, 2, &path, 1, &code))
+    if (!wn_options_read(command, argc, argv, options, 3, &path, 1, &code))
         return code;
+    if (search)
+        return wn_show_search(path, search, json);
     show.all = show.all || json;
     wn_status status = load(&show, path);
     if (status != WN_OK)

@@ -215,6 +215,15 @@ static void print_running(const struct view *view)
         printf("; points come after it\n");
         return;
     }
+    if (!strcmp(text(progress, "stage"), "search")) {
+        printf("now       search %s, generation %.0f of %.0f, fitness %.6g, %.0f candidate tokens/s",
+               text(progress, "search"), number(progress, "generation"), number(progress, "generations"),
+               number(progress, "fitness"), number(progress, "candidate_tokens_per_second"));
+        if (isfinite(number(progress, "search_seconds_left")))
+            printf(", %s left of it", wn_seconds_text(number(progress, "search_seconds_left")));
+        printf("; points come after it\n");
+        return;
+    }
     printf("work      %.0f %% of this run, %s left, %.0f tokens/s\n", 100 * number(progress, "share_done"),
            wn_seconds_text(number(progress, "seconds_left")), number(progress, "tokens_per_second"));
     print_in_flight(progress);

@@ -233,9 +233,23 @@ static void compare_totals(struct export *export)
     }
 }
 
+/* What its search has found is in the file. */
+static wn_status read_found(struct export *export)
+{
+    const struct wn_run *run = export->run;
+    for (int64_t s = 0; s < run->n_searches; s++)
+        if (run->searches[s].point == export->stored.point) {
+            struct wn_found *found = &export->reference.found[export->stored.point];
+            found->space = &run->searches[s].space;
+            found->genome = wn_alloc(found->space->n_genes, sizeof *found->genome);
+            return wn_search_read_found(run, &run->searches[s], export->options->results, found->genome);
+        }
+    return WN_OK;
+}
+
 static wn_status compute_reference(struct export *export)
 {
-    export->reads_reference = wn_point_reads_dense(export->point);
+    export->reads_reference = wn_point_reads_dense(export->point) || export->point->recipe.search;
     if (!export->reads_reference)
         return WN_OK;
     /* Only calibration statistics are wanted of the dense pass, nothing of evaluations. */
@@ -246,7 +260,7 @@ static wn_status compute_reference(struct export *export)
     wanted[export->stored.point] = true;
     wn_status status = wn_reference_compute(export->par, export->run, wanted, &export->reference);
     wn_free(wanted);
-    return status;
+    return status == WN_OK ? read_found(export) : status;
 }
 
 /* The linears of a branch that is left out of a block which stays are zeros in a checkpoint; a bias would still be

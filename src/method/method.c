@@ -127,7 +127,8 @@ unsigned wn_recipe_needs(const struct wn_recipe *recipe)
     unsigned needs = WN_NEED_NOTHING;
 
     for (int s = 0; s < recipe->n_stages; s++)
-        needs |= recipe->stages[s].method->needs;
+        if (!recipe->search || recipe->stages[s].method->kind != WN_DROPPER)
+            needs |= recipe->stages[s].method->needs;
     return needs;
 }
 

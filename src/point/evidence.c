@@ -57,6 +57,9 @@ wn_status wn_point_allocate(const struct wn_run *run, const struct wn_reference 
     const struct wn_model *model = run->models[point->model].model;
     struct wn_allocation_task task = {
         .recipe = &point->recipe, .layout = &model->layout, .n_blocks = model->config.n_blocks};
+    const struct wn_found *found = point->recipe.search ? &reference->found[point - run->grid.points] : NULL;
+    const struct wn_evidence searched = {.found = found};
+    task.evidence = found ? &searched : NULL;
     if (!wn_allocation_of(&point->recipe)->reads_dense)
         return wn_allocation_make(&task, allocation);
     double(*scores)[WN_DROP_UNITS][WN_DROP_SCORES] = mean_scores(run, reference, point);

@@ -333,8 +333,11 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
 {
     wn_status status = WN_OK;
     double start = wn_seconds();
-    *reference =
-        (struct wn_reference){.n_models = run->n_models, .n_sets = run->n_sets, .n_calibrations = run->n_calibrations};
+    *reference = (struct wn_reference){.n_models = run->n_models,
+                                       .n_sets = run->n_sets,
+                                       .n_calibrations = run->n_calibrations,
+                                       .n_points = run->grid.n_points};
+    reference->found = wn_alloc_zero(run->grid.n_points, sizeof *reference->found);
     reference->states = wn_alloc_zero(run->n_models, sizeof *reference->states);
     reference->loss = wn_alloc_zero(run->n_models, sizeof *reference->loss);
     reference->greedy = wn_alloc_zero(run->n_models, sizeof *reference->greedy);
@@ -406,6 +409,9 @@ void wn_reference_release(struct wn_reference *reference)
         wn_free(reference->outliers[m]);
         wn_free(reference->left_out[m]);
     }
+    for (int64_t p = 0; p < reference->n_points; p++)
+        wn_free(reference->found[p].genome);
+    wn_free(reference->found);
     wn_free(reference->states);
     wn_free(reference->loss);
     wn_free(reference->greedy);

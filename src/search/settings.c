@@ -267,6 +267,12 @@ void wn_search_settings_request(const struct wn_search_settings *settings, struc
 
 /* ---- help ---- */
 
+const struct wn_parameter *wn_search_parameters(int *count)
+{
+    *count = PARAMETERS;
+    return parameters;
+}
+
 static void append_list(int count, const int64_t *values, struct wn_text *text)
 {
     for (int i = 0; i < count; i++)

@@ -124,6 +124,89 @@ static bool read_stages(struct builder *builder, const struct axis *axes, const 
            add_stage(builder, recipe, "quantize", quantize, WN_QUANTIZER);
 }
 
+/* ---- allocations ---- */
+
+static const struct wn_sweep_search *find_search(const struct wn_sweep *sweep, const cJSON *value)
+{
+    for (int64_t i = 0; cJSON_IsString(value) && i < sweep->n_searches; i++)
+        if (!strcmp(sweep->searches[i].name, value->valuestring))
+            return &sweep->searches[i];
+    return NULL;
+}
+
+static bool is_word(const struct wn_parameter *parameter, const char *word)
+{
+    const char *at = parameter && parameter->words ? parameter->words : "";
+    size_t length = strlen(word);
+    for (; *at; at += strcspn(at, "|"), at += *at == '|')
+        if (strcspn(at, "|") == length && !strncmp(at, word, length))
+            return true;
+    return false;
+}
+
+/* What no parameter of the method says. */
+static void unknown_allocation(struct builder *builder, const struct wn_recipe *recipe, const cJSON *value)
+{
+    const struct wn_value *words = wn_params_find(&recipe->stages[0].params, "allocation");
+    struct wn_text known = {0};
+    for (int64_t i = 0; i < builder->sweep->n_searches; i++)
+        wn_text_printf(&known, "%s\"%s\"", i ? ", " : "", builder->sweep->searches[i].name);
+    PROBLEM(builder, "%sallocation: \"%s\" is not a name under \"search\"%s%s%s%s", builder->where,
+            cJSON_IsString(value) ? value->valuestring : "?", words ? ", nor one of " : "",
+            words ? words->parameter->words : "", known.length ? ": there is " : "", known.length ? known.data : "");
+    wn_text_release(&known);
+}
+
+/* What a search cannot find levels for, in words; NULL: it can. */
+static const char *why_not_searched(const struct wn_recipe *recipe)
+{
+    const struct wn_stage *stage = &recipe->stages[0];
+    if (recipe->n_stages != 1)
+        return "a joint point has no one budget to search";
+    const struct wn_value *pattern = wn_params_find(&stage->params, "pattern");
+    const struct wn_value *score = wn_params_find(&stage->params, "score");
+    if (pattern && strcmp(pattern->text, "unstructured") != 0)
+        return "N:M patterns have no levels to search; leave \"pattern\" out";
+    if (score && score->given)
+        return "a search needs no \"score\"; leave it out";
+    if (stage->method->kind != WN_DROPPER)
+        return "only what drop leaves out can be searched";
+    return NULL;
+}
+
+/* A search that allocates, which is no parameter of a method. */
+static bool read_search(struct builder *builder, const cJSON *value, struct wn_recipe *recipe)
+{
+    const struct wn_sweep_search *search = find_search(builder->sweep, value);
+    if (!search)
+        return true;
+    const char *why = why_not_searched(recipe);
+    if (why) {
+        char *label = wn_recipe_label(recipe);
+        PROBLEM(builder, "%sallocation: \"%s\" for %s: %s", builder->where, search->name, label, why);
+        wn_free(label);
+        return false;
+    }
+    recipe->search = search->name;
+    struct wn_value *score = (struct wn_value *)wn_params_find(&recipe->stages[0].params, "score");
+    if (score)
+        score->set = false;
+    return true;
+}
+
+/* True when the key "allocation" is no matter of the method. */
+static bool is_of_search(struct builder *builder, const struct wn_recipe *recipe, const cJSON *value, bool *good)
+{
+    const struct wn_value *words = wn_params_find(&recipe->stages[0].params, "allocation");
+    if (find_search(builder->sweep, value))
+        return true;
+    if (cJSON_IsString(value) && words && is_word(words->parameter, value->valuestring))
+        return false;
+    unknown_allocation(builder, recipe, value);
+    *good = false;
+    return true;
+}
+
 static bool is_grid_key(const char *key)
 {
     static const char *const keys[] = {WN_GRID_KEYS};
@@ -177,7 +260,8 @@ static bool read_parameters(struct builder *builder, const struct axis *axes, co
 {
     bool good = true;
     for (int i = 0; i < count; i++)
-        if (!is_grid_key(axes[i].key))
+        if (!is_grid_key(axes[i].key) &&
+            (strcmp(axes[i].key, "allocation") != 0 || !is_of_search(builder, recipe, axes[i].values[index[i]], &good)))
             good = set_parameter(builder, recipe, axes[i].key, axes[i].values[index[i]]) && good;
     for (int s = 0; good && s < recipe->n_stages; s++) {
         struct wn_stage *stage = &recipe->stages[s];
@@ -189,7 +273,7 @@ static bool read_parameters(struct builder *builder, const struct axis *axes, co
             good = false;
         }
     }
-    return good;
+    return good && read_search(builder, value_of(axes, index, count, "allocation"), recipe);
 }
 
 static bool uses_calibration(const struct wn_recipe *recipe)
@@ -268,7 +352,7 @@ static bool read_model(struct builder *builder, const cJSON *value, struct asked
 /* The stages that change something. */
 static struct wn_recipe effective(const struct wn_recipe *recipe)
 {
-    struct wn_recipe result = {0};
+    struct wn_recipe result = {.search = recipe->search};
     for (int s = 0; s < recipe->n_stages; s++) {
         const struct wn_stage *stage = &recipe->stages[s];
         bool identity = stage->method->kind == WN_IDENTITY ||
@@ -276,6 +360,8 @@ static struct wn_recipe effective(const struct wn_recipe *recipe)
         if (!identity)
             result.stages[result.n_stages++] = *stage;
     }
+    if (result.n_stages == 0)
+        result.search = NULL;
     return result;
 }
 
@@ -321,6 +407,8 @@ static char *key_of(const struct wn_sweep *sweep, const struct wn_point *point)
         wn_text_printf(&text, "%s%s ", s ? " + " : "", stage->method->name);
         wn_params_describe(&stage->params, &text);
     }
+    if (point->recipe.search)
+        wn_text_printf(&text, " allocation=%s", point->recipe.search);
     if (point->calibration >= 0)
         wn_text_printf(&text, " calibration=%s propagation=%s", sweep->calibrations[point->calibration].name,
                        wn_propagation_name(point->propagation));

@@ -165,6 +165,21 @@ static void choose_row(struct grow *grow, struct wn_take_over *take, int64_t p, 
     source->lacking += source->status[row] == WN_POINT_DONE && !whole;
 }
 
+/* Generations come with their point, also with one that is not finished: its search goes on behind them. */
+static void choose_log(const struct grow *grow, struct wn_take_over *take, int64_t s)
+{
+    const struct wn_point_search *search = &grow->run->searches[s];
+    int64_t source = take->source[search->point * take->n_parts];
+    for (int64_t o = 0; o < grow->n_sources && source < 0; o++)
+        if (grow->sources[o].item[s] >= 0)
+            source = o;
+    if (source < 0)
+        return;
+    take->logs = wn_resize(take->logs, take->n_logs + 1, sizeof *take->logs);
+    take->logs[take->n_logs++] = (struct wn_take_over_log){
+        .log = search->log, .item = search->item, .source = source, .source_item = grow->sources[source].item[s]};
+}
+
 /* ---- whether that is allowed ---- */
 
 /* Everything that is taken over, and what is still to be computed, has one arithmetic, unless they may be mixed. */
@@ -355,6 +370,8 @@ static wn_status choose(struct grow *grow, const char *existing, struct wn_take_
     for (int64_t p = 0; p < take->points; p++)
         choose_row(grow, take, p, rows);
     wn_free(rows);
+    for (int64_t s = 0; s < grow->run->n_searches; s++)
+        choose_log(grow, take, s);
     WN_TRY(check_use(grow));
     if (grow->has_existing)
         judge_existing(grow, take);

@@ -32,6 +32,8 @@ static void read_line(struct wn_identity *identity, const char *line)
         wn_text_printf(&model->files, "%s\n", rest);
     else if (model && (rest = behind(line, "calibration ")))
         add_named(&model->calibrations, &model->n_calibrations, rest);
+    else if (model && (rest = behind(line, "search ")))
+        add_named(&model->searches, &model->n_searches, rest);
     else if (model && (rest = behind(line, "evaluation ")))
         add_named(&model->evals, &model->n_evals, rest);
     else if (model && !model->sample && behind(line, "reference sample ") && strstr(line, ": "))
@@ -61,6 +63,11 @@ void wn_identity_release(struct wn_identity *identity)
             wn_free(model->evals[i].name);
             wn_free(model->evals[i].text);
         }
+        for (int64_t i = 0; i < model->n_searches; i++) {
+            wn_free(model->searches[i].name);
+            wn_free(model->searches[i].text);
+        }
+        wn_free(model->searches);
         wn_free(model->calibrations);
         wn_free(model->evals);
         wn_free(model->name);

@@ -16,8 +16,8 @@ struct wn_described_model {
     char *name;
     struct wn_text files; /* a line each: hash and name */
     char *sample;         /* tokens of the reference sample */
-    int64_t n_calibrations, n_evals;
-    struct wn_named *calibrations, *evals;
+    int64_t n_calibrations, n_evals, n_searches;
+    struct wn_named *calibrations, *evals, *searches;
 };
 
 struct wn_identity {

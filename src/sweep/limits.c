@@ -79,6 +79,13 @@ void wn_predict_memory(const struct wn_run *run, int ranks, struct wn_memory *me
         slots = bytes > slots ? bytes : slots;
     }
     memory->shared += slots;
+    int64_t most = 0;
+    for (int64_t s = 0; s < run->n_searches; s++) {
+        int64_t shared;
+        take_rank(wn_point_search_bytes(run, &run->searches[s], &shared), "a search, before any point", memory);
+        most = shared > most ? shared : most;
+    }
+    memory->shared += most;
     for (int64_t i = 0; i < run->grid.n_points; i++) {
         int64_t bytes = wn_point_bytes(run, i);
         if (bytes > memory->point) {

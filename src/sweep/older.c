@@ -147,6 +147,68 @@ static wn_status index_rows(struct wn_older *source)
     return WN_OK;
 }
 
+/* ---- searches ---- */
+
+/* The columns of levels are the same. */
+static bool same_units(struct wn_results_reader *reader, const struct wn_schema *schema)
+{
+    const struct wn_dim *dim = &schema->dims[schema->fields[WN_LOG_LEVEL].dims[1]];
+    char **units = NULL, *path = wn_format("/%s", dim->name);
+    int64_t count = 0;
+    bool same = wn_results_read_texts(reader, path, &units, &count) == WN_OK && count == dim->size;
+    for (int64_t i = 0; i < dim->size && same; i++)
+        same = !strcmp(units[i], dim->labels[i]);
+    wn_results_free_texts(&units, count);
+    wn_free(path);
+    return same;
+}
+
+static int64_t find_item(const struct wn_run *run, struct wn_results_reader *reader, const struct wn_older *source,
+                         const struct wn_point_search *search, const char *name)
+{
+    const struct wn_point *point = &run->grid.points[search->point];
+    const char *here = bare_key(point->key, name, run->n_models);
+    const char *model = source->identity.models[source->model[point->model]].name;
+    char **keys = NULL, *path = wn_format("/%s", run->logs[search->log].item_axis);
+    int64_t count = 0, item = -1;
+    if (wn_results_read_texts(reader, path, &keys, &count) == WN_OK)
+        for (int64_t i = 0; i < count; i++)
+            if (!strcmp(bare_key(keys[i], model, source->identity.n_models), here))
+                item = i;
+    wn_results_free_texts(&keys, count);
+    wn_free(path);
+    return item;
+}
+
+/* The same settings, on the same calibration set, for the same point. */
+static int64_t match_search(const struct wn_run *run, const struct wn_identity *identity,
+                            struct wn_results_reader *reader, const struct wn_older *source,
+                            const struct wn_point_search *search)
+{
+    int64_t m = run->grid.points[search->point].model;
+    if (source->model[m] < 0 || !source->calibration[m * run->sweep->n_calibrations + search->calibration])
+        return -1;
+    const struct wn_described_model *here = &identity->models[m];
+    const struct wn_described_model *there = &source->identity.models[source->model[m]];
+    char *title = wn_search_title(run, search->point);
+    const struct wn_named *mine = wn_find_named(here->searches, here->n_searches, title);
+    const struct wn_named *other = wn_find_named(there->searches, there->n_searches, title);
+    wn_free(title);
+    if (!mine || !other || !wn_same_text(mine->text, other->text) || !same_units(reader, run->logs[search->log].schema))
+        return -1;
+    return find_item(run, reader, source, search, here->name);
+}
+
+static void match_searches(const struct wn_run *run, const struct wn_identity *identity,
+                           struct wn_results_reader *reader, struct wn_older *source)
+{
+    source->item = wn_alloc(run->n_searches, sizeof *source->item);
+    for (int64_t s = 0; s < run->n_searches; s++)
+        source->item[s] = match_search(run, identity, reader, source, &run->searches[s]);
+}
+
+/* ---- all of it ---- */
+
 wn_status wn_older_read(const struct wn_run *run, const struct wn_identity *identity, const char *path,
                         struct wn_older *source)
 {
@@ -161,14 +223,18 @@ wn_status wn_older_read(const struct wn_run *run, const struct wn_identity *iden
         status = another_version(source, WN_EVALUATION_START);
     if (status == WN_OK)
         status = read_columns(reader, source);
-    wn_results_read_close(&reader);
-    WN_TRY(status);
+    if (status != WN_OK) {
+        wn_results_read_close(&reader);
+        return status;
+    }
     wn_identity_read(source->text, &source->identity);
     source->model = wn_alloc(n_models, sizeof *source->model);
     source->calibration = wn_alloc_zero(n_models * run->sweep->n_calibrations, sizeof *source->calibration);
     source->eval = wn_alloc(n_models * run->sweep->n_evals, sizeof *source->eval);
     for (int64_t m = 0; m < n_models; m++)
         match_model(run, identity, source, m);
+    match_searches(run, identity, reader, source);
+    wn_results_read_close(&reader);
     drop_incomplete(run, source);
     return index_rows(source);
 }
@@ -192,6 +258,7 @@ void wn_older_release(struct wn_older *source)
     wn_free(source->model);
     wn_free(source->calibration);
     wn_free(source->eval);
+    wn_free(source->item);
 }
 
 int64_t wn_older_row(const struct wn_run *run, struct wn_older *source, int64_t p)
@@ -202,6 +269,9 @@ int64_t wn_older_row(const struct wn_run *run, struct wn_older *source, int64_t 
     if (model < 0 || (point->calibration >= 0 &&
                       !source->calibration[point->model * run->sweep->n_calibrations + point->calibration]))
         return -1;
+    for (int64_t s = 0; s < run->n_searches; s++)
+        if (run->searches[s].point == p && source->item[s] < 0)
+            return -1;
     char *name = wn_sweep_model_name(run->sweep, point->model);
     int64_t row = number_of(source, model, bare_key(point->key, name, run->n_models));
     wn_free(name);

@@ -1,6 +1,6 @@
 /*
- * older.h: an older results file beside a sweep: which of its models, calibration sets and evaluations are the same,
- * and which row a point is. Private to src/sweep.
+ * older.h: an older results file beside a sweep: which of its models, calibration sets, evaluations and searches are
+ * the same, and which row a point is. Private to src/sweep.
  */
 #ifndef WINNOW_SWEEP_OLDER_H
 #define WINNOW_SWEEP_OLDER_H
@@ -21,6 +21,7 @@ struct wn_older {
     int64_t *model;        /* [models of the run] the same model here; -1: none */
     bool *calibration;     /* [models of the run][calibrations] the same */
     int64_t *eval;         /* [models of the run][evaluations] column of marks; -1: none */
+    int64_t *item;         /* [searches of the run] of its log, where the same was searched for; -1: none */
     int64_t finished, matched, taken, lacking, other_arithmetic;
 };
 

@@ -319,6 +319,35 @@ static void predict_dense(const struct wn_run *run, const struct wn_model_cost *
     }
 }
 
+/* ---- searches ---- */
+
+/* A search judges every candidate by itself here; what it runs of blocks that candidates share, it runs once. */
+static void predict_search(const struct wn_run *run, const struct wn_point_search *search,
+                           const struct wn_model_cost *cost, const struct counts *counts,
+                           struct wn_prediction *prediction)
+{
+    const struct wn_model *model = run->models[run->grid.points[search->point].model].model;
+    const struct wn_recipe *recipe = &run->grid.points[search->point].recipe;
+    double blocks = (double)model->config.n_blocks, dense = block_seconds(cost, counts) * blocks / counts->rows;
+    double head = cost->target + cost->tile / head_rows(model->config.vocab_size);
+    double tokens = (double)wn_search_initial_tokens(&search->settings, &search->space) +
+                    (double)search->generations * (double)wn_search_generation_tokens(&search->settings);
+    prediction->search_tokens += tokens;
+    prediction->search_seconds +=
+        tokens * (wn_kept_share(model, recipe) * dense + 2 * head) + (double)counts->rows * dense;
+}
+
+static void predict_searches(const struct wn_run *run, const struct wn_model_cost *costs, const struct counted *counted,
+                             const bool *only, struct wn_prediction *prediction)
+{
+    for (int64_t s = 0; s < run->n_searches; s++) {
+        const struct wn_point_search *search = &run->searches[s];
+        int64_t m = run->grid.points[search->point].model;
+        if (!only || only[search->point])
+            predict_search(run, search, &costs[m], &counted[m].calibrations[search->calibration], prediction);
+    }
+}
+
 /* ---- before it ---- */
 
 /* Every file of a model is hashed; what each rank of a node reads is a share of it. */
@@ -348,6 +377,7 @@ static void scale(const struct wn_run *run, double factor, struct wn_prediction 
     for (int64_t e = 0; e < run->sweep->n_evals; e++)
         prediction->evals[e] *= factor;
     prediction->dense_seconds *= factor;
+    prediction->search_seconds *= factor;
     prediction->dense_load_seconds *= factor;
 }
 
@@ -399,6 +429,7 @@ wn_status wn_predict(const struct wn_run *run, const struct wn_predict_options *
         if (!options->only || options->only[i])
             predict_point(run, costs, counted, i, prediction);
     predict_dense(run, costs, counted, prediction);
+    predict_searches(run, costs, counted, options->only, prediction);
     prediction->rate = one.median;
     prediction->rate_least = one.least;
     prediction->rate_most = one.most;

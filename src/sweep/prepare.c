@@ -156,6 +156,9 @@ static void build_sets(struct wn_par *par, struct wn_run *run, struct set_job *j
 
 static bool wants_calibration(const struct wn_run *run, int64_t model, int64_t calibration)
 {
+    for (int64_t s = 0; s < run->n_searches; s++)
+        if (run->grid.points[run->searches[s].point].model == model && run->searches[s].calibration == calibration)
+            return true;
     return wn_grid_uses_calibration(&run->grid, model, calibration) ||
            !strcmp(run->sweep->sample_name, run->sweep->calibrations[calibration].name);
 }
@@ -336,8 +339,10 @@ static void add_note_fields(const struct wn_run *run, struct wn_prepared_model *
             int dims[1] = {wn_schema_dim(&prepared->schema, "block", prepared->model->config.n_blocks, NULL)};
             char path[96];
             snprintf(path, sizeof path, "/weights/%s", note->name);
-            prepared->note_fields[k][n] =
-                wn_schema_field(&prepared->schema, path, WN_FIELD_F64, 1, dims, note->unit, note->help, true);
+            int there = wn_schema_find(&prepared->schema, path); /* kinds may say the same of a block */
+            prepared->note_fields[k][n] = there >= 0 ? there
+                                                     : wn_schema_field(&prepared->schema, path, WN_FIELD_F64, 1, dims,
+                                                                       note->unit, note->help, true);
         }
 }
 
@@ -516,10 +521,12 @@ wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, bool hash
     WN_TRY(wn_inputs_compare_sweep(par, sweep));
     wn_grid_build(sweep, problems, &run->grid);
     open_models(run, problems);
+    wn_searches_open(run, problems);
     WN_TRY(agree_on_problems(par, problems));
     if (hash)
         WN_TRY(wn_inputs_compare_texts(par, sweep));
     build_all_sets(par, run, problems);
+    wn_searches_check(run, problems);
     WN_TRY(agree_on_problems(par, problems));
     for (int64_t m = 0; m < run->n_models; m++) {
         take_sample(run, &run->models[m]);
@@ -530,6 +537,7 @@ wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, bool hash
             WN_TRY(wn_inputs_compare_model(par, &run->models[m]));
     }
     merge_schemas(run);
+    wn_searches_lay_out(run);
     wn_run_build_tables(run);
     wn_run_build_identity(run);
     return WN_OK;
@@ -561,6 +569,7 @@ void wn_run_release(struct wn_run **run_pointer)
     for (int64_t m = 0; m < run->n_models; m++)
         release_model(run->sweep, &run->models[m]);
     wn_free(run->models);
+    wn_searches_release(run);
     wn_grid_release(&run->grid);
     wn_schema_release(&run->schema);
     if (run->points.columns)

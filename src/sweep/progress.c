@@ -48,6 +48,8 @@ struct wn_progress {
     int ranks, threads;
     int64_t dense_first, dense_done, dense_all; /* first: done by an earlier start */
     double dense_start;
+    int64_t search, generation, searched; /* search in work, -1: none; its last generation; generations of this run */
+    double fitness, search_seconds;       /* search_seconds: of those generations */
     double start, points_start, drawn, said, written, tokens, last_write; /* last_write: seconds since 1970 */
     double started;
     bool stop;
@@ -186,10 +188,42 @@ static void say_left(const struct wn_progress *p, double now, struct wn_text *li
                        wn_duration_text(seconds, left));
 }
 
+/* Seconds that the generations of a search and of those behind it will take; the pace of this one. */
+static double search_left(const struct wn_progress *p)
+{
+    const struct wn_point_search *search = &p->run->searches[p->search];
+    return p->searched ? p->search_seconds / (double)p->searched * (double)(search->generations - p->generation)
+                       : (double)NAN;
+}
+
+static double search_rate(const struct wn_progress *p)
+{
+    const struct wn_point_search *search = &p->run->searches[p->search];
+    double tokens = (double)p->searched * (double)wn_search_generation_tokens(&search->settings);
+    return p->search_seconds > 0 ? tokens / p->search_seconds : 0;
+}
+
+static void say_search(const struct wn_progress *p, struct wn_text *line)
+{
+    const struct wn_point_search *search = &p->run->searches[p->search];
+    char left[WN_DURATION_TEXT];
+    wn_text_printf(line, "search %s (%s): generation %lld of %lld", p->run->grid.points[search->point].recipe.search,
+                   name_of(p, search->point), (long long)p->generation, (long long)search->generations);
+    if (isfinite(p->fitness))
+        wn_text_printf(line, ", %s %.6g", wn_fitness_name(search->settings.fitness), p->fitness);
+    if (p->searched)
+        wn_text_printf(line, "; %.0f candidate tokens/s, %s left of it", search_rate(p),
+                       wn_duration_text(search_left(p), left));
+}
+
 /* How far everything is, with the point that has been in work longest. */
 static void say_state(const struct wn_progress *p, double now, struct wn_text *line)
 {
     char left[WN_DURATION_TEXT];
+    if (!p->at_points && p->search >= 0) {
+        say_search(p, line);
+        return;
+    }
     if (!p->at_points && p->dense_all) {
         wn_text_printf(line, "dense pass: block %lld of %lld (%.0f %%)", (long long)p->dense_done,
                        (long long)p->dense_all, 100 * (double)p->dense_done / (double)p->dense_all);
@@ -299,6 +333,18 @@ static void add_workers(const struct wn_progress *p, double now, cJSON *json)
     }
 }
 
+static void add_search(const struct wn_progress *p, cJSON *json)
+{
+    const struct wn_point_search *search = &p->run->searches[p->search];
+    cJSON_AddStringToObject(json, "search", p->run->grid.points[search->point].recipe.search);
+    add_number(json, "search_point", (double)search->point);
+    add_number(json, "generation", (double)p->generation);
+    add_number(json, "generations", (double)search->generations);
+    add_number(json, "fitness", p->fitness);
+    add_number(json, "candidate_tokens_per_second", search_rate(p));
+    add_number(json, "search_seconds_left", search_left(p));
+}
+
 static char *describe(const struct wn_progress *p, double now)
 {
     cJSON *json = cJSON_CreateObject();
@@ -310,7 +356,7 @@ static char *describe(const struct wn_progress *p, double now)
     add_number(json, "started", p->started);
     add_number(json, "written", (double)time(NULL));
     add_number(json, "every_seconds", p->ranks > MANY_RANKS ? FILE_SECONDS_OF_MANY : FILE_SECONDS);
-    cJSON_AddStringToObject(json, "stage", p->at_points ? "points" : "dense");
+    cJSON_AddStringToObject(json, "stage", p->at_points ? "points" : p->search >= 0 ? "search" : "dense");
     add_hosts(p, json);
     add_number(json, "wanted", (double)p->wanted);
     add_number(json, "done", (double)p->done);
@@ -320,6 +366,8 @@ static char *describe(const struct wn_progress *p, double now)
     add_number(json, "last_point_written", p->last_write);
     add_number(json, "dense_block", (double)p->dense_done);
     add_number(json, "dense_blocks", (double)p->dense_all);
+    if (!p->at_points && p->search >= 0)
+        add_search(p, json);
     add_number(json, "share_done", p->at_points ? share : 0);
     add_number(json, "seconds_left", p->at_points ? left : (double)NAN);
     add_number(json, "dense_seconds_left", p->at_points ? 0 : dense_left(p, now));
@@ -410,6 +458,7 @@ struct wn_progress *wn_progress_start(const struct wn_run *run, const struct wn_
     p->start = p->points_start = p->said = wn_seconds();
     p->started = (double)time(NULL);
     p->last_write = (double)NAN;
+    p->search = -1;
     p->workers = wn_alloc_zero(p->ranks, sizeof *p->workers);
     for (int r = 0; r < p->ranks; r++)
         p->workers[r].job = -1;
@@ -465,6 +514,34 @@ void wn_progress_dense(struct wn_progress *p, int64_t done, int64_t all)
     }
     p->dense_done = done;
     p->dense_all = all;
+    pthread_mutex_unlock(&p->mutex);
+}
+
+void wn_progress_search(struct wn_progress *p, int64_t search, int64_t generation, double fitness, double seconds)
+{
+    pthread_mutex_lock(&p->mutex);
+    if (search != p->search) {
+        p->searched = 0;
+        p->search_seconds = 0;
+    }
+    p->search = search;
+    p->generation = generation;
+    p->fitness = fitness;
+    p->searched += seconds > 0 && generation > 0;
+    p->search_seconds += generation > 0 ? seconds : 0;
+    const struct wn_point_search *about = &p->run->searches[search];
+    if (generation == about->generations && seconds > 0 && !p->quiet) {
+        struct wn_text line = {0};
+        say_search(p, &line);
+        fprintf(stderr, "%swinnow: %s\n", p->terminal ? "\r\033[K" : "", line.data);
+        fflush(stderr);
+        p->said = wn_seconds();
+        wn_text_release(&line);
+    } else if (seconds == 0 && !p->quiet) {
+        fprintf(stderr, "%swinnow: goes on: search %s, behind generation %lld of %lld\n", p->terminal ? "\r\033[K" : "",
+                p->run->grid.points[about->point].recipe.search, (long long)generation, (long long)about->generations);
+        fflush(stderr);
+    }
     pthread_mutex_unlock(&p->mutex);
 }
 

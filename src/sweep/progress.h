@@ -31,6 +31,10 @@ void wn_progress_forget(const char *output);
 
 /* Blocks of the dense pass (struct wn_watcher with point -1). */
 void wn_progress_dense(struct wn_progress *progress, int64_t done, int64_t all);
+/* Generation `generation` of a search is stored; it took `seconds`, 0: in an earlier start, and `fitness` is not known.
+ */
+void wn_progress_search(struct wn_progress *progress, int64_t search, int64_t generation, double fitness,
+                        double seconds);
 /* The listener of the queue; `context` is the progress. */
 wn_queue_listener wn_progress_listen;
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "generations.h"
 #include "grow.h"
 #include "kept.h"
 #include "limits.h"
@@ -374,6 +375,10 @@ static wn_status compute_points(struct wn_par *par, struct wn_run *run, struct w
     saving->saver.context = &worker;
     run->saver = &saving->saver;
     wn_status status = wn_reference_compute(par, run, wanted, &reference);
+    struct wn_kept_generations kept = {run, results, worker.progress};
+    struct wn_generations store = {wn_load_generation, wn_save_generation, &kept};
+    if (status == WN_OK)
+        status = wn_searches_run(par, run, wanted, &store, &reference);
     if (status == WN_OK)
         status = wn_queue_start_choosing(par, choose, &worker, listen, &worker, &worker.queue);
     if (status == WN_OK) {

@@ -54,6 +54,7 @@ void wn_sweep_help(struct wn_text *text)
               "  calibration           names of sets; needed by methods that use calibration data\n"
               "  propagation           sequential (default: inputs from compressed blocks before) or dense\n"
               "  model                 one of the listed models (default: all)\n"
+              "  allocation            who gets how much: of pruners uniform or owl; of drop the name of a search\n"
               "  any parameter of the method: sparsity, pattern, bits, group ...\n"
               "  The dense model is always evaluated. Cells that are provably equal are computed once.\n\n");
     wn_text_printf(text, "calibration.NAME\n");
@@ -64,6 +65,8 @@ void wn_sweep_help(struct wn_text *text)
         wn_text_printf(text, "\nevaluate.%s.NAME (%s)\n", evals[i]->section, evals[i]->name);
         wn_params_help(evals[i]->parameters, evals[i]->n_parameters, text);
     }
+    wn_text_printf(text,
+                   "\nsearch.NAME: a search that grid products name as their allocation; see winnow help search\n");
     struct wn_keys task = wn_requests_entry_keys();
     wn_text_printf(text, "\nevaluate.tasks: a list of request files (winnow help tasks), each a path or an object\n");
     wn_keys_help(&task, 1, text);
@@ -196,6 +199,9 @@ static cJSON *grid_schema(void)
     cJSON_AddItemToObject(properties, "model", item_or_list(string_schema("one of the sweep's models")));
     cJSON_AddItemToObject(properties, "calibration", item_or_list(string_schema("name of a calibration set")));
     cJSON_AddItemToObject(properties, "propagation", item_or_list(words_schema("sequential|dense")));
+    cJSON_AddItemToObject(
+        properties, "allocation",
+        item_or_list(string_schema("uniform, owl (pruners), or the name of a search: who gets how much")));
     for (int64_t i = 0; i < count; i++)
         for (int p = 0; p < table[i]->n_parameters; p++)
             if (!cJSON_GetObjectItemCaseSensitive(properties, table[i]->parameters[p].name))
@@ -262,6 +268,28 @@ static cJSON *statistics_schema(void)
     return schema;
 }
 
+/* Two lists beside the parameters. */
+static cJSON *search_schema(void)
+{
+    static const char *const lists[] = {"survivors", "tokens"};
+    static const char *const helps[] = {"candidates that each stage of a generation keeps; the last one keeps 1",
+                                        "calibration tokens on which each stage judges"};
+    int count;
+    const struct wn_parameter *table = wn_search_parameters(&count);
+    cJSON *schema = object_schema(table, count), *properties = cJSON_GetObjectItem(schema, "properties");
+    for (int i = 0; i < 2; i++) {
+        cJSON *list = cJSON_CreateObject(), *item = cJSON_AddObjectToObject(list, "items");
+        cJSON_AddStringToObject(list, "type", "array");
+        cJSON_AddNumberToObject(list, "minItems", 1);
+        cJSON_AddNumberToObject(list, "maxItems", WN_SEARCH_STAGES);
+        cJSON_AddStringToObject(item, "type", "integer");
+        cJSON_AddNumberToObject(item, "minimum", i + 1);
+        cJSON_AddStringToObject(list, "description", helps[i]);
+        cJSON_AddItemToObject(properties, lists[i], list);
+    }
+    return schema;
+}
+
 void wn_sweep_schema(struct wn_text *text)
 {
     int count;
@@ -278,6 +306,7 @@ void wn_sweep_schema(struct wn_text *text)
                           item_or_list(string_schema("Hugging Face checkpoint directory, relative to this file")));
     cJSON_AddItemToObject(properties, "calibration",
                           named(object_schema(calibration, count), "calibration sets by name"));
+    cJSON_AddItemToObject(properties, "search", named(search_schema(), "searches by name (winnow help search)"));
     cJSON_AddItemToObject(properties, "grid", grid_schema());
     cJSON_AddItemToObject(properties, "evaluate", evaluate_schema());
     cJSON_AddItemToObject(properties, "inputs",

@@ -11,8 +11,8 @@
 
 #include "sweep_impl.h"
 
-static const char *const top_keys[] = {"$schema", "name",     "description", "inputs",     "model",  "calibration",
-                                       "grid",    "evaluate", "output",      "statistics", "scratch"};
+static const char *const top_keys[] = {"$schema", "name",     "description", "inputs",     "model",   "calibration",
+                                       "grid",    "evaluate", "output",      "statistics", "scratch", "search"};
 static const char *const evaluate_keys[] = {"perplexity", "tasks", "divergence", "logits"};
 static const char *const divergence_keys[] = {"on", "measures"};
 static const char *const logits_keys[] = {"on", "top", "tokens"};
@@ -109,6 +109,50 @@ static void read_calibrations(struct reader *reader)
         snprintf(set->name, sizeof set->name, "%s", item->string);
         set->spec = item;
         wn_calibration_check(sweep->directory, set->name, item, reader->problems);
+    }
+}
+
+/* Which kind of space a search is for is known from the points that name it (searches.c); what is wrong for all is
+ * wrong for drop. */
+static void read_search(struct reader *reader, const cJSON *item)
+{
+    struct wn_sweep *sweep = reader->sweep;
+    struct wn_search_settings settings;
+    char *place = wn_format("%s: search.%s", sweep->path, item->string);
+    int64_t before = reader->problems->count;
+    bool known = false;
+    if (cJSON_IsObject(item)) {
+        wn_search_settings_read(place, item, WN_SPACE_DROP, &settings, reader->problems);
+        for (int64_t c = 0; c < sweep->n_calibrations; c++)
+            known = known || !strcmp(sweep->calibrations[c].name, settings.on);
+        if (!known && reader->problems->count == before)
+            PROBLEM(reader, "%s: key \"on\": \"%s\" is not a set under \"calibration\"", place, settings.on);
+        wn_search_settings_release(&settings);
+    } else {
+        PROBLEM(reader, "%s: expected an object", place);
+    }
+    wn_free(place);
+}
+
+static void read_searches(struct reader *reader)
+{
+    static const char *const taken[] = {"uniform", "owl", "dynamic_programming"};
+    struct wn_sweep *sweep = reader->sweep;
+    const cJSON *searches = get_object(reader, sweep->json, "", "search"), *item;
+    cJSON_ArrayForEach (item, searches) {
+        bool free = true;
+        for (int64_t i = 0; i < COUNT(taken); i++)
+            free = free && strcmp(item->string, taken[i]) != 0;
+        if (!free)
+            PROBLEM(reader, "%s: search: \"%s\" is an allocation of its own: choose another name", sweep->path,
+                    item->string);
+        if (!free || !check_name(reader, "search: ", item->string))
+            continue;
+        sweep->searches = wn_resize(sweep->searches, sweep->n_searches + 1, sizeof *sweep->searches);
+        struct wn_sweep_search *search = &sweep->searches[sweep->n_searches++];
+        snprintf(search->name, sizeof search->name, "%s", item->string);
+        search->spec = item;
+        read_search(reader, item);
     }
 }
 
@@ -412,6 +456,7 @@ static wn_status read_sweep(const char *path, char *text, int64_t length, wn_sta
     read_texts(&reader);
     read_models(&reader);
     read_calibrations(&reader);
+    read_searches(&reader);
     read_evaluate(&reader);
     read_statistics(&reader);
     read_grid_key(&reader);
@@ -450,6 +495,7 @@ void wn_sweep_close(struct wn_sweep **sweep_pointer)
     wn_free(sweep->models);
     wn_free(sweep->calibrations);
     wn_free(sweep->evals);
+    wn_free(sweep->searches);
     wn_free(sweep->path);
     wn_free(sweep->directory);
     wn_free(sweep->text);

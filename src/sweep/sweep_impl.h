@@ -28,6 +28,23 @@ wn_status wn_inputs_compare_sweep(struct wn_par *par, const struct wn_sweep *swe
 wn_status wn_inputs_compare_texts(struct wn_par *par, const struct wn_sweep *sweep);
 wn_status wn_inputs_compare_model(struct wn_par *par, struct wn_prepared_model *prepared);
 
+/*
+ * Parts of wn_prepare (searches.c): the searches of all points with their spaces, when the models are open; what they
+ * ask of their calibration sets, and where their generations are kept, when these are built. Mistakes go to `problems`.
+ */
+void wn_searches_open(struct wn_run *run, struct wn_problems *problems);
+void wn_searches_check(struct wn_run *run, struct wn_problems *problems);
+void wn_searches_lay_out(struct wn_run *run);
+void wn_searches_release(struct wn_run *run);
+/* Fields of a log, in the order of its schema. */
+enum { WN_LOG_LEVEL, WN_LOG_FITNESS, WN_LOG_WINNER, WN_LOG_BEST, WN_LOG_ACHIEVED, WN_LOG_SECONDS };
+/* The cell of a gene in the levels of a row. */
+int64_t wn_search_cell(const struct wn_run *run, const struct wn_point_search *search, int64_t gene);
+/* Lines of the identity: "search NAME for KIND: SETTINGS". */
+void wn_searches_identify(const struct wn_run *run, int64_t model, struct wn_text *text);
+/* What such a line begins with: "NAME for KIND"; owned by the caller. */
+char *wn_search_title(const struct wn_run *run, int64_t point);
+
 /* Parts of wn_prepare (tables.c). */
 void wn_run_build_tables(struct wn_run *run);
 void wn_run_build_identity(struct wn_run *run);

@@ -68,6 +68,8 @@ static void set_recipe(struct wn_table *table, int64_t row, const struct wn_reci
             }
         }
     }
+    if (recipe->search)
+        set_text(table, "allocation", "the search that decides (or what pruners allocate by)", row, recipe->search);
 }
 
 static void set_calibration(const struct wn_run *run, struct wn_table *table, int64_t row, int64_t model,
@@ -168,6 +170,7 @@ static void identify_model(const struct wn_run *run, const struct wn_prepared_mo
                        set->facts ? about : "none", set->divergence ? "yes" : "no", (long long)set->top,
                        (long long)set->logit_targets);
     }
+    wn_searches_identify(run, prepared - run->models, text);
     char sample[WN_HASH_HEX];
     wn_sequences_hash(&prepared->sample, sample);
     wn_text_printf(text, "reference sample %s: %lld tokens %s\n", sweep->sample_name,
@@ -194,6 +197,8 @@ void wn_run_results_plan(const struct wn_run *run, const struct wn_facts *proven
                                      .cells = &run->cells,
                                      .sweep = run->sweep->text,
                                      .identity = run->identity,
+                                     .logs = run->logs,
+                                     .n_logs = run->n_logs,
                                      .provenance = provenance};
 }
 

@@ -1,0 +1,108 @@
+# search.sh: what a search finds is the same on any number of ranks and threads, and after kills in its generations.
+. "$(dirname "$0")/lib.sh"
+
+make_sweep "$folder/s" '{"method": "drop", "units": ["block", "branch"], "sparsity": 0.34, "allocation": "fast"},
+    {"method": "drop", "units": "block", "sparsity": 0.34, "score": "kl", "calibration": "general"}'
+sweep=$folder/s/sweep.json
+# edit TO PYTHON: the sweep file changed by statements on `s`, with `search` its search.
+edit() {
+  python3 -c "import json, sys; s = json.load(open(sys.argv[1])); search = s.setdefault('search', {}).setdefault('fast', {})
+$2
+json.dump(s, open(sys.argv[2], 'w'))" "$sweep" "$1"
+}
+edit "$sweep" "search.update(on='general', generations=25, offspring=4, initial=4, initial_tokens=32, survivors=[2, 1],
+    tokens=[32, 64]); s['evaluate'] = {'perplexity': {'windows': s['evaluate']['perplexity']['windows']}}"
+
+# column FILE NAME: the values of a column of points, each once.
+column() {
+  "$winnow" show "$1" --json | python3 -c "import json, sys
+print(*sorted({str(point['/points/$2']) for point in json.load(sys.stdin)}))"
+}
+# generations FILE: whole generations of each of its searches.
+generations() {
+  "$winnow" show "$1" --search fast --json 2>/dev/null |
+    python3 -c 'import json, sys; print(*(len(search["best"]) for search in json.load(sys.stdin)))' 2>/dev/null
+}
+
+# ---- ranks and threads ----
+expect "one rank" 0 "$winnow" run "$sweep" -o "$folder/one.h5" -q
+digest=$(digest_of "$folder/one.h5")
+same "generations" "$(generations "$folder/one.h5")" "26 26"
+expect "two ranks" 0 ranks 2 "$winnow" run "$sweep" -o "$folder/two.h5" -q
+same "ranks of one, of two" "$(column "$folder/one.h5" rank), $(column "$folder/two.h5" rank)" "0, 0 1"
+same "digest on two ranks" "$(digest_of "$folder/two.h5")" "$digest"
+expect "two threads" 0 env OMP_NUM_THREADS=2 "$winnow" run "$sweep" -o "$folder/threads.h5" -q
+same "threads" "$(column "$folder/one.h5" threads), $(column "$folder/threads.h5" threads)" "1, 2"
+same "digest on two threads" "$(digest_of "$folder/threads.h5")" "$digest"
+edit "$folder/s/seed.json" "search['seed'] = 1"
+expect "another seed" 0 "$winnow" run "$folder/s/seed.json" -o "$folder/seed.h5" -q
+[ "$(digest_of "$folder/seed.h5")" != "$digest" ] || fail "another seed has the same digest"
+
+# ---- what it shows ----
+expect "show" 0 "$winnow" show "$folder/one.h5" --search fast
+has "show" '^drop sparsity=0.34 units=branch allocation=fast$' "$folder/out"
+same "blocks that are left out" "$("$winnow" show "$folder/one.h5" --search fast --json |
+  python3 -c 'import json, sys; print(*(sum(sum(x or 0 for x in row) for row in s["levels"]) for s in json.load(sys.stdin)))')" "2 4"
+expect "show of no search" 2 "$winnow" show "$folder/one.h5" --search slow
+has "show of no search" 'one.h5: has no search "slow"; there is "fast"' "$folder/err"
+expect "plan" 0 "$winnow" plan "$sweep"
+# 4 initial candidates on 32 tokens, 25 generations of 4 on 32 tokens and 3 on 64, of two points
+has "plan" "searches .* $((2 * (4 * 32 + 25 * (4 * 32 + 3 * 64)))) candidate tokens" "$folder/out"
+
+# ---- kills and stops between generations ----
+edit "$folder/s/long.json" "search['generations'] = 150"
+long=$folder/s/long.json
+expect "an undisturbed long search" 0 "$winnow" run "$long" -o "$folder/whole.h5" -q
+digest=$(digest_of "$folder/whole.h5")
+continued=0
+for trial in KILL TERM KILL; do
+  file=$folder/$trial$continued.h5
+  start_ranks 2 "$winnow" run "$long" -o "$file"
+  for _ in $(seq 200); do
+    read -r first _ < <(generations "$file") || first=0
+    [ "${first:-0}" -ge 3 ] && break
+    sleep 0.05
+  done
+  pkill "-$trial" -P "$started"
+  wait_started
+  [ "$trial" = KILL ] || same "exit code after SIGTERM" "$code" 75
+  expect "$trial: verify" 0 "$winnow" verify "$file"
+  read -r first second < <(generations "$file")
+  expect "$trial: the same command again" 0 ranks $((1 + continued % 2)) "$winnow" run "$long" -o "$file"
+  if [ "$first" -lt 151 ] || [ "$second" -gt 0 ] && [ "$second" -lt 151 ]; then
+    [ "$first" -lt 151 ] && last=$first || last=$second
+    has "$trial: behind which generation" "goes on: search fast, behind generation $((last - 1)) of 150" "$folder/err"
+    continued=$((continued + 1))
+  fi
+  same "$trial: digest" "$(digest_of "$file")" "$digest"
+done
+[ "$continued" -ge 2 ] || fail "only $continued searches were stopped in their generations: nothing was tested"
+
+# ---- growth ----
+edit "$folder/s/grown.json" "s['grid'][0]['sparsity'] = [0.34, 0.5]"
+expect "a fresh run of the grown sweep" 0 ranks 2 "$winnow" run "$folder/s/grown.json" -o "$folder/fresh.h5" -q
+expect "growing in place" 0 "$winnow" run "$folder/s/grown.json" -o "$folder/two.h5"
+same "searches that were run" "$(grep -c 'generation 25 of 25' "$folder/err")" 2
+same "digest of the grown file" "$(digest_of "$folder/two.h5")" "$(digest_of "$folder/fresh.h5")"
+expect "--from with another seed" 0 "$winnow" run "$folder/s/seed.json" -o "$folder/from.h5" --from "$folder/one.h5"
+same "searches of another seed" "$(grep -c 'generation 25 of 25' "$folder/err")" 2
+same "digest of another seed" "$(digest_of "$folder/from.h5")" "$(digest_of "$folder/seed.h5")"
+
+# ---- mistakes: one line with file and key, before any work ----
+mistake() { # PYTHON PATTERN
+  edit "$folder/s/bad.json" "$1"
+  expect "$2" 2 "$winnow" run "$folder/s/bad.json" -o "$folder/bad.h5"
+  same "lines of: $2" "$(grep -c 'bad.json:' "$folder/err")" 1
+  has "$1" "bad.json: $2" "$folder/err"
+  [ ! -e "$folder/bad.h5" ] || fail "$2: there is a results file"
+}
+mistake "search['survivors'] = [5, 1]" 'search.fast: key "survivors": .*cannot grow'
+mistake "search['fitness'] = 'klx'" 'search.fast: key "fitness": expected one of "kl", "perplexity"'
+mistake "search['on'] = 'nowhere'" 'search.fast: key "on": "nowhere" is not a set'
+mistake "search['tokens'] = [64, 1e6]" 'search.fast: key "tokens": stage 2 asks for 1000000 tokens'
+mistake "search['offsprin'] = 3" 'search.fast.*offsprin'
+mistake "s['search']['owl'] = search" 'search: "owl" is an allocation'
+mistake "s['grid'][0].update(sparsity=0.1, units='block')" 'point "drop sparsity=0.1 units=block allocation=fast": '
+mistake "s['grid'][0]['allocation'] = 'slow'" 'grid\[0\]: allocation: "slow" is not a name under "search".*"fast"'
+mistake "s['grid'][0]['score'] = 'kl'" 'grid\[0\]: allocation: "fast" for drop: .*"score"'
+finish
