@@ -17,6 +17,8 @@
  *   /starts           one row per start of the program: time, arithmetic, build, hosts, ranks, threads
  *   /points           one row per point: columns known before the run, run-time columns of the schema (seconds, reason
  *                     ...) and four kept by this module: status, checksum, attempt, start (a row of /starts)
+ *   /evaluations      start [point, evaluation]: a row of /starts, for rows that were put together from several starts;
+ *                     an open row with any of these has those evaluations already, and its checksum covers them
  *   /cells            one row per requested grid cell: its axis values and the index of the point that answers it
  *   /search/NAME      logs (struct wn_log): fields [item, row, ...], each row with a checksum of its own
  *   other groups      as the schema says: fields [point, ...], and constants without the point axis, which hold what is

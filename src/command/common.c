@@ -128,7 +128,7 @@ bool wn_option_duration(const struct wn_command *command, const char *name, cons
     bool good = *text != '\0';
     *seconds = 0;
     while (*at && good) {
-        char *end;
+        char *end = (char *)(uintptr_t)at; /* the analyzer does not see that -1 is no number */
         double number = isdigit((unsigned char)*at) || *at == '.' ? strtod(at, &end) : -1;
         double unit = number >= 0 && *end ? unit_seconds(*end) : 1;
         good = number >= 0 && unit > 0;
