@@ -10,7 +10,7 @@
 
 #include <cjson/cJSON.h>
 
-enum { COUNT = 4, TILE = 256 };
+enum { COUNT = 5, TILE = 256 };
 
 /* ---- a model whose linears can be rounded ---- */
 
@@ -47,7 +47,7 @@ struct example {
     struct wn_search_settings settings;
     struct wn_search search;
     int64_t *lengths;
-    int32_t *genomes; /* [COUNT, n_genes] offspring of the uniform genome, the first two like it */
+    int32_t *genomes; /* [COUNT, n_genes] offspring of the uniform genome; the first two like it, the last two equal */
     struct wn_minibatch batch;
 };
 
@@ -81,6 +81,8 @@ static void draw_candidates(struct example *example)
     for (int64_t i = 0; i < COUNT; i++) {
         struct wn_draws draws = wn_draws_begin(2, WN_DRAW_OFFSPRING, 1, i, 0);
         wn_space_uniform(&example->space, example->genomes + i * n);
+        if (i == COUNT - 1)
+            draws = wn_draws_begin(2, WN_DRAW_OFFSPRING, 1, i - 1, 0);
         if (i > 1)
             wn_space_mutate(&example->space, &draws, example->genomes + i * n);
     }
@@ -338,7 +340,8 @@ static void check_ways(struct wn_par *serial, struct wn_par *par, enum wn_space_
     struct wn_judge_work shared = judge_all(serial, &example, found);
     if (wn_par_size(par) > 1)
         memcpy(plain, found, sizeof plain); /* seen to be the plain one by the run on one rank */
-    CHECK(same(plain, found) && plain[0] == plain[1] && plain[0] != plain[3]);
+    CHECK(same(plain, found) && plain[0] == plain[1] && plain[3] == plain[4] && plain[0] != plain[3] &&
+          plain[0] != plain[2]);
     CHECK(shared.tokens == COUNT * tokens && shared.walks == 1);
     if (wn_par_size(par) == 1 && fitness == WN_FITNESS_kl)
         check_more_ways(serial, &example, plain, &shared);
