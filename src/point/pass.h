@@ -30,12 +30,11 @@ struct wn_pass {
     double start, last;     /* when the pass of the first model began; seconds of the last block */
 };
 
+/* ---- units and sums over calibration groups (pass_sums.c) ---- */
+
 bool wn_pass_is_mine(const struct wn_pass *pass, const struct wn_unit *unit);
 /* Hidden states of my units before the first block. */
 void wn_pass_embed(struct wn_pass *pass);
-
-/* ---- sums over calibration groups (pass_sums.c) ---- */
-
 /* Slots of partial sums, for ranks that have groups. */
 void wn_pass_deal_slots(struct wn_pass *pass);
 int64_t wn_pass_statistics_bytes(const struct wn_pass *pass, int64_t calibration);

@@ -9,6 +9,24 @@
 
 #include "pass.h"
 
+bool wn_pass_is_mine(const struct wn_pass *pass, const struct wn_unit *unit)
+{
+    return unit->owner == wn_par_rank(pass->par);
+}
+
+void wn_pass_embed(struct wn_pass *pass)
+{
+    const struct wn_model *model = pass->prepared->model;
+    for (int64_t u = 0; u < pass->units.count; u++) {
+        struct wn_unit *unit = &pass->units.items[u];
+        if (!wn_pass_is_mine(pass, unit))
+            continue;
+        if (!unit->hidden)
+            unit->hidden = wn_alloc(unit->tokens * model->config.hidden_size, sizeof(float));
+        wn_model_embed(model, unit->sequences->ids + unit->row, unit->tokens, unit->hidden);
+    }
+}
+
 int64_t wn_pass_statistics_bytes(const struct wn_pass *pass, int64_t calibration)
 {
     return wn_statistics_bytes(&pass->prepared->model->layout, pass->needs[calibration]);

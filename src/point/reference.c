@@ -117,11 +117,6 @@ static bool generates(const struct wn_pass *pass, int rank)
     return rank < pass->batches;
 }
 
-bool wn_pass_is_mine(const struct wn_pass *pass, const struct wn_unit *unit)
-{
-    return unit->owner == wn_par_rank(pass->par);
-}
-
 /* ---- memory ---- */
 
 static wn_status open_calibrations(struct wn_pass *pass, const bool *wanted)
@@ -181,20 +176,6 @@ static void walk_block(struct wn_pass *pass, const struct wn_block *block, int64
     wn_pass_run_block(pass, block, b);
     if (pass->kept.model)
         wn_kept_blocks_take(&pass->kept, b, block, none);
-}
-
-/* Hidden states of my units before the first block. */
-void wn_pass_embed(struct wn_pass *pass)
-{
-    const struct wn_model *model = pass->prepared->model;
-    for (int64_t u = 0; u < pass->units.count; u++) {
-        struct wn_unit *unit = &pass->units.items[u];
-        if (!wn_pass_is_mine(pass, unit))
-            continue;
-        if (!unit->hidden)
-            unit->hidden = wn_alloc(unit->tokens * model->config.hidden_size, sizeof(float));
-        wn_model_embed(model, unit->sequences->ids + unit->row, unit->tokens, unit->hidden);
-    }
 }
 
 static wn_status walk_blocks(struct wn_pass *pass)
