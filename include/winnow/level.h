@@ -2,13 +2,16 @@
  * level.h: the level database of a search: every linear of every block, compressed at all levels that a space has
  * (search.h), made once and kept packed (pack.h) on scratch.
  *
- *     struct wn_level_block levels;
- *     WN_TRY(wn_levels_open(folder, key, b, &levels));
+ *     struct wn_level_task task = {.run = run, .reference = &reference, .point = &point, .space = &space,
+ *                                  .folder = scratch, .build = build};
+ *     WN_TRY(wn_levels_make(par, &task));                                   (collective)
+ *     char *key = wn_levels_key(&task);
+ *     WN_TRY(wn_levels_open(task.folder, key, b, &levels));                 one block
  *     const struct wn_level_entry *entry = wn_levels_find(&levels, linear, level);
- *     WN_TRY(wn_levels_packed(&levels, entry, &packed));          unpack what is needed (wn_packed_rows)
+ *     WN_TRY(wn_levels_packed(&levels, entry, &packed));                    to unpack (wn_packed_rows)
  *     wn_levels_close(&levels);
  *
- * One file for each block, which ranks make side by side: wn_levels_make. A file has a key: a hash of all that its
+ * One file for each block. A file has a key: a hash of all that its
  * numbers depend on, in words. It is written under a temporary name, synced and renamed, and believed only when key,
  * sizes and checksum are right; so a later start takes what is there, and a file may vanish at any time. Packed linears
  * have a checksum of their own, which is looked at once, when they are first used. The machine's byte order is part of
@@ -21,6 +24,40 @@
 
 #include <winnow/io.h>
 #include <winnow/pack.h>
+#include <winnow/point.h>
+#include <winnow/search.h>
+
+/* ---- making ---- */
+
+/* What levels are made of. All borrowed. */
+struct wn_level_task {
+    const struct wn_run *run;
+    const struct wn_reference *reference; /* with what the recipe of the point needs of the dense pass */
+    const struct wn_point *point;         /* its recipe, whose sparsity or bits each level replaces */
+    const struct wn_space *space;         /* of sparsity or bits: a gene is a linear */
+    const char *folder;                   /* on scratch: of a node, or shared by all */
+    const char *build;                    /* build and arithmetic in words: part of the key */
+};
+
+/*
+ * The key of the files: hash of the model, tokens of the calibration set, recipe, space, build. Equal keys are equal
+ * numbers. Owned by the caller.
+ */
+char *wn_levels_key(const struct wn_level_task *task);
+/*
+ * Makes what is not there yet: block b by rank b modulo their number. All blocks see the inputs of the dense model, and
+ * all levels of an input have one factor of its second moments. A linear at a level is that of a point in which the
+ * allocation gives it this level, bit for bit; a sparsity level has exactly as many zeros as the space says. Of a
+ * method with a search of scales, every rank pushes the calibration set through all dense blocks before its own.
+ *
+ * WN_ERR_UNSUPPORTED: a recipe without the parameter that the space varies, an N:M pattern or a pruner that makes
+ * another number of zeros, a quantizer that rounds inputs as well (its weights alone do not say what it does).
+ * WN_ERR_IO: scratch is full or cannot be written; what was finished stays. WN_ERR_INTERRUPTED: a stop was requested,
+ * likewise. Collective.
+ */
+wn_status wn_levels_make(struct wn_par *par, const struct wn_level_task *task);
+/* Bytes of all files, from above as wn_pack_bytes_of says. */
+int64_t wn_levels_bytes(const struct wn_level_task *task);
 
 /* ---- reading ---- */
 
@@ -58,7 +95,7 @@ struct wn_level_writer; /* opaque */
  * nothing to release. */
 wn_status wn_level_writer_create(const char *folder, const char *key, int64_t block, int64_t count,
                                  struct wn_level_writer **writer);
-/* The next one, by linear, then level. offset and bytes of `entry` are filled here. */
+/* One more, in any order. offset and bytes of `entry` are filled here. */
 wn_status wn_level_writer_add(struct wn_level_writer *writer, const struct wn_level_entry *entry,
                               const struct wn_packed *packed);
 /* Syncs, and gives the file its name; *writer becomes NULL. On failure nothing is left. */

@@ -45,6 +45,8 @@ void wn_model_close(struct wn_model **model);
 /* Weights of the linears of one block, and of all blocks (what sparsity is counted over). */
 int64_t wn_model_block_weights(const struct wn_model *model);
 int64_t wn_model_weights(const struct wn_model *model);
+/* Bytes of a weight in the checkpoint: 2, or 4 when any matrix has fp32. */
+int wn_model_source_bytes(const struct wn_model *model);
 int64_t wn_model_parameters(const struct wn_model *model); /* all tensors the architecture names, tied counted once */
 
 /* Buffers for one block, fp32. */

@@ -278,17 +278,6 @@ void wn_kept_blocks_logits(const struct wn_kept_blocks *kept, const float *state
 
 /* ---- memory ---- */
 
-/* Of a weight in the checkpoint: 4 when any matrix has fp32. */
-static int source_bytes(const struct wn_model *model)
-{
-    for (int64_t i = 0; model->checkpoint && i < wn_checkpoint_count(model->checkpoint); i++) {
-        const struct wn_tensor *tensor = wn_checkpoint_at(model->checkpoint, i);
-        if (tensor->dtype == WN_F32 && tensor->n_dims > 1)
-            return 4;
-    }
-    return model->checkpoint ? 2 : 4;
-}
-
 static int64_t linear_bytes(const struct wn_recipe *recipe, const struct wn_linear_info *linear, int source)
 {
     int64_t rule, scratch, packed = wn_pack_bytes_of(recipe, linear->rows, linear->columns, source);
@@ -304,7 +293,7 @@ int64_t wn_kept_blocks_bytes(const struct wn_model *model, const struct wn_recip
     const struct wn_layout *layout = &model->layout;
     int64_t each = (int64_t)(sizeof(struct wn_packed) + sizeof(struct wn_row_source) + sizeof(struct wn_activation *));
     int64_t block = wn_block_bytes(model) + WN_MAX_LINEARS * each;
-    int source = source_bytes(model);
+    int source = wn_model_source_bytes(model);
     for (int l = 0; l < layout->n_linears; l++)
         block += linear_bytes(recipe, &layout->linears[l], source) -
                  layout->linears[l].rows * layout->linears[l].columns * (int64_t)sizeof(float);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -235,9 +236,8 @@ wn_status wn_level_writer_add(struct wn_level_writer *writer, const struct wn_le
 {
     struct wn_level_entry *own = &writer->entries[writer->added];
 
-    if (writer->added == writer->header.count ||
-        (writer->added > 0 && !comes_before(&writer->entries[writer->added - 1], entry)))
-        WN_BUG("level %d of linear %d is not the next one", (int)entry->level, (int)entry->linear);
+    if (writer->added == writer->header.count)
+        WN_BUG("level %d of linear %d is one too many", (int)entry->level, (int)entry->linear);
     if (!put(writer->file, packed->bytes, packed->size, writer->at))
         return fail_writer(writer, errno);
     *own = (struct wn_level_entry){0}; /* no bytes between the members that nobody has set */
@@ -253,10 +253,16 @@ wn_status wn_level_writer_add(struct wn_level_writer *writer, const struct wn_le
     return WN_OK;
 }
 
+static int compare_entries(const void *a, const void *b)
+{
+    return comes_before(a, b) ? -1 : comes_before(b, a);
+}
+
 static bool write_header(struct wn_level_writer *writer)
 {
     struct header *header = &writer->header;
 
+    qsort(writer->entries, (size_t)header->count, sizeof *writer->entries, compare_entries);
     header->bytes = writer->at;
     hash_header(header, writer->entries, header->hash);
     return put(writer->file, header, sizeof *header, 0) &&

@@ -63,6 +63,7 @@ static const float *take_panel(const struct wn_linear_map *map, int64_t column, 
     if (map->w)
         return map->w + column * in;
     if (panel->number != number)
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a map without weights has a source */
         map->source->take(map->source->context, column, column + smaller(map->out - column, WN_TILE_COLUMNS),
                           panel->rows);
     panel->number = number;

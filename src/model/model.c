@@ -212,6 +212,16 @@ int64_t wn_model_weights(const struct wn_model *model)
     return model->config.n_blocks * weights_per_block(&model->layout);
 }
 
+int wn_model_source_bytes(const struct wn_model *model)
+{
+    for (int64_t i = 0; model->checkpoint && i < wn_checkpoint_count(model->checkpoint); i++) {
+        const struct wn_tensor *tensor = wn_checkpoint_at(model->checkpoint, i);
+        if (tensor->dtype == WN_F32 && tensor->n_dims > 1)
+            return 4;
+    }
+    return model->checkpoint ? 2 : 4;
+}
+
 int64_t wn_model_parameters(const struct wn_model *model)
 {
     const struct wn_config *config = &model->config;

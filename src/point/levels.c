@@ -1,0 +1,314 @@
+/*
+ * levels.c: the linears of a block at all levels of a space, made as the walk of a point makes them, from what the
+ * dense model says of the inputs.
+ */
+#include <winnow/level.h>
+#include <winnow/linalg.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "walk.h"
+
+/* ---- what the levels are ---- */
+
+static struct wn_level level_of(const struct wn_space *space, const struct wn_gene *gene, int32_t level,
+                                int64_t weights)
+{
+    const int64_t amount = gene->amount + level * gene->per_level;
+
+    if (space->kind == WN_SPACE_SPARSITY)
+        return (struct wn_level){.sparsity = (double)amount / (double)weights, .bits = (double)NAN};
+    return (struct wn_level){.sparsity = (double)NAN, .bits = level};
+}
+
+static int64_t weights_of(const struct wn_layout *layout, const struct wn_gene *gene)
+{
+    return layout->linears[gene->linear].rows * layout->linears[gene->linear].columns;
+}
+
+/* The stage whose parameter the space varies, NULL when there is none. */
+static const struct wn_stage *varied_stage(const struct wn_recipe *recipe, enum wn_space_kind kind)
+{
+    const enum wn_method_kind method = kind == WN_SPACE_SPARSITY ? WN_PRUNER : WN_QUANTIZER;
+    const char *name = kind == WN_SPACE_SPARSITY ? "sparsity" : "bits";
+
+    for (int s = 0; s < recipe->n_stages; s++)
+        if (recipe->stages[s].method->kind == method && wn_params_find(&recipe->stages[s].params, name))
+            return &recipe->stages[s];
+    return NULL;
+}
+
+static wn_status check_task(const struct wn_level_task *task)
+{
+    const struct wn_recipe *recipe = &task->point->recipe;
+    const char *varied = task->space->kind == WN_SPACE_SPARSITY ? "sparsity" : "bits";
+    int64_t n, m;
+
+    if (task->space->kind == WN_SPACE_DROP)
+        WN_BUG("branches that are left out have no levels to be made");
+    if (!varied_stage(recipe, task->space->kind))
+        return wn_fail(WN_ERR_UNSUPPORTED, "levels of %s need a method with \"%s\": %s has none", varied, varied,
+                       task->point->key);
+    wn_recipe_pattern(recipe, &n, &m);
+    if (task->space->kind == WN_SPACE_SPARSITY && m)
+        return wn_fail(WN_ERR_UNSUPPORTED, "levels of sparsity need an unstructured pattern, got %lld:%lld",
+                       (long long)n, (long long)m);
+    for (int s = 0; s < recipe->n_stages; s++)
+        if (recipe->stages[s].method->activation_bytes)
+            return wn_fail(WN_ERR_UNSUPPORTED,
+                           "levels of %s cannot be exchanged: it quantizes the inputs of linears as well",
+                           recipe->stages[s].method->name);
+    return WN_OK;
+}
+
+char *wn_levels_key(const struct wn_level_task *task)
+{
+    const struct wn_prepared_model *prepared = &task->run->models[task->point->model];
+    const struct wn_recipe *recipe = &task->point->recipe;
+    const struct wn_space *space = task->space;
+    struct wn_text text = {0};
+
+    wn_text_printf(&text, "levels 1\n%s\n%s\n%s\n", task->build, wn_linalg_protocol(), prepared->hash);
+    if (task->point->calibration >= 0)
+        wn_text_printf(&text, "calibration %s\n", prepared->calibrations[task->point->calibration].token_hash);
+    for (int s = 0; s < recipe->n_stages; s++) {
+        wn_text_printf(&text, "%s ", recipe->stages[s].method->name);
+        wn_params_describe(&recipe->stages[s].params, &text);
+        wn_text_printf(&text, "\n");
+    }
+    wn_text_printf(&text, "kind %d\n", (int)space->kind);
+    for (int64_t g = 0; g < space->n_genes; g++) {
+        const struct wn_gene *gene = &space->genes[g];
+        wn_text_printf(&text, "%d %d %d %d %lld %lld\n", (int)gene->block, (int)gene->linear, (int)gene->low,
+                       (int)gene->high, (long long)gene->amount, (long long)gene->per_level);
+    }
+    return text.data;
+}
+
+int64_t wn_levels_bytes(const struct wn_level_task *task)
+{
+    const struct wn_model *model = task->run->models[task->point->model].model;
+    const struct wn_space *space = task->space;
+    int64_t bytes = 0, entries = 0;
+
+    for (int64_t g = 0; g < space->n_genes; g++) {
+        const struct wn_gene *gene = &space->genes[g];
+        const struct wn_linear_info *linear = &model->layout.linears[gene->linear];
+        for (int32_t level = gene->low; level <= gene->high; level++, entries++) {
+            const struct wn_level one = level_of(space, gene, level, weights_of(&model->layout, gene));
+            struct wn_recipe recipe = task->point->recipe;
+            wn_level_apply(&one, &recipe);
+            bytes += wn_pack_bytes_of(&recipe, linear->rows, linear->columns, wn_model_source_bytes(model));
+        }
+    }
+    return bytes + space->n_blocks * wn_levels_overhead(entries / space->n_blocks + 1);
+}
+
+/* ---- one block ---- */
+
+/* What a rank needs to make levels. */
+struct maker {
+    const struct wn_level_task *task;
+    struct wn_subject subject;
+    struct wn_workspace workspace;
+    struct wn_collector collector;
+    struct wn_compressor compressor;
+    struct wn_allocation allocation; /* levels and zeros of the linears that are made next */
+    struct wn_block *dense;
+    char *key;
+};
+
+/* Errors are known when the dense pass has summed second moments, whatever the method needs. */
+static void open_maker(const struct wn_level_task *task, const struct wn_point *point, struct maker *maker)
+{
+    const struct wn_prepared_model *prepared = &task->run->models[point->model];
+    const int64_t linears = task->space->n_blocks * prepared->model->layout.n_linears;
+    const unsigned needs = point->calibration >= 0 ? task->reference->needs[point->model][point->calibration] : 0;
+
+    *maker = (struct maker){
+        .task = task,
+        .subject = {.run = task->run,
+                    .prepared = prepared,
+                    .model = prepared->model,
+                    .point = point,
+                    .reference = task->reference},
+        .allocation = {.n_blocks = task->space->n_blocks, .n_linears = prepared->model->layout.n_linears},
+        .key = wn_levels_key(task)};
+    if (wn_recipe_needs(&point->recipe) & ~needs)
+        WN_BUG("the dense pass has not collected what %s needs", point->key);
+    maker->allocation.levels = wn_alloc_zero(linears, sizeof *maker->allocation.levels);
+    if (task->space->kind == WN_SPACE_SPARSITY)
+        maker->allocation.zeros = wn_alloc_zero(linears, sizeof *maker->allocation.zeros);
+    maker->dense = wn_block_create(prepared->model);
+    wn_workspace_open(&maker->workspace, &maker->subject);
+    wn_collector_open(&maker->collector, &maker->subject);
+    maker->collector.needs |= needs & WN_NEED_SECOND_MOMENTS;
+    wn_compressor_open(&maker->compressor, &maker->subject);
+}
+
+static void close_maker(struct maker *maker)
+{
+    wn_compressor_release(&maker->compressor, maker->subject.model);
+    wn_collector_release(&maker->collector, &maker->subject);
+    wn_workspace_release(&maker->workspace);
+    wn_block_destroy(&maker->dense, maker->subject.model);
+    wn_allocation_release(&maker->allocation);
+    wn_free(maker->key);
+}
+
+static const struct wn_gene *gene_of(const struct wn_space *space, int64_t block, int linear)
+{
+    for (int64_t g = 0; g < space->n_genes; g++)
+        if (space->genes[g].block == block && space->genes[g].linear == linear)
+            return &space->genes[g];
+    WN_BUG("linear %d of block %lld is in no gene", linear, (long long)block);
+}
+
+static bool has_level(const struct wn_gene *gene, int32_t level)
+{
+    return level >= gene->low && level <= gene->high;
+}
+
+/* Linears without this level get their nearest one; they are not made. */
+static void set_levels(struct maker *maker, int64_t block, int32_t level)
+{
+    const struct wn_space *space = maker->task->space;
+    struct wn_allocation *allocation = &maker->allocation;
+
+    for (int l = 0; l < allocation->n_linears; l++) {
+        const struct wn_gene *gene = gene_of(space, block, l);
+        const int32_t own = level < gene->low ? gene->low : level > gene->high ? gene->high : level;
+        const int64_t at = block * allocation->n_linears + l;
+        allocation->levels[at] = level_of(space, gene, own, weights_of(&maker->subject.model->layout, gene));
+        if (allocation->zeros)
+            allocation->zeros[at] = gene->amount + own * gene->per_level;
+    }
+}
+
+static int64_t count_zeros(const struct wn_compressed *form)
+{
+    int64_t zeros = 0;
+
+#pragma omp parallel for schedule(static) reduction(+ : zeros)
+    for (int64_t row = 0; row < form->rows; row++)
+        for (int64_t i = row * form->columns; i < (row + 1) * form->columns; i++)
+            zeros += form->has_mask ? !form->keep[i] : form->weight[i] == 0.0f;
+    return zeros;
+}
+
+static wn_status check_zeros(const struct maker *maker, int64_t block, const struct wn_level_entry *entry)
+{
+    const int64_t *wanted = maker->allocation.zeros;
+    const struct wn_layout *layout = &maker->subject.model->layout;
+
+    if (!wanted || wanted[block * layout->n_linears + entry->linear] == entry->zeros)
+        return WN_OK;
+    return wn_fail(WN_ERR_UNSUPPORTED, "levels of %s: block %lld %s has %lld zeros, the level asks for %lld",
+                   maker->subject.point->key, (long long)block, layout->linears[entry->linear].name,
+                   (long long)entry->zeros, (long long)wanted[block * layout->n_linears + entry->linear]);
+}
+
+static wn_status make_linear(struct maker *maker, int64_t block, int linear, int32_t level,
+                             struct wn_level_writer *writer)
+{
+    struct wn_level_entry entry = {.linear = linear, .level = level};
+    struct wn_packed packed;
+    struct wn_made made;
+
+    WN_TRY(wn_compressor_make(&maker->compressor, &maker->subject, &maker->collector, linear, &made));
+    entry.zeros = count_zeros(&made.form);
+    entry.bits = made.bits;
+    entry.error = made.form.solver.objective / made.form.solver.energy;
+    wn_status status = check_zeros(maker, block, &entry);
+    if (status == WN_OK) {
+        wn_pack(&made.form, &packed);
+        status = wn_level_writer_add(writer, &entry, &packed);
+        wn_packed_release(&packed);
+    }
+    wn_made_release(&made);
+    return status;
+}
+
+/* All linears that have a level, for every level of the space: scales of inputs are searched once for each. */
+static wn_status make_levels(struct maker *maker, int64_t block, struct wn_level_writer *writer)
+{
+    const struct wn_space *space = maker->task->space;
+
+    wn_collector_gather(&maker->collector, &maker->subject, &maker->workspace, block, maker->dense);
+    for (int32_t level = space->low; level <= space->high; level++) {
+        set_levels(maker, block, level);
+        wn_compressor_begin(&maker->compressor, &maker->subject, &maker->allocation, block, maker->dense);
+        WN_TRY(wn_compressor_scale(&maker->compressor, &maker->subject, &maker->collector, &maker->workspace));
+        for (int l = 0; l < maker->allocation.n_linears; l++)
+            if (has_level(gene_of(space, block, l), level))
+                WN_TRY(make_linear(maker, block, l, level, writer));
+    }
+    return WN_OK;
+}
+
+static int64_t count_entries(const struct wn_space *space, int64_t block)
+{
+    int64_t count = 0;
+
+    for (int64_t g = 0; g < space->n_genes; g++)
+        if (space->genes[g].block == block)
+            count += space->genes[g].high - space->genes[g].low + 1;
+    return count;
+}
+
+static bool is_there(const struct maker *maker, int64_t block)
+{
+    struct wn_level_block levels;
+    const bool there = wn_levels_open(maker->task->folder, maker->key, block, &levels) == WN_OK;
+
+    wn_levels_close(&levels);
+    return there;
+}
+
+/* `dense` holds the block. */
+static wn_status make_block(struct maker *maker, int64_t block)
+{
+    struct wn_level_writer *writer;
+
+    WN_TRY(wn_level_writer_create(maker->task->folder, maker->key, block, count_entries(maker->task->space, block),
+                                  &writer));
+    wn_status status = make_levels(maker, block, writer);
+    if (status == WN_OK)
+        return wn_level_writer_finish(&writer);
+    wn_level_writer_abandon(&writer);
+    return status;
+}
+
+/* ---- all blocks ---- */
+
+static wn_status make_blocks(struct maker *maker, int rank, int ranks)
+{
+    for (int64_t b = 0; b < maker->task->space->n_blocks; b++) {
+        const bool wanted = b % ranks == rank && !is_there(maker, b);
+        if (wn_par_stop_requested())
+            return wn_fail(WN_ERR_INTERRUPTED, "stopped while levels were made; finished blocks are on scratch");
+        if (wanted || maker->collector.sequences)
+            WN_TRY(wn_model_load_block(maker->subject.model, b, maker->dense));
+        if (wanted)
+            WN_TRY(make_block(maker, b));
+        if (maker->collector.sequences)
+            wn_workspace_push(&maker->workspace, maker->subject.model, maker->dense, maker->collector.sequences,
+                              maker->collector.hidden);
+    }
+    return WN_OK;
+}
+
+wn_status wn_levels_make(struct wn_par *par, const struct wn_level_task *task)
+{
+    struct wn_point point = *task->point;
+    struct maker maker;
+
+    WN_TRY(check_task(task));
+    if (point.calibration >= 0)
+        point.propagation = WN_PROPAGATION_DENSE;
+    open_maker(task, &point, &maker);
+    wn_status status = make_blocks(&maker, wn_par_rank(par), wn_par_size(par));
+    close_maker(&maker);
+    return wn_par_agree(par, status);
+}

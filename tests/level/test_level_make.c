@@ -1,0 +1,429 @@
+/*
+ * Levels of the demo model: each linear at each level is that of a point with this level everywhere, bit for bit, also
+ * with a search of scales; sparsity levels have exactly the zeros of the space, so that any genome has the same zeros
+ * in all; files have the same bytes from any number of ranks and threads; what is there is not made again. Run alone
+ * and with 2 and 3 ranks.
+ */
+#include <sys/stat.h>
+
+#include <winnow/level.h>
+#include <winnow/linalg.h>
+#include <winnow/sweep.h>
+
+#include "io/folder.h"
+#include "point/point_impl.h"
+#include "test.h"
+
+#define DENSE "\"calibration\": \"general\", \"propagation\": \"dense\""
+
+static const char *const sweep_text =
+    "{\"model\": \"%s/sweeps/demo/model\", \"inputs\": \"%s/sweeps/demo/data\","
+    " \"calibration\": {\"general\": {\"text\": \"general_calibration.jsonl\", \"samples\": 4, \"length\": 32}},"
+    " \"grid\": [{\"method\": \"gptq\", \"bits\": [2, 3, 4], " DENSE "},"
+    "   {\"method\": \"awq\", \"bits\": [2, 3, 4], " DENSE "},"
+    "   {\"method\": \"magnitude\", \"sparsity\": 0.6},"
+    "   {\"method\": \"sparsegpt\", \"sparsity\": 0.6, " DENSE "},"
+    "   {\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"rtn\", \"bits\": 4, " DENSE "},"
+    "   {\"method\": \"sparsegpt\", \"pattern\": \"2:4\", " DENSE "},"
+    "   {\"method\": \"wanda\", \"sparsity\": 0.5, \"variant\": \"alpha\", " DENSE "},"
+    "   {\"method\": \"smoothquant\", \"calibration\": \"general\"}],"
+    " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"general_eval.txt\", \"length\": 64, \"windows\": 1}}}}";
+
+/* Points in the order of the grid, behind the dense one. */
+enum { GPTQ = 1, AWQ = 4, MAGNITUDE = 7, SPARSEGPT, JOINT, PATTERN, ALPHA, SMOOTHQUANT, POINTS };
+
+struct setting {
+    struct wn_par *par;
+    struct wn_run *run;
+    struct wn_reference *reference;
+    char folder[256]; /* the same on all ranks */
+};
+
+/* All blocks, which rank 0 has open. */
+struct levels {
+    char *key;
+    int64_t n_blocks;
+    struct wn_level_block *blocks; /* [n_blocks] */
+};
+
+static void open_levels(const struct wn_level_task *task, bool blocks, struct levels *levels)
+{
+    *levels = (struct levels){.key = wn_levels_key(task), .n_blocks = task->space->n_blocks};
+    levels->blocks = wn_alloc_zero(levels->n_blocks, sizeof *levels->blocks);
+    for (int64_t b = 0; blocks && b < levels->n_blocks; b++)
+        CHECK_OK(wn_levels_open(task->folder, levels->key, b, &levels->blocks[b]));
+}
+
+static void close_levels(struct levels *levels)
+{
+    for (int64_t b = 0; b < levels->n_blocks; b++)
+        wn_levels_close(&levels->blocks[b]);
+    wn_free(levels->blocks);
+    wn_free(levels->key);
+}
+
+static void unpack(struct levels *levels, int64_t block, int linear, int32_t level, float *weights)
+{
+    const struct wn_level_entry *entry = wn_levels_find(&levels->blocks[block], linear, level);
+    struct wn_packed packed;
+    CHECK(entry && wn_levels_packed(&levels->blocks[block], entry, &packed) == WN_OK);
+    wn_packed_all(&packed, weights);
+}
+
+static void make_space(const struct setting *setting, enum wn_space_kind kind, double target, struct wn_space *space)
+{
+    const struct wn_model *model = setting->run->models[0].model;
+    const struct wn_layout *layout = &model->layout;
+    int64_t weights[WN_MAX_LINEARS];
+    const struct wn_space_request request = {.kind = kind,
+                                             .n_blocks = model->config.n_blocks,
+                                             .hidden = model->config.hidden_size,
+                                             .n_linears = layout->n_linears,
+                                             .weights = weights,
+                                             .target = target,
+                                             .levels = 2,
+                                             .step = 777,
+                                             .lowest = 2,
+                                             .highest = 4};
+
+    for (int l = 0; l < layout->n_linears; l++)
+        weights[l] = layout->linears[l].rows * layout->linears[l].columns;
+    CHECK_OK(wn_space_create(&request, space));
+}
+
+static struct wn_level_task task_of(const struct setting *setting, int64_t point, const struct wn_space *space)
+{
+    return (struct wn_level_task){.run = setting->run,
+                                  .reference = setting->reference,
+                                  .point = &setting->run->grid.points[point],
+                                  .space = space,
+                                  .folder = setting->folder,
+                                  .build = "test"};
+}
+
+static int64_t count_of(const struct setting *setting, int linear)
+{
+    const struct wn_linear_info *info = &setting->run->models[0].model->layout.linears[linear];
+    return info->rows * info->columns;
+}
+
+/* ---- against points ---- */
+
+struct comparison {
+    const struct setting *setting;
+    struct levels *levels;
+    int32_t level;
+    int64_t compared;
+};
+
+static wn_status compare_linear(void *context, int64_t block, int linear, const struct wn_compressed *compressed)
+{
+    struct comparison *comparison = context;
+    int64_t count = count_of(comparison->setting, linear);
+    float *weights = wn_alloc(count, sizeof *weights);
+
+    unpack(comparison->levels, block, linear, comparison->level, weights);
+    CHECK(!memcmp(weights, compressed->weight, (size_t)count * sizeof *weights));
+    comparison->compared++;
+    wn_free(weights);
+    return WN_OK;
+}
+
+static void compare_point(const struct setting *setting, int64_t point, struct levels *levels, int32_t level)
+{
+    const struct wn_prepared_model *prepared = &setting->run->models[0];
+    struct comparison comparison = {.setting = setting, .levels = levels, .level = level};
+    const struct wn_point_sink sink = {compare_linear, &comparison};
+    struct wn_record record;
+
+    wn_record_init(&record, &prepared->schema);
+    CHECK_OK(wn_point_compress(setting->run, setting->reference, point, &sink, &record));
+    CHECK(comparison.compared == prepared->model->config.n_blocks * prepared->model->layout.n_linears);
+    wn_record_release(&record);
+}
+
+/* ---- against a recipe with a number of zeros ---- */
+
+static void check_recipe(const struct setting *setting, const struct wn_level_task *task, struct levels *levels,
+                         const struct wn_gene *gene, int32_t level, const float *dense)
+{
+    const struct wn_layout *layout = &setting->run->models[0].model->layout;
+    const struct wn_linear_info *linear = &layout->linears[gene->linear];
+    const unsigned needs = setting->reference->needs[0][0];
+    void *statistics =
+        (char *)setting->reference->statistics[0][0].data + gene->block * wn_statistics_bytes(layout, needs);
+    const struct wn_sequences *sequences = &setting->run->models[0].calibrations[0].sequences;
+    const struct wn_input_stats stats = {.tokens = wn_sequences_tokens(sequences),
+                                         .sequences = sequences->n_sequences,
+                                         .width = linear->columns,
+                                         .squares = wn_statistics_squares(layout, statistics, linear->input),
+                                         .second_moments = wn_statistics_moments(layout, statistics, linear->input)};
+    int64_t count = linear->rows * linear->columns, zeros = gene->amount + level * gene->per_level;
+    float *expected = wn_alloc(count, sizeof *expected), *weights = wn_alloc(count, sizeof *weights);
+    uint8_t *keep = wn_alloc(count, 1);
+    struct wn_recipe recipe = task->point->recipe;
+    const struct wn_level one = {.sparsity = (double)zeros / (double)count, .bits = (double)NAN};
+    struct wn_compressed form;
+
+    wn_level_apply(&one, &recipe);
+    recipe.zeros = &zeros;
+    wn_compressed_init(&form, linear->rows, linear->columns, expected, keep);
+    CHECK_OK(wn_recipe_compress(&recipe, "linear", dense, &stats, &form));
+    unpack(levels, gene->block, gene->linear, level, weights);
+    CHECK(!memcmp(weights, expected, (size_t)count * sizeof *weights));
+    const struct wn_level_entry *entry = wn_levels_find(&levels->blocks[gene->block], gene->linear, level);
+    CHECK(entry && entry->zeros == zeros);
+    CHECK_NEAR(entry->error, form.solver.objective / form.solver.energy, 0);
+    wn_compressed_release(&form);
+    wn_free(expected);
+    wn_free(weights);
+    wn_free(keep);
+}
+
+static void check_recipes(const struct setting *setting, const struct wn_level_task *task, struct levels *levels)
+{
+    const struct wn_model *model = setting->run->models[0].model;
+    struct wn_block *block = wn_block_create(model);
+
+    for (int64_t g = 0; g < task->space->n_genes; g++) {
+        const struct wn_gene *gene = &task->space->genes[g];
+        if (gene->linear == 0)
+            CHECK_OK(wn_model_load_block(model, gene->block, block));
+        for (int32_t level = gene->low; level <= gene->high; level++)
+            check_recipe(setting, task, levels, gene, level, block->linears[gene->linear]);
+    }
+    wn_block_destroy(&block, model);
+}
+
+/* Whatever a search does, all linears together have the zeros that they had. */
+static void check_budget(const struct wn_space *space, struct levels *levels)
+{
+    int32_t *genome = wn_alloc(space->n_genes, sizeof *genome);
+    int64_t expected, moved = 0;
+
+    wn_space_uniform(space, genome);
+    expected = wn_space_amount(space, genome);
+    for (int64_t i = 0; i < 50; i++) {
+        struct wn_draws draws = wn_draws_begin(7, WN_DRAW_OFFSPRING, i, 0, 0);
+        int64_t zeros = 0;
+        wn_space_mutate(space, &draws, genome);
+        for (int64_t g = 0; g < space->n_genes; g++) {
+            const struct wn_gene *gene = &space->genes[g];
+            zeros += wn_levels_find(&levels->blocks[gene->block], gene->linear, genome[g])->zeros;
+            moved += genome[g] != 0;
+        }
+        CHECK(zeros == expected);
+    }
+    CHECK(moved > 0);
+    wn_free(genome);
+}
+
+/* More zeros, or fewer bits, are a larger error. */
+static void check_errors(const struct wn_space *space, struct levels *levels)
+{
+    const int more = space->kind == WN_SPACE_SPARSITY ? 1 : -1;
+
+    for (int64_t g = 0; g < space->n_genes; g++) {
+        const struct wn_gene *gene = &space->genes[g];
+        const struct wn_level_block *block = &levels->blocks[gene->block];
+        for (int32_t level = gene->low; level <= gene->high; level++) {
+            double error = wn_levels_find(block, gene->linear, level)->error;
+            CHECK(error > 0 && error < 1);
+        }
+        CHECK(more * (wn_levels_find(block, gene->linear, gene->high)->error -
+                      wn_levels_find(block, gene->linear, gene->low)->error) >
+              0);
+        CHECK(!wn_levels_find(block, gene->linear, gene->high + 1));
+    }
+}
+
+/* ---- files ---- */
+
+static char *file_of(const char *folder, const struct levels *levels, int64_t block)
+{
+    return wn_join_path(folder, strrchr(levels->blocks[block].path, '/') + 1);
+}
+
+/* Sizes of all files; with another folder, their bytes are the same there. */
+static int64_t compare_files(const struct setting *setting, struct levels *levels, const char *folder)
+{
+    int64_t bytes = 0;
+
+    for (int64_t b = 0; b < levels->n_blocks; b++) {
+        char *mine = file_of(setting->folder, levels, b), hex[WN_HASH_HEX], other_hex[WN_HASH_HEX];
+        struct stat about;
+        CHECK(stat(mine, &about) == 0);
+        bytes += about.st_size;
+        if (folder) {
+            char *other = file_of(folder, levels, b);
+            CHECK_OK(wn_hash_file(mine, hex));
+            CHECK_OK(wn_hash_file(other, other_hex));
+            CHECK_TEXT(hex, other_hex);
+            wn_free(other);
+        }
+        wn_free(mine);
+    }
+    return bytes;
+}
+
+/* By one rank and two threads. */
+static void check_alone(const struct setting *setting, struct wn_level_task task, struct levels *levels)
+{
+    char *folder = folder_create(), *inside = wn_join_path(folder, "levels");
+    struct wn_par *serial;
+
+    wn_par_start_serial(&serial);
+    test_set_threads(2);
+    task.folder = inside;
+    CHECK_OK(wn_levels_make(serial, &task));
+    test_set_threads(1);
+    compare_files(setting, levels, inside);
+    wn_levels_remove(inside, levels->key, levels->n_blocks);
+    wn_par_finish(&serial);
+    folder_remove(folder);
+    wn_free(inside);
+}
+
+static ino_t inode_of(const char *path)
+{
+    struct stat about;
+    return stat(path, &about) == 0 ? about.st_ino : 0;
+}
+
+/* Collective: a block that is gone is made again, the others stay as they are. */
+static void check_again(const struct setting *setting, const struct wn_level_task *task, struct levels *levels)
+{
+    char *first = NULL, *last = NULL;
+    ino_t before[2] = {0};
+
+    if (wn_par_rank(setting->par) == 0) {
+        first = file_of(setting->folder, levels, 0);
+        last = file_of(setting->folder, levels, levels->n_blocks - 1);
+        before[0] = inode_of(first);
+        before[1] = inode_of(last);
+        CHECK(before[0] && before[1] && unlink(last) == 0);
+    }
+    wn_par_barrier(setting->par);
+    CHECK_OK(wn_levels_make(setting->par, task));
+    if (first && last)
+        CHECK(inode_of(first) == before[0] && inode_of(last) != 0);
+    wn_free(first);
+    wn_free(last);
+}
+
+/* Collective. The levels of a point are made; rank 0 looks at them. */
+static void check_point(const struct setting *setting, int64_t point, enum wn_space_kind kind, double target)
+{
+    struct wn_space space;
+    struct levels levels;
+
+    make_space(setting, kind, target, &space);
+    const struct wn_level_task task = task_of(setting, point, &space);
+    CHECK_OK(wn_levels_make(setting->par, &task));
+    wn_par_barrier(setting->par);
+    open_levels(&task, wn_par_rank(setting->par) == 0, &levels);
+    if (wn_par_rank(setting->par) == 0) {
+        check_errors(&space, &levels);
+        for (int32_t bits = 2; kind == WN_SPACE_BITS && bits <= 4; bits++)
+            compare_point(setting, point + bits - 2, &levels, bits);
+        if (kind == WN_SPACE_SPARSITY) {
+            check_recipes(setting, &task, &levels);
+            check_budget(&space, &levels);
+        }
+        if (point != AWQ) /* its search takes long */
+            check_alone(setting, task, &levels);
+        int64_t bytes = compare_files(setting, &levels, NULL), said = wn_levels_bytes(&task);
+        CHECK(bytes <= said && (double)said < 1.6 * (double)bytes);
+    }
+    if (point == GPTQ)
+        check_again(setting, &task, &levels);
+    wn_par_barrier(setting->par);
+    if (wn_par_rank(setting->par) == 0)
+        wn_levels_remove(setting->folder, levels.key, levels.n_blocks);
+    close_levels(&levels);
+    wn_space_release(&space);
+}
+
+static void refuse(const struct setting *setting, int64_t point, enum wn_space_kind kind, double target,
+                   const char *message)
+{
+    struct wn_space space;
+
+    make_space(setting, kind, target, &space);
+    const struct wn_level_task task = task_of(setting, point, &space);
+    CHECK(wn_levels_make(setting->par, &task) == WN_ERR_UNSUPPORTED);
+    CHECK_MESSAGE(message);
+    wn_space_release(&space);
+}
+
+static void check_refused(const struct setting *setting)
+{
+    struct wn_space space;
+
+    refuse(setting, PATTERN, WN_SPACE_SPARSITY, 0.5, "unstructured");
+    refuse(setting, ALPHA, WN_SPACE_SPARSITY, 0.5, "zeros, the level asks for");
+    refuse(setting, SMOOTHQUANT, WN_SPACE_BITS, 3, "quantizes the inputs");
+    refuse(setting, MAGNITUDE, WN_SPACE_BITS, 3, "need a method with \"bits\"");
+    make_space(setting, WN_SPACE_SPARSITY, 0.6, &space);
+    struct wn_level_task task = task_of(setting, MAGNITUDE, &space);
+    char *key = wn_levels_key(&task), *other;
+    task.folder = "/dev/null/levels";
+    CHECK(wn_levels_make(setting->par, &task) == WN_ERR_IO);
+    CHECK_MESSAGE("cannot be written");
+    task.point = &setting->run->grid.points[SPARSEGPT];
+    other = wn_levels_key(&task);
+    CHECK(strcmp(key, other) != 0);
+    wn_free(key);
+    wn_free(other);
+    wn_space_release(&space);
+}
+
+static void check_run(const struct setting *setting)
+{
+    check_point(setting, GPTQ, WN_SPACE_BITS, 3);
+    check_point(setting, AWQ, WN_SPACE_BITS, 3);
+    check_point(setting, SPARSEGPT, WN_SPACE_SPARSITY, 0.6);
+    check_point(setting, JOINT, WN_SPACE_SPARSITY, 0.5);
+    check_refused(setting);
+}
+
+int main(int argc, char **argv)
+{
+    struct wn_problems problems;
+    struct wn_sweep *sweep;
+    struct wn_reference reference;
+    struct setting setting = {.reference = &reference};
+    bool wanted[POINTS];
+    char *text = wn_format(sweep_text, WN_SOURCE_DIR, WN_SOURCE_DIR), *folder = NULL;
+
+    CHECK_OK(wn_linalg_start());
+    omp_set_num_threads(1);
+    CHECK_OK(wn_par_start(&argc, &argv, &setting.par));
+    CHECK(wn_par_size(setting.par) == test_ranks_asked());
+    if (wn_par_rank(setting.par) == 0) {
+        folder = folder_create();
+        snprintf(setting.folder, sizeof setting.folder, "%s/levels", folder);
+    }
+    wn_par_broadcast(setting.par, setting.folder, sizeof setting.folder, 0);
+    memset(wanted, true, sizeof wanted);
+    wn_problems_init(&problems);
+    CHECK_OK(wn_sweep_parse("sweep.json", text, &problems, &sweep));
+    CHECK_OK(wn_prepare(setting.par, sweep, true, &problems, &setting.run));
+    CHECK(setting.run && setting.run->grid.n_points == POINTS);
+    if (setting.run && setting.run->grid.n_points == POINTS) {
+        CHECK_OK(wn_reference_compute(setting.par, setting.run, wanted, &reference));
+        check_run(&setting);
+        wn_reference_release(&reference);
+    }
+    wn_run_release(&setting.run);
+    wn_sweep_close(&sweep);
+    wn_problems_release(&problems);
+    wn_par_barrier(setting.par);
+    if (folder) {
+        rmdir(setting.folder); /* left by what was refused */
+        folder_remove(folder);
+    }
+    wn_par_finish(&setting.par);
+    wn_free(text);
+    return test_finish();
+}
