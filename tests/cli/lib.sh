@@ -45,6 +45,7 @@ ranks() {
 start_ranks() {
   local n=$1
   shift
+  : >"$folder/log" # now, or the next wait_log may see the lines of the last job
   mpirun -n "$n" --bind-to none "$@" </dev/null >"$folder/log" 2>&1 &
   started=$!
 }
