@@ -146,7 +146,7 @@ static int64_t count_grids(const struct wn_packed *p)
 /* True when the codes of the second level give exactly these numbers. */
 static bool second_fits(const struct wn_packed *p, const struct wn_second_level *level, const float *numbers)
 {
-    if (!level->bits || level->run < 1 || !p->group)
+    if (!level->bits || level->run < 1 || p->n_groups < 1 || !p->group)
         return false;
     for (int64_t i = 0; i < count_grids(p); i++) {
         const int64_t grid = i / p->n_groups / level->run * p->n_groups + i % p->n_groups;
