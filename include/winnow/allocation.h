@@ -82,6 +82,11 @@ struct wn_found {
     int32_t *genome;              /* [space->n_genes]; owned; NULL: not searched */
 };
 
+/* Levels, or branches that are left out, by a genome: `task` has an outcome among its evidence. Notes are those of
+ * evolutionary. */
+struct wn_allocation_task;
+wn_status wn_found_allocate(const struct wn_allocation_task *task, struct wn_allocation *allocation);
+
 /* What is known of a model on a calibration set; what no kind asked for is NULL. Borrowed. */
 struct wn_evidence {
     const struct wn_outlier_shares *outliers;

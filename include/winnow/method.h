@@ -204,11 +204,15 @@ struct wn_recipe {
     } stages[2];
     /* Of the linear that is compressed next: see wn_linear_task; borrowed. */
     const int64_t *zeros;
-    /* The search that finds the level of every linear, or what is left out (allocation.h); NULL: none; borrowed */
+    /* The search that finds the level of every linear, or what is left out (allocation.h), or WN_DYNAMIC_PROGRAMMING;
+     * NULL: none; borrowed */
     const char *search;
 };
 
-/* Of all stages; what drop leaves out after a search needs no scores. */
+/* An allocation of levels by layer errors: it needs second moments. */
+#define WN_DYNAMIC_PROGRAMMING "dynamic_programming"
+bool wn_recipe_minimizes(const struct wn_recipe *recipe);
+/* Of all stages and the allocation; what drop leaves out after a search needs no scores. */
 unsigned wn_recipe_needs(const struct wn_recipe *recipe);
 /*
  * True when a stage has "true_sequential": the linears of a block are compressed input by input, in the order of the

@@ -10,7 +10,31 @@ static const struct wn_note notes[WN_BRANCHES] = {
 
 static bool decides(const struct wn_recipe *recipe)
 {
-    return recipe->search != NULL;
+    return recipe->search && !wn_recipe_minimizes(recipe);
+}
+
+/* The level of every linear; of sparsity with its exact number of zeros. */
+static void set_levels(const struct wn_found *found, const struct wn_layout *layout, struct wn_allocation *allocation)
+{
+    const int64_t count = allocation->n_blocks * layout->n_linears;
+    const bool sparsity = found->space->kind == WN_SPACE_SPARSITY;
+
+    allocation->levels = wn_alloc(count, sizeof *allocation->levels);
+    allocation->zeros = sparsity ? wn_alloc_zero(count, sizeof *allocation->zeros) : NULL;
+    for (int64_t i = 0; i < count; i++)
+        allocation->levels[i] = (struct wn_level){.sparsity = (double)NAN, .bits = (double)NAN};
+    for (int64_t g = 0; g < found->space->n_genes; g++) {
+        const struct wn_gene *gene = &found->space->genes[g];
+        const struct wn_linear_info *linear = &layout->linears[gene->linear];
+        const int64_t at = gene->block * layout->n_linears + gene->linear;
+        const int64_t amount = gene->amount + found->genome[g] * gene->per_level;
+        if (!sparsity) {
+            allocation->levels[at].bits = found->genome[g];
+            continue;
+        }
+        allocation->zeros[at] = amount;
+        allocation->levels[at].sparsity = (double)amount / (double)(linear->rows * linear->columns);
+    }
 }
 
 static void leave_out(const struct wn_found *found, int64_t n_blocks, struct wn_allocation *allocation)
@@ -30,13 +54,16 @@ static void leave_out(const struct wn_found *found, int64_t n_blocks, struct wn_
             allocation->notes[branch * n_blocks + b] = allocation->left_out[branch][b];
 }
 
-static wn_status allocate(const struct wn_allocation_task *task, struct wn_allocation *allocation)
+wn_status wn_found_allocate(const struct wn_allocation_task *task, struct wn_allocation *allocation)
 {
     const struct wn_found *found = task->evidence->found;
 
     if (!found->genome)
         return wn_fail(WN_ERR_NUMERIC, "the search \"%s\" has met numbers that are not finite", task->recipe->search);
-    leave_out(found, task->n_blocks, allocation);
+    if (found->space->kind == WN_SPACE_DROP)
+        leave_out(found, task->n_blocks, allocation);
+    else
+        set_levels(found, task->layout, allocation);
     return WN_OK;
 }
 
@@ -47,5 +74,5 @@ const struct wn_allocation_kind wn_allocation_evolutionary = {
     .decides = decides,
     .notes = notes,
     .n_notes = WN_BRANCHES,
-    .allocate = allocate,
+    .allocate = wn_found_allocate,
 };

@@ -122,9 +122,14 @@ double wn_bits_per_weight(const struct wn_compressed *compressed, int64_t patter
 
 /* ---- recipes ---- */
 
+bool wn_recipe_minimizes(const struct wn_recipe *recipe)
+{
+    return recipe->search && !strcmp(recipe->search, WN_DYNAMIC_PROGRAMMING);
+}
+
 unsigned wn_recipe_needs(const struct wn_recipe *recipe)
 {
-    unsigned needs = WN_NEED_NOTHING;
+    unsigned needs = wn_recipe_minimizes(recipe) ? WN_NEED_SECOND_MOMENTS : WN_NEED_NOTHING;
 
     for (int s = 0; s < recipe->n_stages; s++)
         if (!recipe->search || recipe->stages[s].method->kind != WN_DROPPER)

@@ -79,6 +79,11 @@ void wn_recorder_allocation(const struct wn_recorder *recorder, const struct wn_
     for (int n = 0; n < allocation->kind->n_notes; n++)
         memcpy(wn_record_f64(recorder->record, fields[n]), allocation->notes + n * n_blocks,
                (size_t)n_blocks * sizeof(double));
+    const int64_t *levels = subject->prepared->level_fields;
+    for (int64_t i = 0; levels && allocation->levels && i < n_blocks * allocation->n_linears; i++) {
+        wn_record_f64(recorder->record, (int)levels[0])[i] = allocation->levels[i].sparsity;
+        wn_record_f64(recorder->record, (int)levels[1])[i] = allocation->levels[i].bits;
+    }
 }
 
 static void set_number(const struct wn_recorder *recorder, int field, double value)

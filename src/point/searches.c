@@ -4,6 +4,9 @@
  * and a search goes on behind the last one that is there.
  */
 #include <winnow/judge.h>
+#include <winnow/level.h>
+
+#include <math.h>
 
 #include "point_impl.h"
 
@@ -35,6 +38,7 @@ int64_t wn_point_search_bytes(const struct wn_run *run, const struct wn_point_se
 struct searching {
     struct wn_par *par;
     const struct wn_run *run;
+    const struct wn_reference *reference;
     const struct wn_generations *store;
     int64_t index;
     const struct wn_point_search *point;
@@ -97,10 +101,71 @@ static wn_status step(struct searching *s)
     return save(s, start);
 }
 
-static wn_status judge(struct searching *s, bool begun)
+/* ---- levels ---- */
+
+/* What a search chooses from; of drop nothing has to be made. */
+struct made_levels {
+    char *folder, *key; /* owned; NULL: none */
+    struct wn_judge_levels levels;
+};
+
+static bool has_levels(const struct searching *s)
+{
+    return s->point->space.kind != WN_SPACE_DROP;
+}
+
+/* Collective. */
+static wn_status make_levels(const struct searching *s, struct made_levels *made)
+{
+    const struct wn_saver *saver = s->run->saver;
+    struct wn_level_task task = {.run = s->run,
+                                 .reference = s->reference,
+                                 .point = &s->run->grid.points[s->point->point],
+                                 .space = &s->point->space,
+                                 .build = saver->key};
+    *made = (struct made_levels){0};
+    if (!has_levels(s))
+        return WN_OK;
+    made->folder = wn_format("%s.levels", saver->folder);
+    made->key = wn_levels_key(&task);
+    task.folder = made->folder;
+    wn_judge_levels_init(&made->levels, made->folder, made->key);
+    return wn_levels_make(s->par, &task);
+}
+
+/* They stay when the search goes on in a later start. Collective. */
+static void release_levels(const struct searching *s, wn_status status, struct made_levels *made)
+{
+    if (!made->key)
+        return;
+    wn_judge_levels_close(&made->levels);
+    wn_par_barrier(s->par);
+    if (status != WN_ERR_INTERRUPTED && wn_par_rank(s->par) == 0)
+        wn_levels_remove(made->folder, made->key, s->point->space.n_blocks);
+    wn_free(made->folder);
+    wn_free(made->key);
+}
+
+/* The choice by layer errors is a generation 0 of its own. */
+static wn_status minimize(struct searching *s, struct made_levels *made)
+{
+    const struct wn_space *space = &s->point->space;
+    double start = wn_seconds(), *errors = wn_alloc(space->n_genes * (space->high - space->low + 1), sizeof *errors);
+    wn_status status = wn_par_agree(s->par, wn_judge_level_errors(&made->levels, space, errors));
+    if (status == WN_OK)
+        status = wn_space_minimize(space, errors, s->state.parent);
+    s->state.generation = 0;
+    s->state.parent_fitness = status == WN_OK ? wn_space_error(space, errors, s->state.parent) : (double)NAN;
+    wn_free(errors);
+    return status == WN_OK ? save(s, start) : status;
+}
+
+static wn_status judge(struct searching *s, bool begun, struct made_levels *made)
 {
     struct wn_judge_spec spec = spec_of(s->run, s->point);
     struct wn_judge *judge;
+    spec.weights = has_levels(s) ? wn_judge_level_weights : NULL;
+    spec.context = &made->levels;
     WN_TRY(wn_judge_open(s->par, &spec, &judge));
     s->search.evaluate = wn_judge_evaluate;
     s->search.context = judge;
@@ -120,8 +185,15 @@ static wn_status run_search(struct searching *s, struct wn_found *found)
         .settings = &point->settings, .space = &point->space, .n_sequences = count, .lengths = point->lengths};
     bool begun;
     wn_status status = load(s, &begun);
-    if (status == WN_OK && (!begun || s->state.generation < point->generations))
-        status = judge(s, begun);
+    if (status == WN_OK && (!begun || s->state.generation < point->generations)) {
+        struct made_levels made;
+        status = make_levels(s, &made);
+        if (status == WN_OK && wn_recipe_minimizes(&s->run->grid.points[point->point].recipe))
+            status = minimize(s, &made);
+        else if (status == WN_OK)
+            status = judge(s, begun, &made);
+        release_levels(s, status, &made);
+    }
     if (status == WN_OK) {
         found->space = &point->space;
         found->genome = s->state.parent;
@@ -137,11 +209,12 @@ wn_status wn_searches_run(struct wn_par *par, const struct wn_run *run, const bo
     wn_status status = WN_OK;
     for (int64_t i = 0; i < run->n_searches && status == WN_OK; i++) {
         const struct wn_point_search *point = &run->searches[i];
-        struct searching searching = {.par = par, .run = run, .store = store, .index = i, .point = point};
+        struct searching searching = {
+            .par = par, .run = run, .reference = reference, .store = store, .index = i, .point = point};
         if (!wanted[point->point])
             continue;
         status = run_search(&searching, &reference->found[point->point]);
-        if (status == WN_ERR_NUMERIC) {
+        if (status == WN_ERR_NUMERIC || status == WN_ERR_UNSUPPORTED) {
             wn_log(WN_LOG_WARNING, "search of point %lld: %s", (long long)point->point, wn_error_message());
             status = WN_OK; /* its point gives the reason in its row */
         }

@@ -187,11 +187,12 @@ bool wn_point_walks_calibration(const struct wn_point *point)
 
 bool wn_point_reads_dense(const struct wn_point *point)
 {
-    return point->calibration >= 0 &&
-           (point->propagation == WN_PROPAGATION_DENSE || wn_allocation_of(&point->recipe)->reads_dense);
+    return point->calibration >= 0 && (point->propagation == WN_PROPAGATION_DENSE || point->recipe.search ||
+                                       wn_allocation_of(&point->recipe)->reads_dense);
 }
 
 unsigned wn_point_dense_needs(const struct wn_point *point)
 {
-    return point->propagation == WN_PROPAGATION_DENSE ? wn_recipe_needs(&point->recipe) : WN_NEED_NOTHING;
+    return point->propagation == WN_PROPAGATION_DENSE || point->recipe.search ? wn_recipe_needs(&point->recipe)
+                                                                              : WN_NEED_NOTHING;
 }

@@ -128,6 +128,9 @@ static bool read_stages(struct builder *builder, const struct axis *axes, const 
 
 static const struct wn_sweep_search *find_search(const struct wn_sweep *sweep, const cJSON *value)
 {
+    static const struct wn_sweep_search minimizes = {.name = WN_DYNAMIC_PROGRAMMING};
+    if (cJSON_IsString(value) && !strcmp(value->valuestring, minimizes.name))
+        return &minimizes;
     for (int64_t i = 0; cJSON_IsString(value) && i < sweep->n_searches; i++)
         if (!strcmp(sweep->searches[i].name, value->valuestring))
             return &sweep->searches[i];
@@ -158,7 +161,7 @@ static void unknown_allocation(struct builder *builder, const struct wn_recipe *
 }
 
 /* What a search cannot find levels for, in words; NULL: it can. */
-static const char *why_not_searched(const struct wn_recipe *recipe)
+static const char *why_not_searched(const struct wn_recipe *recipe, bool minimizes)
 {
     const struct wn_stage *stage = &recipe->stages[0];
     if (recipe->n_stages != 1)
@@ -169,8 +172,12 @@ static const char *why_not_searched(const struct wn_recipe *recipe)
         return "N:M patterns have no levels to search; leave \"pattern\" out";
     if (score && score->given)
         return "a search needs no \"score\"; leave it out";
-    if (stage->method->kind != WN_DROPPER)
-        return "only what drop leaves out can be searched";
+    if (stage->method->kind == WN_DROPPER)
+        return minimizes ? "what is left out has no layer errors" : NULL;
+    if (stage->method->activation_bytes)
+        return "it quantizes the inputs of linears as well, which levels do not tell";
+    if (!wn_params_find(&stage->params, stage->method->kind == WN_QUANTIZER ? "bits" : "sparsity"))
+        return "it has no levels to choose from";
     return NULL;
 }
 
@@ -180,7 +187,7 @@ static bool read_search(struct builder *builder, const cJSON *value, struct wn_r
     const struct wn_sweep_search *search = find_search(builder->sweep, value);
     if (!search)
         return true;
-    const char *why = why_not_searched(recipe);
+    const char *why = why_not_searched(recipe, !search->spec);
     if (why) {
         char *label = wn_recipe_label(recipe);
         PROBLEM(builder, "%sallocation: \"%s\" for %s: %s", builder->where, search->name, label, why);
@@ -304,7 +311,8 @@ static bool read_calibration(struct builder *builder, const cJSON *value, struct
 
 static bool read_propagation(struct builder *builder, const cJSON *value, struct asked *asked)
 {
-    asked->propagation = wn_recipe_drop(&asked->recipe) ? WN_PROPAGATION_DENSE : WN_PROPAGATION_SEQUENTIAL;
+    bool dense = wn_recipe_drop(&asked->recipe) || asked->recipe.search; /* levels are those of dense inputs */
+    asked->propagation = dense ? WN_PROPAGATION_DENSE : WN_PROPAGATION_SEQUENTIAL;
     if (!value)
         return true;
     for (int p = WN_PROPAGATION_SEQUENTIAL; p <= WN_PROPAGATION_DENSE; p++) {

@@ -315,6 +315,14 @@ static void add_weight_fields(const struct wn_run *run, struct wn_prepared_model
     prepared->weight_fields = add_linear_fields(prepared, weights, sizeof weights / sizeof weights[0]);
     if (needs & WN_NEED_SECOND_MOMENTS)
         prepared->solver_fields = add_linear_fields(prepared, solver, sizeof solver / sizeof solver[0]);
+    static const struct statistic_row levels[] = {
+        {"level_sparsity", "1", "sparsity that the linear was allocated; NaN: as the point says"},
+        {"level_bits", "bit", "bits that the linear was allocated; NaN: as the point says"}};
+    bool allocates = false;
+    for (int64_t s = 0; s < run->n_searches; s++)
+        allocates = allocates || run->searches[s].space.kind != WN_SPACE_DROP;
+    if (allocates)
+        prepared->level_fields = add_linear_fields(prepared, levels, 2);
     if (searches)
         prepared->search_fields = add_linear_fields(prepared, search, sizeof search / sizeof search[0]);
 }
@@ -557,6 +565,7 @@ static void release_model(const struct wn_sweep *sweep, struct wn_prepared_model
     wn_free(prepared->solver_fields);
     wn_free(prepared->search_fields);
     wn_free(prepared->note_fields);
+    wn_free(prepared->level_fields);
     wn_free(prepared->hash);
     wn_model_close(&prepared->model);
 }

@@ -54,7 +54,7 @@ void wn_sweep_help(struct wn_text *text)
               "  calibration           names of sets; needed by methods that use calibration data\n"
               "  propagation           sequential (default: inputs from compressed blocks before) or dense\n"
               "  model                 one of the listed models (default: all)\n"
-              "  allocation            who gets how much: of pruners uniform or owl; of drop the name of a search\n"
+              "  allocation            who gets how much: uniform, owl (pruners), dynamic_programming, or a search\n"
               "  any parameter of the method: sparsity, pattern, bits, group ...\n"
               "  The dense model is always evaluated. Cells that are provably equal are computed once.\n\n");
     wn_text_printf(text, "calibration.NAME\n");
@@ -201,7 +201,7 @@ static cJSON *grid_schema(void)
     cJSON_AddItemToObject(properties, "propagation", item_or_list(words_schema("sequential|dense")));
     cJSON_AddItemToObject(
         properties, "allocation",
-        item_or_list(string_schema("uniform, owl (pruners), or the name of a search: who gets how much")));
+        item_or_list(string_schema("uniform, owl (pruners), dynamic_programming, or the name of a search: who gets how much")));
     for (int64_t i = 0; i < count; i++)
         for (int p = 0; p < table[i]->n_parameters; p++)
             if (!cJSON_GetObjectItemCaseSensitive(properties, table[i]->parameters[p].name))

@@ -11,8 +11,11 @@
 
 static const char *const kind_names[WN_SPACE_KINDS] = {"sparsity", "bits", "drop"};
 
+/* NULL for allocations by layer errors, which have no section. */
 static const struct wn_sweep_search *find(const struct wn_sweep *sweep, const char *name)
 {
+    if (!strcmp(name, WN_DYNAMIC_PROGRAMMING))
+        return NULL;
     for (int64_t i = 0; i < sweep->n_searches; i++)
         if (!strcmp(sweep->searches[i].name, name))
             return &sweep->searches[i];
@@ -68,23 +71,36 @@ static wn_status create_space(const struct wn_model *model, const struct wn_reci
     return wn_space_create(&request, &search->space);
 }
 
+/* What an allocation by layer errors takes of settings: the levels. */
+static void minimize_settings(enum wn_space_kind kind, struct wn_search_settings *settings)
+{
+    *settings = (struct wn_search_settings){.kind = kind, .levels = 8, .lowest = 2, .highest = 6};
+    settings->legal_attention = wn_strdup("");
+    settings->legal_mlp = wn_strdup("");
+}
+
 static void open_search(struct wn_run *run, int64_t point, struct wn_problems *problems)
 {
     const struct wn_recipe *recipe = &run->grid.points[point].recipe;
     const struct wn_sweep_search *named = find(run->sweep, recipe->search);
-    char *place = wn_format("%s: search.%s", run->sweep->path, named->name);
+    char *place = wn_format("%s: search.%s", run->sweep->path, recipe->search);
     int64_t before = problems->count;
     run->searches = wn_resize(run->searches, run->n_searches + 1, sizeof *run->searches);
     struct wn_point_search *search = &run->searches[run->n_searches++];
     *search = (struct wn_point_search){.point = point, .calibration = -1};
-    wn_search_settings_read(place, named->spec, kind_of(recipe), &search->settings, problems);
-    if (problems->count == before)
+    if (named)
+        wn_search_settings_read(place, named->spec, kind_of(recipe), &search->settings, problems);
+    else
+        minimize_settings(kind_of(recipe), &search->settings);
+    if (!named)
+        search->calibration = run->grid.points[point].calibration;
+    else if (problems->count == before)
         search->calibration = find_calibration(run->sweep, search->settings.on);
     if (problems->count == before &&
         create_space(run->models[run->grid.points[point].model].model, recipe, search) != WN_OK)
         wn_problems_add(problems, "%s: point \"%s\": %s", run->sweep->path, run->grid.points[point].key,
                         wn_error_message());
-    if (problems->count == before)
+    if (problems->count == before && named)
         search->generations = wn_search_generations(&search->settings, &search->space);
     wn_free(place);
 }
@@ -107,7 +123,8 @@ void wn_searches_check(struct wn_run *run, struct wn_problems *problems)
         const struct wn_point *point = &run->grid.points[search->point];
         const struct wn_sequences *sequences = &run->models[point->model].calibrations[search->calibration].sequences;
         char *place = wn_format("%s: search.%s", run->sweep->path, point->recipe.search);
-        wn_search_settings_tokens(place, &search->settings, wn_sequences_tokens(sequences), problems);
+        if (!wn_recipe_minimizes(&point->recipe))
+            wn_search_settings_tokens(place, &search->settings, wn_sequences_tokens(sequences), problems);
         wn_free(place);
         search->lengths = wn_alloc(sequences->n_sequences, sizeof *search->lengths);
         for (int64_t i = 0; i < sequences->n_sequences; i++)
@@ -155,7 +172,7 @@ static void measure(const struct wn_point_search *search, struct sizes *sizes)
     sizes->generations = larger(sizes->generations, search->generations);
     sizes->candidates = larger(sizes->candidates, settings->offspring + 1);
     sizes->candidates = larger(sizes->candidates, settings->initial);
-    sizes->stages = larger(sizes->stages, settings->n_stages);
+    sizes->stages = larger(larger(sizes->stages, settings->n_stages), 1);
     sizes->blocks = larger(sizes->blocks, search->space.n_blocks);
 }
 
@@ -244,6 +261,7 @@ void wn_searches_lay_out(struct wn_run *run)
 {
     for (int64_t s = 0; s < run->sweep->n_searches; s++)
         lay_out(run, run->sweep->searches[s].name);
+    lay_out(run, WN_DYNAMIC_PROGRAMMING);
 }
 
 void wn_searches_release(struct wn_run *run)

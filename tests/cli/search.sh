@@ -88,6 +88,35 @@ expect "--from with another seed" 0 "$winnow" run "$folder/s/seed.json" -o "$fol
 same "searches of another seed" "$(grep -c 'generation 25 of 25' "$folder/err")" 2
 same "digest of another seed" "$(digest_of "$folder/from.h5")" "$(digest_of "$folder/seed.h5")"
 
+# ---- levels of sparsity and bits ----
+make_sweep "$folder/l" '{"method": "wanda", "sparsity": 0.6, "allocation": ["uniform", "dynamic_programming", "fast"],
+     "propagation": "dense", "calibration": "general"},
+    {"method": "gptq", "bits": 3, "group": 128, "allocation": "fast", "calibration": "general"}'
+sweep=$folder/l/sweep.json
+edit "$sweep" "search.update(on='general', generations=30, offspring=4, initial_tokens=32, survivors=[2, 1],
+    tokens=[32, 64])
+s['evaluate'] = {'perplexity': {'windows': s['evaluate']['perplexity']['windows']}}"
+expect "levels on one rank" 0 "$winnow" run "$sweep" -o "$folder/levels.h5" -q
+digest=$(digest_of "$folder/levels.h5")
+same "budgets and levels" "$("$winnow" show "$folder/levels.h5" --search fast --json | python3 -c 'import json, sys
+for search in json.load(sys.stdin):
+    levels = [x for row in search["levels"] for x in row if x is not None]
+    print(sum(levels), len(set(levels)) > 1, end="; ")')" "0 True; 126 True; "
+same "allocations" "$(column "$folder/levels.h5" weights_hash | wc -w)" 5
+start_ranks 2 "$winnow" run "$sweep" -o "$folder/killed.h5"
+for _ in $(seq 200); do
+  read -r first _ < <(generations "$folder/killed.h5") || first=0
+  [ "${first:-0}" -ge 3 ] && break
+  sleep 0.05
+done
+pkill -KILL -P "$started"
+wait_started
+read -r first second < <(generations "$folder/killed.h5")
+[ "$first" -lt 31 ] || [ "$second" -lt 31 ] || fail "no search of levels was killed: nothing was tested"
+expect "levels after a kill" 0 ranks 2 "$winnow" run "$sweep" -o "$folder/killed.h5" -q
+same "digest of levels after a kill, on two ranks" "$(digest_of "$folder/killed.h5")" "$digest"
+same "what levels leave" "$(cd "$folder" && echo killed.h5* levels.h5*)" "killed.h5 levels.h5"
+
 # ---- mistakes: one line with file and key, before any work ----
 mistake() { # PYTHON PATTERN
   edit "$folder/s/bad.json" "$1"
@@ -96,6 +125,7 @@ mistake() { # PYTHON PATTERN
   has "$1" "bad.json: $2" "$folder/err"
   [ ! -e "$folder/bad.h5" ] || fail "$2: there is a results file"
 }
+sweep=$folder/s/sweep.json
 mistake "search['survivors'] = [5, 1]" 'search.fast: key "survivors": .*cannot grow'
 mistake "search['fitness'] = 'klx'" 'search.fast: key "fitness": expected one of "kl", "perplexity"'
 mistake "search['on'] = 'nowhere'" 'search.fast: key "on": "nowhere" is not a set'
