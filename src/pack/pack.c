@@ -210,7 +210,7 @@ static uint32_t *find_groups(const struct wn_compressed *c)
 {
     bool side_by_side = true;
 
-    if (!c->order || c->n_groups < 2)
+    if (!c->order || c->group < 1 || c->n_groups < 2)
         return NULL;
     uint32_t *groups = wn_alloc(c->columns, sizeof *groups);
     for (int64_t i = 0; i < c->columns; i++) {
