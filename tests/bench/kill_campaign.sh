@@ -116,7 +116,7 @@ while [ $count -lt "$kills" ]; do
 done
 echo "$count kills (SIGKILL ${sent[KILL]}, SIGUSR1 ${sent[USR1]}, SIGTERM ${sent[TERM]}) on $number files in $((SECONDS - begin)) s:" \
   "start ${struck[start]}, creation ${struck[creation]}, dense pass ${struck[dense]}, points ${struck[points]}," \
-  "states ${struck[states]}, finish ${struck[finish]}; $lost rows lost, $(wc -l <"$folder/failures" 2>/dev/null || echo 0) failures, seed $seed"
+  "states ${struck[states]}, finish ${struck[finish]}; $lost rows lost, $(cat "$folder/failures" 2>/dev/null | wc -l) failures, seed $seed"
 for phase in "${!struck[@]}"; do
   [ "$kills" -lt 100 ] || [ "${struck[$phase]}" -gt 0 ] || fail "no kill struck in the phase \"$phase\""
 done
