@@ -30,7 +30,7 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "sweep"))
+sys.path.insert(0, str(HERE.parent / "export"))
 import check_export  # noqa: E402  (exits with 77 where a package is missing)
 import h5py  # noqa: E402
 import numpy as np  # noqa: E402
