@@ -1,159 +1,18 @@
-/* progress.c: see progress.h. The time left, the lines, and the file that status reads. */
-#include "progress.h"
-
+/* progress.c: see progress.h. The lines, the thread, and what ranks report. */
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cjson/cJSON.h>
 
-#include "winnow_build.h"
+#include "progress_impl.h"
 
-enum { TICK_US = 200000, MANY_RANKS = 128 };
+enum { TICK_US = 200000 };
 static const double DRAW_SECONDS = 1, FIRST_LINE_SECONDS = 2, LINE_SECONDS = 30;
-static const double FILE_SECONDS = 2, FILE_SECONDS_OF_MANY = 10;
-
-/* What a rank works on, as far as it has told. */
-struct worker {
-    int64_t job;                  /* -1: nothing */
-    int64_t step, steps, first;   /* first: steps of earlier starts */
-    double since, heard, at_step; /* at_step: seconds into the job when `step` was finished */
-    bool left;
-};
-
-/* Points of one method: predicted operations differ from seconds by a factor that is measured for each. */
-struct kind {
-    char *label;                 /* owned */
-    double open, flops, seconds; /* operations not done yet; done, and how long they took */
-};
-
-struct wn_progress {
-    const struct wn_run *run;
-    char *path, *partial; /* FILE.h5.progress, and its temporary name */
-    char **names;         /* [points] */
-    char (*hosts)[WN_HOST_TEXT];
-    bool terminal, quiet, verbose, at_points;
-    int64_t wanted, done, failed; /* done: of this run, failed ones among them */
-    int64_t saved, waiting;       /* left for a later start: in work, and not begun */
-    double *flops;                /* [points] */
-    int *kind_of;                 /* [points] */
-    struct kind *kinds;
-    int64_t n_kinds;
-    struct worker *workers; /* [ranks] */
-    int ranks, threads;
-    int64_t dense_first, dense_done, dense_all; /* first: done by an earlier start */
-    double dense_start;
-    int64_t search, generation, searched; /* search in work, -1: none; its last generation; generations of this run */
-    double fitness, search_seconds;       /* search_seconds: of those generations */
-    double start, points_start, drawn, said, written, tokens, last_write; /* last_write: seconds since 1970 */
-    double started;
-    bool stop;
-    pthread_t thread;
-    bool threaded;
-    pthread_mutex_t mutex;
-};
-
-/* ---- time left ---- */
-
-static int find_kind(struct wn_progress *p, const char *key)
-{
-    char *label = wn_point_label(key);
-    for (int64_t i = 0; i < p->n_kinds; i++)
-        if (!strcmp(p->kinds[i].label, label)) {
-            wn_free(label);
-            return (int)i;
-        }
-    p->kinds = wn_resize(p->kinds, p->n_kinds + 1, sizeof *p->kinds);
-    p->kinds[p->n_kinds] = (struct kind){.label = label};
-    return (int)p->n_kinds++;
-}
-
-/* Seconds of an operation of a kind: as measured, else as measured of all kinds; NaN: nothing is known. */
-static double pace(const struct wn_progress *p, int64_t kind, const struct kind *sums)
-{
-    double flops = 0, seconds = 0;
-    if (sums[kind].flops > 0)
-        return sums[kind].seconds / sums[kind].flops;
-    for (int64_t k = 0; k < p->n_kinds; k++) {
-        flops += sums[k].flops;
-        seconds += sums[k].seconds;
-    }
-    return flops > 0 ? seconds / flops : (double)NAN;
-}
-
-/* Share of its job that a rank has finished: what it told, and since then by the clock, up to the next step. */
-static double share_of(const struct worker *worker, double now)
-{
-    double steps = (double)worker->step;
-    if (worker->job < 0 || worker->steps <= 0 || worker->step <= 0)
-        return 0;
-    if (worker->step > worker->first)
-        steps += (now - worker->since - worker->at_step) * (double)(worker->step - worker->first) / worker->at_step;
-    double most = (double)worker->step + 0.9;
-    steps = steps < most ? steps : most;
-    return fmin(steps / (double)worker->steps, 1);
-}
-
-/* Work in flight counts by its share: *share of all work of this run gets done, the seconds left are returned. */
-static double seconds_left(const struct wn_progress *p, double now, double *share)
-{
-    struct kind *sums = wn_alloc(p->n_kinds + 1, sizeof *sums);
-    double all = 0, open = 0, left = 0, longest = 0;
-    int64_t busy = 0;
-    for (int64_t k = 0; k < p->n_kinds; k++) {
-        sums[k] = p->kinds[k];
-        all += sums[k].open + sums[k].flops;
-    }
-    for (int r = 0; r < p->ranks; r++) {
-        const struct worker *worker = &p->workers[r];
-        double done = share_of(worker, now);
-        busy += worker->job >= 0;
-        if (done <= 0)
-            continue;
-        struct kind *kind = &sums[p->kind_of[worker->job]];
-        double flops = p->flops[worker->job] * done;
-        double earlier = p->flops[worker->job] * (double)worker->first / (double)worker->steps;
-        kind->open -= flops;
-        if (flops <= earlier)
-            continue;
-        kind->flops += flops - earlier;
-        kind->seconds += now - worker->since;
-    }
-    for (int64_t k = 0; k < p->n_kinds; k++) {
-        open += sums[k].open;
-        if (sums[k].open > 0)
-            left += sums[k].open * pace(p, k, sums);
-    }
-    for (int r = 0; r < p->ranks; r++)
-        if (p->workers[r].job >= 0) {
-            int64_t job = p->workers[r].job;
-            double rest = p->flops[job] * (1 - share_of(&p->workers[r], now)) * pace(p, p->kind_of[job], sums);
-            longest = rest > longest ? rest : longest;
-        }
-    wn_free(sums);
-    *share = all > 0 ? 1 - open / all : 0;
-    int64_t waiting = p->wanted - p->done - busy;
-    double workers = (double)(waiting > 0 ? p->ranks : busy > 0 ? busy : 1);
-    left /= workers;
-    return left < longest ? longest : left; /* NaN stays NaN */
-}
-
-static double dense_left(const struct wn_progress *p, double now)
-{
-    double elapsed = now - p->dense_start;
-    int64_t done = p->dense_done - p->dense_first;
-    return done > 0 ? elapsed * (double)(p->dense_all - p->dense_done) / (double)done : (double)NAN;
-}
-
-static double tokens_per_second(const struct wn_progress *p, double now)
-{
-    return now > p->points_start ? p->tokens / (now - p->points_start) : 0;
-}
 
 /* ---- lines ---- */
 
@@ -180,27 +39,12 @@ static int oldest(const struct wn_progress *p, int64_t *busy)
 static void say_left(const struct wn_progress *p, double now, struct wn_text *line)
 {
     char left[WN_DURATION_TEXT];
-    double share, seconds = seconds_left(p, now, &share);
+    double share, seconds = wn_progress_seconds_left(p, now, &share);
     if (p->tokens > 0)
-        wn_text_printf(line, "; %.0f tokens/s", tokens_per_second(p, now));
+        wn_text_printf(line, "; %.0f tokens/s", wn_progress_tokens_per_second(p, now));
     if (isfinite(seconds))
         wn_text_printf(line, "%s%.0f %% of the work, %s left", p->tokens > 0 ? ", " : "; ", 100 * share,
                        wn_duration_text(seconds, left));
-}
-
-/* Seconds that the generations of a search and of those behind it will take; the pace of this one. */
-static double search_left(const struct wn_progress *p)
-{
-    const struct wn_point_search *search = &p->run->searches[p->search];
-    return p->searched ? p->search_seconds / (double)p->searched * (double)(search->generations - p->generation)
-                       : (double)NAN;
-}
-
-static double search_rate(const struct wn_progress *p)
-{
-    const struct wn_point_search *search = &p->run->searches[p->search];
-    double tokens = (double)p->searched * (double)wn_search_generation_tokens(&search->settings);
-    return p->search_seconds > 0 ? tokens / p->search_seconds : 0;
 }
 
 static void say_search(const struct wn_progress *p, struct wn_text *line)
@@ -214,8 +58,8 @@ static void say_search(const struct wn_progress *p, struct wn_text *line)
         wn_text_printf(line, ", %s %.6g", minimizes ? "layer errors" : wn_fitness_name(search->settings.fitness),
                        p->fitness);
     if (p->searched)
-        wn_text_printf(line, "; %.0f candidate tokens/s, %s left of it", search_rate(p),
-                       wn_duration_text(search_left(p), left));
+        wn_text_printf(line, "; %.0f candidate tokens/s, %s left of it", wn_progress_search_rate(p),
+                       wn_duration_text(wn_progress_search_left(p), left));
 }
 
 /* How far everything is, with the point that has been in work longest. */
@@ -230,7 +74,7 @@ static void say_state(const struct wn_progress *p, double now, struct wn_text *l
         wn_text_printf(line, "dense pass: block %lld of %lld (%.0f %%)", (long long)p->dense_done,
                        (long long)p->dense_all, 100 * (double)p->dense_done / (double)p->dense_all);
         if (p->dense_done > p->dense_first)
-            wn_text_printf(line, ", %s left of it", wn_duration_text(dense_left(p, now), left));
+            wn_text_printf(line, ", %s left of it", wn_duration_text(wn_progress_dense_left(p, now), left));
         return;
     }
     if (!p->at_points)
@@ -241,7 +85,7 @@ static void say_state(const struct wn_progress *p, double now, struct wn_text *l
     if (p->failed)
         wn_text_printf(line, " (%lld failed)", (long long)p->failed);
     if (rank >= 0) {
-        const struct worker *worker = &p->workers[rank];
+        const struct wn_progress_worker *worker = &p->workers[rank];
         wn_text_printf(line, ", %lld in work: %s", (long long)busy, name_of(p, worker->job));
         if (worker->steps)
             wn_text_printf(line, ", block %lld of %lld", (long long)worker->step, (long long)worker->steps);
@@ -282,116 +126,6 @@ static void say_point(struct wn_progress *p, const struct wn_queue_report *repor
     wn_text_release(&line);
 }
 
-/* ---- FILE.h5.progress; sweep.h says what is in it ---- */
-
-static void add_number(cJSON *json, const char *name, double value)
-{
-    if (isfinite(value))
-        cJSON_AddNumberToObject(json, name, value);
-    else
-        cJSON_AddNullToObject(json, name);
-}
-
-static void add_hosts(const struct wn_progress *p, cJSON *json)
-{
-    cJSON *hosts = cJSON_AddArrayToObject(json, "hosts");
-    cJSON *last = NULL;
-    int left = 0;
-    for (int r = 0; r < p->ranks; r++) {
-        left += p->workers[r].left;
-        if (!last || strcmp(cJSON_GetObjectItem(last, "host")->valuestring, p->hosts[r])) {
-            last = cJSON_CreateObject();
-            cJSON_AddStringToObject(last, "host", p->hosts[r]);
-            cJSON_AddNumberToObject(last, "ranks", 0);
-            cJSON_AddItemToArray(hosts, last);
-        }
-        cJSON *count = cJSON_GetObjectItem(last, "ranks");
-        if (count)
-            cJSON_SetNumberValue(count, count->valuedouble + 1);
-    }
-    add_number(json, "ranks", p->ranks);
-    add_number(json, "ranks_at_work", p->ranks - left);
-    add_number(json, "threads", p->threads);
-}
-
-static void add_workers(const struct wn_progress *p, double now, cJSON *json)
-{
-    cJSON *list = cJSON_AddArrayToObject(json, "in_flight");
-    for (int r = 0; r < p->ranks; r++) {
-        const struct worker *worker = &p->workers[r];
-        if (worker->job < 0)
-            continue;
-        cJSON *one = cJSON_CreateObject();
-        add_number(one, "point", (double)worker->job);
-        cJSON_AddStringToObject(one, "name", p->names[worker->job]);
-        add_number(one, "rank", r);
-        cJSON_AddStringToObject(one, "host", p->hosts[r]);
-        add_number(one, "block", (double)worker->step);
-        add_number(one, "blocks",
-                   (double)p->run->models[p->run->grid.points[worker->job].model].model->config.n_blocks);
-        add_number(one, "seconds", now - worker->since);
-        add_number(one, "heard_seconds_ago", now - worker->heard);
-        cJSON_AddItemToArray(list, one);
-    }
-}
-
-static void add_search(const struct wn_progress *p, cJSON *json)
-{
-    const struct wn_point_search *search = &p->run->searches[p->search];
-    cJSON_AddStringToObject(json, "search", p->run->grid.points[search->point].recipe.search);
-    add_number(json, "search_point", (double)search->point);
-    add_number(json, "generation", (double)p->generation);
-    add_number(json, "generations", (double)search->generations);
-    add_number(json, "fitness", p->fitness);
-    add_number(json, "candidate_tokens_per_second", search_rate(p));
-    add_number(json, "search_seconds_left", search_left(p));
-}
-
-static char *describe(const struct wn_progress *p, double now)
-{
-    cJSON *json = cJSON_CreateObject();
-    double share, left = seconds_left(p, now, &share);
-    add_number(json, "format", 1);
-    cJSON_AddStringToObject(json, "version", WN_VERSION);
-    cJSON_AddStringToObject(json, "host", p->hosts[0]);
-    add_number(json, "process", getpid());
-    add_number(json, "started", p->started);
-    add_number(json, "written", (double)time(NULL));
-    add_number(json, "every_seconds", p->ranks > MANY_RANKS ? FILE_SECONDS_OF_MANY : FILE_SECONDS);
-    cJSON_AddStringToObject(json, "stage", p->at_points ? "points" : p->search >= 0 ? "search" : "dense");
-    add_hosts(p, json);
-    add_number(json, "wanted", (double)p->wanted);
-    add_number(json, "done", (double)p->done);
-    add_number(json, "failed", (double)p->failed);
-    add_number(json, "saved", (double)p->saved);
-    add_number(json, "waiting", (double)p->waiting);
-    add_number(json, "last_point_written", p->last_write);
-    add_number(json, "dense_block", (double)p->dense_done);
-    add_number(json, "dense_blocks", (double)p->dense_all);
-    if (!p->at_points && p->search >= 0)
-        add_search(p, json);
-    add_number(json, "share_done", p->at_points ? share : 0);
-    add_number(json, "seconds_left", p->at_points ? left : (double)NAN);
-    add_number(json, "dense_seconds_left", p->at_points ? 0 : dense_left(p, now));
-    add_number(json, "tokens_per_second", p->at_points ? tokens_per_second(p, now) : 0);
-    add_workers(p, now, json);
-    char *text = cJSON_PrintUnformatted(json);
-    cJSON_Delete(json);
-    return text;
-}
-
-/* A disk that is full or a folder that may not be written costs the view, not the run. */
-static void write_file(const struct wn_progress *p, const char *text)
-{
-    FILE *file = fopen(p->partial, "w");
-    if (!file)
-        return;
-    bool good = fputs(text, file) >= 0 && fputc('\n', file) != EOF;
-    good = fclose(file) == 0 && good;
-    if (!good || rename(p->partial, p->path) != 0)
-        unlink(p->partial);
-}
-
 /* ---- the thread ---- */
 
 static void *tick(void *argument)
@@ -404,13 +138,13 @@ static void *tick(void *argument)
         stop = p->stop;
         if (!stop)
             draw(p, now);
-        if (!stop && now - p->written >= (p->ranks > MANY_RANKS ? FILE_SECONDS_OF_MANY : FILE_SECONDS)) {
+        if (!stop && now - p->written >= wn_progress_file_seconds(p)) {
             p->written = now;
-            text = describe(p, now);
+            text = wn_progress_describe(p, now);
         }
         pthread_mutex_unlock(&p->mutex);
         if (text)
-            write_file(p, text);
+            wn_progress_write_file(p, text);
         cJSON_free(text);
         if (!stop)
             usleep(TICK_US);
@@ -437,7 +171,7 @@ static void take_points(struct wn_progress *p, const struct wn_progress_options 
     p->kind_of = wn_alloc_zero(n, sizeof *p->kind_of);
     for (int64_t i = 0; i < n; i++) {
         p->flops[i] = options->flops[i];
-        p->kind_of[i] = find_kind(p, p->run->grid.points[i].key);
+        p->kind_of[i] = wn_progress_find_kind(p, p->run->grid.points[i].key);
         if (!options->wanted[i])
             continue;
         p->wanted++;
@@ -550,8 +284,8 @@ void wn_progress_search(struct wn_progress *p, int64_t search, int64_t generatio
 /* A rank that was given its next job while it still writes the last one begins it when that one is done. */
 static void finish_point(struct wn_progress *p, const struct wn_queue_report *report, double now)
 {
-    struct worker *worker = &p->workers[report->rank];
-    struct kind *kind = &p->kinds[p->kind_of[report->job]];
+    struct wn_progress_worker *worker = &p->workers[report->rank];
+    struct wn_progress_kind *kind = &p->kinds[p->kind_of[report->job]];
     p->done++;
     p->failed += report->status != WN_OK;
     p->tokens += report->tokens;
@@ -567,7 +301,7 @@ static void finish_point(struct wn_progress *p, const struct wn_queue_report *re
 
 static void take_resumed(struct wn_progress *p, const struct wn_queue_report *report, double now)
 {
-    struct worker *worker = &p->workers[report->rank];
+    struct wn_progress_worker *worker = &p->workers[report->rank];
     if (worker->job == report->job) {
         worker->step = worker->first = report->step;
         worker->steps = report->steps;
@@ -615,7 +349,7 @@ bool wn_progress_got_on(struct wn_progress *p)
     return got_on;
 }
 
-static void take_step(struct worker *worker, const struct wn_queue_report *report, double now)
+static void take_step(struct wn_progress_worker *worker, const struct wn_queue_report *report, double now)
 {
     if (worker->job != report->job)
         return;
@@ -631,14 +365,14 @@ void wn_progress_listen(void *context, const struct wn_queue_report *report)
     if (!report)
         return;
     pthread_mutex_lock(&p->mutex);
-    struct worker *worker = &p->workers[report->rank];
+    struct wn_progress_worker *worker = &p->workers[report->rank];
     if (!p->at_points)
         p->points_start = now;
     p->at_points = true;
     worker->heard = now;
     switch ((enum wn_queue_event)report->event) {
     case WN_QUEUE_GIVEN:
-        *worker = (struct worker){.job = report->job, .since = now, .heard = now};
+        *worker = (struct wn_progress_worker){.job = report->job, .since = now, .heard = now};
         break;
     case WN_QUEUE_RESUMED:
         take_resumed(p, report, now);
@@ -663,7 +397,7 @@ void wn_progress_listen(void *context, const struct wn_queue_report *report)
 double wn_progress_left(struct wn_progress *p, double *share)
 {
     pthread_mutex_lock(&p->mutex);
-    double left = seconds_left(p, wn_seconds(), share);
+    double left = wn_progress_seconds_left(p, wn_seconds(), share);
     pthread_mutex_unlock(&p->mutex);
     return left;
 }
