@@ -20,21 +20,25 @@ extern void blas_memory_free(void *buffer) WEAK;
 
 /* Of each thread that is inside a call: address space, of which it touches what it needs. 128 MiB on x86-64. */
 #define BUFFER_BYTES ((size_t)128 << 20)
+/* What constructors of other libraries may take between the look before main and that of OpenBLAS. */
+#define BESIDE_BYTES ((size_t)32 << 20)
 enum { MOST_BUFFERS = 128 };
 
-static void *map_buffer(void)
+static void *map_room(size_t bytes)
 {
-    void *place = mmap(NULL, BUFFER_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *place = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return place == MAP_FAILED ? NULL : place;
 }
 
-/* How many of `wanted` there is room for. */
-static int count_room(int wanted)
+/* How many of `wanted` there is room for, beside some more bytes. */
+static int count_room(int wanted, size_t beside)
 {
-    void *places[MOST_BUFFERS];
+    void *places[MOST_BUFFERS], *room = beside ? map_room(beside) : NULL;
     int count = 0;
-    while (count < wanted && (places[count] = map_buffer()))
+    while (count < wanted && (room || !beside) && (places[count] = map_room(BUFFER_BYTES)))
         count++;
+    if (room)
+        munmap(room, beside);
     for (int i = 0; i < count; i++)
         munmap(places[i], BUFFER_BYTES);
     return count;
@@ -48,7 +52,7 @@ wn_status wn_blas_take_buffers(void)
     int threads = omp_get_max_threads(), wanted = threads < MOST_BUFFERS ? threads : MOST_BUFFERS, count = 0;
     if (!openblas_get_config || !blas_memory_alloc || !blas_memory_free)
         return WN_OK;
-    while (count < wanted && count_room(1) && (buffers[count] = blas_memory_alloc(0)))
+    while (count < wanted && count_room(1, 0) && (buffers[count] = blas_memory_alloc(0)))
         count++;
     for (int i = 0; i < count; i++)
         blas_memory_free(buffers[i]);
@@ -98,7 +102,7 @@ static void check_room(int argc, char **argv, char **environment)
     (void)argv;
     if (!openblas_get_config || !blas_memory_alloc)
         return;
-    int threads = threads_at_start(environment), count = count_room(threads);
+    int threads = threads_at_start(environment), count = count_room(threads, BESIDE_BYTES);
     if (count == threads)
         return;
     int length = snprintf(line, sizeof line,
