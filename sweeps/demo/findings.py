@@ -1,8 +1,10 @@
 """Print what the small editions of the studies find on the demo model, as tables with intervals.
 
     python sweeps/demo/findings.py llm_kick.h5 calibration_study.h5 quantization_study.h5
+    python sweeps/demo/findings.py evopress.h5
 
-It needs the Python package of analysis/.  Intervals are 95 % over items (paired bootstrap).
+It needs the Python package of analysis/.  Intervals are 95 % over items, or over windows of held-out text (paired
+bootstrap).
 """
 
 import sys
@@ -103,8 +105,45 @@ def calibrations(results):
     table(rows)
 
 
+def window_means(values, windows):
+    """Means over the tokens of each window."""
+    return np.bincount(windows, weights=values) / np.bincount(windows)
+
+
+def budgets(results):
+    """Each budget of one method, spread in several ways: held-out KL, and how much more it is than what was searched."""
+    text = results.texts[0]
+    tokens = results.tokens(text)
+    windows = np.unique(tokens["sequence"].to_numpy(), return_inverse=True)[1]
+    about = results.scores[results.scores["method"] != "dense"]
+    draws = np.random.default_rng(0).integers(0, windows.max() + 1, (10000, windows.max() + 1))
+    rows = []
+    for _, group in about.groupby(["method", "sparsity", "bits", "units"], sort=False, dropna=False):
+        kl = {p: window_means(tokens["kl"].sel(point=p).to_numpy(), windows) for p in group.index}
+        searched = group.index[group["allocation"] == "fast"][0]
+        for point, row in group.iterrows():
+            name = row["score"] or row["allocation"]
+            difference = kl[point] - kl[searched]
+            low, high = np.percentile(difference[draws].mean(axis=1), [2.5, 97.5])
+            more = f"{difference.mean():.4f} ({low:.4f} to {high:.4f})"
+            rows.append(
+                {
+                    "budget": " ".join(row["key"].split()[: 3 if row["method"] == "drop" else 2]),
+                    "zeros, %": f"{100 * row['achieved_sparsity']:.1f}",
+                    "chosen by": "search" if point == searched else name or "uniform",
+                    "perplexity": f"{row[f'{text}/perplexity']:.3f}",
+                    "KL": f"{row[f'{text}/kl_mean']:.4f}",
+                    "KL more than the search": "" if point == searched else more,
+                }
+            )
+    table(rows)
+
+
 def main():
     """Print all tables."""
+    if len(sys.argv) == 2:
+        budgets(winnow.open(sys.argv[1]))
+        return
     if len(sys.argv) != 4:
         sys.exit(__doc__)
     kick, calibration, quantization = map(winnow.open, sys.argv[1:])
