@@ -201,13 +201,15 @@ static bool read_search(struct builder *builder, const cJSON *value, struct wn_r
     return true;
 }
 
-/* True when the key "allocation" is no matter of the method. */
+/* True when the key "allocation" is no matter of the method; one without allocations of its own is uniform anyway. */
 static bool is_of_search(struct builder *builder, const struct wn_recipe *recipe, const cJSON *value, bool *good)
 {
     const struct wn_value *words = wn_params_find(&recipe->stages[0].params, "allocation");
-    if (find_search(builder->sweep, value))
+    const char *text = cJSON_IsString(value) ? value->valuestring : "";
+    bool allocates = words || recipe->stages[0].method->kind == WN_DROPPER;
+    if (find_search(builder->sweep, value) || (!allocates && !strcmp(text, "uniform")))
         return true;
-    if (cJSON_IsString(value) && words && is_word(words->parameter, value->valuestring))
+    if (words && is_word(words->parameter, text))
         return false;
     unknown_allocation(builder, recipe, value);
     *good = false;

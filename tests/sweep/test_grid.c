@@ -116,6 +116,10 @@ static void test_collapse(void)
                  "{\"method\": \"magnitude\", \"sparsity\": 0.5, \"allocation\": \"owl\", \"calibration\": \"task\", "
                  "\"owl_lambda\": 0.08, \"owl_m\": 5}]",
                  12, 17);
+    /* Methods without allocations are uniform. */
+    check_counts(
+        "[{\"method\": \"rtn\", \"bits\": 4, \"allocation\": [\"uniform\"]}, {\"method\": \"rtn\", \"bits\": 4}]", 2,
+        2);
     /* Sparsity 0 and the method none change nothing. */
     check_counts("[{\"method\": [\"magnitude\", \"wanda\"], \"sparsity\": 0, \"calibration\": \"general\"}, "
                  "{\"method\": \"none\"}]",
@@ -145,6 +149,9 @@ static void test_grid_mistakes(void)
     check_grid_mistake("{\"method\": \"magnitude\", \"sparsity\": 0.3, \"pattern\": \"2:4\"}", "sparsity");
     check_grid_mistake("{\"method\": \"magnitude\", \"sparsity\": 0.5, \"allocation\": \"owl\"}",
                        "needs calibration data");
+    check_grid_mistake(
+        "{\"method\": \"drop\", \"sparsity\": 0.5, \"allocation\": \"uniform\", \"calibration\": \"general\"}",
+        "allocation: \"uniform\" is not a name under \"search\"");
     check_grid_mistake("{\"method\": \"magnitude\", \"pattern\": \"2:4\", \"scope\": \"block\"}",
                        "grid[0]: magnitude: key \"scope\": block needs the pattern \"unstructured\"");
     check_grid_mistake("{\"method\": \"magnitude\", \"sparsity\": 0.5, \"owl_m\": 3}", "key \"owl_m\"");
