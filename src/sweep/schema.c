@@ -201,7 +201,8 @@ static cJSON *grid_schema(void)
     cJSON_AddItemToObject(properties, "propagation", item_or_list(words_schema("sequential|dense")));
     cJSON_AddItemToObject(
         properties, "allocation",
-        item_or_list(string_schema("uniform, owl (pruners), dynamic_programming, or the name of a search: who gets how much")));
+        item_or_list(
+            string_schema("uniform, owl (pruners), dynamic_programming, or the name of a search: who gets how much")));
     for (int64_t i = 0; i < count; i++)
         for (int p = 0; p < table[i]->n_parameters; p++)
             if (!cJSON_GetObjectItemCaseSensitive(properties, table[i]->parameters[p].name))
