@@ -60,6 +60,11 @@ bool wn_stamp_equal(const struct wn_stamp *a, const struct wn_stamp *b);
 /* Reads a whole regular file as a NUL-terminated string, owned by the caller. */
 wn_status wn_read_text(const char *path, char **text, int64_t *length);
 
+/* All bytes at a place of an open file. False, with errno, when they are not all there. */
+bool wn_write_at(int file, const void *data, int64_t bytes, int64_t place);
+/* Makes the names in a folder durable; some file systems refuse that for folders, which is no error. */
+void wn_sync_folder(const char *folder);
+
 bool wn_file_exists(const char *path);
 /* `name` itself when it is absolute, else directory/name. Owned by the caller. */
 char *wn_join_path(const char *directory, const char *name);

@@ -36,9 +36,10 @@ static wn_status spool(struct wn_export_codes *codes, const char *linear, const 
     plan.bytes = rows * (columns ? columns : 1) * plan.element_bytes;
     codes->plans = wn_resize(codes->plans, codes->n_plans + 1, sizeof plan);
     codes->plans[codes->n_plans++] = plan;
-    return wn_export_write_all(codes->scratch, data, plan.bytes)
-               ? WN_OK
-               : wn_export_cannot_write(codes->folder, WN_EXPORT_CODES);
+    if (!wn_write_at(codes->scratch, data, plan.bytes, codes->spooled))
+        return wn_export_cannot_write(codes->folder, WN_EXPORT_CODES);
+    codes->spooled += plan.bytes;
+    return WN_OK;
 }
 
 /* Bit j % 8 of byte j / 8 of a row; rows begin at whole bytes. */

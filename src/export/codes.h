@@ -10,6 +10,7 @@ struct cJSON;
 struct wn_export_codes {
     const char *folder; /* borrowed */
     int scratch;        /* -1 when closed */
+    int64_t spooled;    /* bytes in it */
     int64_t n_plans;
     struct wn_tensor_plan *plans; /* [n_plans] in order of arrival, names owned */
     bool inputs_quantized;        /* a linear is evaluated on quantized inputs */

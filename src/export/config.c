@@ -13,27 +13,12 @@ wn_status wn_export_cannot_write(const char *folder, const char *name)
     return wn_fail(WN_ERR_IO, "%s/%s: cannot be written: %s", folder, name, strerror(errno));
 }
 
-bool wn_export_write_all(int file, const void *data, int64_t size)
-{
-    const char *from = data;
-    while (size > 0) {
-        ssize_t written = write(file, from, (size_t)size);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return false;
-        from += written;
-        size -= written;
-    }
-    return true;
-}
-
 wn_status wn_export_write(const char *folder, const char *name, const char *data, int64_t size)
 {
     char *path = wn_join_path(folder, name);
     wn_status status = WN_OK;
     int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (file < 0 || !wn_export_write_all(file, data, size) || fsync(file) != 0)
+    if (file < 0 || !wn_write_at(file, data, size, 0) || fsync(file) != 0)
         status = wn_export_cannot_write(folder, name);
     if (file >= 0)
         close(file);

@@ -34,8 +34,6 @@ void wn_export_files_close(struct wn_export_files **files);
 
 /* A new file with these bytes, synced. */
 wn_status wn_export_write(const char *folder, const char *name, const char *data, int64_t size);
-/* All bytes, also when writing is interrupted; false: errno says why not. */
-bool wn_export_write_all(int file, const void *data, int64_t size);
 /* The error of a file that cannot be written, by errno. */
 wn_status wn_export_cannot_write(const char *folder, const char *name);
 /* config.json of the model with this dtype (WN_OTHER: as it is) and number of blocks. */

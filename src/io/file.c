@@ -233,6 +233,37 @@ wn_status wn_mapped_check(const char *path, struct wn_mapped *mapped, const char
     return WN_OK;
 }
 
+/* ---- writing ---- */
+
+bool wn_write_at(int file, const void *data, int64_t bytes, int64_t place)
+{
+    const char *from = data;
+
+    while (bytes > 0) {
+        ssize_t written = pwrite(file, from, (size_t)bytes, (off_t)place);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written == 0)
+            errno = ENOSPC;
+        if (written <= 0)
+            return false;
+        from += written;
+        place += written;
+        bytes -= written;
+    }
+    return true;
+}
+
+void wn_sync_folder(const char *folder)
+{
+    int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (file < 0)
+        return;
+    fsync(file);
+    close(file);
+}
+
 /* ---- whole files ---- */
 
 /* read() until the end rather than by the size of the file, which may grow meanwhile. */

@@ -81,19 +81,7 @@ static wn_status cannot_write(const char *path, int error)
 
 static wn_status write_at(const struct wn_safetensors_writer *writer, int64_t place, const void *data, int64_t bytes)
 {
-    const char *from = data;
-
-    while (bytes > 0) {
-        ssize_t written = pwrite(writer->file, from, (size_t)bytes, (off_t)place);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return cannot_write(writer->path, written < 0 ? errno : ENOSPC);
-        from += written;
-        place += written;
-        bytes -= written;
-    }
-    return WN_OK;
+    return wn_write_at(writer->file, data, bytes, place) ? WN_OK : cannot_write(writer->path, errno);
 }
 
 /* A full disk shows here and not after hours; file systems that cannot tell are left to find out later. */

@@ -183,20 +183,6 @@ static wn_status fail_writer(const struct wn_level_writer *writer, int error)
                    writer->partial, (long long)writer->header.block, strerror(error));
 }
 
-static bool put(int file, const void *data, int64_t bytes, int64_t at)
-{
-    const uint8_t *next = data;
-
-    for (ssize_t done; bytes > 0; next += done, bytes -= done, at += done) {
-        done = pwrite(file, next, (size_t)bytes, at);
-        if (done < 0 && errno == EINTR)
-            done = 0;
-        if (done < 0)
-            return false;
-    }
-    return true;
-}
-
 static void release_writer(struct wn_level_writer **writer)
 {
     if ((*writer)->file >= 0)
@@ -238,7 +224,7 @@ wn_status wn_level_writer_add(struct wn_level_writer *writer, const struct wn_le
 
     if (writer->added == writer->header.count)
         WN_BUG("level %d of linear %d is one too many", (int)entry->level, (int)entry->linear);
-    if (!put(writer->file, packed->bytes, packed->size, writer->at))
+    if (!wn_write_at(writer->file, packed->bytes, packed->size, writer->at))
         return fail_writer(writer, errno);
     *own = (struct wn_level_entry){0}; /* no bytes between the members that nobody has set */
     own->linear = entry->linear;
@@ -265,8 +251,9 @@ static bool write_header(struct wn_level_writer *writer)
     qsort(writer->entries, (size_t)header->count, sizeof *writer->entries, compare_entries);
     header->bytes = writer->at;
     hash_header(header, writer->entries, header->hash);
-    return put(writer->file, header, sizeof *header, 0) &&
-           put(writer->file, writer->entries, header->count * (int64_t)sizeof *writer->entries, sizeof *header) &&
+    return wn_write_at(writer->file, header, sizeof *header, 0) &&
+           wn_write_at(writer->file, writer->entries, header->count * (int64_t)sizeof *writer->entries,
+                       sizeof *header) &&
            ftruncate(writer->file, header->bytes) == 0 && fsync(writer->file) == 0 &&
            rename(writer->partial, writer->path) == 0;
 }

@@ -88,27 +88,17 @@ wn_status wn_results_create_(const char *path, const struct wn_results_plan *pla
     return status;
 }
 
-static void sync_folder(const char *path)
-{
-    char *folder = wn_directory_of(path);
-    int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    wn_free(folder);
-    if (file >= 0) {
-        fsync(file); /* makes the name durable; some file systems refuse it for folders, that is no reason to stop */
-        close(file);
-    }
-}
-
 wn_status wn_results_put_in_place_(const char *path, wn_status status)
 {
     char *temporary = wn_temporary_path_(path);
 
     if (status == WN_OK && rename(temporary, path) != 0)
         status = wn_fail(WN_ERR_IO, "%s: the finished %s cannot be renamed: %s", path, temporary, strerror(errno));
-    if (status == WN_OK)
-        sync_folder(path);
-    else
+    if (status == WN_OK) {
+        char *folder = wn_directory_of(path);
+        wn_sync_folder(folder);
+        wn_free(folder);
+    } else
         unlink(temporary);
     wn_free(temporary);
     return status;

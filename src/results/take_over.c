@@ -124,16 +124,8 @@ static wn_status find_places(struct target *target, const char *temporary)
 
 static wn_status write_at(const struct target *target, int64_t place, const void *data, int64_t bytes)
 {
-    while (bytes > 0) {
-        ssize_t written = pwrite(target->file, data, (size_t)bytes, (off_t)place);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return wn_fail(WN_ERR_IO, "%s: cannot be written: %s", target->path, strerror(errno));
-        data = (const char *)data + written;
-        place += written;
-        bytes -= written;
-    }
+    if (!wn_write_at(target->file, data, bytes, place))
+        return wn_fail(WN_ERR_IO, "%s: cannot be written: %s", target->path, strerror(errno));
     return WN_OK;
 }
 

@@ -97,41 +97,22 @@ static struct wn_hash *begin_hash(const struct header *header)
 
 /* ---- writing ---- */
 
-static bool put(int file, const uint8_t *data, int64_t bytes)
-{
-    for (ssize_t done; bytes > 0; data += done, bytes -= done) {
-        done = write(file, data, (size_t)bytes);
-        if (done < 0 && errno == EINTR)
-            done = 0;
-        if (done < 0)
-            return false;
-    }
-    return true;
-}
-
 static bool put_pieces(int file, struct header *header, const struct wn_state_piece *pieces, int64_t count)
 {
     struct wn_hash *hash = begin_hash(header);
-    bool good = put(file, (const uint8_t *)header, sizeof *header); /* without its hash: not to be believed */
+    int64_t place = sizeof *header;
+    bool good = wn_write_at(file, header, sizeof *header, 0); /* without its hash: not to be believed */
     for (int64_t i = 0; i < count; i++) {
         wn_hash_update(hash, &pieces[i].bytes, sizeof pieces[i].bytes);
         for (int64_t at = 0; at < pieces[i].bytes && good; at += PIECE) {
             int64_t bytes = pieces[i].bytes - at < PIECE ? pieces[i].bytes - at : PIECE;
             wn_hash_update(hash, (const uint8_t *)pieces[i].data + at, (size_t)bytes);
-            good = put(file, (const uint8_t *)pieces[i].data + at, bytes);
+            good = wn_write_at(file, (const uint8_t *)pieces[i].data + at, bytes, place + at);
         }
+        place += pieces[i].bytes;
     }
     wn_hash_finish(hash, header->hash);
-    return good && pwrite(file, header, sizeof *header, 0) == (ssize_t)sizeof *header && fsync(file) == 0;
-}
-
-static void sync_folder(const char *folder)
-{
-    int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (file < 0)
-        return;
-    fsync(file);
-    close(file);
+    return good && wn_write_at(file, header, sizeof *header, 0) && fsync(file) == 0;
 }
 
 static wn_status fail_saver(struct wn_saver *saver, int64_t bytes, int error)
@@ -165,7 +146,7 @@ wn_status wn_state_write(struct wn_saver *saver, const struct wn_state *state, c
         error = errno;
     }
     if (good)
-        sync_folder(saver->folder);
+        wn_sync_folder(saver->folder);
     else
         unlink(partial);
     wn_free(path);
