@@ -55,6 +55,8 @@ void wn_params_derive(struct wn_params *params, const char *name, double number)
 /* After all were set: the first required one that is missing is an error. */
 wn_status wn_params_complete(const struct wn_params *params);
 
+/* True when the text is one of parameter->words, "a|b|c". */
+bool wn_params_has_word(const struct wn_parameter *parameter, const char *text);
 /* NULL when the table has no such parameter. */
 const struct wn_value *wn_params_find(const struct wn_params *params, const char *name);
 double wn_params_number(const struct wn_params *params, const char *name); /* WN_BUG when absent */

@@ -27,12 +27,11 @@ static bool in_range(const struct wn_parameter *parameter, double number)
     return number >= parameter->low && (parameter->open_end ? number < parameter->high : number <= parameter->high);
 }
 
-/* True when `text` is one of the words of "a|b|c". */
-static bool is_word(const char *words, const char *text)
+bool wn_params_has_word(const struct wn_parameter *parameter, const char *text)
 {
     size_t length = strlen(text);
 
-    for (const char *word = words; word; word = strchr(word, '|')) {
+    for (const char *word = parameter->words; word; word = strchr(word, '|')) {
         word += *word == '|';
         if (strcspn(word, "|") == length && memcmp(word, text, length) == 0)
             return true;
@@ -118,7 +117,7 @@ static bool put_json_text(struct wn_value *value, const char *text)
 
     if (parameter->type == WN_BOOL || (takes_numbers(parameter) && !parameter->words))
         return false;
-    if (parameter->words ? !is_word(parameter->words, text) : strlen(text) >= sizeof value->text)
+    if (parameter->words ? !wn_params_has_word(parameter, text) : strlen(text) >= sizeof value->text)
         return false;
     put_text(value, text, (double)NAN);
     return true;

@@ -137,16 +137,6 @@ static const struct wn_sweep_search *find_search(const struct wn_sweep *sweep, c
     return NULL;
 }
 
-static bool is_word(const struct wn_parameter *parameter, const char *word)
-{
-    const char *at = parameter && parameter->words ? parameter->words : "";
-    size_t length = strlen(word);
-    for (; *at; at += strcspn(at, "|"), at += *at == '|')
-        if (strcspn(at, "|") == length && !strncmp(at, word, length))
-            return true;
-    return false;
-}
-
 /* What no parameter of the method says. */
 static void unknown_allocation(struct builder *builder, const struct wn_recipe *recipe, const cJSON *value)
 {
@@ -209,7 +199,7 @@ static bool is_of_search(struct builder *builder, const struct wn_recipe *recipe
     bool allocates = words || recipe->stages[0].method->kind == WN_DROPPER;
     if (find_search(builder->sweep, value) || (!allocates && !strcmp(text, "uniform")))
         return true;
-    if (words && is_word(words->parameter, text))
+    if (words && wn_params_has_word(words->parameter, text))
         return false;
     unknown_allocation(builder, recipe, value);
     *good = false;
