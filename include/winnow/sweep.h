@@ -105,6 +105,8 @@ void wn_grid_release(struct wn_grid_points *grid);
 const struct wn_recipe *wn_cell_recipe(const struct wn_grid_points *grid, const struct wn_cell *cell);
 /* The method of a key, "wanda+rtn" of a joint point, without its settings. Owned by the caller. */
 char *wn_point_label(const char *key);
+/* The number of that label in a set; a new one is added. */
+int64_t wn_point_kind(struct wn_texts *labels, const char *key);
 /* Short names [n_points]: the label, and of the settings only those in which points of this label differ. */
 char **wn_point_names(const struct wn_grid_points *grid);
 void wn_point_names_free(char ***names, int64_t n_points);

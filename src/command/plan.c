@@ -88,55 +88,49 @@ static void print_points(const struct wn_run *run, const struct wn_prediction *p
 
 /* The points of one method. */
 struct method_row {
-    char *label; /* owned */
     int64_t points;
     double stages[WN_STAGES], seconds;
 };
 
-static struct method_row *find_row(struct method_row **rows, int64_t *count, const char *key)
-{
-    char *label = wn_point_label(key);
-    for (int64_t i = 0; i < *count; i++)
-        if (!strcmp((*rows)[i].label, label)) {
-            wn_free(label);
-            return &(*rows)[i];
-        }
-    *rows = wn_resize(*rows, *count + 1, sizeof **rows);
-    (*rows)[*count] = (struct method_row){.label = label};
-    return &(*rows)[(*count)++];
-}
+struct method_rows {
+    struct wn_texts labels;
+    struct method_row *rows; /* [labels.count] */
+};
 
-static struct method_row *sum_methods(const struct wn_run *run, const struct wn_prediction *prediction,
-                                      const struct plan_options *options, int64_t *count)
+static struct method_rows sum_methods(const struct wn_run *run, const struct wn_prediction *prediction,
+                                      const struct plan_options *options)
 {
-    struct method_row *rows = NULL;
-    *count = 0;
+    struct method_rows methods = {0};
     for (int64_t i = 0; i < run->grid.n_points; i++) {
         if (!is_selected(options, i))
             continue;
-        struct method_row *row = find_row(&rows, count, run->grid.points[i].key);
+        int64_t before = methods.labels.count, kind = wn_point_kind(&methods.labels, run->grid.points[i].key);
+        if (kind == before) {
+            methods.rows = wn_resize(methods.rows, kind + 1, sizeof *methods.rows);
+            methods.rows[kind] = (struct method_row){.points = 0};
+        }
+        struct method_row *row = &methods.rows[kind];
         row->points++;
         row->seconds += prediction->seconds[i];
         for (int s = 0; s < WN_STAGES; s++)
             row->stages[s] += prediction->stages[i][s];
     }
-    return rows;
+    return methods;
 }
 
-static void free_methods(struct method_row **rows, int64_t count)
+static void free_methods(struct method_rows *methods)
 {
-    for (int64_t i = 0; i < count; i++)
-        wn_free((*rows)[i].label);
-    wn_free(*rows);
-    *rows = NULL;
+    wn_texts_release(&methods->labels);
+    wn_free(methods->rows);
 }
 
 /* Mean seconds of a point by method and stage; stages that no point has are left out. */
 static void print_methods(const struct wn_run *run, const struct wn_prediction *prediction,
                           const struct plan_options *options)
 {
-    int64_t count;
-    struct method_row *rows = sum_methods(run, prediction, options, &count);
+    struct method_rows methods = sum_methods(run, prediction, options);
+    const struct method_row *rows = methods.rows;
+    int64_t count = methods.labels.count;
     struct wn_grid_table table;
     int columns = 0, stage_of[WN_STAGES];
     for (int s = 0; s < WN_STAGES; s++)
@@ -156,7 +150,7 @@ static void print_methods(const struct wn_run *run, const struct wn_prediction *
         table.right[c] = true;
     for (int64_t i = 0; i < count; i++) {
         double n = (double)rows[i].points;
-        wn_grid_table_set(&table, (int)i + 1, 0, "  %s", rows[i].label);
+        wn_grid_table_set(&table, (int)i + 1, 0, "  %s", methods.labels.texts[i]);
         wn_grid_table_set(&table, (int)i + 1, 1, "%lld", (long long)rows[i].points);
         for (int c = 0; c < columns; c++)
             wn_grid_table_set(&table, (int)i + 1, c + 2, "%.2f", rows[i].stages[stage_of[c]] / n);
@@ -165,7 +159,7 @@ static void print_methods(const struct wn_run *run, const struct wn_prediction *
     }
     wn_grid_table_print(&table);
     wn_grid_table_release(&table);
-    free_methods(&rows, count);
+    free_methods(&methods);
 }
 
 /* Seconds of all points by evaluation. */
@@ -445,16 +439,17 @@ static void add_points(const struct wn_run *run, const struct wn_prediction *pre
 static void add_sums(const struct wn_run *run, const struct wn_prediction *prediction,
                      const struct plan_options *options, cJSON *json)
 {
-    int64_t count;
-    struct method_row *rows = sum_methods(run, prediction, options, &count);
-    cJSON *methods = cJSON_AddArrayToObject(json, "methods"), *evals = cJSON_AddArrayToObject(json, "evaluations");
+    struct method_rows methods = sum_methods(run, prediction, options);
+    const struct method_row *rows = methods.rows;
+    int64_t count = methods.labels.count;
+    cJSON *list = cJSON_AddArrayToObject(json, "methods"), *evals = cJSON_AddArrayToObject(json, "evaluations");
     for (int64_t i = 0; i < count; i++) {
         cJSON *method = cJSON_CreateObject();
-        cJSON_AddStringToObject(method, "method", rows[i].label);
+        cJSON_AddStringToObject(method, "method", methods.labels.texts[i]);
         cJSON_AddNumberToObject(method, "points", (double)rows[i].points);
         cJSON_AddNumberToObject(method, "seconds", rows[i].seconds);
         add_stages(method, rows[i].stages, 1);
-        cJSON_AddItemToArray(methods, method);
+        cJSON_AddItemToArray(list, method);
     }
     for (int64_t e = 0; e < run->sweep->n_evals; e++) {
         cJSON *one = cJSON_CreateObject();
@@ -467,7 +462,7 @@ static void add_sums(const struct wn_run *run, const struct wn_prediction *predi
         }
         cJSON_AddItemToArray(evals, one);
     }
-    free_methods(&rows, count);
+    free_methods(&methods);
 }
 
 static void print_json(const struct wn_run *run, const struct wn_prediction *prediction,

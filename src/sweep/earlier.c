@@ -7,26 +7,22 @@
 
 /* Measured seconds of the points of one method in an earlier file, and what this plan predicts for its own. */
 struct measured {
-    char *label; /* owned */
     double seconds[WN_STAGES], tokens, predicted[WN_STAGES], predicted_tokens;
 };
 
 struct earlier {
-    int64_t count;
-    struct measured *methods; /* the first is all of them together */
+    struct wn_texts labels;
+    struct measured *methods; /* [labels.count] */
 };
 
 static struct measured *find_measured(struct earlier *earlier, const char *key)
 {
-    char *label = wn_point_label(key);
-    for (int64_t i = 0; i < earlier->count; i++)
-        if (!strcmp(earlier->methods[i].label, label)) {
-            wn_free(label);
-            return &earlier->methods[i];
-        }
-    earlier->methods = wn_resize(earlier->methods, earlier->count + 1, sizeof *earlier->methods);
-    earlier->methods[earlier->count] = (struct measured){.label = label};
-    return &earlier->methods[earlier->count++];
+    int64_t before = earlier->labels.count, kind = wn_point_kind(&earlier->labels, key);
+    if (kind == before) {
+        earlier->methods = wn_resize(earlier->methods, kind + 1, sizeof *earlier->methods);
+        earlier->methods[kind] = (struct measured){.tokens = 0};
+    }
+    return &earlier->methods[kind];
 }
 
 static wn_status read_earlier(const char *path, struct earlier *earlier)
@@ -70,7 +66,7 @@ static double ratio_of(const struct earlier *earlier, const struct measured *met
     double measured = 0, predicted = 0;
     if (method->seconds[s] > 0 && method->predicted[s] > 0 && method->predicted_tokens > 0)
         return method->seconds[s] / method->tokens * method->predicted_tokens / method->predicted[s];
-    for (int64_t i = 0; i < earlier->count; i++) {
+    for (int64_t i = 0; i < earlier->labels.count; i++) {
         const struct measured *one = &earlier->methods[i];
         if (!(one->seconds[s] > 0 && one->predicted[s] > 0))
             continue;
@@ -107,8 +103,7 @@ wn_status wn_predict_from(const struct wn_run *run, const char *path, struct wn_
         for (int64_t e = 0; e < run->sweep->n_evals; e++)
             prediction->evals[e] *= after / before;
     }
-    for (int64_t i = 0; i < earlier.count; i++)
-        wn_free(earlier.methods[i].label);
+    wn_texts_release(&earlier.labels);
     wn_free(earlier.methods);
     return status;
 }

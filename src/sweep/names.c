@@ -43,6 +43,14 @@ char *wn_point_label(const char *key)
     return text.data;
 }
 
+int64_t wn_point_kind(struct wn_texts *labels, const char *key)
+{
+    char *label = wn_point_label(key);
+    int64_t kind = wn_texts_add(labels, label);
+    wn_free(label);
+    return kind;
+}
+
 /* The setting "STAGE.NAME" of a method; made when it is not there. Two stages may have a parameter of one name. */
 static struct setting *find_setting(struct settings *settings, const char *method, int stage, const char *word)
 {

@@ -169,9 +169,14 @@ static void take_points(struct wn_progress *p, const struct wn_progress_options 
     p->names = wn_point_names(&p->run->grid);
     p->flops = wn_alloc(n, sizeof *p->flops);
     p->kind_of = wn_alloc_zero(n, sizeof *p->kind_of);
+    struct wn_texts labels = {0};
+    for (int64_t i = 0; i < n; i++)
+        p->kind_of[i] = (int)wn_point_kind(&labels, p->run->grid.points[i].key);
+    p->n_kinds = labels.count;
+    p->kinds = wn_alloc_zero(labels.count, sizeof *p->kinds);
+    wn_texts_release(&labels);
     for (int64_t i = 0; i < n; i++) {
         p->flops[i] = options->flops[i];
-        p->kind_of[i] = wn_progress_find_kind(p, p->run->grid.points[i].key);
         if (!options->wanted[i])
             continue;
         p->wanted++;
@@ -227,8 +232,6 @@ void wn_progress_finish(struct wn_progress **progress)
         fprintf(stderr, "\r\033[K");
     unlink(p->path);
     wn_point_names_free(&p->names, p->run->grid.n_points);
-    for (int64_t k = 0; k < p->n_kinds; k++)
-        wn_free(p->kinds[k].label);
     wn_free(p->kinds);
     wn_free(p->kind_of);
     wn_free(p->flops);

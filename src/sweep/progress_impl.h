@@ -16,7 +16,6 @@ struct wn_progress_worker {
 
 /* Points of one method: predicted operations differ from seconds by a factor that is measured for each. */
 struct wn_progress_kind {
-    char *label;                 /* owned */
     double open, flops, seconds; /* operations not done yet; done, and how long they took */
 };
 
@@ -48,8 +47,6 @@ struct wn_progress {
 
 /* Callers hold the mutex. */
 
-/* The kind of a point, by its key; a new one if there is none. */
-int wn_progress_find_kind(struct wn_progress *p, const char *key);
 /* Work in flight counts by its share: *share of all work of this run is done. NaN: nothing is known yet; all four. */
 double wn_progress_seconds_left(const struct wn_progress *p, double now, double *share);
 double wn_progress_dense_left(const struct wn_progress *p, double now);

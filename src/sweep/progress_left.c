@@ -4,19 +4,6 @@
 
 #include "progress_impl.h"
 
-int wn_progress_find_kind(struct wn_progress *p, const char *key)
-{
-    char *label = wn_point_label(key);
-    for (int64_t i = 0; i < p->n_kinds; i++)
-        if (!strcmp(p->kinds[i].label, label)) {
-            wn_free(label);
-            return (int)i;
-        }
-    p->kinds = wn_resize(p->kinds, p->n_kinds + 1, sizeof *p->kinds);
-    p->kinds[p->n_kinds] = (struct wn_progress_kind){.label = label};
-    return (int)p->n_kinds++;
-}
-
 /* Seconds of an operation of a kind: as measured, else as measured of all kinds; NaN: nothing is known. */
 static double pace(const struct wn_progress *p, int64_t kind, const struct wn_progress_kind *sums)
 {

@@ -205,10 +205,10 @@ static wn_status do_point(struct worker *worker, int64_t index)
     wn_queue_ask(worker->queue);
     wn_status written =
         wn_results_write(worker->results, index, &worker->wide, status == WN_OK ? WN_POINT_DONE : WN_POINT_FAILED);
-    if (written == WN_OK)
+    if (written == WN_OK) {
         wn_point_forget(worker->run, index);
-    if (written == WN_OK)
         wn_queue_done(worker->queue, index, status, report.seconds, report.tokens);
+    }
     if (status == WN_ERR_CHANGED)
         wn_par_request_stop(); /* the other points would see it too */
     worker->changed = worker->changed || status == WN_ERR_CHANGED;

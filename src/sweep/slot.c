@@ -10,7 +10,6 @@ static const double MARGIN_PREDICTED = 1.3, MARGIN_MEASURED = 1.1, MARGIN_BLOCK 
 
 /* Points of one method: seconds measured of some, and predicted for the same ones. */
 struct kind {
-    char *label; /* owned */
     double measured, predicted;
 };
 
@@ -40,19 +39,6 @@ struct wn_slot {
 };
 
 /* ---- predicted times ---- */
-
-static int find_kind(struct wn_slot *slot, const char *key)
-{
-    char *label = wn_point_label(key);
-    for (int i = 0; i < slot->n_kinds; i++)
-        if (!strcmp(slot->kinds[i].label, label)) {
-            wn_free(label);
-            return i;
-        }
-    slot->kinds = wn_resize(slot->kinds, slot->n_kinds + 1, sizeof *slot->kinds);
-    slot->kinds[slot->n_kinds] = (struct kind){.label = label};
-    return slot->n_kinds++;
-}
 
 void wn_slot_measured(struct wn_slot *slot, int64_t point, double seconds)
 {
@@ -121,6 +107,7 @@ struct wn_slot *wn_slot_start(const struct wn_run *run, const struct wn_slot_opt
 {
     int64_t n = run->grid.n_points;
     struct wn_slot *slot = wn_alloc_zero(1, sizeof *slot);
+    struct wn_texts labels = {0};
     slot->end = options->end;
     slot->saves = options->saves;
     slot->seconds = wn_alloc(n, sizeof *slot->seconds);
@@ -131,7 +118,7 @@ struct wn_slot *wn_slot_start(const struct wn_run *run, const struct wn_slot_opt
         int64_t blocks = run->models[point->model].model->config.n_blocks;
         int64_t saved = options->saved && options->saved[i] > 0 ? options->saved[i] : 0;
         slot->seconds[i] = options->seconds[i];
-        slot->kind_of[i] = find_kind(slot, point->key);
+        slot->kind_of[i] = (int)wn_point_kind(&labels, point->key);
         if (!options->wanted[i])
             continue;
         slot->jobs[slot->n_jobs++] =
@@ -142,6 +129,9 @@ struct wn_slot *wn_slot_start(const struct wn_run *run, const struct wn_slot_opt
                          .point = i,
                          .blocks = blocks};
     }
+    slot->n_kinds = (int)labels.count;
+    slot->kinds = wn_alloc_zero(labels.count, sizeof *slot->kinds);
+    wn_texts_release(&labels);
     cut_lanes(slot);
     slot->behind = wn_alloc(slot->n_jobs + 1, sizeof *slot->behind);
     for (int64_t i = 0; i <= slot->n_jobs; i++)
@@ -153,8 +143,6 @@ void wn_slot_finish(struct wn_slot **slot)
 {
     if (!*slot)
         return;
-    for (int i = 0; i < (*slot)->n_kinds; i++)
-        wn_free((*slot)->kinds[i].label);
     wn_free((*slot)->kinds);
     wn_free((*slot)->kind_of);
     wn_free((*slot)->seconds);
