@@ -29,6 +29,18 @@ skip() {
   exit 77
 }
 
+# need_slurm: skips where a throw-away Slurm cannot run; else $cluster is the script that runs one.
+need_slurm() {
+  cluster=$shared/tools/slurm_local.sh
+  [ -r "$cluster" ] || skip "tools/slurm_local.sh is absent (set WINNOW_SHARED to the folder that has it)"
+  [ "$(id -u)" = 0 ] || skip "a throw-away Slurm needs root"
+  PATH=$PATH:/usr/sbin:/sbin
+  local tool
+  for tool in munged slurmctld slurmd sbatch; do
+    command -v $tool >/dev/null || skip "Slurm is not installed (packages slurm-wlm and munge)"
+  done
+}
+
 finish() {
   [ ! -s "$folder/failures" ]
   exit

@@ -1,12 +1,6 @@
 # slurm.sh: slurm/sweep.sbatch on two nodes of a throw-away Slurm, with srun and with mpirun, and stopped half-way.
 . "$(dirname "$0")/lib.sh"
-cluster=$shared/tools/slurm_local.sh
-[ -r "$cluster" ] || skip "tools/slurm_local.sh is absent (set WINNOW_SHARED to the folder that has it)"
-[ "$(id -u)" = 0 ] || skip "a throw-away Slurm needs root"
-PATH=$PATH:/usr/sbin:/sbin
-for tool in munged slurmctld slurmd sbatch; do
-  command -v $tool >/dev/null || skip "Slurm is not installed (packages slurm-wlm and munge)"
-done
+need_slurm
 unset OMPI_MCA_btl_vader_backing_directory OMPI_MCA_rmaps_base_oversubscribe OMP_NUM_THREADS
 
 make_sweep "$folder/small"

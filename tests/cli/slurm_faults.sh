@@ -2,13 +2,7 @@
 # that does not get on. Each job is disturbed in its first start, comes back, and ends with the digest of a run that was
 # left alone.
 . "$(dirname "$0")/lib.sh"
-cluster=$shared/tools/slurm_local.sh
-[ -r "$cluster" ] || skip "tools/slurm_local.sh is absent (set WINNOW_SHARED to the folder that has it)"
-[ "$(id -u)" = 0 ] || skip "a throw-away Slurm needs root"
-PATH=$PATH:/usr/sbin:/sbin
-for tool in munged slurmctld slurmd sbatch; do
-  command -v $tool >/dev/null || skip "Slurm is not installed (packages slurm-wlm and munge)"
-done
+need_slurm
 
 # make_points FOLDER COUNT: points of about a second and a half.
 make_points() {
