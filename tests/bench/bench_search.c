@@ -1,6 +1,7 @@
 /*
  * Candidate tokens per second of a generation, against the plain forward of the same tokens, with and without sharing
- * what candidates have in common.
+ * what candidates have in common; and the memory it takes, against wn_judge_bytes. On several ranks (mpirun) the plain
+ * forward is that of one rank; bench_search.sh compares two ranks with one.
  *
  *     bench_search MODEL [TOKENS [CANDIDATES [THREADS [cpu]]]]        512, 8, 1
  *
@@ -156,8 +157,9 @@ static double run_plain(const struct bench *bench, int64_t tokens, int64_t count
     return seconds;
 }
 
+/* Seconds of the slowest rank, and the work of all. */
 static double run_judge(struct wn_par *par, struct bench *bench, const int32_t *genomes, int64_t count, bool alone,
-                        double *fitness, struct wn_judge_work *work)
+                        double *fitness, struct wn_judge_work *work, double *memory)
 {
     int64_t n = bench->calibration.n_sequences, *numbers = wn_alloc(2 * n, sizeof *numbers);
     struct wn_minibatch batch = {
@@ -168,7 +170,7 @@ static double run_judge(struct wn_par *par, struct bench *bench, const int32_t *
                                        .fitness = WN_FITNESS_kl,
                                        .weights = unpack,
                                        .context = bench,
-                                       .states = 1000,
+                                       .states = count + 1,
                                        .alone = alone};
     struct wn_judge *judge;
     for (int64_t i = 0; i < n; i++) {
@@ -176,11 +178,17 @@ static double run_judge(struct wn_par *par, struct bench *bench, const int32_t *
         numbers[n + i] = LENGTH;
     }
     bench->unpacking = 0;
+    int64_t before = wn_memory_bytes();
+    wn_memory_reset_peak();
     check(wn_judge_open(par, &spec, &judge));
+    wn_par_barrier(par);
     double begin = seconds_now(bench->threads);
     check(wn_judge_evaluate(judge, genomes, count, &batch, fitness));
     double seconds = seconds_now(bench->threads) - begin;
+    seconds = (double)wn_par_max(par, (int64_t)(seconds * 1e6)) / 1e6;
+    *memory = (double)(wn_memory_peak() - before) / (double)wn_judge_bytes(&spec);
     *work = wn_judge_work(judge);
+    work->block_tokens = (int64_t)wn_par_sum(par, (double)work->block_tokens);
     wn_judge_close(&judge);
     wn_free(numbers);
     return seconds;
@@ -191,55 +199,73 @@ static void print_row(const char *name, double tokens, double seconds, double pl
     printf("%-12s %8.1f tokens/s   %5.2f of plain   %5.1f blocks\n", name, tokens / seconds, plain / seconds, blocks);
 }
 
+struct row {
+    double seconds, unpacking, memory;
+    struct wn_judge_work work;
+};
+
+static void print_rows(const struct bench *bench, double tokens, double plain, const struct row rows[2])
+{
+    print_row("plain", tokens, plain, plain, (double)bench->model->config.n_blocks);
+    for (int shared = 0; shared < 2; shared++) {
+        const struct row *row = &rows[shared];
+        print_row(shared ? "shared" : "alone", tokens, row->seconds, plain, (double)row->work.block_tokens / tokens);
+        printf("%12s unpacking %lld linears: %.1f %% of the time; memory %.2f of what is predicted\n", "",
+               (long long)row->work.weights, 100 * row->unpacking / row->seconds, row->memory);
+    }
+}
+
+static void measure(struct wn_par *par, struct bench *bench, int64_t tokens, int64_t count)
+{
+    struct row rows[2] = {{.seconds = 1e9}, {.seconds = 1e9}};
+    double fitness[2][1024], plain = 1e9;
+    int32_t *genomes = wn_alloc(count * bench->space.n_genes, sizeof *genomes);
+    draw_candidates(bench, count, genomes);
+    for (int round = 0; round < ROUNDS; round++) {
+        if (wn_par_rank(par) == 0)
+            plain = fmin(plain, run_plain(bench, tokens, count));
+        for (int shared = 0; shared < 2; shared++) {
+            struct row now;
+            now.seconds = run_judge(par, bench, genomes, count, !shared, fitness[shared], &now.work, &now.memory);
+            now.unpacking = bench->unpacking;
+            if (now.seconds < rows[shared].seconds)
+                rows[shared] = now;
+        }
+    }
+    print_rows(bench, (double)(tokens * count), plain, rows);
+    for (int64_t i = 0; i < count; i++)
+        if (fitness[0][i] != fitness[1][i])
+            printf("candidate %lld: other bits when shared\n", (long long)i);
+    wn_free(genomes);
+}
+
 int main(int argc, char **argv)
 {
+    struct wn_par *par;
+    check(wn_par_start(&argc, &argv, &par));
     int64_t tokens = argc > 2 ? atoll(argv[2]) : 512, count = argc > 3 ? atoll(argv[3]) : 8;
     struct bench bench = {.threads = argc > 4 ? atoi(argv[4]) : 1};
-    double fitness[2][1024];
-    struct wn_par *par;
     if (argc < 2 || tokens < LENGTH || tokens % LENGTH || count < 1 || count > 1024 || bench.threads < 1) {
         fprintf(stderr, "usage: bench_search MODEL [TOKENS [CANDIDATES [THREADS [cpu]]]], tokens a multiple of %d\n",
                 LENGTH);
+        wn_par_finish(&par);
         return 2;
     }
+    if (wn_par_rank(par) && !freopen("/dev/null", "w", stdout))
+        return 1;
     use_cpu_time = argc > 5 && !strcmp(argv[5], "cpu");
     omp_set_num_threads(bench.threads);
-    wn_par_start_serial(&par);
     check(wn_model_open(argv[1], NULL, &bench.model));
     make_space(&bench);
     make_tokens(&bench, tokens);
     make_levels(&bench);
-    int32_t *genomes = wn_alloc(count * bench.space.n_genes, sizeof *genomes);
-    draw_candidates(&bench, count, genomes);
     printf("%lld tokens, %lld candidates, %d threads; levels of %d to %d bits: %.2f bytes per weight\n",
            (long long)tokens, (long long)count, bench.threads, LOWEST, HIGHEST,
            (double)bench.bytes / (double)bench.space.weights);
-    double all = (double)(tokens * count), n_blocks = (double)bench.model->config.n_blocks, plain = 1e9;
-    double seconds[2] = {1e9, 1e9}, unpacking[2] = {0};
-    struct wn_judge_work work[2];
-    for (int round = 0; round < ROUNDS; round++) {
-        plain = fmin(plain, run_plain(&bench, tokens, count));
-        for (int shared = 0; shared < 2; shared++) {
-            double now = run_judge(par, &bench, genomes, count, !shared, fitness[shared], &work[shared]);
-            if (now < seconds[shared]) {
-                seconds[shared] = now;
-                unpacking[shared] = bench.unpacking;
-            }
-        }
-    }
-    print_row("plain", all, plain, plain, n_blocks);
-    for (int shared = 0; shared < 2; shared++) {
-        print_row(shared ? "shared" : "alone", all, seconds[shared], plain, (double)work[shared].block_tokens / all);
-        printf("%12s unpacking %lld linears: %.1f %% of the time\n", "", (long long)work[shared].weights,
-               100 * unpacking[shared] / seconds[shared]);
-    }
-    for (int64_t i = 0; i < count; i++)
-        if (fitness[0][i] != fitness[1][i])
-            printf("candidate %lld: other bits when shared\n", (long long)i);
+    measure(par, &bench, tokens, count);
     for (int64_t i = 0; i < bench.model->config.n_blocks * bench.model->layout.n_linears * LEVELS; i++)
         wn_packed_release(&bench.levels[i]);
     wn_free(bench.levels);
-    wn_free(genomes);
     wn_sequences_release(&bench.calibration);
     wn_space_release(&bench.space);
     wn_model_close(&bench.model);
