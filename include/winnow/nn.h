@@ -76,19 +76,37 @@ void wn_past_keep(const struct wn_past *past, const float *k, const float *v, in
                   const int64_t *offset, int64_t kv_heads, int64_t head_dim);
 
 /*
+ * What becomes of the score q . k of a query and a key before the softmax, in this order: times scale; softcap > 0:
+ * softcap tanh(score / softcap) (Gemma 2, arXiv:2408.00118); slopes [heads], or NULL: + slope of the query head times
+ * (position of the key - position of the query) (ALiBi, arXiv:2108.12409), which gives the weights of slope times the
+ * position of the key, as that differs by a constant; window > 0: keys at positions <= that of the query - window are
+ * not seen, so the window counts the own one (Mistral, arXiv:2310.06825). Members that are 0 change nothing.
+ */
+struct wn_attention_rule {
+    float scale, softcap;
+    int64_t window;
+    const float *slopes;
+};
+
+/* The slopes of ALiBi for so many heads: 2^(-8 (h + 1) / heads) for a power of two, else those of the power below it
+ * and every second one of the power above it, as transformers has them. */
+void wn_alibi_slopes(int64_t heads, float *slopes);
+
+/*
  * Causal softmax attention with grouped queries: q [rows, heads, head_dim], k and v [rows, kv_heads, head_dim], out
- * [rows, heads, head_dim]; query head h reads key-value head h / (heads / kv_heads); scores times `scale`. A row sees
- * all of the past of its sequence (past may be NULL: none), then the rows of its sequence up to itself. The bits
- * of a row follow from its query, keys and values alone: not from the cut of the past into spans, nor from other rows,
- * except that a row that is alone behind its past is computed in another way.
+ * [rows, heads, head_dim]; query head h reads key-value head h / (heads / kv_heads). A row sees all of the past of its
+ * sequence (past may be NULL: none), then the rows of its sequence up to itself, as far as the rule lets it; keys
+ * before the window of a whole tile of queries take no time. The bits of a row follow from its query, keys and values
+ * alone: not from the cut of the past into spans, nor from other rows, except that a row that is alone behind its past
+ * is computed in another way.
  * Takes 48 x (2 head_dim + WN_ATTENTION_KEYS) floats of memory per thread while it runs.
  */
 void wn_attention(const float *q, const float *k, const float *v, int64_t n_sequences, const int64_t *offset,
-                  int64_t heads, int64_t kv_heads, int64_t head_dim, float scale, const struct wn_past *past,
-                  float *out);
+                  int64_t heads, int64_t kv_heads, int64_t head_dim, const struct wn_attention_rule *rule,
+                  const struct wn_past *past, float *out);
 void wn_attention_ref(const float *q, const float *k, const float *v, int64_t n_sequences, const int64_t *offset,
-                      int64_t heads, int64_t kv_heads, int64_t head_dim, float scale, const struct wn_past *past,
-                      float *out);
+                      int64_t heads, int64_t kv_heads, int64_t head_dim, const struct wn_attention_rule *rule,
+                      const struct wn_past *past, float *out);
 
 /* gate[i] = silu(gate[i]) * up[i]. */
 void wn_silu_multiply(float *gate, const float *up, int64_t count);

@@ -123,6 +123,7 @@ static void attend(const struct wn_config *config, const struct wn_block *block,
     int64_t heads = config->n_heads, kv_heads = config->n_kv_heads;
     const struct wn_block_output outputs[] = {
         {Q, heads * dim, s->q}, {K, kv_heads * dim, s->k}, {V, kv_heads * dim, s->v}};
+    const struct wn_attention_rule rule = {.scale = (float)(1.0 / sqrt((double)dim))};
     tell(tap, chunk, IN_ATTENTION, x, width);
     wn_block_linears(block, chunk, x, width, outputs, 3);
     wn_rope_chunk_table(&config->rope, dim, chunk->n_sequences, chunk->offset, chunk->start, s->cosine, s->sine);
@@ -131,7 +132,7 @@ static void attend(const struct wn_config *config, const struct wn_block *block,
     if (chunk->past)
         wn_past_keep(chunk->past, s->k, s->v, chunk->n_sequences, chunk->offset, kv_heads, dim);
     wn_attention(s->q, s->k, s->v, chunk->n_sequences, chunk->offset, heads, kv_heads, dim,
-                 (float)(1.0 / sqrt((double)dim)), chunk->past, s->mix);
+                 &rule, chunk->past, s->mix);
     tell(tap, chunk, IN_OUTPUT, s->mix, heads * dim);
     wn_block_linear(block, O, chunk, s->mix, heads * dim, width, y);
 }

@@ -5,15 +5,9 @@
  * are taken in steps of WN_ATTENTION_KEYS with a running softmax (Milakov and Gimelshein, arXiv:1805.02867; Dao et al.,
  * arXiv:2205.14135): scores S = scale K Q^T, the maximum so far, E = exp(S - maximum), and out += V^T E, all of which
  * stays in the cache. Queries that are earlier than all keys of a step are left out of it.
- *
- * A unit of one row behind a past, as in writing a text token by token, takes dot products and sums of rows instead:
- * there all lanes but one would be idle.
  */
-#include <winnow/nn.h>
+#include "attention.h"
 
-#include "math.h"
-
-#include <math.h>
 #include <omp.h>
 
 /* As wide as a vector register; sums of VECTORS registers of queries and ROWS keys fit into the registers. */
@@ -26,38 +20,6 @@ enum { WIDTH = VECTORS * LANES, KEYS = WN_ATTENTION_KEYS, SERIAL_WORK = 1 << 15 
 
 typedef float lanes_t __attribute__((vector_size(LANES * sizeof(float))));
 
-/* A query tile: tokens first .. end-1 of the sequence that starts at row `row`, behind a past of `before` tokens. */
-struct tile {
-    int64_t row, first, end, before;
-    const struct wn_span *spans;
-    int64_t n_spans;
-};
-
-struct attention {
-    const float *q, *k, *v;
-    float *out;
-    int64_t heads, kv_heads, head_dim;
-    float scale;
-    const struct wn_past *past;
-    int64_t runs, run_heads; /* the query heads of a key-value head, in so many runs of so many (the last has fewer) */
-};
-
-/* Keys and values that lie one after the other: of a span, or of the sequence itself. One head of them. */
-struct run {
-    const float *keys, *values;
-    int64_t count;
-};
-
-/* Part `index` of what a tile sees of one key-value head: the spans of its past, then its own sequence. */
-static struct run seen(const struct attention *a, const struct tile *tile, int64_t kv_head, int64_t index)
-{
-    int64_t stride = a->kv_heads * a->head_dim, column = kv_head * a->head_dim;
-    if (index == tile->n_spans)
-        return (struct run){a->k + tile->row * stride + column, a->v + tile->row * stride + column, tile->end};
-    int64_t at = tile->spans[index].first * stride + column;
-    return (struct run){a->past->keys + at, a->past->values + at, tile->spans[index].count};
-}
-
 /* ---- units of many rows ---- */
 
 /*
@@ -67,9 +29,11 @@ static struct run seen(const struct attention *a, const struct tile *tile, int64
 struct unit {
     int64_t heads, vectors, dim, rows; /* query heads and query tokens of this unit */
     int64_t first;                     /* position of its first query: the number of keys before it */
-    lanes_t *queries;                  /* [dim, VECTORS]: scale * Q^T */
-    lanes_t *mixed;                    /* [dim, VECTORS]: V^T E so far */
-    lanes_t *scores;                   /* [KEYS, VECTORS] of this step, then their exponentials */
+    int64_t head;                      /* the first of its query heads */
+    const struct wn_attention_rule *rule;
+    lanes_t *queries; /* [dim, VECTORS]: scale * Q^T */
+    lanes_t *mixed;   /* [dim, VECTORS]: V^T E so far */
+    lanes_t *scores;  /* [KEYS, VECTORS] of this step, then their exponentials */
     lanes_t most[VECTORS], sums[VECTORS];
     const float *keys[KEYS], *values[KEYS]; /* of this step */
 };
@@ -78,11 +42,6 @@ struct unit {
 static int64_t unit_floats(int64_t dim)
 {
     return (2 * dim + KEYS) * WIDTH;
-}
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
 }
 
 /*
@@ -96,7 +55,7 @@ static inline __attribute__((always_inline)) void score_keys(const float *const 
         lanes_t sums[ROWS][VECTORS] = {0};
         const float *key[ROWS];
         for (int64_t r = 0; r < ROWS; r++)
-            key[r] = keys[smaller(first + r, n_keys - 1)];
+            key[r] = keys[nn_smaller(first + r, n_keys - 1)];
         for (int64_t d = 0; d < dim; d++)
             for (int64_t r = 0; r < ROWS; r++)
                 for (int64_t v = 0; v < count; v++)
@@ -115,7 +74,7 @@ static inline __attribute__((always_inline)) void mix_keys(const float *const *v
         lanes_t sums[ROWS][VECTORS];
         int64_t at[ROWS];
         for (int64_t r = 0; r < ROWS; r++) {
-            at[r] = smaller(first + r, dim - 1);
+            at[r] = nn_smaller(first + r, dim - 1);
             for (int64_t v = 0; v < count; v++)
                 sums[r][v] = mixed[at[r] * VECTORS + v];
         }
@@ -166,7 +125,7 @@ static int64_t position(const struct unit *u, int64_t vector)
 static int64_t visible(const struct unit *u, int64_t vector, int64_t start, int64_t n_keys)
 {
     int64_t count = position(u, vector) + LANES - start;
-    return count < 0 ? 0 : smaller(count, n_keys);
+    return count < 0 ? 0 : nn_smaller(count, n_keys);
 }
 
 /*
@@ -185,12 +144,32 @@ static void for_visible(const struct unit *u, int64_t start, int64_t n_keys,
     }
 }
 
-/* Scores of keys behind a query become -infinity. */
+/* Soft cap and slope; each score as attention_row.c has it. */
+static void shape(struct unit *u, int64_t vector, int64_t start, int64_t n_keys)
+{
+    float *scores = (float *)(u->scores + vector), cap = u->rule->softcap;
+    const float *slope = u->rule->slopes ? u->rule->slopes + u->head + vector % u->heads : NULL;
+    int64_t distance = start - position(u, vector);
+    for (int64_t j = 0; j < n_keys && cap > 0; j++)
+#pragma omp simd
+        for (int l = 0; l < LANES; l++)
+            scores[j * WIDTH + l] = nn_soft_cap(scores[j * WIDTH + l], cap);
+    for (int64_t j = 0; j < n_keys && slope; j++)
+        for (int l = 0; l < LANES; l++)
+            scores[j * WIDTH + l] += *slope * (float)(distance + j - l);
+}
+
+/* Scores of keys behind a query, and of those that have left its window, become -infinity. */
 static void hide(struct unit *u, int64_t vector, int64_t start, int64_t n_keys)
 {
-    int64_t first = position(u, vector) - start;
+    int64_t first = position(u, vector) - start, gone = first - u->rule->window;
     for (int64_t j = first < 0 ? 0 : first; j < n_keys; j++)
         for (int64_t l = 0; l < LANES && l < j - first; l++)
+            u->scores[j * VECTORS + vector][l] = -INFINITY;
+    if (u->rule->window <= 0)
+        return;
+    for (int64_t j = 0; j < n_keys && j < gone + LANES; j++)
+        for (int64_t l = j > gone ? j - gone : 0; l < LANES; l++)
             u->scores[j * VECTORS + vector][l] = -INFINITY;
 }
 
@@ -198,7 +177,7 @@ static void hide(struct unit *u, int64_t vector, int64_t start, int64_t n_keys)
 static void soften(struct unit *u, int64_t vector, int64_t n_keys)
 {
     float *scores = (float *)(u->scores + vector), *mixed = (float *)(u->mixed + vector);
-    float most[LANES], other[LANES], sums[LANES], factor[LANES];
+    float most[LANES], other[LANES], base[LANES], sums[LANES], factor[LANES];
     memcpy(most, &u->most[vector], sizeof most);
     memcpy(other, most, sizeof most);
     memcpy(sums, &u->sums[vector], sizeof sums);
@@ -209,12 +188,14 @@ static void soften(struct unit *u, int64_t vector, int64_t n_keys)
             most[l] = x[l] > most[l] ? x[l] : most[l];
     }
     bool grew = false;
-    for (int l = 0; l < LANES; l++)
+    for (int l = 0; l < LANES; l++) {
         grew |= most[l] > other[l];
+        base[l] = most[l] == -INFINITY ? 0.0f : most[l]; /* a query whose window begins later */
+    }
     if (grew) {
 #pragma omp simd
         for (int l = 0; l < LANES; l++) {
-            factor[l] = nn_exp_negative(other[l] - most[l]);
+            factor[l] = nn_exp_negative(other[l] - base[l]);
             sums[l] *= factor[l];
         }
         for (int64_t d = 0; d < u->dim; d++)
@@ -226,7 +207,7 @@ static void soften(struct unit *u, int64_t vector, int64_t n_keys)
         float *x = scores + j * WIDTH;
 #pragma omp simd
         for (int l = 0; l < LANES; l++) {
-            x[l] = nn_exp_negative(x[l] - most[l]);
+            x[l] = nn_exp_negative(x[l] - base[l]);
             sums[l] += x[l];
         }
     }
@@ -240,22 +221,26 @@ static void take_keys(struct unit *u, int64_t start, int64_t n_keys)
     for_visible(u, start, n_keys, score_step);
     for (int64_t v = 0; v < u->vectors; v++) {
         int64_t count = visible(u, v, start, n_keys);
+        shape(u, v, start, count);
         hide(u, v, start, count);
         soften(u, v, count);
     }
     for_visible(u, start, n_keys, mix_step);
 }
 
-/* All keys up to the last query: a step is filled from spans and sequence, and taken when it is full. */
+/*
+ * All keys up to the last query, from the first that the first query sees: a step is filled from spans and sequence,
+ * and taken when it is full. Steps end at multiples of KEYS, wherever the first begins.
+ */
 static void take_all(const struct attention *a, const struct tile *tile, int64_t kv_head, struct unit *u)
 {
-    int64_t stride = a->kv_heads * a->head_dim, start = 0, count = 0;
+    int64_t stride = a->kv_heads * a->head_dim, start = nn_first_key(a->rule, u->first), count = 0, skip = start;
     for (int64_t i = 0; i <= tile->n_spans; i++) {
-        struct run run = seen(a, tile, kv_head, i);
+        struct run run = nn_seen(a, tile, kv_head, i, &skip);
         for (int64_t j = 0; j < run.count; j++) {
             u->keys[count] = run.keys + j * stride;
             u->values[count] = run.values + j * stride;
-            if (++count < KEYS)
+            if ((start + ++count) % KEYS)
                 continue;
             take_keys(u, start, count);
             start += count;
@@ -301,7 +286,7 @@ static int64_t rows_of(const struct attention *a, const struct tile *tile, int64
 {
     int64_t first = vector / u->heads * LANES;
     *place = ((tile->row + tile->first + first) * a->heads + head + vector % u->heads) * u->dim;
-    return smaller(u->rows - first, LANES);
+    return nn_smaller(u->rows - first, LANES);
 }
 
 /* Query heads `head` and behind it of u->heads; lanes without a query are 0. */
@@ -311,7 +296,7 @@ static void turn_queries(const struct attention *a, const struct tile *tile, int
         int64_t place, rows = rows_of(a, tile, head, u, v, &place);
         for (int64_t d = 0; d < u->dim; d += LANES) {
             lanes_t square[LANES] = {0};
-            int64_t count = smaller(u->dim - d, LANES);
+            int64_t count = nn_smaller(u->dim - d, LANES);
             for (int64_t r = 0; r < rows; r++)
                 if (count == LANES)
                     memcpy(&square[r], a->q + place + r * a->heads * u->dim + d, sizeof(lanes_t));
@@ -319,7 +304,7 @@ static void turn_queries(const struct attention *a, const struct tile *tile, int
                     memcpy(&square[r], a->q + place + r * a->heads * u->dim + d, (size_t)count * sizeof(float));
             turn(square);
             for (int64_t i = 0; i < count; i++)
-                u->queries[(d + i) * VECTORS + v] = square[i] * a->scale;
+                u->queries[(d + i) * VECTORS + v] = square[i] * a->rule->scale;
         }
     }
 }
@@ -331,7 +316,7 @@ static void turn_back(const struct attention *a, const struct tile *tile, int64_
         lanes_t factor = 1.0f / u->sums[v];
         for (int64_t d = 0; d < u->dim; d += LANES) {
             lanes_t square[LANES] = {0};
-            int64_t count = smaller(u->dim - d, LANES);
+            int64_t count = nn_smaller(u->dim - d, LANES);
             for (int64_t i = 0; i < count; i++)
                 square[i] = u->mixed[(d + i) * VECTORS + v] * factor;
             turn(square);
@@ -348,10 +333,12 @@ static void turn_back(const struct attention *a, const struct tile *tile, int64_
 static void run_tile(const struct attention *a, const struct tile *tile, int64_t run, float *work)
 {
     int64_t kv_head = run / a->runs, group = a->heads / a->kv_heads, first = run % a->runs * a->run_heads;
-    struct unit u = {.heads = smaller(a->run_heads, group - first),
+    struct unit u = {.heads = nn_smaller(a->run_heads, group - first),
                      .dim = a->head_dim,
                      .rows = tile->end - tile->first,
                      .first = tile->before + tile->first,
+                     .head = kv_head * group + first,
+                     .rule = a->rule,
                      .queries = (lanes_t *)(void *)work,
                      .mixed = (lanes_t *)(void *)(work + a->head_dim * WIDTH),
                      .scores = (lanes_t *)(void *)(work + 2 * a->head_dim * WIDTH)};
@@ -361,96 +348,9 @@ static void run_tile(const struct attention *a, const struct tile *tile, int64_t
         u.sums[v] = (lanes_t){0};
     }
     memset(u.mixed, 0, (size_t)(a->head_dim * WIDTH) * sizeof(float));
-    turn_queries(a, tile, kv_head * group + first, &u);
+    turn_queries(a, tile, u.head, &u);
     take_all(a, tile, kv_head, &u);
-    turn_back(a, tile, kv_head * group + first, &u);
-}
-
-/* ---- one row behind a past ---- */
-
-enum { DOT_LANES = 16 };
-
-/* Element i of the products goes to lane i % DOT_LANES, lanes are joined by halves. */
-static float dot(const float *x, const float *y, int64_t count)
-{
-    float lanes[DOT_LANES] = {0};
-    int64_t i = 0;
-    for (; i + DOT_LANES <= count; i += DOT_LANES)
-#pragma omp simd
-        for (int l = 0; l < DOT_LANES; l++)
-            lanes[l] += x[i + l] * y[i + l];
-    for (int l = 0; i + l < count; l++)
-        lanes[l] += x[i + l] * y[i + l];
-    for (int half = DOT_LANES / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++)
-            lanes[l] += lanes[l + half];
-    return lanes[0];
-}
-
-/* out += the values weighted, eight keys at a time, so that out is read and written once for them. */
-static void add_values(const struct run *run, const float *weights, int64_t stride, int64_t dim, float *out)
-{
-    int64_t i = 0;
-    for (; i + 8 <= run->count; i += 8) {
-        const float *v = run->values + i * stride, *w = weights + i;
-#pragma omp simd
-        for (int64_t j = 0; j < dim; j++) {
-            float low = w[0] * v[j] + w[1] * v[stride + j] + (w[2] * v[2 * stride + j] + w[3] * v[3 * stride + j]);
-            float high = w[4] * v[4 * stride + j] + w[5] * v[5 * stride + j] +
-                         (w[6] * v[6 * stride + j] + w[7] * v[7 * stride + j]);
-            out[j] += low + high;
-        }
-    }
-    for (; i < run->count; i++)
-#pragma omp simd
-        for (int64_t j = 0; j < dim; j++)
-            out[j] += weights[i] * run->values[i * stride + j];
-}
-
-/* Replaces the scores by exp(score - maximum) and returns their sum: score i in lane i % DOT_LANES, joined by halves.
- */
-static float exponentials(float *scores, int64_t count)
-{
-    float lanes[DOT_LANES] = {0}, most = nn_maximum(scores, count);
-    for (; count % DOT_LANES; count++)
-        scores[count] = -INFINITY;
-    for (int64_t i = 0; i < count; i += DOT_LANES)
-#pragma omp simd
-        for (int l = 0; l < DOT_LANES; l++) {
-            scores[i + l] = nn_exp(scores[i + l] - most);
-            lanes[l] += scores[i + l];
-        }
-    for (int half = DOT_LANES / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++)
-            lanes[l] += lanes[l + half];
-    return lanes[0];
-}
-
-/* Floats of the scores of a row that sees so many keys. */
-static int64_t row_floats(int64_t keys)
-{
-    return (keys + DOT_LANES - 1) / DOT_LANES * DOT_LANES;
-}
-
-static void run_row(const struct attention *a, const struct tile *tile, int64_t head, float *scores)
-{
-    int64_t dim = a->head_dim, stride = a->kv_heads * dim, at = ((tile->row + tile->first) * a->heads + head) * dim;
-    int64_t keys = tile->before + tile->end, kv_head = head / (a->heads / a->kv_heads);
-    float *out = a->out + at, *place = scores;
-    for (int64_t i = 0; i <= tile->n_spans; i++) {
-        struct run run = seen(a, tile, kv_head, i);
-        for (int64_t j = 0; j < run.count; j++)
-            *place++ = a->scale * dot(a->q + at, run.keys + j * stride, dim);
-    }
-    float factor = 1.0f / exponentials(scores, keys);
-    memset(out, 0, (size_t)dim * sizeof *out);
-    for (int64_t i = 0; i <= tile->n_spans; i++) {
-        struct run run = seen(a, tile, kv_head, i);
-        add_values(&run, scores, stride, dim, out);
-        scores += run.count;
-    }
-    for (int64_t j = 0; j < dim; j++)
-        out[j] *= factor;
+    turn_back(a, tile, u.head, &u);
 }
 
 /* ---- all units ---- */
@@ -474,7 +374,7 @@ static int64_t cut_tiles(const struct wn_past *past, int64_t n_sequences, const 
         }
         for (int64_t k = (length + rows - 1) / rows - 1; k >= 0; k--) {
             tile.first = k * rows;
-            tile.end = smaller(tile.first + rows, length);
+            tile.end = nn_smaller(tile.first + rows, length);
             tiles[count++] = tile;
         }
     }
@@ -482,13 +382,13 @@ static int64_t cut_tiles(const struct wn_past *past, int64_t n_sequences, const 
 }
 
 /* Floats of memory of the largest unit; work gets the scores of all units of one head. */
-static int64_t most_floats(const struct tile *tiles, int64_t count, int64_t dim, int64_t *work)
+static int64_t most_floats(const struct attention *a, const struct tile *tiles, int64_t count, int64_t *work)
 {
     int64_t most = 0;
     *work = 0;
     for (int64_t i = 0; i < count; i++) {
-        int64_t keys = tiles[i].before + tiles[i].end,
-                size = is_one_row(&tiles[i]) ? row_floats(keys) : unit_floats(dim);
+        int64_t keys = tiles[i].before + tiles[i].end - nn_first_key(a->rule, tiles[i].before + tiles[i].first);
+        int64_t size = is_one_row(&tiles[i]) ? nn_row_floats(keys) : unit_floats(a->head_dim);
         most = size > most ? size : most;
         *work += (tiles[i].end - tiles[i].first) * keys;
     }
@@ -502,22 +402,22 @@ static void run_unit(const struct attention *a, const struct tile *tile, int64_t
         run_tile(a, tile, run, work);
         return;
     }
-    for (int64_t h = first; h < smaller(first + a->run_heads, group); h++)
-        run_row(a, tile, run / a->runs * group + h, work);
+    for (int64_t h = first; h < nn_smaller(first + a->run_heads, group); h++)
+        nn_attention_row(a, tile, run / a->runs * group + h, work);
 }
 
 void wn_attention(const float *q, const float *k, const float *v, int64_t n_sequences, const int64_t *offset,
-                  int64_t heads, int64_t kv_heads, int64_t head_dim, float scale, const struct wn_past *past,
-                  float *out)
+                  int64_t heads, int64_t kv_heads, int64_t head_dim, const struct wn_attention_rule *rule,
+                  const struct wn_past *past, float *out)
 {
-    struct attention a = {q, k, v, out, heads, kv_heads, head_dim, scale, past, 0, 0};
+    struct attention a = {q, k, v, out, heads, kv_heads, head_dim, rule, past, 0, 0};
     int64_t group = heads / kv_heads, work;
     a.runs = (group + VECTORS - 1) / VECTORS;
     a.run_heads = (group + a.runs - 1) / a.runs;
     int64_t rows = VECTORS / a.run_heads * LANES;
     struct tile *tiles = wn_alloc(n_sequences + offset[n_sequences] / rows + 1, sizeof *tiles);
     int64_t n_tiles = cut_tiles(past, n_sequences, offset, rows, tiles), runs = kv_heads * a.runs;
-    int64_t size = most_floats(tiles, n_tiles, head_dim, &work);
+    int64_t size = most_floats(&a, tiles, n_tiles, &work);
     int n_threads = work * heads > SERIAL_WORK ? omp_get_max_threads() : 1;
     float *room = wn_alloc(n_threads * size, sizeof *room);
 #pragma omp parallel for schedule(dynamic) num_threads(n_threads) if (n_threads > 1)

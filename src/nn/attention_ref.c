@@ -8,7 +8,7 @@ struct attention {
     const float *q, *k, *v;
     float *out;
     int64_t heads, kv_heads, head_dim;
-    float scale;
+    const struct wn_attention_rule *rule;
     const struct wn_past *past;
 };
 
@@ -28,35 +28,41 @@ static void gather_ref(const struct attention *a, int64_t s, const int64_t *offs
     memcpy(values, a->v + offset[s] * width, (size_t)(length * width) * sizeof *keys);
 }
 
-/* One query of one head against its first `visible` keys: dots, maximum, weights, in double. */
-static void attend_ref(const struct attention *a, const float *keys, const float *values, int64_t row, int64_t visible,
+/* One query of one head at a position against the keys it sees: scores, maximum, weights, in double. */
+static void attend_ref(const struct attention *a, const float *keys, const float *values, int64_t row, int64_t position,
                        int64_t head, double *weights)
 {
     int64_t kv = head / (a->heads / a->kv_heads), dim = a->head_dim;
     const float *query = a->q + (row * a->heads + head) * dim;
+    const struct wn_attention_rule *rule = a->rule;
     double most = -INFINITY, sum = 0;
-    for (int64_t u = 0; u < visible; u++) {
+    int64_t first = rule->window > 0 && position - rule->window + 1 > 0 ? position - rule->window + 1 : 0;
+    for (int64_t u = first; u <= position; u++) {
         const float *key = keys + (u * a->kv_heads + kv) * dim;
         weights[u] = 0;
         for (int64_t j = 0; j < dim; j++)
-            weights[u] += (double)query[j] * key[j] * a->scale;
+            weights[u] += (double)query[j] * key[j] * rule->scale;
+        if (rule->softcap > 0)
+            weights[u] = rule->softcap * tanh(weights[u] / rule->softcap);
+        if (rule->slopes)
+            weights[u] += (double)rule->slopes[head] * (double)(u - position);
         most = fmax(most, weights[u]);
     }
-    for (int64_t u = 0; u < visible; u++)
+    for (int64_t u = first; u <= position; u++)
         sum += weights[u] = exp(weights[u] - most);
     for (int64_t j = 0; j < dim; j++) {
         double value = 0;
-        for (int64_t u = 0; u < visible; u++)
+        for (int64_t u = first; u <= position; u++)
             value += weights[u] * values[(u * a->kv_heads + kv) * dim + j];
         a->out[(row * a->heads + head) * dim + j] = (float)(value / sum);
     }
 }
 
 void wn_attention_ref(const float *q, const float *k, const float *v, int64_t n_sequences, const int64_t *offset,
-                      int64_t heads, int64_t kv_heads, int64_t head_dim, float scale, const struct wn_past *past,
-                      float *out)
+                      int64_t heads, int64_t kv_heads, int64_t head_dim, const struct wn_attention_rule *rule,
+                      const struct wn_past *past, float *out)
 {
-    struct attention a = {q, k, v, out, heads, kv_heads, head_dim, scale, past};
+    struct attention a = {q, k, v, out, heads, kv_heads, head_dim, rule, past};
     for (int64_t s = 0; s < n_sequences; s++) {
         int64_t before = wn_past_length(past, s), length = offset[s + 1] - offset[s], keys = before + length;
         float *all_keys = wn_alloc(keys * kv_heads * head_dim, sizeof *all_keys);
@@ -65,7 +71,7 @@ void wn_attention_ref(const float *q, const float *k, const float *v, int64_t n_
         gather_ref(&a, s, offset, all_keys, all_values);
         for (int64_t t = 0; t < length; t++)
             for (int64_t h = 0; h < heads; h++)
-                attend_ref(&a, all_keys, all_values, offset[s] + t, before + t + 1, h, weights);
+                attend_ref(&a, all_keys, all_values, offset[s] + t, before + t, h, weights);
         wn_free(weights);
         wn_free(all_keys);
         wn_free(all_values);

@@ -132,6 +132,28 @@ static inline double nn_log1p_half(double x)
 }
 
 /*
+ * tanh(x) within 2 ulp: a polynomial of x^2 up to 5/8 (interpolates at Chebyshev's points, 2e-8 relative), beyond it 1
+ * - 2 / (e^2x + 1). NaN stays.
+ */
+static inline float nn_tanh(float x)
+{
+    float distance = fabsf(x), t = x * x;
+    float p = -0.00615067f;
+    p = p * t + 0.02104208f;
+    p = p * t - 0.05386298f;
+    p = p * t + 0.13332882f;
+    p = p * t - 0.33333331f;
+    float near = x + x * (t * p);
+    float far = 1.0f - 2.0f / (nn_exp(2.0f * distance) + 1.0f);
+    return distance < 0.625f ? near : copysignf(far, x);
+}
+
+static inline float nn_soft_cap(float x, float cap)
+{
+    return cap * nn_tanh(x / cap);
+}
+
+/*
  * Sine and cosine of 0 <= x < 1e6 as floats: x = n pi/2 + r in double (pi/2 in two parts), Taylor series for |r| <=
  * pi/4 (next terms below 2e-9), the quadrant from the low bits of n.
  */

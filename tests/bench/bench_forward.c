@@ -157,8 +157,9 @@ static void run_attention(struct state *s)
 {
     const struct wn_config *c = &s->model.config;
     int64_t q = s->rows * c->n_heads * c->head_dim, kv = s->rows * c->n_kv_heads * c->head_dim;
+    const struct wn_attention_rule rule = {.scale = 0.125f};
     wn_attention(s->other, s->other + q, s->other + q + kv, s->chunk.n_sequences, s->offset, c->n_heads, c->n_kv_heads,
-                 c->head_dim, 0.125f, NULL, s->scratch);
+                 c->head_dim, &rule, NULL, s->scratch);
 }
 
 static void run_head(struct state *s)

@@ -5,37 +5,7 @@
 #include <winnow/nn.h>
 
 #include "../../src/nn/math.h"
-#include "test.h"
-
-static float *random_floats(int64_t count, uint64_t stream, double scale)
-{
-    float *x = wn_alloc(count, sizeof *x);
-    for (int64_t i = 0; i < count; i++)
-        x[i] = (float)(scale * (2 * wn_random_uniform(11, stream, (uint64_t)i) - 1));
-    return x;
-}
-
-static float *copy_of(const float *x, int64_t count)
-{
-    float *copy = wn_alloc(count, sizeof *copy);
-    memcpy(copy, x, (size_t)count * sizeof *copy);
-    return copy;
-}
-
-static double worst_difference(const float *a, const float *b, int64_t count)
-{
-    double worst = 0;
-    for (int64_t i = 0; i < count; i++) {
-        double difference = fabs((double)a[i] - b[i]);
-        worst = difference <= worst ? worst : difference;
-    }
-    return worst;
-}
-
-static bool same_bits(const float *a, const float *b, int64_t count)
-{
-    return !memcmp(a, b, (size_t)count * sizeof *a);
-}
+#include "nn_test.h"
 
 /* ---- exponentials ---- */
 
@@ -208,134 +178,6 @@ static void check_rope_values(void)
     CHECK_NEAR(sine[7], sin(0.001 / 8), 1e-7);
 }
 
-/* ---- attention ---- */
-
-static void check_attention(int64_t n, const int64_t *offset, int64_t heads, int64_t kv_heads, int64_t dim,
-                            double scale)
-{
-    int64_t rows = offset[n], size = rows * heads * dim;
-    float *q = random_floats(size, 6, scale), *k = random_floats(rows * kv_heads * dim, 7, scale);
-    float *v = random_floats(rows * kv_heads * dim, 8, 1), *expected = wn_alloc(size, sizeof *q);
-    float *first = wn_alloc(size, sizeof *q), *again = wn_alloc(size, sizeof *q),
-          factor = (float)(1 / sqrt((double)dim));
-    wn_attention_ref(q, k, v, n, offset, heads, kv_heads, dim, factor, NULL, expected);
-    omp_set_num_threads(1);
-    wn_attention(q, k, v, n, offset, heads, kv_heads, dim, factor, NULL, first);
-    CHECK_NEAR(worst_difference(first, expected, size), 0, 1e-5);
-    for (int threads = 2; threads <= 4; threads++) {
-        test_set_threads(threads);
-        memset(again, 0, (size_t)size * sizeof *again);
-        wn_attention(q, k, v, n, offset, heads, kv_heads, dim, factor, NULL, again);
-        CHECK(same_bits(again, first, size));
-    }
-    wn_free(q);
-    wn_free(k);
-    wn_free(v);
-    wn_free(expected);
-    wn_free(first);
-    wn_free(again);
-}
-
-/* Rows have the same bits alone with their keys as in company, wherever they stand in a unit, and with a cut past. */
-static void check_company(void)
-{
-    enum { ROWS = 300, HEADS = 5, DIM = 20, BEGIN = 170 };
-    const int64_t whole[] = {0, ROWS}, rest[] = {0, ROWS - BEGIN}, first_span[] = {0, 3}, keep[] = {-1};
-    const struct wn_span spans[] = {{0, 100}, {100, 1}, {101, BEGIN - 101}};
-    float *q = random_floats(ROWS * HEADS * DIM, 31, 1), *k = random_floats(ROWS * DIM, 32, 1);
-    float *v = random_floats(ROWS * DIM, 33, 1), *all = wn_alloc(ROWS * HEADS * DIM, sizeof *q);
-    float *part = wn_alloc((ROWS - BEGIN) * HEADS * DIM, sizeof *q);
-    const struct wn_past past = {k, v, spans, first_span, keep};
-    wn_attention(q, k, v, 1, whole, HEADS, 1, DIM, 0.2f, NULL, all);
-    wn_attention(q + BEGIN * HEADS * DIM, k + BEGIN * DIM, v + BEGIN * DIM, 1, rest, HEADS, 1, DIM, 0.2f, &past, part);
-    CHECK(same_bits(part, all + BEGIN * HEADS * DIM, (ROWS - BEGIN) * HEADS * DIM));
-    wn_free(q);
-    wn_free(k);
-    wn_free(v);
-    wn_free(all);
-    wn_free(part);
-}
-
-/* The first token sees itself only; a NaN is seen by its own and later tokens, never by earlier ones. */
-static void check_causality(void)
-{
-    const int64_t offset[] = {0, 200};
-    float *q = random_floats(200 * 8, 9, 1), *k = random_floats(200 * 8, 10, 1), *v = random_floats(200 * 8, 11, 1);
-    float *out = wn_alloc(200 * 8, sizeof *out);
-    k[150 * 8] = NAN;
-    wn_attention(q, k, v, 1, offset, 1, 1, 8, 0.3f, NULL, out);
-    CHECK_NEAR(worst_difference(out, v, 8), 0, 1e-6);
-    CHECK(wn_all_finite(out, 150 * 8));
-    for (int t = 150; t < 200; t++)
-        CHECK(isnan(out[t * 8]));
-    wn_free(q);
-    wn_free(k);
-    wn_free(v);
-    wn_free(out);
-}
-
-/* A tree of segments in slots, every segment with its chain of spans: against the plain loop, and against whole
- * sequences without a past. */
-static void check_past(int64_t heads, int64_t kv_heads, int64_t dim)
-{
-    /* Whole sequences and how they are cut: 300 + 40 + 1 (a unit of one row), 300 + 40 + 7, 300 + 200, 1 + 1. Segment 0
-     * has no past; the others continue segments of the same call. */
-    enum { SEGMENTS = 6, SLOTS = 700, ROWS = 300 + 40 + 1 + 7 + 200 + 1 };
-    const int64_t offset[SEGMENTS + 1] = {0, 300, 340, 341, 348, 548, ROWS};
-    const int64_t keep[SEGMENTS] = {10, 310, -1, -1, -1, -1}, first_span[SEGMENTS + 1] = {0, 0, 1, 3, 5, 6, 7};
-    const struct wn_span spans[] = {{10, 300}, {10, 300}, {310, 40}, {10, 300}, {310, 40}, {10, 300}, {10, 1}};
-    int64_t q_width = heads * dim, width = kv_heads * dim, size = ROWS * q_width;
-    float *q = random_floats(size, 21, 1), *k = random_floats(ROWS * width, 22, 1),
-          *v = random_floats(ROWS * width, 23, 1);
-    float *keys = wn_alloc_zero(SLOTS * width, sizeof *keys), *values = wn_alloc_zero(SLOTS * width, sizeof *values);
-    float *expected = wn_alloc(size, sizeof *q), *first = wn_alloc(size, sizeof *q), *again = wn_alloc(size, sizeof *q);
-    float scale = (float)(1 / sqrt((double)dim));
-    const struct wn_past past = {keys, values, spans, first_span, keep};
-    keys[0] = keys[(10 + 340) * width] = values[0] = NAN; /* slots around those of spans are not read */
-    wn_past_keep(&past, k, v, SEGMENTS, offset, kv_heads, dim);
-    CHECK(isnan(keys[0]) && same_bits(keys + 10 * width, k, 340 * width) &&
-          same_bits(values + 10 * width, v, 340 * width));
-    wn_attention_ref(q, k, v, SEGMENTS, offset, heads, kv_heads, dim, scale, &past, expected);
-    omp_set_num_threads(1);
-    wn_attention(q, k, v, SEGMENTS, offset, heads, kv_heads, dim, scale, &past, first);
-    CHECK_NEAR(worst_difference(first, expected, size), 0, 1e-6);
-    for (int threads = 2; threads <= 4; threads++) {
-        test_set_threads(threads);
-        memset(again, 0, (size_t)size * sizeof *again);
-        wn_attention(q, k, v, SEGMENTS, offset, heads, kv_heads, dim, scale, &past, again);
-        CHECK(same_bits(again, first, size));
-    }
-    for (int64_t s = 1; s < SEGMENTS; s++) { /* each with its ancestors as one sequence */
-        int64_t before = 0, whole[2] = {0}, own = offset[s + 1] - offset[s];
-        float *all = wn_alloc(ROWS * q_width, sizeof *all), *all_k = wn_alloc(ROWS * width, sizeof *all_k);
-        float *all_v = wn_alloc(ROWS * width, sizeof *all_v), *out = wn_alloc(ROWS * q_width, sizeof *out);
-        for (int64_t i = first_span[s]; i <= first_span[s + 1]; i++) {
-            int64_t row = i < first_span[s + 1] ? spans[i].first - 10 : offset[s];
-            int64_t count = i < first_span[s + 1] ? spans[i].count : own;
-            memcpy(all + before * q_width, q + row * q_width, (size_t)(count * q_width) * sizeof *q);
-            memcpy(all_k + before * width, k + row * width, (size_t)(count * width) * sizeof *q);
-            memcpy(all_v + before * width, v + row * width, (size_t)(count * width) * sizeof *q);
-            before += count;
-        }
-        whole[1] = before;
-        wn_attention(all, all_k, all_v, 1, whole, heads, kv_heads, dim, scale, NULL, out);
-        CHECK_NEAR(worst_difference(first + offset[s] * q_width, out + (before - own) * q_width, own * q_width), 0,
-                   1e-6);
-        wn_free(all);
-        wn_free(all_k);
-        wn_free(all_v);
-        wn_free(out);
-    }
-    wn_free(q);
-    wn_free(k);
-    wn_free(v);
-    wn_free(keys);
-    wn_free(values);
-    wn_free(expected);
-    wn_free(first);
-    wn_free(again);
-}
-
 /* ---- sums over the vocabulary ---- */
 
 static void check_log_sum_exp(int64_t count)
@@ -441,8 +283,6 @@ int main(void)
         {.kind = WN_ROPE_DYNAMIC, .theta = 10000, .factor = 2, .original_max_positions = 100},
         {WN_ROPE_LLAMA3, 500000, 8, 1, 4, 128},
     };
-    const int64_t tile = WN_ATTENTION_KEYS;
-    const int64_t one[] = {0, 1}, few[] = {0, 3, 3, 20, 37}, tiles[] = {0, tile, 3 * tile + 5, 3 * tile + 6};
     CHECK_OK(wn_linalg_start());
     check_exp();
     check_double_functions();
@@ -455,16 +295,6 @@ int main(void)
     for (size_t i = 0; i < sizeof ropes / sizeof ropes[0]; i++)
         check_rope_start(&ropes[i]);
     check_rope_values();
-    check_attention(1, one, 2, 1, 8, 1);
-    check_attention(4, few, 4, 2, 6, 2);
-    check_attention(3, tiles, 6, 2, 16, 2);
-    check_attention(3, tiles, 2, 2, 12, 8);
-    check_attention(1, tiles, 1, 1, 1000, 1); /* one unit, large enough for BLAS to take threads */
-    check_past(4, 2, 16);
-    check_past(6, 2, 12);
-    check_past(2, 2, 64);
-    check_company();
-    check_causality();
     check_log_sum_exp(3);
     check_log_sum_exp(32001);
     check_divergence(1000, 1e-3);
