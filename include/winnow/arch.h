@@ -33,6 +33,8 @@ struct wn_config {
     struct wn_rope rope;
     bool tied; /* the head is the embedding: by config.json, or because the files have no head */
     bool attention_bias, mlp_bias;
+    int64_t window; /* keys that a query sees, its own included, in blocks that slide; 0: all. Which blocks slide is the
+                       architecture's rule. */
     int64_t bos_id; /* -1: none */
     int64_t eos_ids[8], n_eos_ids;
     char dtype[16]; /* what the checkpoint says: "bfloat16" ... */
@@ -161,13 +163,38 @@ const struct wn_arch *const *wn_arch_table(int64_t *count);
 wn_status wn_arch_read(const char *directory, const struct wn_arch **arch, struct wn_config *config);
 /*
  * Keys most architectures share, in the names of transformers 4 (rope_theta, rope_scaling, torch_dtype) and 5
- * (rope_parameters, dtype), with checks of each: one error line with path and key.
+ * (rope_parameters, dtype), with checks of each: one error line with path and key. config->model_type is set before:
+ * its row of wn_class_defaults says what an absent key means. As transformers 5.24 has it, rope_scaling wins over
+ * rope_parameters where both are there, and original_max_position_embeddings at the top wins over the one inside.
  */
 wn_status wn_arch_read_common(const char *path, const struct cJSON *json, struct wn_config *config);
+
+/* What transformers assumes for a model type where config.json lacks a key, and its own names of keys. */
+struct wn_class_defaults {
+    const char *model_type;
+    const char *eps_key;
+    double eps, theta;
+    double part; /* of a head that is rotated */
+    int64_t positions;
+    bool tied;
+    int64_t bos, eos;     /* -1: none; so also where the file says null */
+    int64_t kv_heads;     /* 0: as many as heads; so also where the file says null */
+    int64_t head_dim;     /* 0: hidden size / heads; so also where the file says null; -1: so whatever the file says */
+    int64_t window;       /* 0: none; so also where the file says null */
+    bool window_by_flag;  /* there is none unless use_sliding_window is true */
+    int64_t inner_factor; /* intermediate size / hidden size; 0: the key must be there */
+    /* NULL: the name that llama has. That name is read as well where this one is absent. */
+    const char *width_key, *inner_key, *blocks_key, *heads_key, *positions_key, *theta_key, *part_key;
+};
+/* Never NULL: a model type without a row has that of llama. */
+const struct wn_class_defaults *wn_class_defaults(const char *model_type);
 
 /* ---- for read_config of an architecture: one key each; absent and null are the same ---- */
 
 #define WN_REQUIRED INT64_MIN /* as `fallback`: the key must be there */
+
+/* Whether the key is there with the value null. */
+bool wn_config_is_null(const struct cJSON *json, const char *key);
 
 /* A whole number in [low, high]. */
 wn_status wn_config_integer(const char *path, const struct cJSON *json, const char *key, int64_t low, int64_t high,

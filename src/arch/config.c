@@ -18,6 +18,11 @@ static const cJSON *find(const cJSON *json, const char *key)
     return cJSON_IsNull(item) ? NULL : item;
 }
 
+bool wn_config_is_null(const cJSON *json, const char *key)
+{
+    return cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(json, key));
+}
+
 static wn_status missing(const char *path, const char *key)
 {
     return wn_fail(WN_ERR_INPUT, "%s: the key \"%s\" is missing", path, key);
@@ -75,26 +80,38 @@ wn_status wn_config_text(const char *path, const cJSON *json, const char *key, c
 
 /* ---- the shared set ---- */
 
-static wn_status read_sizes(const char *path, const cJSON *json, struct wn_config *config)
+/* The model type's own name of a key where the file has it, else the usual one. */
+static const char *name_of(const cJSON *json, const char *own, const char *usual)
 {
-    const int64_t most = LARGEST_SIZE;
-    WN_TRY(wn_config_integer(path, json, "vocab_size", 1, LARGEST_VOCABULARY, WN_REQUIRED, &config->vocab_size));
-    WN_TRY(wn_config_integer(path, json, "hidden_size", 1, most, WN_REQUIRED, &config->hidden_size));
-    WN_TRY(wn_config_integer(path, json, "intermediate_size", 1, most, WN_REQUIRED, &config->intermediate_size));
-    WN_TRY(wn_config_integer(path, json, "num_hidden_layers", 1, 4096, WN_REQUIRED, &config->n_blocks));
-    WN_TRY(wn_config_integer(path, json, "num_attention_heads", 1, 4096, WN_REQUIRED, &config->n_heads));
-    WN_TRY(wn_config_integer(path, json, "num_key_value_heads", 1, 4096, config->n_heads, &config->n_kv_heads));
-    WN_TRY(wn_config_integer(path, json, "max_position_embeddings", 1, INT32_MAX, WN_REQUIRED, &config->max_positions));
+    return own && find(json, own) ? own : usual;
+}
+
+/* What an absent key stands for: null is no value of the class's default. */
+static int64_t default_of(const cJSON *json, const char *key, int64_t assumed, int64_t none)
+{
+    return wn_config_is_null(json, key) ? none : assumed;
+}
+
+static wn_status read_heads(const char *path, const cJSON *json, const struct wn_class_defaults *row,
+                            struct wn_config *config)
+{
+    const char *heads = name_of(json, row->heads_key, "num_attention_heads");
+    WN_TRY(wn_config_integer(path, json, heads, 1, 4096, WN_REQUIRED, &config->n_heads));
+    int64_t fallback = default_of(json, "num_key_value_heads", row->kv_heads, 0);
+    WN_TRY(wn_config_integer(path, json, "num_key_value_heads", 1, 4096, fallback ? fallback : config->n_heads,
+                             &config->n_kv_heads));
     if (config->n_heads % config->n_kv_heads)
-        return wn_fail(WN_ERR_INPUT,
-                       "%s: key \"num_key_value_heads\": %lld does not divide \"num_attention_heads\", %lld", path,
-                       (long long)config->n_kv_heads, (long long)config->n_heads);
-    WN_TRY(wn_config_integer(path, json, "head_dim", 1, 65536, 0, &config->head_dim));
+        return wn_fail(WN_ERR_INPUT, "%s: key \"num_key_value_heads\": %lld%s does not divide \"%s\", %lld", path,
+                       (long long)config->n_kv_heads, find(json, "num_key_value_heads") ? "" : " (where it is absent)",
+                       heads, (long long)config->n_heads);
+    config->head_dim = 0;
+    if (row->head_dim >= 0)
+        WN_TRY(wn_config_integer(path, json, "head_dim", 1, 65536, default_of(json, "head_dim", row->head_dim, 0),
+                                 &config->head_dim));
     if (config->head_dim == 0 && config->hidden_size % config->n_heads)
         return wn_fail(WN_ERR_INPUT,
-                       "%s: key \"num_attention_heads\": %lld does not divide \"hidden_size\", %lld, and there is no "
-                       "\"head_dim\"",
-                       path, (long long)config->n_heads, (long long)config->hidden_size);
+                       "%s: key \"%s\": %lld does not divide \"hidden_size\", %lld, and there is no \"head_dim\"", path,
+                       heads, (long long)config->n_heads, (long long)config->hidden_size);
     if (config->head_dim == 0)
         config->head_dim = config->hidden_size / config->n_heads;
     if (config->head_dim % 2)
@@ -102,6 +119,38 @@ static wn_status read_sizes(const char *path, const cJSON *json, struct wn_confi
                        (long long)config->head_dim);
     return WN_OK;
 }
+
+static wn_status read_sizes(const char *path, const cJSON *json, const struct wn_class_defaults *row,
+                            struct wn_config *config)
+{
+    const int64_t most = LARGEST_SIZE;
+    WN_TRY(wn_config_integer(path, json, "vocab_size", 1, LARGEST_VOCABULARY, WN_REQUIRED, &config->vocab_size));
+    WN_TRY(wn_config_integer(path, json, name_of(json, row->width_key, "hidden_size"), 1, most, WN_REQUIRED,
+                             &config->hidden_size));
+    WN_TRY(wn_config_integer(path, json, name_of(json, row->inner_key, "intermediate_size"), 1, most,
+                             row->inner_factor ? row->inner_factor * config->hidden_size : WN_REQUIRED,
+                             &config->intermediate_size));
+    WN_TRY(wn_config_integer(path, json, name_of(json, row->blocks_key, "num_hidden_layers"), 1, 4096, WN_REQUIRED,
+                             &config->n_blocks));
+    WN_TRY(read_heads(path, json, row, config));
+    return wn_config_integer(path, json, name_of(json, row->positions_key, "max_position_embeddings"), 1, INT32_MAX,
+                             row->positions, &config->max_positions);
+}
+
+static wn_status read_window(const char *path, const cJSON *json, const struct wn_class_defaults *row,
+                             struct wn_config *config)
+{
+    bool used = true;
+    WN_TRY(wn_config_integer(path, json, "sliding_window", 0, INT32_MAX,
+                             default_of(json, "sliding_window", row->window, 0), &config->window));
+    if (row->window_by_flag)
+        WN_TRY(wn_config_bool(path, json, "use_sliding_window", false, &used));
+    if (!used)
+        config->window = 0;
+    return WN_OK;
+}
+
+/* ---- rotary positions ---- */
 
 static wn_status rope_kind(const char *path, const cJSON *json, enum wn_rope_kind *kind)
 {
@@ -118,28 +167,36 @@ static wn_status rope_kind(const char *path, const cJSON *json, enum wn_rope_kin
                    key, name);
 }
 
-static wn_status read_llama3(const char *path, const cJSON *json, struct wn_rope *rope)
+/* Where transformers' llama3, yarn and longrope measure from: the key at the top of config.json wins over the one
+ * inside, and without both it is max_position_embeddings. */
+static wn_status read_original(const char *path, const cJSON *top, const cJSON *json, const struct wn_config *config,
+                               struct wn_rope *rope)
+{
+    const char *key = "original_max_position_embeddings";
+    return wn_config_integer(path, find(top, key) ? top : json, key, 1, INT32_MAX, config->max_positions,
+                             &rope->original_max_positions);
+}
+
+static wn_status read_llama3(const char *path, const cJSON *top, const cJSON *json, const struct wn_config *config,
+                             struct wn_rope *rope)
 {
     WN_TRY(wn_config_positive(path, json, "low_freq_factor", 0, &rope->low_freq_factor));
     WN_TRY(wn_config_positive(path, json, "high_freq_factor", 0, &rope->high_freq_factor));
     if (rope->high_freq_factor <= rope->low_freq_factor)
         return wn_fail(WN_ERR_INPUT, "%s: key \"high_freq_factor\": expected more than \"low_freq_factor\"", path);
-    return wn_config_integer(path, json, "original_max_position_embeddings", 1, INT32_MAX, WN_REQUIRED,
-                             &rope->original_max_positions);
+    return read_original(path, top, json, config, rope);
 }
 
-/* `json` is the object rope_parameters (transformers 5) or rope_scaling (4); `path` names it in messages. */
-static wn_status read_rope_object(const char *path, const cJSON *json, struct wn_config *config)
+/* `json` is the object rope_parameters or rope_scaling of the file `top`; `path` names it in messages. */
+static wn_status read_rope_object(const char *path, const cJSON *top, const cJSON *json, struct wn_config *config,
+                                  double *part)
 {
     struct wn_rope *rope = &config->rope;
-    double part = 1;
     if (!cJSON_IsObject(json))
         return wn_fail(WN_ERR_INPUT, "%s: expected an object", path);
     WN_TRY(rope_kind(path, json, &rope->kind));
     WN_TRY(wn_config_positive(path, json, "rope_theta", rope->theta, &rope->theta));
-    WN_TRY(wn_config_positive(path, json, "partial_rotary_factor", 1, &part));
-    if (part != 1)
-        return wn_fail(WN_ERR_INPUT, "%s: key \"partial_rotary_factor\": only 1 is supported", path);
+    WN_TRY(wn_config_positive(path, json, "partial_rotary_factor", *part, part));
     if (rope->kind == WN_ROPE_DEFAULT)
         return WN_OK;
     WN_TRY(wn_config_positive(path, json, "factor", 0, &rope->factor));
@@ -147,34 +204,53 @@ static wn_status read_rope_object(const char *path, const cJSON *json, struct wn
         return wn_fail(WN_ERR_INPUT, "%s: key \"factor\": expected a number of at least 1", path);
     if (rope->kind == WN_ROPE_DYNAMIC && config->head_dim < 4)
         return wn_fail(WN_ERR_INPUT, "%s: key \"rope_type\": dynamic needs a \"head_dim\" of at least 4", path);
-    return rope->kind == WN_ROPE_LLAMA3 ? read_llama3(path, json, rope) : WN_OK;
+    return rope->kind == WN_ROPE_LLAMA3 ? read_llama3(path, top, json, config, rope) : WN_OK;
 }
 
-static wn_status read_rope(const char *path, const cJSON *json, struct wn_config *config)
+/* An empty object is as good as none. */
+static bool is_given(const cJSON *json, const char *key)
+{
+    const cJSON *item = find(json, key);
+    return item && !(cJSON_IsObject(item) && !item->child);
+}
+
+static wn_status read_rope(const char *path, const cJSON *json, const struct wn_class_defaults *row,
+                           struct wn_config *config)
 {
     struct wn_rope *rope = &config->rope;
+    double part = 1;
     rope->kind = WN_ROPE_DEFAULT;
     rope->factor = 1;
     rope->original_max_positions = config->max_positions;
-    WN_TRY(wn_config_positive(path, json, "rope_theta", 10000, &rope->theta));
-    const char *key = find(json, "rope_parameters") ? "rope_parameters" : "rope_scaling";
-    if (!find(json, key))
-        return WN_OK;
-    char *place = wn_format("%s: key \"%s\"", path, key);
-    wn_status status = read_rope_object(place, find(json, key), config);
-    wn_free(place);
-    return status;
+    const char *part_key = name_of(json, row->part_key, "partial_rotary_factor");
+    WN_TRY(wn_config_positive(path, json, name_of(json, row->theta_key, "rope_theta"), row->theta, &rope->theta));
+    WN_TRY(wn_config_positive(path, json, part_key, row->part, &part));
+    const char *key = is_given(json, "rope_scaling") ? "rope_scaling" : "rope_parameters";
+    if (is_given(json, key)) {
+        char *place = wn_format("%s: key \"%s\"", path, key);
+        wn_status status = read_rope_object(place, json, find(json, key), config, &part);
+        wn_free(place);
+        WN_TRY(status);
+    }
+    if (part != 1)
+        return wn_fail(WN_ERR_INPUT, "%s: key \"%s\": only 1 is supported, not %g", path, part_key, part);
+    return WN_OK;
 }
 
-/* eos_token_id is a number, a list of numbers, or absent. */
-static wn_status read_token_ids(const char *path, const cJSON *json, struct wn_config *config)
+/* ---- the rest ---- */
+
+/* eos_token_id is a number, a list of numbers, null, or absent. */
+static wn_status read_token_ids(const char *path, const cJSON *json, const struct wn_class_defaults *row,
+                                struct wn_config *config)
 {
     const cJSON *eos = find(json, "eos_token_id"), *item;
     const int64_t most = sizeof config->eos_ids / sizeof config->eos_ids[0];
-    WN_TRY(wn_config_integer(path, json, "bos_token_id", -1, INT32_MAX, -1, &config->bos_id));
+    WN_TRY(wn_config_integer(path, json, "bos_token_id", -1, INT32_MAX, default_of(json, "bos_token_id", row->bos, -1),
+                             &config->bos_id));
     config->n_eos_ids = 0;
     if (!cJSON_IsArray(eos)) {
-        WN_TRY(wn_config_integer(path, json, "eos_token_id", -1, INT32_MAX, -1, &config->eos_ids[0]));
+        WN_TRY(wn_config_integer(path, json, "eos_token_id", -1, INT32_MAX,
+                                 default_of(json, "eos_token_id", row->eos, -1), &config->eos_ids[0]));
         config->n_eos_ids = config->eos_ids[0] >= 0;
         return WN_OK;
     }
@@ -189,12 +265,14 @@ static wn_status read_token_ids(const char *path, const cJSON *json, struct wn_c
 
 wn_status wn_arch_read_common(const char *path, const cJSON *json, struct wn_config *config)
 {
+    const struct wn_class_defaults *row = wn_class_defaults(config->model_type);
     const char *dtype = "";
-    WN_TRY(read_sizes(path, json, config));
-    WN_TRY(wn_config_positive(path, json, "rms_norm_eps", 1e-6, &config->norm_eps));
-    WN_TRY(read_rope(path, json, config));
-    WN_TRY(wn_config_bool(path, json, "tie_word_embeddings", false, &config->tied));
-    WN_TRY(read_token_ids(path, json, config));
+    WN_TRY(read_sizes(path, json, row, config));
+    WN_TRY(wn_config_positive(path, json, row->eps_key, row->eps, &config->norm_eps));
+    WN_TRY(read_rope(path, json, row, config));
+    WN_TRY(read_window(path, json, row, config));
+    WN_TRY(wn_config_bool(path, json, "tie_word_embeddings", row->tied, &config->tied));
+    WN_TRY(read_token_ids(path, json, row, config));
     WN_TRY(wn_config_text(path, json, find(json, "dtype") ? "dtype" : "torch_dtype", "", &dtype));
     snprintf(config->dtype, sizeof config->dtype, "%s", dtype);
     return WN_OK;

@@ -44,13 +44,8 @@ static void check_mistake(const char *key, const char *value, const char *named,
 
 static void check_missing_keys(void)
 {
-    const char *const keys[] = {"model_type",
-                                "vocab_size",
-                                "hidden_size",
-                                "intermediate_size",
-                                "num_hidden_layers",
-                                "num_attention_heads",
-                                "max_position_embeddings"};
+    const char *const keys[] = {"model_type",        "vocab_size",        "hidden_size",
+                                "intermediate_size", "num_hidden_layers", "num_attention_heads"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         check_mistake(keys[i], NULL, keys[i], "missing");
     check_mistake("vocab_size", "null", "vocab_size", "missing");
@@ -95,9 +90,6 @@ static void check_wrong_rope(void)
     check_mistake("rope_parameters",
                   "{\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, \"high_freq_factor\": 4}",
                   "high_freq_factor", "more than");
-    check_mistake("rope_parameters",
-                  "{\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, \"high_freq_factor\": 4}",
-                  "original_max_position_embeddings", "missing");
 }
 
 static void check_defaults(void)
@@ -108,7 +100,7 @@ static void check_defaults(void)
     CHECK(c.n_heads == 6 && c.n_kv_heads == 6 && c.head_dim == 8 && c.max_positions == 128);
     CHECK(c.norm_eps == 1e-6 && !c.tied && !c.attention_bias && !c.mlp_bias);
     CHECK(c.rope.kind == WN_ROPE_DEFAULT && c.rope.theta == 10000);
-    CHECK(c.bos_id == -1 && c.n_eos_ids == 0);
+    CHECK(c.bos_id == 1 && c.n_eos_ids == 1 && c.eos_ids[0] == 2);
     CHECK_TEXT(c.model_type, "llama");
     CHECK_TEXT(c.dtype, "");
 }
