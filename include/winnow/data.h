@@ -13,43 +13,76 @@
 
 struct cJSON;
 
-/* ---- documents: the lines of a JSONL file, or one plain text ---- */
+/* ---- documents: the records of a JSON file, or one plain text ---- */
 
-/* Lines are found when the file is opened and parsed one by one when they are asked for, so a file much larger than
- * memory can be sampled from. */
+/*
+ * What a file holds is told by its content, not by its name:
+ *   JSON lines        one object a line (C4 as unpacked, also under ".json"); blank lines and CRLF are fine
+ *   JSON array        one array of objects (Alpaca as published)
+ *   JSON object       with one list of objects under "data", "rows", "examples", "instances", "documents", "records",
+ *                     "requests", "train", "validation" or "test"; two such lists are an error that names them
+ *   JSON objects      over several lines, one behind the other (as jq prints them)
+ *   plain text        anything else: one document, its line ends as they are
+ * A text that begins with {" or [{ is JSON; so is one whose name ends in .jsonl, .json or .ndjson, whatever it begins
+ * with. A byte order mark is no part of the text. gzip is unpacked in memory, once for each rank that reads it. Other
+ * packings, Parquet, UTF-16 and the like are errors that say what to do.
+ *
+ * Records are found when the file is opened and parsed one by one when they are asked for, so a file much larger than
+ * memory can be sampled from, unless it is packed.
+ */
 struct wn_documents {
-    char *path; /* owned */
-    struct wn_mapped mapped;
-    bool json; /* JSON lines; false: the file is one document */
+    char *path;              /* owned */
+    struct wn_mapped mapped; /* the file */
+    uint8_t *unpacked;       /* owned; NULL: the file is not packed */
+    const char *data;        /* the text: of the mapped file or unpacked */
+    int64_t size;
+    bool json;           /* records; false: the file is one document */
+    bool gzip;           /* it was packed */
+    const char *content; /* in words: "JSON lines", "plain text" ...; a constant */
     int64_t count;
     int64_t *start, *end, *line; /* [count] bytes of a document, its line number from 1; owned */
+    int64_t skipped;             /* records that wn_documents_skip left out */
 };
 
-/* True when the name ends in ".jsonl": such files hold documents, all others are plain text. */
-bool wn_is_jsonl(const char *path);
-/* Errors: the file cannot be read, is empty (or only blank lines), or is plain text and no valid UTF-8. */
-wn_status wn_documents_open(const char *path, bool json, struct wn_documents *documents);
+/*
+ * With `records`, the file must be JSON; else the content decides. Errors: the file cannot be read, is empty (or only
+ * blank lines), is neither text nor gzip, or is plain text and no valid UTF-8.
+ */
+wn_status wn_documents_open(const char *path, bool records, struct wn_documents *documents);
 void wn_documents_close(struct wn_documents *documents);
-/* Parses document `index` of a JSONL file, which must be an object. Free with cJSON_Delete. */
+/* Parses record `index`, which must be an object. Free with cJSON_Delete. */
 wn_status wn_documents_parse(const struct wn_documents *documents, int64_t index, struct cJSON **object);
 /* wn_fail(WN_ERR_INPUT) with "path:line: " in front. */
 wn_status wn_documents_fail(const struct wn_documents *documents, int64_t index, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* Appends the text of a document: all of a plain text; of an object the first of the NULL-terminated `fields` that is
- * there, which must be a string. */
+/* The first of the NULL-terminated `fields` that the object has, which must be a string. A missing one is an error that
+ * lists the fields there are. *text is borrowed. */
+wn_status wn_documents_field(const struct wn_documents *documents, int64_t index, const struct cJSON *object,
+                             const char *const *fields, const char **text);
+/* Fails with: the field MISSING is missing; the fields there are: ... (no path or line). */
+wn_status wn_field_fail(const char *missing, const struct cJSON *object);
+/* Appends the text of a document: all of a plain text, or such a field of a record. */
 wn_status wn_documents_text(const struct wn_documents *documents, int64_t index, const char *const *fields,
                             struct wn_text *text);
 
 #define WN_PROBLEMS_PER_FILE 20
 
 /*
- * Parses every line and shows it to `visit`, which returns WN_OK or the result of wn_documents_fail. All mistakes are
- * added to `problems`, the first WN_PROBLEMS_PER_FILE of the file as they are, then one line "... and N more".
+ * Parses every record and shows it to `visit`, which returns WN_OK or the result of wn_documents_fail. All mistakes are
+ * added to `problems`, the first WN_PROBLEMS_PER_FILE of the file as they are, then one line "... and N more"; a
+ * mistake that comes again and again is one line and one "... and N more like it".
  */
 typedef wn_status wn_document_visitor(void *context, const struct wn_documents *documents, int64_t index,
                                       const struct cJSON *object);
 void wn_documents_check(const struct wn_documents *documents, wn_document_visitor *visit, void *context,
                         struct wn_problems *problems);
+/*
+ * Leaves out the records that cannot be parsed or that `visit` refuses, and counts them in `skipped`: what "on_error":
+ * "skip" asks for. An error when none is left.
+ */
+wn_status wn_documents_skip(struct wn_documents *documents, wn_document_visitor *visit, void *context);
+/* Tells the log how the file was read where its name says something else, and warns when records were left out. */
+void wn_documents_tell(const struct wn_documents *documents);
 
 /* ---- settings: one JSON object read by a parameter table ---- */
 
@@ -72,19 +105,18 @@ wn_status wn_settings_finish(struct wn_problems *problems);
 
 /*
  * A calibration set. Exactly one of two sources:
- *   "text": a plain text file, or JSONL documents {"text": ...}           -> general
- *   "prompts": JSONL {"prompt", "response"} or {"instruction", "input", "output"}, through "template" -> task-specific
- * Sampling ("sampling"):
- *   "stream"     one token stream (JSONL documents joined by "join"), starts uniform in [0, T - length - 1] (Wanda,
- *                SparseGPT, GPTQ on WikiText); default for plain text
- *   "documents"  draw a document uniformly until it has more than `length` tokens, then a window with a uniform start
- * in [0, T - length - 1] (C4 in all of them); default for JSONL text "each"       one sequence per drawn pair,
- * truncated to `length`, never padded; drawn without replacement by a seeded shuffle; default for prompts "packed"
- * pairs in shuffled order joined into a stream and cut into windows of `length` All draws are those of CPython's random
- * with `seed`, so the first m of n samples equal the m-sample set for stream and documents. `samples` and `length` as
- * usual; "length" defaults to the model's max_positions, at most 2048. Texts are tokenized with the default special
- * tokens: once per stream, document or pair. Other samplings than the default may be asked for: a pair counts as a
- * document. "each" and "packed" need as many pairs (windows) as `samples` says.
+ *   "text": a plain text file, or records {"text": ...}                     -> general
+ *   "prompts": records {"prompt", "response"} or {"instruction", "input", "output"}, through "template" ->
+ * task-specific Sampling ("sampling"): "stream"     one token stream (JSONL documents joined by "join"), starts uniform
+ * in [0, T - length - 1] (Wanda, SparseGPT, GPTQ on WikiText); default for plain text "documents"  draw a document
+ * uniformly until it has more than `length` tokens, then a window with a uniform start in [0, T - length - 1] (C4 in
+ * all of them); default for JSONL text "each"       one sequence per drawn pair, truncated to `length`, never padded;
+ * drawn without replacement by a seeded shuffle; default for prompts "packed" pairs in shuffled order joined into a
+ * stream and cut into windows of `length` All draws are those of CPython's random with `seed`, so the first m of n
+ * samples equal the m-sample set for stream and documents. `samples` and `length` as usual; "length" defaults to the
+ * model's max_positions, at most 2048. Texts are tokenized with the default special tokens: once per stream, document
+ * or pair. Other samplings than the default may be asked for: a pair counts as a document. "each" and "packed" need as
+ * many pairs (windows) as `samples` says.
  */
 struct wn_calibration {
     char name[64];
@@ -92,6 +124,7 @@ struct wn_calibration {
     struct wn_sequences sequences; /* cut into chunks */
     int64_t samples, length, seed;
     int64_t tokens;                /* reported, not only samples */
+    int64_t skipped;               /* records left out, as "on_error": "skip" asks for */
     char sampling[16], source[16]; /* "documents" ..., "text" or "prompts" */
     char token_hash[WN_HASH_HEX];  /* SHA-256 of the little-endian int32 ids with -1 after each sequence */
     char file_hash[WN_HASH_HEX];

@@ -69,10 +69,11 @@ struct wn_eval_set {
     int64_t logit_targets; /* of the first this many targets (cut to n_targets by wn_eval_fields) */
     struct wn_generation *generation; /* texts to be generated; NULL: none; owned */
     char token_hash[WN_HASH_HEX], file_hash[WN_HASH_HEX];
-    char *path;     /* owned */
-    char *facts;    /* JSON object: what the header of a request file says, for /provenance; NULL: none; owned */
-    char *protocol; /* one line of text stored beside the numbers; owned */
-    void *state;    /* the kind's own; released by kind->release */
+    char *path;      /* owned */
+    int64_t skipped; /* records of the file left out, as "on_error": "skip" asks for */
+    char *facts;     /* JSON object: what the header of a request file says, for /provenance; NULL: none; owned */
+    char *protocol;  /* one line of text stored beside the numbers; owned */
+    void *state;     /* the kind's own; released by kind->release */
     /* schema fields of the core, set by wn_eval_fields; -1 when absent */
     int field_loss, field_kl, field_js, field_top1;
     int field_top_ids, field_top_values, field_log_sum_exp, field_target_logit;

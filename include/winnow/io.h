@@ -77,6 +77,16 @@ int64_t wn_utf8_invalid_at(const char *text, int64_t length);
 /* Unicode code points of valid UTF-8. */
 int64_t wn_utf8_length(const char *text, int64_t length);
 
+/* ---- gzip (zlib underneath) ---- */
+
+/* Whether bytes begin as a gzip file does. */
+bool wn_is_gzip(const uint8_t *data, int64_t size);
+/*
+ * Unpacks all members of a gzip file; `out` is owned by the caller. Errors: the file is cut off or damaged, or goes on
+ * behind its end; zeros there are padding.
+ */
+wn_status wn_gunzip(const char *path, const uint8_t *data, int64_t size, uint8_t **out, int64_t *out_size);
+
 /* ---- JSON (cJSON underneath) ---- */
 
 /*

@@ -12,10 +12,12 @@
 #define STANDARD_JOIN "\n\n"
 
 static const struct wn_parameter parameters[] = {
-    {.name = "text", .type = WN_STRING, .help = "plain text or JSONL documents {\"text\"}: a general set"},
+    {.name = "text",
+     .type = WN_STRING,
+     .help = "plain text or JSON records {\"text\"} (lines or an array; gzip too): a general set"},
     {.name = "prompts",
      .type = WN_STRING,
-     .help = "JSONL pairs {\"prompt\", \"response\"} or {\"instruction\", \"input\", \"output\"}: a task-specific set"},
+     .help = "JSON pairs {\"prompt\", \"response\"} or {\"instruction\", \"input\", \"output\"}: a task-specific set"},
     {.name = "template",
      .type = WN_STRING,
      .standard = "\"plain\"",
@@ -23,7 +25,7 @@ static const struct wn_parameter parameters[] = {
     {.name = "sampling",
      .type = WN_STRING,
      .words = "stream|documents|each|packed",
-     .help = "default: stream for plain text, documents for JSONL text, each for prompts"},
+     .help = "default: stream for plain text, documents for records, each for prompts"},
     {.name = "join",
      .type = WN_STRING,
      .standard = "\"\\n\\n\"",
@@ -47,6 +49,11 @@ static const struct wn_parameter parameters[] = {
      .low = 0,
      .high = 9007199254740991.0,
      .help = "seed of the draws, as random.seed of Python"},
+    {.name = "on_error",
+     .type = WN_STRING,
+     .standard = "\"fail\"",
+     .words = "fail|skip",
+     .help = "what a record does that cannot be used: end the run, or be left out and counted"},
 };
 
 enum { N_PARAMETERS = sizeof parameters / sizeof parameters[0] };
@@ -61,18 +68,11 @@ const struct wn_parameter *wn_calibration_parameters(int *count)
 
 struct settings {
     char *path; /* owned */
-    bool prompts, json;
-    const char *template_, *join; /* borrowed from the JSON */
-    char sampling[16];
+    bool prompts, skip;
+    const char *template_, *join;  /* borrowed from the JSON */
+    char sampling[16];             /* "": by the content */
     int64_t samples, length, seed; /* length 0: not given */
 };
-
-static const char *standard_sampling(const struct settings *s)
-{
-    if (s->prompts)
-        return "each";
-    return s->json ? "documents" : "stream";
-}
 
 static void read_source(const char *directory, const char *place, const cJSON *json, struct settings *s,
                         struct wn_problems *problems)
@@ -88,7 +88,6 @@ static void read_source(const char *directory, const char *place, const cJSON *j
         wn_problems_add(problems, "%s: template: %s", place, wn_error_message());
     if (text || prompts)
         s->path = wn_join_path(directory, text ? text : prompts);
-    s->json = s->prompts || (s->path && wn_is_jsonl(s->path));
 }
 
 /* Reads the object; mistakes are added to `problems`. s->path is to be freed in any case. */
@@ -106,7 +105,8 @@ static void read_settings(const char *directory, const char *name, const cJSON *
         read_source(directory, place, json, s, problems);
     if (problems->count == before) {
         const struct wn_value *sampling = wn_params_find(&params, "sampling"), *length;
-        snprintf(s->sampling, sizeof s->sampling, "%.15s", sampling->set ? sampling->text : standard_sampling(s));
+        snprintf(s->sampling, sizeof s->sampling, "%.15s", sampling->set ? sampling->text : "");
+        s->skip = strcmp(wn_params_text(&params, "on_error"), "skip") == 0;
         s->samples = wn_params_integer(&params, "samples");
         s->seed = wn_params_integer(&params, "seed");
         length = wn_params_find(&params, "length");
@@ -152,17 +152,28 @@ static wn_status check_document(void *context, const struct wn_documents *docume
 {
     const struct settings *s = context;
     struct wn_text text = {0};
-    wn_status status = WN_OK;
+    const char *field;
+    wn_status status;
 
-    if (s->prompts) {
+    if (s->prompts)
         status = append_pair(documents, index, s, object, &text);
-    } else {
-        const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, "text");
-        if (!cJSON_IsString(value))
-            status = wn_documents_fail(documents, index,
-                                       value ? "\"text\" must be a string" : "the field \"text\" is missing");
-    }
+    else
+        status = wn_documents_field(documents, index, object, text_fields, &field);
     wn_text_release(&text);
+    return status;
+}
+
+/* Opens the file, settles what its content decides, and leaves out what is to be left out. */
+static wn_status open_documents(struct settings *s, struct wn_documents *documents)
+{
+    WN_TRY(wn_documents_open(s->path, s->prompts, documents));
+    if (!s->sampling[0])
+        snprintf(s->sampling, sizeof s->sampling, "%s", s->prompts ? "each" : documents->json ? "documents" : "stream");
+    if (!s->skip || !documents->json)
+        return WN_OK;
+    wn_status status = wn_documents_skip(documents, check_document, s);
+    if (status != WN_OK)
+        wn_documents_close(documents);
     return status;
 }
 
@@ -185,10 +196,11 @@ void wn_calibration_check(const char *directory, const char *name, const cJSON *
         wn_free(s.path);
         return;
     }
-    if (wn_documents_open(s.path, s.json, &documents) != WN_OK) {
+    if (open_documents(&s, &documents) != WN_OK) {
         wn_problems_add(problems, "%s", wn_error_message());
     } else {
-        if (s.json)
+        wn_documents_tell(&documents);
+        if (documents.json && !s.skip)
             wn_documents_check(&documents, check_document, &s, problems);
         if (check_enough(&documents, &s) != WN_OK)
             wn_problems_add(problems, "%s", wn_error_message());
@@ -237,7 +249,7 @@ static wn_status encode_document(struct sampler *s, int64_t index)
 static wn_status encode_stream(struct sampler *s, const int64_t *order)
 {
     if (!s->documents->json)
-        return encode_bytes(s, (const char *)s->documents->mapped.data, s->documents->mapped.size);
+        return encode_bytes(s, s->documents->data, s->documents->size);
     s->text.length = 0;
     for (int64_t i = 0; i < s->documents->count; i++) {
         if (i > 0)
@@ -395,6 +407,7 @@ static wn_status fill(const struct settings *s, const struct wn_documents *docum
     calibration->samples = s->samples;
     calibration->length = s->length;
     calibration->seed = s->seed;
+    calibration->skipped = documents->skipped;
     calibration->tokens = wn_sequences_tokens(&calibration->sequences);
     memcpy(calibration->sampling, s->sampling, sizeof calibration->sampling);
     strcpy(calibration->source, s->prompts ? "prompts" : "text");
@@ -408,7 +421,7 @@ static wn_status build(const char *name, const struct wn_model *model, struct se
     struct wn_documents documents;
 
     WN_TRY(settle_length(name, model, s));
-    WN_TRY(wn_documents_open(s->path, s->json, &documents));
+    WN_TRY(open_documents(s, &documents));
     wn_status status = fill(s, &documents, model, calibration);
     wn_documents_close(&documents);
     return status;

@@ -88,6 +88,15 @@ wn_status wn_template_check(const char *template_)
     return WN_OK;
 }
 
+static wn_status fail_missing(const cJSON *pair, enum part part)
+{
+    char *quoted = wn_format("\"%s\"", part_names[part]);
+    wn_status status = wn_field_fail(quoted, pair);
+
+    wn_free(quoted);
+    return status;
+}
+
 /* A string field; `required` decides whether it may be absent ("" then). */
 static wn_status field(const cJSON *pair, enum part part, bool required, const char **text)
 {
@@ -97,7 +106,7 @@ static wn_status field(const cJSON *pair, enum part part, bool required, const c
     if (!value && !required)
         return WN_OK;
     if (!value)
-        return wn_fail(WN_ERR_INPUT, "the field \"%s\" is missing", part_names[part]);
+        return fail_missing(pair, part);
     if (!cJSON_IsString(value))
         return wn_fail(WN_ERR_INPUT, "\"%s\" must be a string", part_names[part]);
     *text = value->valuestring;
@@ -110,7 +119,7 @@ static wn_status read_pair(const cJSON *pair, const char *parts[PARTS], struct w
     bool instruction = cJSON_GetObjectItemCaseSensitive(pair, "instruction") != NULL;
 
     if (!instruction && !cJSON_GetObjectItemCaseSensitive(pair, "prompt"))
-        return wn_fail(WN_ERR_INPUT, "the field \"prompt\" (or \"instruction\") is missing");
+        return wn_field_fail("\"prompt\" (or \"instruction\")", pair);
     WN_TRY(field(pair, instruction ? INSTRUCTION : PROMPT, true, &parts[PROMPT]));
     WN_TRY(field(pair, instruction ? OUTPUT : RESPONSE, true, &parts[RESPONSE]));
     WN_TRY(field(pair, INPUT, false, &parts[INPUT]));

@@ -176,6 +176,7 @@ static wn_status fill(struct wn_encoder *e, struct wn_task *task, wn_item_functi
     wn_sequences_cut(&set->sequences);
     wn_sequences_hash(&set->sequences, set->token_hash);
     set->path = wn_strdup(e->requests->documents.path);
+    set->skipped = e->requests->documents.skipped;
     return wn_hash_file(set->path, set->file_hash);
 }
 

@@ -15,7 +15,7 @@ static const struct wn_parameter parameters[] = {
     {.name = "text",
      .type = WN_STRING,
      .required = true,
-     .help = "plain text (gptq: rows already joined), or for rolling JSONL documents {\"page\"} or {\"text\"}"},
+     .help = "plain text (gptq: rows already joined), or for rolling JSON records {\"page\"} or {\"text\"}; gzip too"},
     {.name = "protocol",
      .type = WN_STRING,
      .standard = "\"gptq\"",
@@ -37,6 +37,11 @@ static const struct wn_parameter parameters[] = {
      .standard = "\"none\"",
      .words = "none|wikitext",
      .help = "rolling: rewrite pages of WikiText in ordinary spelling; words and bytes are counted before"},
+    {.name = "on_error",
+     .type = WN_STRING,
+     .standard = "\"fail\"",
+     .words = "fail|skip",
+     .help = "rolling: what a record does that cannot be used: end the run, or be left out and counted"},
 };
 
 enum { N_PARAMETERS = sizeof parameters / sizeof parameters[0] };
@@ -55,7 +60,7 @@ struct perplexity {
 
 struct settings {
     char *path; /* owned */
-    bool rolling, json, wikitext;
+    bool rolling, wikitext, skip;
     int64_t length, windows; /* 0: not given */
 };
 
@@ -83,12 +88,9 @@ static void read_settings(const char *directory, const char *name, const cJSON *
         s->path = wn_join_path(directory, wn_settings_text(json, "text", ""));
         s->rolling = strcmp(wn_params_text(&params, "protocol"), "rolling") == 0;
         s->wikitext = strcmp(wn_params_text(&params, "detokenize"), "wikitext") == 0;
-        s->json = s->rolling && wn_is_jsonl(s->path);
+        s->skip = strcmp(wn_params_text(&params, "on_error"), "skip") == 0;
         s->length = integer_or_zero(&params, "length");
         s->windows = integer_or_zero(&params, "windows");
-        if (!s->rolling && wn_is_jsonl(s->path))
-            wn_problems_add(problems, "%s: the protocol gptq needs a plain text with its rows joined, got %s", place,
-                            s->path);
         if (!s->rolling && s->wikitext)
             wn_problems_add(problems, "%s: key \"detokenize\" is for the protocol rolling", place);
     }
@@ -97,15 +99,27 @@ static void read_settings(const char *directory, const char *name, const cJSON *
 
 static wn_status check_document(void *context, const struct wn_documents *documents, int64_t index, const cJSON *object)
 {
-    const cJSON *page = cJSON_GetObjectItemCaseSensitive(object, "page");
-    const cJSON *text = page ? page : cJSON_GetObjectItemCaseSensitive(object, "text");
+    const char *text;
 
     (void)context;
-    if (!text)
-        return wn_documents_fail(documents, index, "the field \"page\" (or \"text\") is missing");
-    if (!cJSON_IsString(text))
-        return wn_documents_fail(documents, index, "\"%s\" must be a string", page ? "page" : "text");
-    return WN_OK;
+    return wn_documents_field(documents, index, object, document_fields, &text);
+}
+
+static wn_status open_documents(const struct settings *s, struct wn_documents *documents)
+{
+    wn_status status = WN_OK;
+
+    WN_TRY(wn_documents_open(s->path, false, documents));
+    if (!s->rolling && documents->json)
+        status = wn_fail(WN_ERR_INPUT,
+                         "%s: holds %s, but the protocol gptq needs a plain text with its rows joined (or the protocol "
+                         "rolling)",
+                         s->path, documents->content);
+    else if (s->skip && documents->json)
+        status = wn_documents_skip(documents, check_document, NULL);
+    if (status != WN_OK)
+        wn_documents_close(documents);
+    return status;
 }
 
 static void check(const char *directory, const char *name, const cJSON *json, struct wn_problems *problems)
@@ -119,10 +133,11 @@ static void check(const char *directory, const char *name, const cJSON *json, st
         wn_free(s.path);
         return;
     }
-    if (wn_documents_open(s.path, s.json, &documents) != WN_OK) {
+    if (open_documents(&s, &documents) != WN_OK) {
         wn_problems_add(problems, "%s", wn_error_message());
     } else {
-        if (s.json)
+        wn_documents_tell(&documents);
+        if (documents.json && !s.skip)
             wn_documents_check(&documents, check_document, NULL, problems);
         wn_documents_close(&documents);
     }
@@ -183,7 +198,7 @@ static wn_status prepare_gptq(const struct settings *s, const struct wn_document
                               const struct wn_model *model, struct wn_eval_set *set)
 {
     struct wn_ids ids = {0};
-    wn_status status = encode_at(model, s->path, (const char *)documents->mapped.data, documents->mapped.size, false,
+    wn_status status = encode_at(model, s->path, documents->data, documents->size, false,
                                  &ids); /* plain text, where it lies: it may be large */
 
     if (status == WN_OK)
@@ -263,7 +278,8 @@ static wn_status fill(const char *name, struct settings *s, const struct wn_mode
 
     WN_TRY(settle_length(name, model, s));
     WN_TRY(wn_hash_file(s->path, set->file_hash));
-    WN_TRY(wn_documents_open(s->path, s->json, &documents));
+    WN_TRY(open_documents(s, &documents));
+    set->skipped = documents.skipped;
     wn_status status =
         s->rolling ? prepare_rolling(s, &documents, model, set) : prepare_gptq(s, &documents, model, set);
     wn_documents_close(&documents);

@@ -24,6 +24,11 @@ static const struct wn_key entry_rows[] = {
      .types = WN_KEY_TEXT,
      .help = "in place of the header's; multiple_choice and continuation only know it with \" \", pairs with \"\""},
     {.name = "limit", .types = WN_KEY_INTEGER, .low = 1, .high = 1e9, .help = "use only the first this many items"},
+    {.name = "on_error",
+     .types = WN_KEY_TEXT,
+     .words = "fail|skip",
+     .standard = "\"fail\"",
+     .help = "what an item does that cannot be used: end the run, or be left out and counted"},
     {.name = "metrics",
      .types = WN_KEY_TEXTS,
      .least = 1,
@@ -141,6 +146,7 @@ struct entry {
     char *path;        /* owned */
     const cJSON *json; /* a path, or an object */
     int64_t limit;     /* 0: none */
+    bool skip;         /* leave out what cannot be used */
 };
 
 static bool read_entry(const char *directory, const char *name, const cJSON *json, struct entry *entry,
@@ -162,6 +168,7 @@ static bool read_entry(const char *directory, const char *name, const cJSON *jso
     const cJSON *limit = cJSON_GetObjectItemCaseSensitive(json, "limit");
     entry->path = wn_join_path(directory, wn_settings_text(json, "requests", ""));
     entry->limit = limit ? (int64_t)limit->valuedouble : 0;
+    entry->skip = strcmp(wn_settings_text(json, "on_error", "fail"), "skip") == 0;
     return true;
 }
 
@@ -359,6 +366,40 @@ static wn_status settle(const struct entry *entry, const char *name, struct wn_r
     return WN_OK;
 }
 
+static wn_status check_item(const struct wn_requests *requests, int64_t index, const cJSON *item)
+{
+    const struct wn_task_kind *task = requests->kind->task;
+    struct wn_keys tables[2];
+
+    if (cJSON_GetObjectItemCaseSensitive(item, "task"))
+        return wn_requests_fail(requests, index, "a header must be the first line");
+    if (wn_keys_check(item, tables, wn_requests_item_keys(task, tables)) != WN_OK)
+        return fail_at(&requests->documents, requests->first + index);
+    return task->check_item ? task->check_item(requests, index, item) : WN_OK;
+}
+
+/* A record that is no header must be a good item. */
+static wn_status check_record(void *context, const struct wn_documents *documents, int64_t document,
+                              const cJSON *object)
+{
+    const struct wn_requests *requests = context;
+
+    (void)documents;
+    return document < requests->first ? WN_OK : check_item(requests, document - requests->first, object);
+}
+
+static wn_status skip_items(struct wn_requests *requests)
+{
+    int64_t all = requests->count;
+
+    WN_TRY(wn_documents_skip(&requests->documents, check_record, requests));
+    requests->count = requests->documents.count - requests->first;
+    if (requests->count == 0)
+        return wn_fail(WN_ERR_INPUT, "%s: none of its %lld items can be used", requests->documents.path,
+                       (long long)all);
+    return WN_OK;
+}
+
 static wn_status open_header(const struct entry *entry, const char *name, struct wn_requests *requests)
 {
     WN_TRY(read_header(&requests->documents, &requests->header));
@@ -368,9 +409,12 @@ static wn_status open_header(const struct entry *entry, const char *name, struct
         return fail_at(&requests->documents, 0);
     if (requests->count == 0)
         return wn_fail(WN_ERR_INPUT, "%s: has a header but no items", requests->documents.path);
+    WN_TRY(settle(entry, name, requests));
+    if (entry->skip)
+        WN_TRY(skip_items(requests));
     if (entry->limit > 0 && entry->limit < requests->count)
         requests->count = entry->limit;
-    return settle(entry, name, requests);
+    return WN_OK;
 }
 
 static wn_status open_entry(const struct entry *entry, const char *name, struct wn_requests *requests)
@@ -418,18 +462,6 @@ double wn_requests_number(const struct wn_requests *requests, const char *key, d
 }
 
 /* ---- items ---- */
-
-static wn_status check_item(const struct wn_requests *requests, int64_t index, const cJSON *item)
-{
-    const struct wn_task_kind *task = requests->kind->task;
-    struct wn_keys tables[2];
-
-    if (cJSON_GetObjectItemCaseSensitive(item, "task"))
-        return wn_requests_fail(requests, index, "a header must be the first line");
-    if (wn_keys_check(item, tables, wn_requests_item_keys(task, tables)) != WN_OK)
-        return fail_at(&requests->documents, requests->first + index);
-    return task->check_item ? task->check_item(requests, index, item) : WN_OK;
-}
 
 wn_status wn_requests_item(const struct wn_requests *requests, int64_t index, cJSON **item)
 {
@@ -514,6 +546,7 @@ void wn_requests_check(const char *directory, const char *name, const cJSON *jso
     if (open_entry(&entry, name, &requests) != WN_OK) {
         wn_problems_add(problems, "%s", wn_error_message());
     } else {
+        wn_documents_tell(&requests.documents);
         struct labels labels = {&requests, wn_alloc(requests.documents.count, sizeof *labels.data), 0};
         wn_documents_check(&requests.documents, check_line, &labels, problems);
         check_labels(&requests.documents, &labels, problems);

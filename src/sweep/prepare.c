@@ -40,6 +40,12 @@ static wn_status build_set(const struct wn_sweep *sweep, struct wn_prepared_mode
     set->kind = eval->kind;
     set->divergence = eval->divergence;
     WN_TRY(eval->kind->prepare(sweep->directory, eval->name, eval->spec, prepared->model, set));
+    if (set->skipped > 0) {
+        char *protocol =
+            wn_format("%s; %lld records that cannot be used left out", set->protocol, (long long)set->skipped);
+        wn_free(set->protocol);
+        set->protocol = protocol;
+    }
     set->top = eval->top < prepared->model->config.vocab_size ? eval->top : prepared->model->config.vocab_size;
     set->logit_targets = eval->logit_targets < set->n_targets ? eval->logit_targets : set->n_targets;
     return WN_OK;

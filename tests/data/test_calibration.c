@@ -184,11 +184,21 @@ static void check_file_problems(void)
     for (int i = 0; i < 30; i++)
         wn_text_printf(&many, "{}\n");
     write_file(lines, many.data);
+    expect_problems(directory, "{\"text\": \"lines.jsonl\"}", 2,
+                    (const char *const[]){"lines.jsonl:1: the field \"text\" is missing; the fields there are: none",
+                                          "... and 29 more like it"});
+    many.length = 0;
+    for (int i = 0; i < 30; i++)
+        wn_text_printf(&many, "{\"field%d\": 0}\n", i);
+    write_file(lines, many.data);
     const char *expected[21];
     for (int i = 0; i < 20; i++)
         expected[i] = "is missing";
     expected[20] = "... and 10 more";
     expect_problems(directory, "{\"text\": \"lines.jsonl\"}", 21, expected);
+    write_file(lines, "{\"text\": \"fine\"}\n{}\n");
+    wn_log_set(WN_LOG_ERROR, 0, 1); /* it warns */
+    expect_problems(directory, "{\"text\": \"lines.jsonl\", \"on_error\": \"skip\"}", 0, NULL);
     write_file(lines, "\n \n");
     expect_problems(directory, "{\"text\": \"lines.jsonl\"}", 1, (const char *const[]){"is empty"});
     write_file(text, "good\nbad \xff\n");

@@ -1,5 +1,5 @@
-/* A template, a calibration set of a sweep, and the file it names: as JSON lines or, under the same bytes, plain text.
- */
+/* A template, a calibration set of a sweep, and the file it names: what it holds is told by its content, or by its
+ * name. */
 #include <cjson/cJSON.h>
 #include <string.h>
 
@@ -13,7 +13,7 @@ static void read_documents(const char *path)
     struct wn_documents documents;
     struct wn_text text = {0};
 
-    if (wn_documents_open(path, wn_is_jsonl(path), &documents) != WN_OK)
+    if (wn_documents_open(path, false, &documents) != WN_OK)
         return;
     for (int64_t d = 0; d < documents.count; d++)
         wn_documents_text(&documents, d, fields, &text);
