@@ -92,13 +92,31 @@ static const struct wn_command commands[] = {
      "                      grows when a start gets on: points, saved shares of points, parts of the dense pass\n\n"
      "Example:\n  winnow status demo.h5",
      wn_command_status},
-    {"show", "show FILE.h5 [--all] [--json] [--search NAME]", "the table of points with their scores",
-     "One line per point: what it is, how it scores. Columns that say nothing are left out.\n\n"
-     "  -a, --all          every column\n"
-     "      --json         every column as JSON, one object per point\n"
-     "      --search NAME  in place of it a search: its best fitness by generation, and the level of every block and\n"
-     "                     linear, or what is left out\n\n"
-     "Examples:\n  winnow show demo.h5\n  winnow show evopress.h5 --search fast",
+    {"show",
+     "show FILE.h5 [--columns LIST] [--where CONDITIONS] [--sort NAME] [--limit N] [--stderr] [--all] [--json | --csv "
+     "| "
+     "--markdown | --latex] [--search NAME]",
+     "the table of points with their scores",
+     "One line per point: what tells it apart from the others, and how it scores. Where the terminal is too narrow, "
+     "the\n"
+     "table goes on below. Names are those of winnow.open(FILE).scores in Python.\n\n"
+     "  -c, --columns LIST  only these: names or patterns, like method,sparsity,*/kl_mean; the part behind / will do\n"
+     "                      where no other evaluation has it\n"
+     "  -w, --where CONDITIONS  rows that fit all: NAME=VALUE|VALUE, !=, and of numbers <, <=, >, >=, with commas\n"
+     "  -s, --sort NAME     by a column; -NAME from the largest on\n"
+     "      --limit N       the first N rows of that\n"
+     "      --stderr        standard errors beside the scores that have one\n"
+     "  -a, --all           every column\n"
+     "      --json          every column, one object per point; keys are paths in the file\n"
+     "      --csv           all digits, a line per point\n"
+     "      --markdown, --latex  the table for a page or a paper (LaTeX: package booktabs)\n"
+     "      --search NAME   in place of it a search: its best fitness by generation, and the level of every block and\n"
+     "                      linear, or what is left out\n\n"
+     "Examples:\n"
+     "  winnow show demo.h5\n"
+     "  winnow show demo.h5 --where 'method=wanda|sparsegpt,sparsity>=0.5' --sort world/perplexity --stderr\n"
+     "  winnow show demo.h5 --columns 'method,bits_per_weight,*/kl_mean' --latex\n"
+     "  winnow show evopress.h5 --search fast",
      wn_command_show},
     {"export", "export FILE.h5 --point KEY --to DIR [--dtype f32|bf16|f16|source] [--sweep SWEEP.json]",
      "write one point as a Hugging Face checkpoint",

@@ -251,6 +251,8 @@ wn_status wn_results_read_numbers(struct wn_results_reader *reader, const char *
 typedef void wn_results_visitor(void *context, const char *path, const char *unit, const char *description, bool text);
 wn_status wn_results_read_list(struct wn_results_reader *reader, const char *group, wn_results_visitor *visit,
                                void *context);
+/* Adds the paths of the columns of the points that were known before the first one ran: what they are. */
+void wn_results_read_columns(const struct wn_results_reader *reader, struct wn_texts *paths);
 /* Adds the paths of all columns and fields to `paths`. */
 void wn_results_read_paths(const struct wn_results_reader *reader, struct wn_texts *paths);
 /* Whole numbers along the point axis and one more: *values [points][columns], owned by the caller. */

@@ -69,6 +69,7 @@ struct wn_grid_table {
 void wn_grid_table_init(struct wn_grid_table *table, int rows, int columns);
 void wn_grid_table_set(struct wn_grid_table *table, int row, int column, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+int wn_grid_table_width(const struct wn_grid_table *table, int column); /* characters of its longest cell */
 void wn_grid_table_print(const struct wn_grid_table *table);
 void wn_grid_table_release(struct wn_grid_table *table);
 

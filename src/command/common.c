@@ -173,25 +173,35 @@ void wn_grid_table_set(struct wn_grid_table *table, int row, int column, const c
     table->cells[row][column] = wn_strdup(text);
 }
 
+/* Characters, not bytes. */
 static int width_of(const char *text)
 {
-    return text ? (int)strlen(text) : 0;
+    int width = 0;
+    for (; text && *text; text++)
+        width += ((unsigned char)*text & 0xC0) != 0x80;
+    return width;
+}
+
+int wn_grid_table_width(const struct wn_grid_table *table, int column)
+{
+    int width = 0;
+    for (int r = 0; r < table->rows; r++)
+        width = width_of(table->cells[r][column]) > width ? width_of(table->cells[r][column]) : width;
+    return width;
 }
 
 void wn_grid_table_print(const struct wn_grid_table *table)
 {
     int *width = wn_alloc_zero(table->columns, sizeof *width);
-    for (int r = 0; r < table->rows; r++)
-        for (int c = 0; c < table->columns; c++)
-            width[c] = width_of(table->cells[r][c]) > width[c] ? width_of(table->cells[r][c]) : width[c];
+    for (int c = 0; c < table->columns; c++)
+        width[c] = wn_grid_table_width(table, c);
     for (int r = 0; r < table->rows; r++) {
         for (int c = 0; c < table->columns; c++) {
             const char *text = table->cells[r][c] ? table->cells[r][c] : "";
+            int room = width[c] - width_of(text);
             bool last = c + 1 == table->columns;
-            if (table->right[c])
-                printf("%*s%s", width[c], text, last ? "" : "  ");
-            else
-                printf("%-*s%s", last ? 0 : width[c], text, last ? "" : "  ");
+            printf("%*s%s%*s%s", table->right[c] ? room : 0, "", text, table->right[c] || last ? 0 : room, "",
+                   last ? "" : "  ");
         }
         printf("\n");
     }

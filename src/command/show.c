@@ -1,27 +1,23 @@
-/* show.c: `winnow show`: the table of points, for people or as JSON. */
+/* show.c: `winnow show`: the table of points, for people, papers and programs. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <cjson/cJSON.h>
 
 #include "command.h"
+#include "show.h"
 
-struct column {
-    char path[192];
-    bool text;
-    char **texts;    /* [points] */
-    double *numbers; /* [points] */
-};
-
-struct show {
+struct loading {
     struct wn_results_reader *reader;
-    int64_t points;
-    uint8_t *status;
-    int n_columns;
-    struct column *columns;
-    bool all;
+    struct wn_shown *shown;
+    struct wn_texts axes;
 };
+
+/* ---- what a person looks at first ---- */
 
 /* The main metric of a task: what its request file says is in the provenance. False for a set that is no task. */
 static bool main_metric(struct wn_results_reader *reader, const char *set, int length, char metric[64])
@@ -45,18 +41,15 @@ static bool is_one_of(const char *name, const char *const *names, size_t count)
     return false;
 }
 
-/* What a person looks at first; --all shows every column. */
 static bool is_headline(struct wn_results_reader *reader, const char *path)
 {
-    static const char *const point_columns[] = {"method",      "sparsity",        "pattern",   "bits",
-                                                "group",       "alpha",           "threshold", "calibration",
-                                                "propagation", "bits_per_weight", "seconds",   "model"};
+    static const char *const of_points[] = {"bits_per_weight", "seconds"};
     static const char *const divergences[] = {"kl_mean", "js_mean", "top1_agreement"};
     static const char *const of_texts[] = {"perplexity", "word_perplexity", "acc"};
     const char *name = strrchr(path, '/') + 1, *set = strchr(path + 1, '/') + 1;
     char metric[64];
     if (!strncmp(path, "/points/", 8))
-        return is_one_of(name, point_columns, sizeof point_columns / sizeof point_columns[0]);
+        return is_one_of(name, of_points, sizeof of_points / sizeof of_points[0]);
     if (is_one_of(name, divergences, sizeof divergences / sizeof divergences[0]))
         return true;
     if (main_metric(reader, set, (int)(name - 1 - set), metric))
@@ -64,43 +57,58 @@ static bool is_headline(struct wn_results_reader *reader, const char *path)
     return is_one_of(name, of_texts, sizeof of_texts / sizeof of_texts[0]);
 }
 
-static void add_column(void *context, const char *path, const char *unit, const char *description, bool text)
+/* ---- reading ---- */
+
+/* What follows from other columns is no axis. */
+static bool is_axis(const struct wn_texts *columns, const char *path)
 {
-    struct show *show = context;
-    (void)unit;
-    (void)description;
-    if (!show->all && !is_headline(show->reader, path))
-        return;
-    show->columns = wn_resize(show->columns, show->n_columns + 1, sizeof *show->columns);
-    struct column *column = &show->columns[show->n_columns++];
-    *column = (struct column){.text = text};
-    snprintf(column->path, sizeof column->path, "%s", path);
+    static const char *const derived[] = {"key", "model_path", "calibration_kind", "calibration_tokens"};
+    if (strncmp(path, "/points/", 8) || is_one_of(path + 8, derived, sizeof derived / sizeof derived[0]))
+        return false;
+    for (int64_t i = 0; i < columns->count; i++)
+        if (!strcmp(columns->texts[i], path))
+            return true;
+    return false;
 }
 
-static wn_status read_columns(struct show *show)
+static void add_column(void *context, const char *path, const char *unit, const char *description, bool text)
 {
+    struct loading *loading = context;
+    struct wn_shown *shown = loading->shown;
+    (void)unit;
+    (void)description;
+    shown->columns = wn_resize(shown->columns, shown->n_columns + 1, sizeof *shown->columns);
+    shown->columns[shown->n_columns++] = (struct wn_shown_column){.path = wn_strdup(path),
+                                                                  .name = wn_strdup(strchr(path + 1, '/') + 1),
+                                                                  .text = text,
+                                                                  .axis = is_axis(&loading->axes, path),
+                                                                  .error = -1};
+}
+
+static wn_status read_columns(struct loading *loading)
+{
+    struct wn_shown *shown = loading->shown;
     int64_t rows;
-    for (int c = 0; c < show->n_columns; c++) {
-        struct column *column = &show->columns[c];
+    for (int c = 0; c < shown->n_columns; c++) {
+        struct wn_shown_column *column = &shown->columns[c];
         if (column->text)
-            WN_TRY(wn_results_read_texts(show->reader, column->path, &column->texts, &rows));
+            WN_TRY(wn_results_read_texts(loading->reader, column->path, &column->texts, &rows));
         else
-            WN_TRY(wn_results_read_numbers(show->reader, column->path, &column->numbers, &rows));
+            WN_TRY(wn_results_read_numbers(loading->reader, column->path, &column->numbers, &rows));
     }
     return WN_OK;
 }
 
-/* True when the column says nothing: all missing, or a text that is the same in every row. */
-static bool is_dull(const struct show *show, const struct column *column)
+/* Each column with that of its standard error. */
+static void find_errors(struct wn_shown *shown)
 {
-    bool same = true;
-    for (int64_t i = 0; i < show->points; i++) {
-        if (!column->text && !isnan(column->numbers[i]))
-            return false;
-        if (column->text && strcmp(column->texts[i], column->texts[0]))
-            same = false;
+    for (int c = 0; c < shown->n_columns; c++) {
+        char *wanted = wn_format("%s_stderr", shown->columns[c].path);
+        for (int e = 0; e < shown->n_columns; e++)
+            if (!strcmp(shown->columns[e].path, wanted) && !shown->columns[e].text)
+                shown->columns[c].error = e;
+        wn_free(wanted);
     }
-    return column->text ? same : true;
 }
 
 static const char *status_word(uint8_t status)
@@ -108,128 +116,127 @@ static const char *status_word(uint8_t status)
     return status == WN_POINT_DONE ? "done" : status == WN_POINT_FAILED ? "failed" : "open";
 }
 
-/* "/scores/wikitext2/kl_mean" -> "wikitext2 kl_mean"; "/points/bits" -> "bits" */
-static void heading(const char *path, char *text, size_t size)
+static wn_status read_status(struct loading *loading)
 {
-    const char *group = strchr(path + 1, '/') + 1;
-    snprintf(text, size, "%s", group);
-    char *slash = strrchr(text, '/');
-    if (slash)
-        *slash = ' ';
-}
-
-static void set_number(struct wn_grid_table *table, int row, int column, double value)
-{
-    if (isnan(value))
-        wn_grid_table_set(table, row, column, "-");
-    else if (floor(value) == value && fabs(value) < 1e6)
-        wn_grid_table_set(table, row, column, "%.0f", value);
-    else
-        wn_grid_table_set(table, row, column,
-                          fabs(value) >= 1e5   ? "%.3e"
-                          : fabs(value) >= 100 ? "%.1f"
-                                               : "%.4g",
-                          value);
-}
-
-static void print_table(const struct show *show)
-{
-    struct wn_grid_table table;
-    int shown = 1;
-    wn_grid_table_init(&table, (int)show->points + 1, show->n_columns + 1);
-    wn_grid_table_set(&table, 0, 0, "status");
-    for (int64_t i = 0; i < show->points; i++)
-        wn_grid_table_set(&table, (int)i + 1, 0, "%s", status_word(show->status[i]));
-    for (int c = 0; c < show->n_columns; c++) {
-        const struct column *column = &show->columns[c];
-        char title[192];
-        if (!show->all && is_dull(show, column))
-            continue;
-        heading(column->path, title, sizeof title);
-        wn_grid_table_set(&table, 0, shown, "%s", title);
-        table.right[shown] = !column->text;
-        for (int64_t i = 0; i < show->points; i++) {
-            if (column->text)
-                wn_grid_table_set(&table, (int)i + 1, shown, "%s", column->texts[i][0] ? column->texts[i] : "-");
-            else
-                set_number(&table, (int)i + 1, shown, column->numbers[i]);
-        }
-        shown++;
+    struct wn_shown *shown = loading->shown;
+    uint8_t *status = wn_alloc_zero(shown->points, 1);
+    wn_status result = wn_results_read_status(loading->reader, status);
+    shown->status = wn_alloc(shown->points, sizeof *shown->status);
+    shown->rows = wn_alloc(shown->points, sizeof *shown->rows);
+    shown->n_rows = shown->points;
+    for (int64_t i = 0; i < shown->points; i++) {
+        shown->status[i] = status_word(status[i]);
+        shown->rows[i] = i;
     }
-    int made = table.columns;
-    table.columns = shown;
-    wn_grid_table_print(&table);
-    table.columns = made;
-    wn_grid_table_release(&table);
+    wn_free(status);
+    return result;
 }
 
-/* All 17 digits, so that a program reads back the bits of the file; null for what is missing. */
-static void add_number(cJSON *row, const char *path, double value)
+static wn_status load(struct loading *loading, const char *path)
 {
-    char text[32];
-    snprintf(text, sizeof text, "%.17g", value);
-    cJSON_AddRawToObject(row, path, isfinite(value) ? text : "null");
+    WN_TRY(wn_results_read_open(path, &loading->reader));
+    loading->shown->points = wn_results_read_points(loading->reader);
+    wn_results_read_columns(loading->reader, &loading->axes);
+    WN_TRY(wn_results_read_list(loading->reader, "/points", add_column, loading));
+    WN_TRY(wn_results_read_list(loading->reader, "/scores", add_column, loading));
+    WN_TRY(read_status(loading));
+    WN_TRY(read_columns(loading));
+    find_errors(loading->shown);
+    return WN_OK;
 }
 
-static void print_json(const struct show *show)
+static void release(struct loading *loading)
 {
-    cJSON *json = cJSON_CreateArray();
-    for (int64_t i = 0; i < show->points; i++) {
-        cJSON *row = cJSON_CreateObject();
-        cJSON_AddStringToObject(row, "status", status_word(show->status[i]));
-        for (int c = 0; c < show->n_columns; c++) {
-            const struct column *column = &show->columns[c];
-            if (column->text)
-                cJSON_AddStringToObject(row, column->path, column->texts[i]);
-            else
-                add_number(row, column->path, column->numbers[i]);
-        }
-        cJSON_AddItemToArray(json, row);
+    struct wn_shown *shown = loading->shown;
+    for (int c = 0; c < shown->n_columns; c++) {
+        wn_results_free_texts(&shown->columns[c].texts, shown->points);
+        wn_free(shown->columns[c].numbers);
+        wn_free(shown->columns[c].path);
+        wn_free(shown->columns[c].name);
     }
-    char *text = cJSON_Print(json);
-    printf("%s\n", text);
-    cJSON_free(text);
-    cJSON_Delete(json);
+    wn_free(shown->columns);
+    wn_free(shown->rows);
+    wn_free((void *)shown->status);
+    wn_texts_release(&loading->axes);
+    wn_results_read_close(&loading->reader);
 }
 
-static wn_status load(struct show *show, const char *path)
+/* ---- the command ---- */
+
+struct request {
+    const char *path, *search, *columns, *where, *sort, *limit;
+    bool all, json, csv, markdown, latex, errors;
+};
+
+static void choose_columns(struct loading *loading, const struct request *request)
 {
-    WN_TRY(wn_results_read_open(path, &show->reader));
-    show->points = wn_results_read_points(show->reader);
-    show->status = wn_alloc_zero(show->points, 1);
-    WN_TRY(wn_results_read_status(show->reader, show->status));
-    WN_TRY(wn_results_read_list(show->reader, "/points", add_column, show));
-    WN_TRY(wn_results_read_list(show->reader, "/scores", add_column, show));
-    return read_columns(show);
+    struct wn_shown *shown = loading->shown;
+    for (int c = 0; c < shown->n_columns; c++) {
+        struct wn_shown_column *column = &shown->columns[c];
+        column->shown = request->all || request->json ||
+                        (is_headline(loading->reader, column->path) && !wn_show_is_empty(shown, column));
+    }
+    if (!request->all && !request->json)
+        wn_show_axes(shown);
+}
+
+/* Characters of a line: what the terminal has, or COLUMNS; 0: no limit. */
+static int line_width(void)
+{
+    struct winsize size;
+    const char *columns = getenv("COLUMNS");
+    if (isatty(STDOUT_FILENO) && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col)
+        return size.ws_col;
+    return columns ? (int)strtol(columns, NULL, 10) : 0;
+}
+
+static bool print(struct loading *loading, const struct wn_command *command, const struct request *request)
+{
+    struct wn_shown *shown = loading->shown;
+    long limit = 0;
+    if (request->limit && !wn_option_integer(command, "--limit", request->limit, 1, 1000000000, &limit))
+        return false;
+    if (request->where && !wn_show_where(shown, request->where))
+        return false;
+    choose_columns(loading, request);
+    if ((request->sort && !wn_show_sort(shown, request->sort)) ||
+        (request->columns && !wn_show_columns(shown, request->columns)))
+        return false;
+    if (limit && limit < shown->n_rows)
+        shown->n_rows = limit;
+    for (int c = 0; c < shown->n_columns; c++)
+        shown->columns[c].error_shown = request->errors;
+    wn_show_print(shown,
+                  request->json       ? WN_SHOW_JSON
+                  : request->csv      ? WN_SHOW_CSV
+                  : request->markdown ? WN_SHOW_MARKDOWN
+                  : request->latex    ? WN_SHOW_LATEX
+                                      : WN_SHOW_TEXT,
+                  line_width());
+    return true;
 }
 
 int wn_command_show(const struct wn_command *command, int argc, char **argv)
 {
-    const char *path;
-    bool json = false;
-    const char *search = NULL;
-    struct show show = {0};
+    struct request request = {0};
+    struct wn_shown shown = {0};
+    struct loading loading = {.shown = &shown};
     const struct wn_option options[] = {
-        {"--json", NULL, NULL, &json}, {"--all", "-a", NULL, &show.all}, {"--search", NULL, &search, NULL}};
+        {"--json", NULL, NULL, &request.json},         {"--csv", NULL, NULL, &request.csv},
+        {"--markdown", NULL, NULL, &request.markdown}, {"--latex", NULL, NULL, &request.latex},
+        {"--all", "-a", NULL, &request.all},           {"--stderr", NULL, NULL, &request.errors},
+        {"--columns", "-c", &request.columns, NULL},   {"--where", "-w", &request.where, NULL},
+        {"--sort", "-s", &request.sort, NULL},         {"--limit", NULL, &request.limit, NULL},
+        {"--search", NULL, &request.search, NULL}};
     int code;
-    if (!wn_options_read(command, argc, argv, options, 3, &path, 1, &code))
+    if (!wn_options_read(command, argc, argv, options, sizeof options / sizeof options[0], &request.path, 1, &code))
         return code;
-    if (search)
-        return wn_show_search(path, search, json);
-    show.all = show.all || json;
-    wn_status status = load(&show, path);
+    if (request.search)
+        return wn_show_search(request.path, request.search, request.json);
+    wn_status status = load(&loading, request.path);
     if (status != WN_OK)
         fprintf(stderr, "winnow: %s\n", wn_error_message());
-    else if (json)
-        print_json(&show);
-    else
-        print_table(&show);
-    for (int c = 0; c < show.n_columns; c++) {
-        wn_results_free_texts(&show.columns[c].texts, show.points);
-        wn_free(show.columns[c].numbers);
-    }
-    wn_free(show.columns);
-    wn_free(show.status);
-    wn_results_read_close(&show.reader);
-    return status == WN_OK ? 0 : 2;
+    bool good = status == WN_OK && print(&loading, command, &request);
+    release(&loading);
+    return good ? 0 : 2;
 }

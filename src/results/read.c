@@ -340,6 +340,16 @@ wn_status wn_results_read_list(struct wn_results_reader *reader, const char *gro
     return finish(reader, &h5);
 }
 
+void wn_results_read_columns(const struct wn_results_reader *reader, struct wn_texts *paths)
+{
+    const char *at = strchr(reader->fields, '\n') + 1;
+    struct wn_field_line line;
+
+    while (wn_field_line_next_(&at, &line))
+        if (!strcmp(line.kind, "column"))
+            wn_texts_add(paths, line.path);
+}
+
 wn_status wn_results_read_document(struct wn_results_reader *reader, const char *name, char **text)
 {
     struct wn_h5 h5 = begin(reader);

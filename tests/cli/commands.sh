@@ -125,18 +125,41 @@ has "status" '10 of 10 points done, 0 failed, 0 open' "$folder/out"
 expect "status --json" 0 "$winnow" status --json "$file"
 cp "$folder/out" "$folder/status.json"
 expect "show" 0 "$winnow" show "$file"
-same "lines of show" "$(wc -l <"$folder/out")" 11
-has "show" '^status +method +.*sparsity.*windows perplexity.*facts acc' "$folder/out"
-has "show" '^done +wanda +prompts +sequential +0\.6 ' "$folder/out"
+has "show" '^point +method +.*sparsity.*windows/perplexity.*facts/acc' "$folder/out"
+same "rows of show" "$(grep -cE '^ *[0-9]+ ' "$folder/out")" 10
+has "show" '^ +[0-9]+ +wanda +prompts +0\.6 ' "$folder/out"
+has "show: what all points share" '^wherever it applies: .*propagation sequential' "$folder/out"
+COLUMNS=60 expect "show in a narrow terminal" 0 "$winnow" show "$file"
+same "characters of a line of 60" "$(awk '{ if (length($0) > most) most = length($0) } END { print (most <= 60) }' "$folder/out")" 1
+has "narrow: the table goes on" '^point .*facts/acc' "$folder/out"
+expect "show --where" 0 "$winnow" show "$file" --where 'method=wanda|magnitude,sparsity>0.5' --sort -windows/perplexity --limit 2 --stderr
+same "rows of --where --limit" "$(grep -cE '^ *[0-9]+ ' "$folder/out")" 2
+has "standard errors" ' ± ' "$folder/out"
+expect "show --csv" 0 "$winnow" show "$file" --csv --columns 'method,bits,windows/*' --stderr
+cp "$folder/out" "$folder/show.csv"
+for form in markdown latex; do
+  expect "show --$form" 0 "$winnow" show "$file" --$form --columns method,windows/perplexity
+  cp "$folder/out" "$folder/show.$form"
+done
+has "markdown" '^\| point \| method \| windows/perplexity \|$' "$folder/show.markdown"
+has "latex" '^\\toprule$' "$folder/show.latex"
+expect "a column that is not there" 2 "$winnow" show "$file" --columns methd
+has "a column that is not there" 'did you mean "method"' "$folder/err"
+expect "a condition without a value" 2 "$winnow" show "$file" --where sparsity
+has "a condition without a value" 'expected NAME=VALUE' "$folder/err"
+expect "an order of texts" 2 "$winnow" show "$file" --where 'method>wanda'
 expect "show --all" 0 "$winnow" show --all "$file"
 has "show --all" 'seconds_compress' "$folder/out"
 expect "show --json" 0 "$winnow" show --json "$file"
 cp "$folder/out" "$folder/show.json"
 python3 - "$folder" <<'END' || fail "plan, status or show --json are wrong"
-import json, sys
+import csv, json, sys
 
 plan, status, show = (json.load(open(f"{sys.argv[1]}/{name}.json")) for name in ("plan", "status", "show"))
 assert [p["key"] for p in plan["points"]] == [row["/points/key"] for row in show], "keys of plan and show differ"
+table = list(csv.DictReader(open(f"{sys.argv[1]}/show.csv")))
+assert [float(row["windows/perplexity"]) for row in table] == [row["/scores/windows/perplexity"] for row in show]
+assert all("windows/perplexity_stderr" in row and row["method"] for row in table)
 assert len(show) == 10 and plan["cells"] == 11, (len(show), plan["cells"])
 assert {key: status[key] for key in ("points", "done", "failed", "open")} == dict(points=10, done=10, failed=0, open=0)
 assert all(plan[key] > 0 for key in ("seconds", "bytes_per_rank", "file_bytes", "flops_per_second")), plan
