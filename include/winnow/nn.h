@@ -14,9 +14,30 @@
 
 #define WN_ATTENTION_KEYS 128 /* keys of one step of the running softmax; part of the recorded protocol */
 
-/* y[r, :] = weight * x[r, :] / sqrt(mean(x[r, :]^2) + eps); x and y may be the same. */
-void wn_rms_norm(const float *x, int64_t rows, int64_t width, const float *weight, double eps, float *y);
-void wn_rms_norm_ref(const float *x, int64_t rows, int64_t width, const float *weight, double eps, float *y);
+/*
+ * y[r, :] = (offset + weight) * x[r, :] / sqrt(mean(x[r, :]^2) + eps); x and y may be the same. The offset is 0, or 1
+ * for weights that are kept as their distance from 1 (Gemma). A norm of each head of x [rows, heads, head_dim] is one
+ * of rows * heads rows.
+ */
+void wn_rms_norm(const float *x, int64_t rows, int64_t width, const float *weight, float offset, double eps, float *y);
+void wn_rms_norm_ref(const float *x, int64_t rows, int64_t width, const float *weight, float offset, double eps,
+                     float *y);
+
+/*
+ * y[r, :] = weight * (x[r, :] - mean) / sqrt(variance + eps) + bias with the variance of the population, sum of squares
+ * / width; bias NULL: none. x and y may be the same.
+ */
+void wn_layer_norm(const float *x, int64_t rows, int64_t width, const float *weight, const float *bias, double eps,
+                   float *y);
+void wn_layer_norm_ref(const float *x, int64_t rows, int64_t width, const float *weight, const float *bias, double eps,
+                       float *y);
+
+/*
+ * Learned positions: hidden[r, :] += table[first + position of r, :]. Sequence s begins at position start[s]; start
+ * NULL: all at 0. table [first + positions, width]; OPT's first is 2, GPT-2's 0.
+ */
+void wn_add_positions(const float *table, int64_t first, int64_t width, int64_t n_sequences, const int64_t *offset,
+                      const int64_t *start, float *hidden);
 
 enum wn_rope_kind { WN_ROPE_DEFAULT, WN_ROPE_LINEAR, WN_ROPE_DYNAMIC, WN_ROPE_LLAMA3 };
 
@@ -108,10 +129,19 @@ void wn_attention_ref(const float *q, const float *k, const float *v, int64_t n_
                       int64_t heads, int64_t kv_heads, int64_t head_dim, const struct wn_attention_rule *rule,
                       const struct wn_past *past, float *out);
 
-/* gate[i] = silu(gate[i]) * up[i]. */
-void wn_silu_multiply(float *gate, const float *up, int64_t count);
-void wn_silu_multiply_ref(float *gate, const float *up, int64_t count);
+/* Activation functions: silu x / (1 + e^-x); gelu x Phi(x); gelu_tanh, its approximation by tanh; relu max(x, 0). */
+enum wn_nonlinearity { WN_SILU, WN_GELU, WN_GELU_TANH, WN_RELU };
 
+/* By the name that config.json has: silu, swish, gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, relu; false: unknown. */
+bool wn_nonlinearity_find(const char *name, enum wn_nonlinearity *kind);
+/* x[i] = f(x[i]), or f(x[i]) * up[i]: `up` may be NULL. */
+void wn_nonlinear(enum wn_nonlinearity kind, float *x, const float *up, int64_t count);
+void wn_nonlinear_ref(enum wn_nonlinearity kind, float *x, const float *up, int64_t count);
+
+/* x[i] = cap * tanh(x[i] / cap), cap > 0: Gemma 2's bound of the logits. */
+void wn_soft_cap(float *x, float cap, int64_t count);
+/* x[i] *= factor: of embeddings, of logits, of what a branch adds. */
+void wn_scale(float *x, float factor, int64_t count);
 /* hidden[i] += x[i]. */
 void wn_add(float *hidden, const float *x, int64_t count);
 

@@ -131,8 +131,7 @@ static void attend(const struct wn_config *config, const struct wn_block *block,
     wn_rope_apply(s->cosine, s->sine, s->k, rows, kv_heads, dim);
     if (chunk->past)
         wn_past_keep(chunk->past, s->k, s->v, chunk->n_sequences, chunk->offset, kv_heads, dim);
-    wn_attention(s->q, s->k, s->v, chunk->n_sequences, chunk->offset, heads, kv_heads, dim,
-                 &rule, chunk->past, s->mix);
+    wn_attention(s->q, s->k, s->v, chunk->n_sequences, chunk->offset, heads, kv_heads, dim, &rule, chunk->past, s->mix);
     tell(tap, chunk, IN_OUTPUT, s->mix, heads * dim);
     wn_block_linear(block, O, chunk, s->mix, heads * dim, width, y);
 }
@@ -145,7 +144,7 @@ static void mlp(const struct wn_config *config, const struct wn_block *block, co
     const struct wn_block_output outputs[] = {{GATE, inner, s->gate}, {UP, inner, s->up}};
     tell(tap, chunk, IN_MLP, x, width);
     wn_block_linears(block, chunk, x, width, outputs, 2);
-    wn_silu_multiply(s->gate, s->up, rows * inner);
+    wn_nonlinear(WN_SILU, s->gate, s->up, rows * inner);
     tell(tap, chunk, IN_DOWN, s->gate, inner);
     wn_block_linear(block, DOWN, chunk, s->gate, inner, width, y);
 }
@@ -165,12 +164,12 @@ static void run_block(const struct wn_config *config, const struct wn_block *blo
     int64_t rows = chunk->offset[chunk->n_sequences], width = config->hidden_size;
     struct scratch s = lay_out(config, rows, scratch);
     if (!block->skip[WN_BRANCH_ATTENTION]) {
-        wn_rms_norm(hidden, rows, width, block->vectors[INPUT_NORM], config->norm_eps, s.normed);
+        wn_rms_norm(hidden, rows, width, block->vectors[INPUT_NORM], 0, config->norm_eps, s.normed);
         attend(config, block, chunk, s.normed, &s, tap, s.normed);
         add(tap, WN_BRANCH_ATTENTION, hidden, s.normed, rows, width);
     }
     if (!block->skip[WN_BRANCH_MLP]) {
-        wn_rms_norm(hidden, rows, width, block->vectors[MLP_NORM], config->norm_eps, s.normed);
+        wn_rms_norm(hidden, rows, width, block->vectors[MLP_NORM], 0, config->norm_eps, s.normed);
         mlp(config, block, chunk, s.normed, &s, tap, s.normed);
         add(tap, WN_BRANCH_MLP, hidden, s.normed, rows, width);
     }

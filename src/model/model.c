@@ -350,7 +350,7 @@ void wn_model_run_block(const struct wn_model *model, const struct wn_block *blo
 
 void wn_model_final_norm(const struct wn_model *model, const float *hidden, int64_t rows, float *states)
 {
-    wn_rms_norm(hidden, rows, model->config.hidden_size, model->final_norm, model->config.norm_eps, states);
+    wn_rms_norm(hidden, rows, model->config.hidden_size, model->final_norm, 0, model->config.norm_eps, states);
 }
 
 /* Head rows that are converted at a time: with the 8 tiles of rows of a chunk, four tiles of logits per thread. */

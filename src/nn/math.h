@@ -148,6 +148,32 @@ static inline float nn_tanh(float x)
     return distance < 0.625f ? near : copysignf(far, x);
 }
 
+/*
+ * erf(x) within 2 ulp, after N. Juffa: x + x p(x^2) up to 0.92, beyond it 1 - e^q(|x|) with polynomials that make the
+ * error even. NaN stays.
+ */
+static inline float nn_erf(float x)
+{
+    float distance = fabsf(x), t = x * x;
+    float p = -5.96761703e-4f;
+    p = p * t + 4.99119423e-3f;
+    p = p * t - 2.67681349e-2f;
+    p = p * t + 1.12819925e-1f;
+    p = p * t - 3.76125336e-1f;
+    p = p * t + 1.28379166e-1f;
+    float near = x + x * p;
+    float q = -1.72853470e-5f;
+    q = q * distance + 3.83197126e-4f;
+    q = q * distance - 3.88396438e-3f;
+    q = q * distance + 2.42546219e-2f;
+    q = q * distance - 1.06777877e-1f;
+    q = q * distance - 6.34846687e-1f;
+    q = q * distance - 1.28717512e-1f;
+    q = q * distance - distance;
+    float far = 1.0f - nn_exp(distance > 4.0f ? -100.0f : q);
+    return distance < 0.921875f ? near : copysignf(far, x);
+}
+
 static inline float nn_soft_cap(float x, float cap)
 {
     return cap * nn_tanh(x / cap);

@@ -1,72 +1,108 @@
-/* Norms, gated activations and additions, handed out in whole rows or fixed blocks. */
+/* Functions of one number after the other, handed out in fixed blocks. */
 #include <winnow/nn.h>
 
 #include "math.h"
 
 #include <math.h>
 
-enum { BLOCK = 4096, LANES = 16, SERIAL_WORK = 1 << 16 };
-
-/* Sum of squares in double: element i goes to lane i % LANES, lanes are added in order. */
-static double sum_of_squares(const float *x, int64_t count)
-{
-    double lanes[LANES] = {0};
-    int64_t i = 0;
-    for (; i + LANES <= count; i += LANES)
-        for (int l = 0; l < LANES; l++)
-            lanes[l] += (double)x[i + l] * x[i + l];
-    for (int l = 0; i + l < count; l++)
-        lanes[l] += (double)x[i + l] * x[i + l];
-    double sum = 0;
-    for (int l = 0; l < LANES; l++)
-        sum += lanes[l];
-    return sum;
-}
-
-void wn_rms_norm(const float *x, int64_t rows, int64_t width, const float *weight, double eps, float *y)
-{
-#pragma omp parallel for schedule(static) if (rows * width > SERIAL_WORK)
-    for (int64_t r = 0; r < rows; r++) {
-        const float *from = x + r * width;
-        float *to = y + r * width;
-        float scale = (float)(1.0 / sqrt(sum_of_squares(from, width) / (double)width + eps));
-#pragma omp simd
-        for (int64_t i = 0; i < width; i++)
-            to[i] = weight[i] * (from[i] * scale);
-    }
-}
-
-void wn_rms_norm_ref(const float *x, int64_t rows, int64_t width, const float *weight, double eps, float *y)
-{
-    for (int64_t r = 0; r < rows; r++) {
-        double sum = 0;
-        for (int64_t i = 0; i < width; i++)
-            sum += (double)x[r * width + i] * x[r * width + i];
-        for (int64_t i = 0; i < width; i++)
-            y[r * width + i] = (float)(weight[i] * (double)x[r * width + i] / sqrt(sum / (double)width + eps));
-    }
-}
+enum { BLOCK = 4096, SERIAL_WORK = 1 << 16 };
 
 static int64_t block_end(int64_t first, int64_t count)
 {
     return first + BLOCK < count ? first + BLOCK : count;
 }
 
-void wn_silu_multiply(float *gate, const float *up, int64_t count)
+/* ---- activation functions ---- */
+
+/* NAME for the numbers of one block, plain or times `up`: a function each, so that no element asks which. */
+#define ELEMENTWISE(name, formula)                                                                                     \
+    static void name(float *values, const float *up, int64_t count)                                                    \
+    {                                                                                                                  \
+        _Pragma("omp simd") for (int64_t i = 0; i < count; i++)                                                        \
+        {                                                                                                              \
+            float x = values[i];                                                                                       \
+            values[i] = formula;                                                                                       \
+        }                                                                                                              \
+        if (up)                                                                                                        \
+            _Pragma("omp simd") for (int64_t i = 0; i < count; i++) values[i] *= up[i];                                \
+    }
+
+ELEMENTWISE(silu, x / (1.0f + nn_exp(-x)))
+ELEMENTWISE(gelu, 0.5f * x * (1.0f + nn_erf(x * 0.70710678118654752f)))
+/* 0.5 (1 + tanh u) is 1 / (1 + e^-2u); 1.5957... is 2 sqrt(2 / pi). */
+ELEMENTWISE(gelu_tanh, x / (1.0f + nn_exp(-1.5957691216057308f * (x + 0.044715f * (x * x * x)))))
+ELEMENTWISE(relu, x < 0.0f ? 0.0f : x)
+
+static const struct {
+    const char *name;
+    enum wn_nonlinearity kind;
+} names[] = {
+    {"silu", WN_SILU},          {"swish", WN_SILU},          {"gelu", WN_GELU},
+    {"gelu_new", WN_GELU_TANH}, {"gelu_fast", WN_GELU_TANH}, {"gelu_pytorch_tanh", WN_GELU_TANH},
+    {"relu", WN_RELU},
+};
+
+bool wn_nonlinearity_find(const char *name, enum wn_nonlinearity *kind)
+{
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (!strcmp(names[i].name, name)) {
+            *kind = names[i].kind;
+            return true;
+        }
+    return false;
+}
+
+void wn_nonlinear(enum wn_nonlinearity kind, float *x, const float *up, int64_t count)
+{
+    static void (*const functions[])(float *, const float *, int64_t) = {
+        [WN_SILU] = silu, [WN_GELU] = gelu, [WN_GELU_TANH] = gelu_tanh, [WN_RELU] = relu};
+#pragma omp parallel for schedule(static) if (count > SERIAL_WORK)
+    for (int64_t first = 0; first < count; first += BLOCK)
+        functions[kind](x + first, up ? up + first : NULL, block_end(first, count) - first);
+}
+
+static double nonlinear_ref(enum wn_nonlinearity kind, double x)
+{
+    switch (kind) {
+    case WN_SILU:
+        return x / (1 + exp(-x));
+    case WN_GELU:
+        return 0.5 * x * erfc(-x * 0.70710678118654752440);
+    case WN_GELU_TANH:
+        return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    default:
+        return x < 0 ? 0 : x;
+    }
+}
+
+void wn_nonlinear_ref(enum wn_nonlinearity kind, float *x, const float *up, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        x[i] = (float)(nonlinear_ref(kind, x[i]) * (up ? up[i] : 1));
+}
+
+void wn_soft_cap(float *x, float cap, int64_t count)
 {
 #pragma omp parallel for schedule(static) if (count > SERIAL_WORK)
     for (int64_t first = 0; first < count; first += BLOCK) {
         int64_t end = block_end(first, count);
 #pragma omp simd
         for (int64_t i = first; i < end; i++)
-            gate[i] = gate[i] / (1.0f + nn_exp(-gate[i])) * up[i];
+            x[i] = nn_soft_cap(x[i], cap);
     }
 }
 
-void wn_silu_multiply_ref(float *gate, const float *up, int64_t count)
+/* ---- sums and products ---- */
+
+void wn_scale(float *x, float factor, int64_t count)
 {
-    for (int64_t i = 0; i < count; i++)
-        gate[i] = (float)(gate[i] / (1.0 + exp(-(double)gate[i])) * up[i]);
+#pragma omp parallel for schedule(static) if (count > SERIAL_WORK)
+    for (int64_t first = 0; first < count; first += BLOCK) {
+        int64_t end = block_end(first, count);
+#pragma omp simd
+        for (int64_t i = first; i < end; i++)
+            x[i] *= factor;
+    }
 }
 
 void wn_add(float *hidden, const float *x, int64_t count)

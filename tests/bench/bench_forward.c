@@ -173,12 +173,12 @@ static void run_rest(struct state *s)
     const struct wn_config *c = &s->model.config;
     float *gate = s->other, *up = s->other + s->rows * c->intermediate_size, *projected = s->scratch;
     for (int half = 0; half < 2; half++) {
-        wn_rms_norm(s->hidden, s->rows, c->hidden_size, s->model.final_norm, c->norm_eps, projected);
+        wn_rms_norm(s->hidden, s->rows, c->hidden_size, s->model.final_norm, 0, c->norm_eps, projected);
         wn_add(s->hidden, projected, s->rows * c->hidden_size);
     }
     wn_rope_apply(s->cosine, s->sine, gate, s->rows, c->n_heads, c->head_dim);
     wn_rope_apply(s->cosine, s->sine, gate, s->rows, c->n_kv_heads, c->head_dim);
-    wn_silu_multiply(gate, up, s->rows * c->intermediate_size);
+    wn_nonlinear(WN_SILU, gate, up, s->rows * c->intermediate_size);
 }
 
 static void time_piece(void (*piece)(struct state *), struct state *s, int threads, double *best)

@@ -51,55 +51,175 @@ static void check_double_functions(void)
     }
 }
 
+/* Largest distance from the function of double, in units of the last place of the result. */
+static double worst_ulp(float (*fast)(float), double (*exact)(double), double most)
+{
+    double worst = 0;
+    for (double x = 1e-6; x < most; x *= 1.0003) {
+        double expected = exact((float)x);
+        worst = fmax(worst, fabs((double)fast((float)x) - expected) / ldexp(1, ilogb(expected) - 23));
+        CHECK(fast(-(float)x) == -fast((float)x));
+    }
+    return worst;
+}
+
+static void check_tanh_erf(void)
+{
+    CHECK_NEAR(worst_ulp(nn_tanh, tanh, 200), 0, 2);
+    CHECK_NEAR(worst_ulp(nn_erf, erf, 200), 0, 2);
+    CHECK(nn_tanh(0) == 0 && nn_tanh(INFINITY) == 1 && nn_tanh(-INFINITY) == -1 && isnan(nn_tanh(NAN)));
+    CHECK(nn_erf(0) == 0 && nn_erf(INFINITY) == 1 && nn_erf(-INFINITY) == -1 && isnan(nn_erf(NAN)));
+    CHECK_NEAR(nn_soft_cap(1e9f, 30), 30, 0);
+    CHECK_NEAR(nn_soft_cap(0.01f, 30), 0.01, 1e-9);
+}
+
 /* ---- row functions ---- */
 
-static void check_rms_norm(int64_t rows, int64_t width)
+struct norm {
+    bool layer, bias;
+    float offset;
+};
+
+static void norm_rows(const struct norm *norm, bool plain, const float *x, int64_t rows, int64_t width,
+                      const float *weight, const float *bias, float *y)
 {
-    float *x = random_floats(rows * width, 1, 3), *weight = random_floats(width, 2, 2);
+    if (norm->layer)
+        (plain ? wn_layer_norm_ref : wn_layer_norm)(x, rows, width, weight, norm->bias ? bias : NULL, 1e-3, y);
+    else
+        (plain ? wn_rms_norm_ref : wn_rms_norm)(x, rows, width, weight, norm->offset, 1e-3, y);
+}
+
+/* Rows whose mean is far from 0: a variance of one pass would lose its digits. */
+static void check_norm(const struct norm *norm, int64_t rows, int64_t width)
+{
+    float *x = random_floats(rows * width, 1, 3), *weight = random_floats(width, 2, 2),
+          *bias = random_floats(width, 3, 1);
     float *expected = wn_alloc(rows * width, sizeof *x), *first = wn_alloc(rows * width, sizeof *x);
-    wn_rms_norm_ref(x, rows, width, weight, 1e-5, expected);
+    for (int64_t i = 0; i < rows * width; i++)
+        x[i] += norm->layer ? 1000 : 0;
+    norm_rows(norm, true, x, rows, width, weight, bias, expected);
     omp_set_num_threads(1);
-    wn_rms_norm(x, rows, width, weight, 1e-5, first);
+    norm_rows(norm, false, x, rows, width, weight, bias, first);
     CHECK_NEAR(worst_difference(first, expected, rows * width), 0, 2e-6);
     for (int threads = 2; threads <= 4; threads++) {
         float *y = copy_of(x, rows * width);
         test_set_threads(threads);
-        wn_rms_norm(y, rows, width, weight, 1e-5, y);
+        norm_rows(norm, false, y, rows, width, weight, bias, y);
         CHECK(same_bits(y, first, rows * width));
         wn_free(y);
     }
     wn_free(x);
     wn_free(weight);
+    wn_free(bias);
     wn_free(expected);
     wn_free(first);
 }
 
-static void check_silu_add(int64_t count)
+/* By hand: mean 2, variance 2/3 of the population (1 of a sample), mean square 14/3. */
+static void check_norm_values(void)
 {
-    float *gate = random_floats(count, 3, 10), *up = random_floats(count, 4, 2);
-    gate[0] = -200;
-    float *expected = copy_of(gate, count), *first = copy_of(gate, count), *sum = copy_of(gate, count);
-    wn_silu_multiply_ref(expected, up, count);
+    const float x[] = {1, 2, 3}, weight[] = {2, 2, 3}, bias[] = {0.5f, 0, 0};
+    float y[3];
+    wn_layer_norm(x, 1, 3, weight, bias, 1.0 / 3, y);
+    CHECK_NEAR(y[0], -2 + 0.5, 1e-6);
+    CHECK_NEAR(y[1], 0, 1e-6);
+    CHECK_NEAR(y[2], 3, 1e-6);
+    wn_rms_norm(x, 1, 3, weight, 1, 13.0 / 3, y);
+    CHECK_NEAR(y[0], 1, 1e-6);
+    CHECK_NEAR(y[2], 4, 1e-6);
+}
+
+static void check_nonlinear(enum wn_nonlinearity kind, bool gated, int64_t count)
+{
+    float *x = random_floats(count, 3, 10), *up = gated ? random_floats(count, 4, 2) : NULL;
+    x[0] = -200;
+    float *expected = copy_of(x, count), *first = copy_of(x, count);
+    wn_nonlinear_ref(kind, expected, up, count);
     omp_set_num_threads(1);
-    wn_silu_multiply(first, up, count);
-    wn_add(sum, up, count);
+    wn_nonlinear(kind, first, up, count);
     CHECK_NEAR(worst_difference(first, expected, count), 0, 1e-5);
-    for (int64_t i = 0; i < count; i++)
-        CHECK(sum[i] == gate[i] + up[i]);
     for (int threads = 2; threads <= 4; threads++) {
-        float *y = copy_of(gate, count), *z = copy_of(gate, count);
+        float *y = copy_of(x, count);
         test_set_threads(threads);
-        wn_silu_multiply(y, up, count);
-        wn_add(z, up, count);
-        CHECK(same_bits(y, first, count) && same_bits(z, sum, count));
+        wn_nonlinear(kind, y, up, count);
+        CHECK(same_bits(y, first, count));
         wn_free(y);
-        wn_free(z);
     }
-    wn_free(gate);
+    x[1] = NAN;
+    wn_nonlinear(kind, x, up, count);
+    CHECK(isnan(x[1]));
+    wn_free(x);
     wn_free(up);
     wn_free(expected);
     wn_free(first);
-    wn_free(sum);
+}
+
+/* Values of torch.nn.functional at 1 and -0.5; the two forms of gelu differ in the fourth digit. */
+static void check_nonlinear_values(void)
+{
+    static const struct {
+        const char *name;
+        double one, minus_half;
+    } known[] = {
+        {"silu", 0.7310585786, -0.1887703344},
+        {"gelu", 0.8413447461, -0.1542687694},
+        {"gelu_new", 0.8411919906, -0.1542859902},
+        {"gelu_pytorch_tanh", 0.8411919906, -0.1542859902},
+        {"relu", 1, 0},
+    };
+    enum wn_nonlinearity kind = WN_SILU;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        float x[] = {1, -0.5f};
+        CHECK(wn_nonlinearity_find(known[i].name, &kind));
+        wn_nonlinear(kind, x, NULL, 2);
+        CHECK_NEAR(x[0], known[i].one, 1e-7);
+        CHECK_NEAR(x[1], known[i].minus_half, 1e-7);
+    }
+    CHECK(!wn_nonlinearity_find("tanh", &kind) && !wn_nonlinearity_find("", &kind));
+}
+
+static void check_add_scale(int64_t count)
+{
+    float *x = random_floats(count, 3, 10), *y = random_floats(count, 4, 2);
+    for (int threads = 1; threads <= 4; threads++) {
+        float *sum = copy_of(x, count), *product = copy_of(x, count), *capped = copy_of(x, count);
+        test_set_threads(threads);
+        wn_add(sum, y, count);
+        wn_scale(product, 3.5f, count);
+        wn_soft_cap(capped, 3, count);
+        for (int64_t i = 0; i < count; i++) {
+            CHECK(sum[i] == x[i] + y[i] && product[i] == 3.5f * x[i] && capped[i] == nn_soft_cap(x[i], 3));
+            CHECK_NEAR(capped[i], 3 * tanh(x[i] / 3.0), 1e-6);
+        }
+        wn_free(sum);
+        wn_free(product);
+        wn_free(capped);
+    }
+    wn_free(x);
+    wn_free(y);
+}
+
+/* Each row gets the row of its position behind the first ones of the table. */
+static void check_positions(int64_t width)
+{
+    enum { ROWS = 12, TABLE = 30, FIRST = 2 };
+    const int64_t offset[] = {0, 5, 5, 6, ROWS}, start[] = {0, 3, 20, 4};
+    float *table = random_floats(TABLE * width, 5, 1), *x = random_floats(ROWS * width, 6, 1);
+    for (int threads = 1; threads <= 4; threads++)
+        for (int begins = 0; begins < 2; begins++) {
+            float *y = copy_of(x, ROWS * width);
+            test_set_threads(threads);
+            wn_add_positions(table, FIRST, width, 4, offset, begins ? start : NULL, y);
+            for (int64_t s = 0; s < 4; s++)
+                for (int64_t r = offset[s]; r < offset[s + 1]; r++) {
+                    int64_t position = r - offset[s] + (begins ? start[s] : 0);
+                    for (int64_t i = 0; i < width; i++)
+                        CHECK(y[r * width + i] == x[r * width + i] + table[(FIRST + position) * width + i]);
+                }
+            wn_free(y);
+        }
+    wn_free(table);
+    wn_free(x);
 }
 
 /* ---- rotary positions ---- */
@@ -283,13 +403,26 @@ int main(void)
         {.kind = WN_ROPE_DYNAMIC, .theta = 10000, .factor = 2, .original_max_positions = 100},
         {WN_ROPE_LLAMA3, 500000, 8, 1, 4, 128},
     };
+    const struct norm norms[] = {{.offset = 0}, {.offset = 1}, {.layer = true}, {.layer = true, .bias = true}};
     CHECK_OK(wn_linalg_start());
     check_exp();
     check_double_functions();
-    check_rms_norm(3, 5);
-    check_rms_norm(300, 323);
-    check_silu_add(13);
-    check_silu_add(100003);
+    check_tanh_erf();
+    for (size_t i = 0; i < sizeof norms / sizeof norms[0]; i++) {
+        check_norm(&norms[i], 3, 5);
+        check_norm(&norms[i], 300, 323);
+    }
+    check_norm_values();
+    for (int kind = WN_SILU; kind <= WN_RELU; kind++)
+        for (int gated = 0; gated < 2; gated++) {
+            check_nonlinear((enum wn_nonlinearity)kind, gated, 13);
+            check_nonlinear((enum wn_nonlinearity)kind, gated, 100003);
+        }
+    check_nonlinear_values();
+    check_add_scale(13);
+    check_add_scale(100003);
+    check_positions(9);
+    check_positions(6000);
     for (size_t i = 0; i < sizeof ropes / sizeof ropes[0]; i++)
         check_rope(&ropes[i]);
     for (size_t i = 0; i < sizeof ropes / sizeof ropes[0]; i++)
