@@ -56,7 +56,7 @@ struct wn_allocation {
 };
 /* NULL: as the recipe says. */
 const struct wn_level *wn_allocation_level(const struct wn_allocation *allocation, int64_t block, int linear);
-/* Linears of a block that are pruned as one (wn_recipe_share_zeros) must have one level. */
+/* Linears of a block that are pruned as one (wn_recipe_share_zeros) must have one sparsity. */
 bool wn_allocation_is_even(const struct wn_allocation *allocation, int64_t block);
 bool wn_allocation_leaves_out(const struct wn_allocation *allocation, int64_t block, enum wn_branch branch);
 void wn_allocation_release(struct wn_allocation *allocation);

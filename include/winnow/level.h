@@ -65,7 +65,7 @@ int64_t wn_levels_bytes(const struct wn_level_task *task);
 struct wn_level_entry {
     int32_t linear, level;
     int64_t offset, bytes; /* of the packed linear, in the file */
-    int64_t zeros;         /* weights that are exactly 0 */
+    int64_t zeros;         /* of levels of sparsity those of the mask, else weights that are exactly 0 */
     double bits;           /* stored bits per weight (wn_bits_per_weight) */
     double error;          /* tr(D H D^T) / tr(W H W^T), D = what the weights are off by; NaN: H is not known */
 };

@@ -81,7 +81,7 @@ bool wn_allocation_is_even(const struct wn_allocation *allocation, int64_t block
     for (int l = 1; allocation->levels && l < allocation->n_linears; l++) {
         const struct wn_level *first = wn_allocation_level(allocation, block, 0);
         const struct wn_level *other = wn_allocation_level(allocation, block, l);
-        if (!is_same(first->sparsity, other->sparsity) || !is_same(first->bits, other->bits))
+        if (!is_same(first->sparsity, other->sparsity))
             return false;
     }
     return true;

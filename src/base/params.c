@@ -256,6 +256,8 @@ int64_t wn_params_integer(const struct wn_params *params, const char *name)
 
     if (isnan(value->number))
         WN_BUG("parameter \"%s\" is the word \"%s\", not an integer", name, value->text);
+    if (value->number != rint(value->number))
+        WN_BUG("parameter \"%s\" is %s, not an integer", name, value->text);
     return (int64_t)value->number;
 }
 

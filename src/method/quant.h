@@ -6,9 +6,12 @@
 
 /* ---- parameters that quantizers share ---- */
 
+/* A point may have a mean of bits; what a method is given is a whole number. */
+#define WN_MEAN_BITS "; a fraction: the mean over all weights, for an allocation to spread"
 #define WN_BITS_PARAMETER(meaning)                                                                                     \
     {                                                                                                                  \
-        .name = "bits", .type = WN_INTEGER, .required = true, .low = 2, .high = 8, .unit = "bit", .help = meaning      \
+        .name = "bits", .type = WN_NUMBER, .required = true, .low = 2, .high = 8, .unit = "bit",                       \
+        .help = meaning WN_MEAN_BITS                                                                                   \
     }
 /* `otherwise`: the default as JSON text; `allowed`: words besides numbers. */
 #define WN_GROUP_PARAMETER(otherwise, allowed, meaning)                                                                \

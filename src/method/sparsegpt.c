@@ -25,7 +25,7 @@ static const struct wn_parameter parameters[] = {
              "the published code, all scores up to sorted[int(rows * 128 * sparsity)]"},
     WN_PERCDAMP_PARAMETER,
     {.name = "bits",
-     .type = WN_INTEGER,
+     .type = WN_NUMBER,
      .low = 2,
      .high = 8,
      .unit = "bit",

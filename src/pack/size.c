@@ -68,8 +68,8 @@ static void add_stage(const struct wn_stage *stage, int64_t rows, int64_t column
     contents->updated |= (stage->method->needs & WN_NEED_SECOND_MOMENTS) != 0;
     if (stage->method->kind == WN_PRUNER && sparsity)
         contents->kept = 1 - sparsity->number;
-    if (bits || stage->method->kind == WN_QUANTIZER)
-        add_codes(stage, bits ? (int)bits->number : 8, rows, columns, contents);
+    if (bits || stage->method->kind == WN_QUANTIZER) /* a mean over linears is rounded up */
+        add_codes(stage, bits ? (int)ceil(bits->number) : 8, rows, columns, contents);
 }
 
 int64_t wn_pack_bytes_of(const struct wn_recipe *recipe, int64_t rows, int64_t columns, int source_bytes)

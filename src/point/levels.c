@@ -186,10 +186,13 @@ static void set_levels(struct maker *maker, int64_t block, int32_t level)
     }
 }
 
-static int64_t count_zeros(const struct wn_compressed *form)
+/* Of levels of sparsity what is pruned: rounding makes zeros as well, and without pruning there is no mask. */
+static int64_t count_zeros(const struct wn_compressed *form, enum wn_space_kind kind)
 {
     int64_t zeros = 0;
 
+    if (kind == WN_SPACE_SPARSITY && !form->has_mask)
+        return 0;
 #pragma omp parallel for schedule(static) reduction(+ : zeros)
     for (int64_t row = 0; row < form->rows; row++)
         for (int64_t i = row * form->columns; i < (row + 1) * form->columns; i++)
@@ -217,7 +220,7 @@ static wn_status make_linear(struct maker *maker, int64_t block, int linear, int
     struct wn_made made;
 
     WN_TRY(wn_compressor_make(&maker->compressor, &maker->subject, &maker->collector, linear, &made));
-    entry.zeros = count_zeros(&made.form);
+    entry.zeros = count_zeros(&made.form, maker->task->space->kind);
     entry.bits = made.bits;
     entry.error = made.form.solver.objective / made.form.solver.energy;
     wn_status status = check_zeros(maker, block, &entry);

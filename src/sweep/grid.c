@@ -124,87 +124,7 @@ static bool read_stages(struct builder *builder, const struct axis *axes, const 
            add_stage(builder, recipe, "quantize", quantize, WN_QUANTIZER);
 }
 
-/* ---- allocations ---- */
-
-static const struct wn_sweep_search *find_search(const struct wn_sweep *sweep, const cJSON *value)
-{
-    static const struct wn_sweep_search minimizes = {.name = WN_DYNAMIC_PROGRAMMING};
-    if (cJSON_IsString(value) && !strcmp(value->valuestring, minimizes.name))
-        return &minimizes;
-    for (int64_t i = 0; cJSON_IsString(value) && i < sweep->n_searches; i++)
-        if (!strcmp(sweep->searches[i].name, value->valuestring))
-            return &sweep->searches[i];
-    return NULL;
-}
-
-/* What no parameter of the method says. */
-static void unknown_allocation(struct builder *builder, const struct wn_recipe *recipe, const cJSON *value)
-{
-    const struct wn_value *words = wn_params_find(&recipe->stages[0].params, "allocation");
-    struct wn_text known = {0};
-    for (int64_t i = 0; i < builder->sweep->n_searches; i++)
-        wn_text_printf(&known, "%s\"%s\"", i ? ", " : "", builder->sweep->searches[i].name);
-    PROBLEM(builder, "%sallocation: \"%s\" is not a name under \"search\"%s%s%s%s", builder->where,
-            cJSON_IsString(value) ? value->valuestring : "?", words ? ", nor one of " : "",
-            words ? words->parameter->words : "", known.length ? ": there is " : "", known.length ? known.data : "");
-    wn_text_release(&known);
-}
-
-/* What a search cannot find levels for, in words; NULL: it can. */
-static const char *why_not_searched(const struct wn_recipe *recipe, bool minimizes)
-{
-    const struct wn_stage *stage = &recipe->stages[0];
-    if (recipe->n_stages != 1)
-        return "a joint point has no one budget to search";
-    const struct wn_value *pattern = wn_params_find(&stage->params, "pattern");
-    const struct wn_value *score = wn_params_find(&stage->params, "score");
-    if (pattern && strcmp(pattern->text, "unstructured") != 0)
-        return "N:M patterns have no levels to search; leave \"pattern\" out";
-    if (score && score->given)
-        return "a search needs no \"score\"; leave it out";
-    if (stage->method->kind == WN_DROPPER)
-        return minimizes ? "what is left out has no layer errors" : NULL;
-    if (stage->method->activation_bytes)
-        return "it quantizes the inputs of linears as well, which levels do not tell";
-    if (!wn_params_find(&stage->params, stage->method->kind == WN_QUANTIZER ? "bits" : "sparsity"))
-        return "it has no levels to choose from";
-    return NULL;
-}
-
-/* A search that allocates, which is no parameter of a method. */
-static bool read_search(struct builder *builder, const cJSON *value, struct wn_recipe *recipe)
-{
-    const struct wn_sweep_search *search = find_search(builder->sweep, value);
-    if (!search)
-        return true;
-    const char *why = why_not_searched(recipe, !search->spec);
-    if (why) {
-        char *label = wn_recipe_label(recipe);
-        PROBLEM(builder, "%sallocation: \"%s\" for %s: %s", builder->where, search->name, label, why);
-        wn_free(label);
-        return false;
-    }
-    recipe->search = search->name;
-    struct wn_value *score = (struct wn_value *)wn_params_find(&recipe->stages[0].params, "score");
-    if (score)
-        score->set = false;
-    return true;
-}
-
-/* True when the key "allocation" is no matter of the method; one without allocations of its own is uniform anyway. */
-static bool is_of_search(struct builder *builder, const struct wn_recipe *recipe, const cJSON *value, bool *good)
-{
-    const struct wn_value *words = wn_params_find(&recipe->stages[0].params, "allocation");
-    const char *text = cJSON_IsString(value) ? value->valuestring : "";
-    bool allocates = words || recipe->stages[0].method->kind == WN_DROPPER;
-    if (find_search(builder->sweep, value) || (!allocates && !strcmp(text, "uniform")))
-        return true;
-    if (words && wn_params_has_word(words->parameter, text))
-        return false;
-    unknown_allocation(builder, recipe, value);
-    *good = false;
-    return true;
-}
+/* ---- parameters ---- */
 
 static bool is_grid_key(const char *key)
 {
@@ -254,6 +174,15 @@ static bool set_parameter(struct builder *builder, struct wn_recipe *recipe, con
     return found;
 }
 
+/* True when a value of the key "allocation" is no matter of the method; *good becomes false when of nothing else. */
+static bool is_of_search(struct builder *builder, const struct wn_recipe *recipe, const cJSON *value, bool *good)
+{
+    bool of_method = wn_grid_allocation_is_of_method(recipe, value);
+    if (!of_method)
+        *good = wn_grid_check_allocation(builder->sweep, recipe, value, builder->where, builder->problems) && *good;
+    return !of_method;
+}
+
 static bool read_parameters(struct builder *builder, const struct axis *axes, const int *index, int count,
                             struct wn_recipe *recipe)
 {
@@ -272,7 +201,8 @@ static bool read_parameters(struct builder *builder, const struct axis *axes, co
             good = false;
         }
     }
-    return good && read_search(builder, value_of(axes, index, count, "allocation"), recipe);
+    return good && wn_grid_read_search(builder->sweep, value_of(axes, index, count, "allocation"), builder->where,
+                                       builder->problems, recipe);
 }
 
 static bool uses_calibration(const struct wn_recipe *recipe)

@@ -244,12 +244,23 @@ static void try_recipe(struct stage_set *set)
     close_set(set);
 }
 
+/* A mean of bits over linears is tried as the next whole number. */
+static void round_bits(struct wn_recipe *recipe)
+{
+    for (int s = 0; s < recipe->n_stages; s++) {
+        const struct wn_value *bits = wn_params_find(&recipe->stages[s].params, "bits");
+        if (bits && bits->set)
+            wn_params_derive(&recipe->stages[s].params, "bits", ceil(bits->number));
+    }
+}
+
 static void probe_recipe(const struct wn_model *model, const struct wn_block *block, const struct wn_recipe *recipe,
                          int64_t most_rows, int64_t sample, struct wn_recipe_cost *cost)
 {
     struct stage_set set = {
         .model = model, .block = block, .recipe = *recipe, .most_rows = most_rows, .sample = sample};
     set.recipe.zeros = NULL;
+    round_bits(&set.recipe);
     try_recipe(&set);
     cost->compress = set.once + set.rows;
     cost->trial = set.trial;

@@ -32,10 +32,10 @@ static int64_t find_calibration(const struct wn_sweep *sweep, const char *name)
 
 /* ---- spaces ---- */
 
-static enum wn_space_kind kind_of(const struct wn_recipe *recipe)
+static enum wn_space_kind kind_of(const struct wn_sweep *sweep, const struct wn_recipe *recipe)
 {
-    enum wn_method_kind kind = recipe->stages[0].method->kind;
-    return kind == WN_PRUNER ? WN_SPACE_SPARSITY : kind == WN_QUANTIZER ? WN_SPACE_BITS : WN_SPACE_DROP;
+    const struct wn_sweep_search *named = find(sweep, recipe->search);
+    return wn_search_kind(recipe, named ? named->spec : NULL);
 }
 
 static enum wn_space_unit unit_of(const struct wn_recipe *recipe)
@@ -53,7 +53,8 @@ static wn_status create_space(const struct wn_model *model, const struct wn_reci
     const struct wn_layout *layout = &model->layout;
     int64_t weights[WN_MAX_LINEARS];
     bool in_mlp[WN_MAX_LINEARS];
-    enum wn_space_kind kind = kind_of(recipe);
+    enum wn_space_kind kind = search->settings.kind;
+    const struct wn_stage *stage = &recipe->stages[kind == WN_SPACE_BITS ? recipe->n_stages - 1 : 0];
     struct wn_space_request request = {.kind = kind,
                                        .n_blocks = model->config.n_blocks,
                                        .hidden = model->config.hidden_size,
@@ -64,7 +65,7 @@ static wn_status create_space(const struct wn_model *model, const struct wn_reci
         weights[l] = layout->linears[l].rows * layout->linears[l].columns;
         in_mlp[l] = layout->input_branches[layout->linears[l].input] == WN_BRANCH_MLP;
     }
-    request.target = wn_params_number(&recipe->stages[0].params, kind == WN_SPACE_BITS ? "bits" : "sparsity");
+    request.target = wn_params_number(&stage->params, kind == WN_SPACE_BITS ? "bits" : "sparsity");
     if (kind == WN_SPACE_DROP)
         request.unit = unit_of(recipe);
     wn_search_settings_request(&search->settings, &request);
@@ -83,15 +84,16 @@ static void open_search(struct wn_run *run, int64_t point, struct wn_problems *p
 {
     const struct wn_recipe *recipe = &run->grid.points[point].recipe;
     const struct wn_sweep_search *named = find(run->sweep, recipe->search);
+    const enum wn_space_kind kind = kind_of(run->sweep, recipe);
     char *place = wn_format("%s: search.%s", run->sweep->path, recipe->search);
     int64_t before = problems->count;
     run->searches = wn_resize(run->searches, run->n_searches + 1, sizeof *run->searches);
     struct wn_point_search *search = &run->searches[run->n_searches++];
     *search = (struct wn_point_search){.point = point, .calibration = -1};
     if (named)
-        wn_search_settings_read(place, named->spec, kind_of(recipe), &search->settings, problems);
+        wn_search_settings_read(place, named->spec, kind, &search->settings, problems);
     else
-        minimize_settings(kind_of(recipe), &search->settings);
+        minimize_settings(kind, &search->settings);
     if (!named)
         search->calibration = run->grid.points[point].calibration;
     else if (problems->count == before)
@@ -329,7 +331,7 @@ wn_status wn_search_read_found(const struct wn_run *run, const struct wn_point_s
 char *wn_search_title(const struct wn_run *run, int64_t point)
 {
     const struct wn_recipe *recipe = &run->grid.points[point].recipe;
-    return wn_format("%s for %s", recipe->search, kind_names[kind_of(recipe)]);
+    return wn_format("%s for %s", recipe->search, kind_names[kind_of(run->sweep, recipe)]);
 }
 
 static void put_list(struct wn_text *text, const char *name, int count, const int64_t *values)

@@ -13,6 +13,23 @@ char *wn_sweep_model_name(const struct wn_sweep *sweep, int64_t model);
 /* Label of a recipe: "dense", "wanda", "wanda+rtn". Owned by the caller. */
 char *wn_recipe_label(const struct wn_recipe *recipe);
 
+/*
+ * Parts of wn_grid_build (allocated.c): values of the key "allocation". Mistakes become lines that begin with `where`;
+ * then the result is false.
+ */
+bool wn_grid_allocation_is_of_method(const struct wn_recipe *recipe, const struct cJSON *value);
+/* Of a value that is no word of the method: a search, or "uniform" for methods that have no allocations. */
+bool wn_grid_check_allocation(const struct wn_sweep *sweep, const struct wn_recipe *recipe, const struct cJSON *value,
+                              const char *where, struct wn_problems *problems);
+/* When all parameters are set: makes a search that of the recipe. */
+bool wn_grid_read_search(const struct wn_sweep *sweep, const struct cJSON *value, const char *where,
+                         struct wn_problems *problems, struct wn_recipe *recipe);
+/*
+ * What a search varies; section NULL: levels by layer errors. Of a joint point the bits, when they are a fraction, or
+ * when the section has levels of them ("bits") or their preset; else the sparsity.
+ */
+enum wn_space_kind wn_search_kind(const struct wn_recipe *recipe, const struct cJSON *section);
+
 /* Points of `model` that need statistics of calibration set `calibration` (-1: any set). */
 bool wn_grid_uses_calibration(const struct wn_grid_points *grid, int64_t model, int64_t calibration);
 

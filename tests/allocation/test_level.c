@@ -124,7 +124,9 @@ static void check_levels(void)
     allocation = (struct wn_allocation){
         .n_blocks = 2, .n_linears = 3, .levels = levels, .left_out = {[WN_BRANCH_MLP] = left_out}};
     CHECK(wn_allocation_level(&allocation, 1, 1) == &levels[4]);
-    CHECK(wn_allocation_is_even(&allocation, 0) && !wn_allocation_is_even(&allocation, 1));
+    CHECK(wn_allocation_is_even(&allocation, 0) && wn_allocation_is_even(&allocation, 1)); /* bits do not matter */
+    levels[5].sparsity = 0.6;
+    CHECK(!wn_allocation_is_even(&allocation, 1));
     CHECK(wn_allocation_leaves_out(&allocation, 1, WN_BRANCH_MLP));
     CHECK(!wn_allocation_leaves_out(&allocation, 0, WN_BRANCH_MLP));
     CHECK(!wn_allocation_leaves_out(&allocation, 1, WN_BRANCH_ATTENTION));

@@ -23,14 +23,16 @@ static const char *const sweep_text =
     "   {\"method\": \"awq\", \"bits\": [2, 3, 4], " DENSE "},"
     "   {\"method\": \"magnitude\", \"sparsity\": 0.6},"
     "   {\"method\": \"sparsegpt\", \"sparsity\": 0.6, " DENSE "},"
-    "   {\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"rtn\", \"bits\": 4, " DENSE "},"
+    "   {\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"rtn\", \"bits\": [2, 3, 4], " DENSE "},"
+    "   {\"prune\": \"magnitude\", \"scope\": \"block\", \"sparsity\": 0.5, \"quantize\": \"gptq\", \"bits\": [2, 3, "
+    "4], " DENSE "},"
     "   {\"method\": \"sparsegpt\", \"pattern\": \"2:4\", " DENSE "},"
     "   {\"method\": \"wanda\", \"sparsity\": 0.5, \"variant\": \"alpha\", " DENSE "},"
     "   {\"method\": \"smoothquant\", \"calibration\": \"general\"}],"
     " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"general_eval.txt\", \"length\": 64, \"windows\": 1}}}}";
 
 /* Points in the order of the grid, behind the dense one. */
-enum { GPTQ = 1, AWQ = 4, MAGNITUDE = 7, SPARSEGPT, JOINT, PATTERN, ALPHA, SMOOTHQUANT, POINTS };
+enum { GPTQ = 1, AWQ = 4, MAGNITUDE = 7, SPARSEGPT, JOINT, SHARED = 12, PATTERN = 15, ALPHA, SMOOTHQUANT, POINTS };
 
 struct setting {
     struct wn_par *par;
@@ -384,6 +386,8 @@ static void check_run(const struct setting *setting)
     check_point(setting, AWQ, WN_SPACE_BITS, 3);
     check_point(setting, SPARSEGPT, WN_SPACE_SPARSITY, 0.6);
     check_point(setting, JOINT, WN_SPACE_SPARSITY, 0.5);
+    check_point(setting, JOINT, WN_SPACE_BITS, 3);
+    check_point(setting, SHARED, WN_SPACE_BITS, 3);
     check_refused(setting);
 }
 

@@ -143,6 +143,11 @@ static void test_grid_mistakes(void)
     check_grid_mistake("{\"method\": \"magnitude\", \"sparsity\": []}", "grid[0]: sparsity: the axis is empty");
     check_grid_mistake("{\"method\": \"rtn\", \"bits\": 1}", "bits");
     check_grid_mistake("{\"method\": \"rtn\", \"bits\": 9}", "bits");
+    check_grid_mistake("{\"method\": \"rtn\", \"bits\": [4, 2.5], \"allocation\": \"uniform\"}",
+                       "grid[0]: key \"bits\": 2.5 is a mean over linears");
+    check_grid_mistake("{\"method\": \"sparsegpt\", \"sparsity\": 0.5, \"bits\": 3.5, \"calibration\": \"task\", "
+                       "\"allocation\": \"dynamic_programming\"}",
+                       "grid[0]: key \"bits\": 3.5 is a mean over linears");
     check_grid_mistake("{\"method\": \"rtn\", \"bits\": 4, \"sparsty\": 0.5}", "unknown key \"sparsty\"");
     check_grid_mistake("{\"method\": \"wanda\", \"sparsity\": 0.5}", "needs calibration data");
     check_grid_mistake("{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"c4\"}", "\"c4\" is not a set");
