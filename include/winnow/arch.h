@@ -1,16 +1,19 @@
 /*
- * arch.h: what an architecture is: five functions and a name.
+ * arch.h: what an architecture is: a table of options, or five functions of its own.
  *
- * To add one: write src/arch/NAME.c with a constant `const struct wn_arch wn_arch_NAME` and add the row WN_ARCH(NAME)
- * to src/arch/arch_list.h. Nothing else changes: loading, compression, evaluation, the help pages and the parity test
- * walk the table. The new architecture needs
- *   1. read_config: its config.json keys into struct wn_config (wn_arch_read_common reads the usual ones);
- *   2. describe: the tensors of one block (linears with their input, vectors, what makes each input) and the outer
- * ones, with shapes;
+ * "As llama, but ...": src/arch/NAME.c, below 60 lines, has a constant `const struct wn_arch wn_arch_NAME` with
+ * WN_DECODER (decoder.h), whose read_config reads the usual keys (wn_arch_read_common) and fills config->decoder, where
+ * all zero is llama; src/arch/arch_list.h gets the row WN_ARCH(NAME); tests/model/make_reference.py gets a recipe with
+ * the options that bite, which the parity test picks up by itself. Nothing else changes: loading, compression,
+ * evaluation, export and the help pages walk the table.
+ *
+ * Anything else writes the functions itself:
+ *   1. read_config: its config.json keys into struct wn_config;
+ *   2. describe: the tensors of one block (linears with their input and where the rows are stored, vectors, what makes
+ * each input) and the outer ones, with shapes;
  *   3. run_block: one decoder block on packed rows, calls into nn.h and wn_block_linears, with taps at the inputs of
  * the linears and at what is added to the hidden state, without the branches to skip; run_part: the pieces of it that
- * begin at each input; and a checkpoint recipe in tests/model/make_reference.py, which the parity test picks up by
- * itself.
+ * begin at each input.
  */
 #ifndef WINNOW_ARCH_H
 #define WINNOW_ARCH_H
@@ -25,6 +28,68 @@ struct cJSON;
 #define WN_MAX_VECTORS 16
 #define WN_MAX_INPUTS  8
 
+/* ---- options of a decoder ---- */
+
+enum wn_norm { WN_NORM_RMS, WN_NORM_LAYER }; /* with a weight; a layer norm has a bias as well */
+
+/* Where a branch b of the hidden state h is normed. */
+enum wn_norm_place {
+    WN_NORM_BEFORE, /* h += b(norm(h)) */
+    WN_NORM_AFTER,  /* h += norm(b(h)) */
+    WN_NORM_AROUND  /* h += norm'(b(norm(h))) */
+};
+
+/* An RMS norm of queries and keys before they are rotated: none, of each head, of all heads together. */
+enum wn_head_norm { WN_HEADS_AS_THEY_ARE, WN_HEADS_EACH, WN_HEADS_TOGETHER };
+
+/* How q, k and v, or gate and up, are stored. */
+enum wn_fusion {
+    WN_APART,       /* a tensor each */
+    WN_FUSED,       /* one tensor, one linear behind the other */
+    WN_FUSED_HEADS, /* one tensor, q, k and v of a head behind each other */
+};
+
+/* Where the tensors are; names without ".weight" and ".bias". NULL: llama's, or none where llama has none. */
+struct wn_decoder_names {
+    const char *block_prefix;          /* "model.layers.%d." */
+    const char *embedding, *positions; /* of tokens, of learned positions */
+    const char *final_norm, *head;
+    const char *q, *k, *v, *qkv, *output; /* qkv: where they are fused */
+    const char *gate, *up, *gate_up, *down;
+    const char *attention_norm, *mlp_norm, *after_attention, *after_mlp;
+    const char *q_norm, *k_norm;
+};
+
+/* What differs between blocks, as bits. */
+enum { WN_BLOCK_SLIDES = 1, WN_BLOCK_HAS_NO_ROPE = 2 };
+
+#define WN_MAX_BLOCKS 4096
+
+/* How a decoder differs from llama's: all zero is llama. */
+struct wn_decoder {
+    const struct wn_decoder_names *names; /* NULL: llama's; a constant */
+    enum wn_norm norm;
+    enum wn_norm_place norm_place;
+    bool parallel;      /* h += attention(norm(h)) + mlp(norm'(h)) */
+    double norm_offset; /* added to the stored weights of all norms: 1 where they are kept around 0 */
+    enum wn_head_norm head_norm;
+    enum wn_nonlinearity activation;
+    bool plain;          /* down(act(up(h))), no gate */
+    bool no_output_bias; /* config.attention_bias is of q, k, v alone */
+    enum wn_fusion fused_attention, fused_mlp;
+    bool transposed;               /* linears are stored [columns, rows] */
+    bool no_rope;                  /* of any block */
+    double attention_scale;        /* of scores; 0: 1 / sqrt(head_dim) */
+    double attention_softcap;      /* 0: none */
+    double residual_factor;        /* of what a branch adds; 0: 1 */
+    double embedding_factor;       /* 0: 1 */
+    double logits_divisor;         /* 0: 1 */
+    double logits_softcap;         /* logits = cap tanh(logits / cap); 0: none */
+    int64_t position_offset;       /* the row of position 0 in the table of learned positions */
+    struct wn_rope window_rope;    /* of blocks that slide; theta 0: as of the others */
+    uint8_t blocks[WN_MAX_BLOCKS]; /* bits */
+};
+
 struct wn_config {
     char model_type[32];
     int64_t vocab_size, hidden_size, intermediate_size;
@@ -38,19 +103,50 @@ struct wn_config {
     int64_t bos_id; /* -1: none */
     int64_t eos_ids[8], n_eos_ids;
     char dtype[16]; /* what the checkpoint says: "bfloat16" ... */
+    struct wn_decoder decoder;
+};
+
+/*
+ * Where the rows of a linear are stored: row r is row first + (r / run) * stride + r % run of a tensor [rows, columns],
+ * or column so and so of a tensor [columns, rows] when it is transposed. The same holds of the bias.
+ */
+struct wn_source {
+    char tensor[64]; /* below the block prefix, without ".weight" and ".bias"; empty: the name of the linear */
+    int64_t rows;    /* of the tensor; 0: those of the linear, one for one */
+    int64_t first, run, stride;
+    bool transposed;
 };
 
 /* A weight matrix of a block: y = x W^T, W [rows, columns]. */
 struct wn_linear_info {
     char name[48]; /* "self_attn.q_proj" */
-    char bias[64]; /* tensor name below the block prefix, empty: none */
+    bool bias;
     int64_t rows, columns;
     int input; /* which tap feeds it: linears with equal input share their statistics */
+    struct wn_source source;
 };
+
+/* Its tensor without ".weight", and how many rows that has. */
+static inline const char *wn_linear_tensor(const struct wn_linear_info *linear)
+{
+    return linear->source.tensor[0] ? linear->source.tensor : linear->name;
+}
+
+static inline int64_t wn_linear_tensor_rows(const struct wn_linear_info *linear)
+{
+    return linear->source.rows ? linear->source.rows : linear->rows;
+}
+
+/* Row `row` of a linear in its tensor. */
+static inline int64_t wn_source_row(const struct wn_source *source, int64_t row)
+{
+    return source->rows ? source->first + row / source->run * source->stride + row % source->run : row;
+}
 
 struct wn_vector_info {
     char name[64]; /* "input_layernorm.weight" */
     int64_t size;
+    double offset; /* is added to what is stored */
 };
 
 /* What a block adds to the hidden state, in this order. */
@@ -67,11 +163,15 @@ struct wn_layout {
     /* The vector whose entry j is a factor of input j and of nothing else, so that the vector divided by s and the
      * columns of the linears of this input multiplied by s leave the block as it is (a norm weight); -1: none. */
     int producer_vector[WN_MAX_INPUTS];
+    int producer_bias[WN_MAX_INPUTS]; /* the vector that is added behind producer_vector: divided with it; -1: none */
     /* The linear whose output j is a factor of input j and of nothing else; -1: none. An input has one producer or
      * none. */
     int producer_linear[WN_MAX_INPUTS];
     char block_prefix[64]; /* "model.layers.%d." */
     char embedding[64], final_norm[64], head[64];
+    char final_norm_bias[64]; /* empty: none */
+    char positions[64];       /* learned positions, empty: none */
+    int64_t n_positions;      /* rows of that table */
 };
 
 /* The weights of one block as fp32; pointers in the order of the layout; biases NULL where there are none. */
@@ -84,6 +184,7 @@ struct wn_block {
     /* Where linears[i] is NULL: what makes its rows (linalg.h), unless a rule needs none. Borrowed. */
     const struct wn_row_source *sources[WN_MAX_LINEARS];
     bool skip[WN_BRANCHES]; /* a branch that is not computed and adds nothing */
+    int64_t index;          /* which block of the model it is */
 };
 
 #define WN_GROUP_CHUNKS 64 /* most chunks that are run at once */

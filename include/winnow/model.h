@@ -32,6 +32,8 @@ struct wn_model {
     const struct wn_tensor *embedding; /* [vocab, hidden] */
     const struct wn_tensor *head;      /* [vocab, hidden]; the embedding when tied */
     float *final_norm;                 /* [hidden], owned */
+    float *final_norm_bias;            /* [hidden], owned; NULL: none */
+    const struct wn_tensor *positions; /* [n_positions, hidden], learned; NULL: none */
 };
 
 /*
@@ -58,8 +60,10 @@ int64_t wn_block_bytes(const struct wn_model *model);
  * when a file of the checkpoint was written since it was opened. */
 wn_status wn_model_load_block(const struct wn_model *model, int64_t index, struct wn_block *block);
 
-/* hidden[r, :] = embedding of ids[r]; ids must be inside the vocabulary (checked when sequences are made). */
-void wn_model_embed(const struct wn_model *model, const int32_t *ids, int64_t rows, float *hidden);
+/* hidden[r, :] = embedding of ids[r] at positions[r]; ids must be inside the vocabulary (checked when sequences are
+ * made). `positions` may be NULL unless positions are learned. */
+void wn_model_embed(const struct wn_model *model, const int32_t *ids, const int64_t *positions, int64_t rows,
+                    float *hidden);
 
 /* Floats of scratch wn_model_run_block needs for `rows` rows. */
 int64_t wn_model_scratch(const struct wn_model *model, int64_t rows);
@@ -88,6 +92,9 @@ void wn_model_logits_of_runs(const struct wn_model *model, const float *states, 
 /* The same for few rows, by wn_linear_few_rows: a row has the same bits whatever other rows are in the call. */
 void wn_model_logits_few_rows(const struct wn_model *model, const float *states, int64_t rows, float *logits,
                               float *scratch);
+/* What is left to do to rows of states head^T: divisor and soft cap of the architecture. The functions above have done
+ * it. */
+void wn_model_shape_logits(const struct wn_model *model, int64_t rows, float *logits);
 int64_t wn_model_head_scratch(const struct wn_model *model); /* grows with the present number of threads */
 
 /* ---- canonical chunks ---- */
@@ -135,6 +142,9 @@ int64_t wn_sequences_part(const struct wn_sequences *sequences, int64_t index);
 /* The chunk behind a group that begins with chunk `first`: as many chunks before `end` as have at most `rows` rows
  * together, at least one, and none of another part where prefixes are shared. */
 int64_t wn_sequences_group(const struct wn_sequences *sequences, int64_t first, int64_t end, int64_t rows);
+/* Embeds the packed rows first .. first + rows - 1, each at its position. */
+void wn_sequences_embed(const struct wn_model *model, const struct wn_sequences *sequences, int64_t first, int64_t rows,
+                        float *hidden);
 /*
  * Runs a block over the chunks first .. end - 1, which are whole parts; hidden [rows of these chunks, hidden_size] in
  * place. Chunks are run in groups of at most `rows` rows (wn_model_group_rows), for which scratch is, at least for the

@@ -234,7 +234,7 @@ static wn_status compute_chunk(struct pass *pass, int64_t c, double *values)
     wn_status status = WN_OK;
     int64_t row = wn_sequences_chunk(sequences, c, pass->offset, &chunk);
     pass->rows = chunk.offset[chunk.n_sequences];
-    wn_model_embed(pass->model, sequences->ids + row, pass->rows, pass->dense);
+    wn_sequences_embed(pass->model, sequences, row, pass->rows, pass->dense);
     for (int64_t b = 0; b < pass->n_blocks && status == WN_OK; b++) {
         status = wn_model_load_block(pass->model, b, pass->block);
         if (status == WN_OK)

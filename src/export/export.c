@@ -272,7 +272,7 @@ static wn_status check_biases(const struct export *export)
         for (int l = 0; l < layout->n_linears; l++)
             if (!export->gone[b] &&
                 wn_allocation_leaves_out(&export->allocation, b, layout->input_branches[layout->linears[l].input]) &&
-                layout->linears[l].bias[0])
+                layout->linears[l].bias)
                 return wn_fail(WN_ERR_INPUT,
                                "%s: point \"%s\" leaves out linears with a bias: a checkpoint cannot say so",
                                export->options->results, export->point->key);

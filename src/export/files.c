@@ -20,7 +20,7 @@ struct wn_export_files {
     int64_t *place;      /* [n_blocks] number of a block in the export; -1: gone */
     char **names;        /* [n_tensors] in the export; NULL: gone; owned */
     int64_t *shard;      /* [n_tensors] */
-    bool *written;       /* [n_tensors] */
+    int64_t *rows;       /* [n_tensors] of linears that were handed over; 0: the tensor stays dense */
     int64_t n_shards, n_linears, bytes;
     struct wn_safetensors_writer **shards; /* [n_shards] */
     struct wn_tensor_plan **plans;         /* [n_shards] owned */
@@ -151,7 +151,7 @@ wn_status wn_export_files_create(const struct wn_model *model, const char *folde
     files->place = wn_alloc(model->config.n_blocks, sizeof *files->place);
     files->names = wn_alloc_zero(files->n_tensors, sizeof *files->names);
     files->shard = wn_alloc_zero(files->n_tensors, sizeof *files->shard);
-    files->written = wn_alloc_zero(files->n_tensors, sizeof *files->written);
+    files->rows = wn_alloc_zero(files->n_tensors, sizeof *files->rows);
     files->floats = wn_alloc(PIECE, sizeof *files->floats);
     files->numbers = wn_alloc(4 * PIECE, 1);
     choose_names(files, gone);
@@ -198,17 +198,52 @@ static wn_status put_dense(struct wn_export_files *files, const struct wn_tensor
     return WN_OK;
 }
 
-static wn_status put_weight(struct wn_export_files *files, const struct wn_tensor *tensor,
-                            const struct wn_compressed *compressed)
+/* Rows of a linear that stand together in the tensor, run by run. */
+static wn_status put_rows(struct wn_export_files *files, const struct wn_tensor *tensor, const struct wn_source *source,
+                          const struct wn_compressed *compressed)
 {
-    int64_t count = compressed->rows * compressed->columns, index = index_of(files, tensor);
-    if (files->written[index])
-        WN_BUG("the linear \"%s\" was handed over twice", tensor->name);
-    files->written[index] = true;
-    for (int64_t first = 0; first < count; first += PIECE)
-        WN_TRY(put_floats(files, tensor, first, compressed->weight + first,
-                          count - first < PIECE ? count - first : PIECE));
+    int64_t run = source->rows ? source->run : compressed->rows, size = run * compressed->columns;
+    for (int64_t row = 0; row < compressed->rows; row += run) {
+        const float *weight = compressed->weight + row * compressed->columns;
+        int64_t begin = wn_source_row(source, row) * compressed->columns;
+        for (int64_t first = 0; first < size; first += PIECE)
+            WN_TRY(
+                put_floats(files, tensor, begin + first, weight + first, size - first < PIECE ? size - first : PIECE));
+    }
     return WN_OK;
+}
+
+/* Column by column, which are rows of the tensor. */
+static wn_status put_transposed(struct wn_export_files *files, const struct wn_tensor *tensor,
+                                const struct wn_source *source, const struct wn_compressed *compressed)
+{
+    int64_t rows = compressed->rows, total = source->rows ? source->rows : rows,
+            run = source->rows ? source->run : rows;
+    float *turned = wn_alloc(run, sizeof *turned);
+    wn_status status = WN_OK;
+    for (int64_t column = 0; column < compressed->columns; column++)
+        for (int64_t row = 0; row < rows && status == WN_OK; row += run) {
+            int64_t begin = column * total + wn_source_row(source, row);
+            for (int64_t r = 0; r < run; r++)
+                turned[r] = compressed->weight[(row + r) * compressed->columns + column];
+            for (int64_t first = 0; first < run && status == WN_OK; first += PIECE)
+                status =
+                    put_floats(files, tensor, begin + first, turned + first, run - first < PIECE ? run - first : PIECE);
+        }
+    wn_free(turned);
+    return status;
+}
+
+/* A fused tensor gets its rows from several linears. */
+static wn_status put_weight(struct wn_export_files *files, const struct wn_tensor *tensor,
+                            const struct wn_linear_info *linear, const struct wn_compressed *compressed)
+{
+    int64_t index = index_of(files, tensor);
+    files->rows[index] += compressed->rows;
+    if (files->rows[index] > wn_linear_tensor_rows(linear))
+        WN_BUG("the linear \"%s\" was handed over twice", tensor->name);
+    return linear->source.transposed ? put_transposed(files, tensor, &linear->source, compressed)
+                                     : put_rows(files, tensor, &linear->source, compressed);
 }
 
 wn_status wn_export_files_linear(struct wn_export_files *files, int64_t block, int linear,
@@ -218,10 +253,11 @@ wn_status wn_export_files_linear(struct wn_export_files *files, int64_t block, i
     files->n_linears++;
     if (files->place[block] < 0)
         return WN_OK;
-    char *source = block_name(model, block, model->layout.linears[linear].name);
-    char *name = block_name(model, files->place[block], model->layout.linears[linear].name);
+    const struct wn_linear_info *info = &model->layout.linears[linear];
+    char *source = block_name(model, block, wn_linear_tensor(info));
+    char *name = block_name(model, files->place[block], info->name);
     char *weight = wn_format("%s.weight", source);
-    wn_status status = put_weight(files, wn_checkpoint_find(model->checkpoint, weight), compressed);
+    wn_status status = put_weight(files, wn_checkpoint_find(model->checkpoint, weight), info, compressed);
     if (status == WN_OK)
         status = wn_export_codes_take(&files->codes, name, compressed);
     wn_free(weight);
@@ -265,7 +301,7 @@ wn_status wn_export_files_finish(struct wn_export_files *files)
     if (files->n_linears != model->config.n_blocks * model->layout.n_linears)
         WN_BUG("%lld linears were handed over", (long long)files->n_linears);
     for (int64_t i = 0; i < files->n_tensors; i++)
-        if (files->names[i] && !files->written[i])
+        if (files->names[i] && !files->rows[i])
             WN_TRY(put_dense(files, tensor_at(files, i)));
     for (int64_t s = 0; s < files->n_shards; s++)
         WN_TRY(wn_safetensors_finish(&files->shards[s]));
@@ -308,7 +344,7 @@ void wn_export_files_close(struct wn_export_files **files_pointer)
     wn_free(files->names);
     wn_free(files->place);
     wn_free(files->shard);
-    wn_free(files->written);
+    wn_free(files->rows);
     wn_free(files->floats);
     wn_free(files->numbers);
     wn_free(files->folder);

@@ -32,6 +32,7 @@ struct batch {
     struct wn_span *spans;
     int64_t n_sequences;
     int32_t *ids;
+    int64_t *positions;
     float *hidden, *scratch;
     float *states, *logits; /* [texts, hidden], [texts, vocabulary] */
 };
@@ -118,6 +119,7 @@ static void open_batch(struct batch *b)
     b->keep = wn_alloc(n, sizeof *b->keep);
     b->spans = wn_alloc(2 * n, sizeof *b->spans);
     b->ids = wn_alloc(rows, sizeof *b->ids);
+    b->positions = wn_alloc(rows, sizeof *b->positions);
     b->hidden = wn_alloc(rows * width, sizeof *b->hidden);
     b->scratch = wn_alloc(wn_model_scratch(model, rows), sizeof *b->scratch);
     b->states = wn_alloc(n * width, sizeof *b->states);
@@ -131,8 +133,8 @@ static void open_batch(struct batch *b)
 
 static void close_batch(struct batch *b)
 {
-    void *parts[] = {b->base, b->length, b->live, b->keys,   b->values,  b->offset, b->start, b->first_span,
-                     b->keep, b->spans,  b->ids,  b->hidden, b->scratch, b->states, b->logits};
+    void *parts[] = {b->base, b->length, b->live, b->keys,      b->values, b->offset,  b->start,  b->first_span,
+                     b->keep, b->spans,  b->ids,  b->positions, b->hidden, b->scratch, b->states, b->logits};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         wn_free(parts[i]);
 }
@@ -160,7 +162,7 @@ int64_t wn_generate_bytes(const struct wn_model *model, const struct wn_generati
     for (int64_t i = 0; i < wn_generation_batches(generation); i++) {
         struct shape shape = shape_of(generation, i);
         int64_t n = shape.n_texts, rows = shape.longest_rows;
-        int64_t floats = 2 * cache_floats(model, &shape) + rows * (width + 1) + wn_model_scratch(model, rows) +
+        int64_t floats = 2 * cache_floats(model, &shape) + rows * (width + 3) + wn_model_scratch(model, rows) +
                          n * (width + model->config.vocab_size) + 32 * widest; /* of wn_linear_few_rows */
         int64_t bytes = panels + floats * (int64_t)sizeof(float) + (7 * n + 2) * (int64_t)sizeof(int64_t) +
                         2 * n * (int64_t)sizeof(struct wn_span);
@@ -227,7 +229,10 @@ static void run_rows(struct batch *b)
     int64_t kv = b->shape.slots * model->config.n_kv_heads * model->config.head_dim;
     struct wn_past past = {.spans = b->spans, .first_span = b->first_span, .keep = b->keep};
     struct wn_chunk chunk = {.n_sequences = b->n_sequences, .offset = b->offset, .start = b->start, .past = &past};
-    wn_model_embed(model, b->ids, b->offset[b->n_sequences], b->hidden);
+    for (int64_t s = 0; s < b->n_sequences; s++)
+        for (int64_t row = b->offset[s]; row < b->offset[s + 1]; row++)
+            b->positions[row] = b->start[s] + row - b->offset[s];
+    wn_model_embed(model, b->ids, b->positions, b->offset[b->n_sequences], b->hidden);
     for (int64_t i = 0; i < model->config.n_blocks; i++) {
         past.keys = b->keys + i * kv;
         past.values = b->values + i * kv;

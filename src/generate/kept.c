@@ -17,6 +17,8 @@ void wn_kept_blocks_init(struct wn_kept_blocks *kept, const struct wn_model *mod
     int64_t linears = model->config.n_blocks * WN_MAX_LINEARS;
     *kept = (struct wn_kept_blocks){.model = model};
     kept->blocks = wn_alloc_zero(model->config.n_blocks, sizeof *kept->blocks);
+    for (int64_t b = 0; b < model->config.n_blocks; b++)
+        kept->blocks[b].index = b;
     kept->packed = wn_alloc_zero(linears, sizeof *kept->packed);
     kept->sources = wn_alloc_zero(linears, sizeof *kept->sources);
     kept->rules = wn_alloc_zero(linears, sizeof *kept->rules);
@@ -274,6 +276,7 @@ void wn_kept_blocks_logits(const struct wn_kept_blocks *kept, const float *state
                            vocabulary);
     else
         wn_linear_few_rows_from(states, rows, width, &source, vocabulary, NULL, logits, vocabulary);
+    wn_model_shape_logits(kept->model, rows, logits);
 }
 
 /* ---- memory ---- */

@@ -27,7 +27,7 @@ static wn_status run_dense(const struct wn_judge *judge, int64_t first, int64_t 
     int64_t *offset = wn_alloc(sequences->n_sequences + 1, sizeof *offset);
     wn_status status = WN_OK;
 
-    wn_model_embed(model, sequences->ids + begin, rows, hidden);
+    wn_sequences_embed(model, sequences, begin, rows, hidden);
     for (int64_t b = 0; b < model->config.n_blocks && status == WN_OK; b++) {
         status = wn_model_load_block(model, b, block);
         if (status == WN_OK)

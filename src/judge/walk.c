@@ -83,7 +83,7 @@ static void embed_unit(struct walk *walk, int64_t unit)
     int64_t chunk = unit / walk->stage->sharing.count, row = sequences->offset[sequences->chunk[chunk]];
     float *hidden = wn_alloc(state_floats(walk, unit), sizeof *hidden);
 
-    wn_model_embed(walk->judge->spec.model, sequences->ids + row, walk->stage->tokens[chunk], hidden);
+    wn_sequences_embed(walk->judge->spec.model, sequences, row, walk->stage->tokens[chunk], hidden);
     walk->hidden[unit - walk->first] = hidden;
 }
 

@@ -10,7 +10,7 @@
 enum {
     MOST_TENSOR_PROBLEMS = 20, /* lines; more are counted in one line */
     PIECE = 1 << 18,           /* elements converted by one thread at a time */
-    LEAST_PANELS = 2           /* column tiles of head rows converted at a time */
+    TURNED = 16                /* rows of a transposed tensor that are turned at a time */
 };
 
 static const int64_t MOST_SCRATCH = (int64_t)2 << 30; /* bytes for a group of chunks */
@@ -85,6 +85,7 @@ static void check_block_tensor(struct checker *checker, int64_t block, const cha
     wn_free(full);
 }
 
+/* A fused tensor belongs to the linear that begins it. */
 static void check_block(struct checker *checker, int64_t block)
 {
     const struct wn_layout *layout = &checker->model->layout;
@@ -92,9 +93,13 @@ static void check_block(struct checker *checker, int64_t block)
         check_block_tensor(checker, block, layout->vectors[i].name, "", layout->vectors[i].size, 0);
     for (int i = 0; i < layout->n_linears; i++) {
         const struct wn_linear_info *linear = &layout->linears[i];
-        check_block_tensor(checker, block, linear->name, ".weight", linear->rows, linear->columns);
-        if (linear->bias[0])
-            check_block_tensor(checker, block, linear->bias, "", linear->rows, 0);
+        int64_t rows = wn_linear_tensor_rows(linear), columns = linear->columns;
+        if (linear->source.first)
+            continue;
+        check_block_tensor(checker, block, wn_linear_tensor(linear), ".weight",
+                           linear->source.transposed ? columns : rows, linear->source.transposed ? rows : columns);
+        if (linear->bias)
+            check_block_tensor(checker, block, wn_linear_tensor(linear), ".bias", rows, 0);
     }
 }
 
@@ -105,9 +110,13 @@ static void check_tensors(struct wn_model *model, struct wn_problems *problems)
     int64_t n_files = wn_checkpoint_files(model->checkpoint, &files);
     struct checker checker = {model, problems, n_files == 1 ? files[0] : model->directory, 0};
     check_tensor(&checker, model->layout.embedding, config->vocab_size, config->hidden_size);
+    if (model->layout.positions[0])
+        check_tensor(&checker, model->layout.positions, model->layout.n_positions, config->hidden_size);
     for (int64_t b = 0; b < config->n_blocks; b++)
         check_block(&checker, b);
     check_tensor(&checker, model->layout.final_norm, config->hidden_size, 0);
+    if (model->layout.final_norm_bias[0])
+        check_tensor(&checker, model->layout.final_norm_bias, config->hidden_size, 0);
     if (!config->tied)
         check_tensor(&checker, model->layout.head, config->vocab_size, config->hidden_size);
     if (checker.n_wrong > MOST_TENSOR_PROBLEMS)
@@ -139,13 +148,26 @@ static void open_parts(struct wn_model *model, struct wn_problems *problems)
         wn_problems_add(problems, "%s", wn_error_message());
 }
 
-static void bind_outer_tensors(struct wn_model *model)
+static float *load_outer_vector(const struct wn_model *model, const char *name, double offset)
 {
     int64_t width = model->config.hidden_size;
-    model->embedding = wn_checkpoint_find(model->checkpoint, model->layout.embedding);
-    model->head = model->config.tied ? model->embedding : wn_checkpoint_find(model->checkpoint, model->layout.head);
-    model->final_norm = wn_alloc(width, sizeof *model->final_norm);
-    wn_tensor_to_float(wn_checkpoint_find(model->checkpoint, model->layout.final_norm), 0, width, model->final_norm);
+    float *vector = wn_alloc(width, sizeof *vector);
+    wn_tensor_to_float(wn_checkpoint_find(model->checkpoint, name), 0, width, vector);
+    for (int64_t j = 0; offset != 0 && j < width; j++)
+        vector[j] += (float)offset;
+    return vector;
+}
+
+static void bind_outer_tensors(struct wn_model *model)
+{
+    const struct wn_layout *layout = &model->layout;
+    model->embedding = wn_checkpoint_find(model->checkpoint, layout->embedding);
+    model->head = model->config.tied ? model->embedding : wn_checkpoint_find(model->checkpoint, layout->head);
+    model->final_norm = load_outer_vector(model, layout->final_norm, model->config.decoder.norm_offset);
+    if (layout->final_norm_bias[0])
+        model->final_norm_bias = load_outer_vector(model, layout->final_norm_bias, 0);
+    if (layout->positions[0])
+        model->positions = wn_checkpoint_find(model->checkpoint, layout->positions);
 }
 
 wn_status wn_model_open(const char *directory, struct wn_problems *problems, struct wn_model **model)
@@ -177,6 +199,7 @@ void wn_model_close(struct wn_model **model)
     if ((*model)->checkpoint)
         wn_checkpoint_close(&(*model)->checkpoint);
     wn_free((*model)->final_norm);
+    wn_free((*model)->final_norm_bias);
     wn_free((*model)->directory);
     wn_free(*model);
     *model = NULL;
@@ -196,7 +219,7 @@ static int64_t others_per_block(const struct wn_layout *layout)
 {
     int64_t count = 0;
     for (int i = 0; i < layout->n_linears; i++)
-        count += layout->linears[i].bias[0] ? layout->linears[i].rows : 0;
+        count += layout->linears[i].bias ? layout->linears[i].rows : 0;
     for (int i = 0; i < layout->n_vectors; i++)
         count += layout->vectors[i].size;
     return count;
@@ -239,7 +262,7 @@ struct wn_block *wn_block_create(const struct wn_model *model)
     for (int i = 0; i < layout->n_linears; i++) {
         const struct wn_linear_info *linear = &layout->linears[i];
         block->linears[i] = wn_alloc(linear->rows * linear->columns, sizeof(float));
-        if (linear->bias[0])
+        if (linear->bias)
             block->biases[i] = wn_alloc(linear->rows, sizeof(float));
     }
     for (int i = 0; i < layout->n_vectors; i++)
@@ -268,43 +291,96 @@ int64_t wn_block_bytes(const struct wn_model *model)
 }
 
 /* The shape was checked when the model was opened. */
-static wn_status load_tensor(const struct wn_model *model, int64_t index, const char *name, const char *ending,
-                             int64_t count, float *out)
+static const struct wn_tensor *find_tensor(const struct wn_model *model, int64_t index, const char *name,
+                                           const char *ending)
 {
     char *full = block_tensor_name(model, index, name, ending);
     const struct wn_tensor *tensor = wn_checkpoint_find(model->checkpoint, full);
     wn_free(full);
-#pragma omp parallel for schedule(static) if (count > PIECE)
-    for (int64_t first = 0; first < count; first += PIECE)
-        wn_tensor_to_float(tensor, first, first + PIECE < count ? PIECE : count - first, out + first);
-    if (!wn_all_finite(out, count))
+    return tensor;
+}
+
+static wn_status check_finite(const struct wn_tensor *tensor, const float *values, int64_t count)
+{
+    if (!wn_all_finite(values, count))
         return wn_fail(WN_ERR_NUMERIC, "%s: tensor \"%s\": a value is not finite", tensor->file, tensor->name);
     return WN_OK;
+}
+
+static void load_elements(const struct wn_tensor *tensor, int64_t begin, int64_t count, float *out)
+{
+#pragma omp parallel for schedule(static) if (count > PIECE)
+    for (int64_t first = 0; first < count; first += PIECE)
+        wn_tensor_to_float(tensor, begin + first, first + PIECE < count ? PIECE : count - first, out + first);
+}
+
+/* Rows of `columns` numbers of a tensor that is not transposed; a bias has one column. */
+static void load_rows(const struct wn_tensor *tensor, const struct wn_source *source, int64_t rows, int64_t columns,
+                      float *out)
+{
+    int64_t run = source->rows ? source->run : rows;
+    for (int64_t row = 0; row < rows; row += run)
+        load_elements(tensor, wn_source_row(source, row) * columns, run * columns, out + row * columns);
+}
+
+/* Columns of the linear are rows of the tensor: a few of them are turned at a time. */
+static void load_transposed(const struct wn_tensor *tensor, const struct wn_source *source, int64_t rows,
+                            int64_t columns, float *out)
+{
+    int64_t total = source->rows ? source->rows : rows;
+#pragma omp parallel
+    {
+        float *turned = wn_alloc(TURNED * total, sizeof *turned);
+#pragma omp for schedule(static)
+        for (int64_t first = 0; first < columns; first += TURNED) {
+            int64_t count = first + TURNED < columns ? TURNED : columns - first;
+            wn_tensor_to_float(tensor, first * total, count * total, turned);
+            for (int64_t r = 0; r < rows; r++)
+                for (int64_t j = 0; j < count; j++)
+                    out[r * columns + first + j] = turned[j * total + wn_source_row(source, r)];
+        }
+        wn_free(turned);
+    }
+}
+
+static wn_status load_linear(const struct wn_model *model, int64_t index, const struct wn_linear_info *linear,
+                             float *weights, float *bias)
+{
+    const struct wn_tensor *tensor = find_tensor(model, index, wn_linear_tensor(linear), ".weight");
+    if (linear->source.transposed)
+        load_transposed(tensor, &linear->source, linear->rows, linear->columns, weights);
+    else
+        load_rows(tensor, &linear->source, linear->rows, linear->columns, weights);
+    WN_TRY(check_finite(tensor, weights, linear->rows * linear->columns));
+    if (!linear->bias)
+        return WN_OK;
+    tensor = find_tensor(model, index, wn_linear_tensor(linear), ".bias");
+    load_rows(tensor, &linear->source, linear->rows, 1, bias);
+    return check_finite(tensor, bias, linear->rows);
+}
+
+static wn_status load_vector(const struct wn_model *model, int64_t index, const struct wn_vector_info *info,
+                             float *vector)
+{
+    const struct wn_tensor *tensor = find_tensor(model, index, info->name, "");
+    load_elements(tensor, 0, info->size, vector);
+    for (int64_t j = 0; info->offset != 0 && j < info->size; j++)
+        vector[j] += (float)info->offset;
+    return check_finite(tensor, vector, info->size);
 }
 
 wn_status wn_model_load_block(const struct wn_model *model, int64_t index, struct wn_block *block)
 {
     const struct wn_layout *layout = &model->layout;
-    for (int i = 0; i < layout->n_linears; i++) {
-        const struct wn_linear_info *linear = &layout->linears[i];
-        WN_TRY(load_tensor(model, index, linear->name, ".weight", linear->rows * linear->columns, block->linears[i]));
-        if (linear->bias[0])
-            WN_TRY(load_tensor(model, index, linear->bias, "", linear->rows, block->biases[i]));
-    }
+    block->index = index;
+    for (int i = 0; i < layout->n_linears; i++)
+        WN_TRY(load_linear(model, index, &layout->linears[i], block->linears[i], block->biases[i]));
     for (int i = 0; i < layout->n_vectors; i++)
-        WN_TRY(load_tensor(model, index, layout->vectors[i].name, "", layout->vectors[i].size, block->vectors[i]));
+        WN_TRY(load_vector(model, index, &layout->vectors[i], block->vectors[i]));
     return wn_checkpoint_check(model->checkpoint); /* behind the reading: a change meanwhile must show */
 }
 
 /* ---- the forward pass ---- */
-
-void wn_model_embed(const struct wn_model *model, const int32_t *ids, int64_t rows, float *hidden)
-{
-    int64_t width = model->config.hidden_size;
-#pragma omp parallel for schedule(static) if (rows * width > PIECE)
-    for (int64_t r = 0; r < rows; r++)
-        wn_tensor_to_float(model->embedding, ids[r] * width, width, hidden + r * width);
-}
 
 int64_t wn_model_scratch(const struct wn_model *model, int64_t rows)
 {
@@ -346,69 +422,4 @@ void wn_model_run_block(const struct wn_model *model, const struct wn_block *blo
                         float *hidden, float *scratch, const struct wn_tap *tap)
 {
     model->arch->run_block(&model->config, block, chunk, hidden, scratch, tap);
-}
-
-void wn_model_final_norm(const struct wn_model *model, const float *hidden, int64_t rows, float *states)
-{
-    wn_rms_norm(hidden, rows, model->config.hidden_size, model->final_norm, 0, model->config.norm_eps, states);
-}
-
-/* Head rows that are converted at a time: with the 8 tiles of rows of a chunk, four tiles of logits per thread. */
-static int64_t panel_rows(const struct wn_model *model)
-{
-    int64_t panels = omp_get_max_threads() / 2, rows;
-    rows = (panels < LEAST_PANELS ? LEAST_PANELS : panels) * WN_TILE_COLUMNS;
-    return model->config.vocab_size < rows ? model->config.vocab_size : rows;
-}
-
-int64_t wn_model_head_scratch(const struct wn_model *model)
-{
-    return panel_rows(model) * model->config.hidden_size;
-}
-
-/* Head rows first .. first + count - 1 as fp32: in place when the file has them so, else converted into `scratch`. */
-static const float *head_panel(const struct wn_model *model, int64_t first, int64_t count, float *scratch)
-{
-    const struct wn_tensor *head = model->head;
-    int64_t width = model->config.hidden_size;
-    if (head->dtype == WN_F32 && (uintptr_t)head->data % sizeof(float) == 0)
-        return (const float *)(const void *)head->data + first * width;
-#pragma omp parallel for schedule(static) if (count * width > PIECE)
-    for (int64_t r = 0; r < count; r++)
-        wn_tensor_to_float(head, (first + r) * width, width, scratch + r * width);
-    return scratch;
-}
-
-/* Rows in runs, each cut into tiles of its own; n_runs 0: row[0] few rows. */
-static void logits_by(const struct wn_model *model, const float *states, int64_t n_runs, const int64_t *row,
-                      float *logits, float *scratch)
-{
-    int64_t vocabulary = model->config.vocab_size, width = model->config.hidden_size, most = panel_rows(model);
-    for (int64_t first = 0; first < vocabulary; first += most) {
-        int64_t count = first + most < vocabulary ? most : vocabulary - first;
-        const float *panel = head_panel(model, first, count, scratch);
-        const struct wn_linear_map map = {.w = panel, .out = count, .y = logits + first, .stride = vocabulary};
-        if (n_runs > 0)
-            wn_linears(states, n_runs, row, width, &map, 1);
-        else
-            wn_linear_few_rows(states, row[0], width, panel, count, NULL, map.y, vocabulary);
-    }
-}
-
-void wn_model_logits_of_runs(const struct wn_model *model, const float *states, int64_t n_runs, const int64_t *row,
-                             float *logits, float *scratch)
-{
-    logits_by(model, states, n_runs, row, logits, scratch);
-}
-
-void wn_model_logits(const struct wn_model *model, const float *states, int64_t rows, float *logits, float *scratch)
-{
-    const int64_t row[] = {0, rows};
-    logits_by(model, states, 1, row, logits, scratch);
-}
-
-void wn_model_logits_few_rows(const struct wn_model *model, const float *states, int64_t rows, float *logits,
-                              float *scratch)
-{
-    logits_by(model, states, 0, &rows, logits, scratch);
 }

@@ -73,13 +73,19 @@ static struct wn_input_stats input_stats(const struct wn_compressor *compressor,
     return stats;
 }
 
+/* A vector of the compressed block is that of the dense one divided; -1: none. */
+static void divide(const struct wn_compressor *compressor, int vector, int64_t width, const float *by)
+{
+    for (int64_t j = 0; vector >= 0 && j < width; j++)
+        compressor->compressed->vectors[vector][j] = compressor->dense->vectors[vector][j] / by[j];
+}
+
 /* Asks the method what to divide an input by, and divides the vector before it in the compressed block. */
 static wn_status scale_input(struct wn_compressor *compressor, const struct wn_subject *subject,
                              struct wn_collector *collector, int input)
 {
     const struct wn_layout *layout = &subject->model->layout;
     int64_t width = layout->input_widths[input], rows[WN_MAX_LINEARS];
-    int vector = layout->producer_vector[input];
     const float *weights[WN_MAX_LINEARS];
     const struct wn_recipe *recipe = NULL; /* of any of them: levels do not say how inputs are scaled */
     char name[128];
@@ -96,10 +102,10 @@ static wn_status scale_input(struct wn_compressor *compressor, const struct wn_s
     compressor->scales[input] = wn_alloc(width, sizeof(float));
     WN_TRY(wn_recipe_scale_inputs(recipe, &task, compressor->scales[input], &scaled));
     compressor->folded = compressor->folded || scaled;
-    for (int64_t j = 0; scaled && j < width; j++)
-        compressor->compressed->vectors[vector][j] =
-            compressor->dense->vectors[vector][j] / compressor->scales[input][j];
-    if (!scaled) {
+    if (scaled) {
+        divide(compressor, layout->producer_vector[input], width, compressor->scales[input]);
+        divide(compressor, layout->producer_bias[input], width, compressor->scales[input]);
+    } else {
         wn_free(compressor->scales[input]);
         compressor->scales[input] = NULL;
     }
@@ -223,9 +229,11 @@ const struct wn_block *wn_compressor_view(const struct wn_compressor *compressor
         view->activations[l] = compressor->activations[l];
     }
     for (int i = 0; i < n_inputs; i++) {
-        int vector = layout->producer_vector[i];
+        int vector = layout->producer_vector[i], bias = layout->producer_bias[i];
         if (compressor->scales[i] && compressor->folded)
             view->vectors[vector] = compressor->compressed->vectors[vector];
+        if (compressor->scales[i] && compressor->folded && bias >= 0)
+            view->vectors[bias] = compressor->compressed->vectors[bias];
     }
     return view;
 }

@@ -49,7 +49,7 @@ static wn_status run_wave(const struct wn_model *model, const struct wn_eval_set
 {
     int64_t row = chunk_row(set, first), width = model->config.hidden_size;
     struct wn_chunk chunk;
-    wn_model_embed(model, set->sequences.ids + row, chunk_row(set, end) - row, hidden);
+    wn_sequences_embed(model, &set->sequences, row, chunk_row(set, end) - row, hidden);
     for (int64_t b = 0; b < model->config.n_blocks; b++) {
         WN_TRY(wn_model_load_block(model, b, block));
         for (int64_t c = first; c < end; c++) {

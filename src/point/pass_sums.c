@@ -23,7 +23,7 @@ void wn_pass_embed(struct wn_pass *pass)
             continue;
         if (!unit->hidden)
             unit->hidden = wn_alloc(unit->tokens * model->config.hidden_size, sizeof(float));
-        wn_model_embed(model, unit->sequences->ids + unit->row, unit->tokens, unit->hidden);
+        wn_sequences_embed(model, unit->sequences, unit->row, unit->tokens, unit->hidden);
     }
 }
 

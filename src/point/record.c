@@ -65,10 +65,13 @@ void wn_recorder_vectors(struct wn_recorder *recorder, const struct wn_subject *
                          const struct wn_compressor *compressor, const struct wn_block *view)
 {
     const struct wn_layout *layout = &subject->model->layout;
-    for (int i = 0; compressor->folded && i < layout->n_inputs; i++)
-        if (compressor->scales[i])
-            recorder->weights_hash = wn_fingerprint(recorder->weights_hash, view->vectors[layout->producer_vector[i]],
-                                                    layout->input_widths[i]);
+    for (int i = 0; compressor->folded && i < layout->n_inputs; i++) {
+        const int vectors[] = {layout->producer_vector[i], layout->producer_bias[i]};
+        for (int v = 0; compressor->scales[i] && v < 2; v++)
+            if (vectors[v] >= 0)
+                recorder->weights_hash =
+                    wn_fingerprint(recorder->weights_hash, view->vectors[vectors[v]], layout->input_widths[i]);
+    }
 }
 
 void wn_recorder_allocation(const struct wn_recorder *recorder, const struct wn_subject *subject,

@@ -37,7 +37,7 @@ float *wn_workspace_embed(const struct wn_model *model, const struct wn_sequence
 {
     int64_t tokens = wn_sequences_tokens(sequences);
     float *hidden = wn_alloc(tokens * model->config.hidden_size, sizeof(float));
-    wn_model_embed(model, sequences->ids, tokens, hidden);
+    wn_sequences_embed(model, sequences, 0, tokens, hidden);
     return hidden;
 }
 

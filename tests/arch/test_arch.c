@@ -68,7 +68,7 @@ static void check_wrong_values(void)
     check_mistake("head_dim", "-2", "head_dim", "whole number");
     check_mistake("rms_norm_eps", "0", "rms_norm_eps", "above 0");
     check_mistake("rms_norm_eps", "\"x\"", "rms_norm_eps", "above 0");
-    check_mistake("hidden_act", "\"gelu\"", "hidden_act", "silu");
+    check_mistake("hidden_act", "\"gelu_10\"", "hidden_act", "silu");
     check_mistake("attention_bias", "1", "attention_bias", "true or false");
     check_mistake("tie_word_embeddings", "\"yes\"", "tie_word_embeddings", "true or false");
     check_mistake("eos_token_id", "[1, \"a\"]", "eos_token_id", "token id");

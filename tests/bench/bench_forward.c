@@ -137,7 +137,7 @@ static void release_state(struct state *s)
 static void run_ends(struct state *s)
 {
     wn_model_final_norm(&s->model, s->hidden, s->rows, s->hidden);
-    wn_model_embed(&s->model, s->ids, s->rows, s->hidden);
+    wn_model_embed(&s->model, s->ids, NULL, s->rows, s->hidden);
 }
 
 static void run_block(struct state *s)

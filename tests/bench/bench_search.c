@@ -137,7 +137,7 @@ static double run_plain(const struct bench *bench, int64_t tokens, int64_t count
     int64_t *offset = wn_alloc(bench->calibration.n_sequences + 1, sizeof *offset);
     double begin = seconds_now(bench->threads);
     for (int64_t i = 0; i < count; i++) {
-        wn_model_embed(model, bench->calibration.ids, tokens, hidden);
+        wn_model_embed(model, bench->calibration.ids, NULL, tokens, hidden);
         for (int64_t b = 0; b < model->config.n_blocks; b++) {
             if (i == 0)
                 check(wn_model_load_block(model, b, block));

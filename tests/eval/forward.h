@@ -13,7 +13,7 @@ static inline float *forward_hidden(const struct wn_model *model, const struct w
     int64_t *offset = wn_alloc(sequences->n_sequences + 1, sizeof *offset);
     struct wn_block *block = wn_block_create(model);
 
-    wn_model_embed(model, sequences->ids, tokens, hidden);
+    wn_model_embed(model, sequences->ids, NULL, tokens, hidden);
     for (int64_t b = 0; b < model->config.n_blocks; b++) {
         CHECK_OK(wn_model_load_block(model, b, block));
         wn_sequences_run(model, block, sequences, 0, sequences->n_chunks, hidden, wn_sequences_longest_chunk(sequences),

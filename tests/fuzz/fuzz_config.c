@@ -17,7 +17,7 @@ static void run_block(const struct wn_model *model)
     float *scratch = wn_alloc(wn_model_scratch(model, ROWS), sizeof *scratch);
 
     if (model->config.max_positions >= ROWS && wn_model_load_block(model, 0, block) == WN_OK) {
-        wn_model_embed(model, ids, ROWS, hidden);
+        wn_model_embed(model, ids, NULL, ROWS, hidden);
         wn_model_run_block(model, block, &chunk, hidden, scratch, NULL);
     }
     wn_free(scratch);

@@ -169,7 +169,7 @@ static void forward(struct example *example, const int32_t *genome, const struct
     int64_t row = wn_sequences_chunk(sequences, index, offset, &chunk), rows = chunk.offset[chunk.n_sequences];
     int64_t per_block = example->space.n_genes / example->space.n_blocks;
 
-    wn_model_embed(model, sequences->ids + row, rows, hidden);
+    wn_model_embed(model, sequences->ids + row, NULL, rows, hidden);
     for (int64_t b = 0; b < model->config.n_blocks; b++) {
         CHECK_OK(wn_model_load_block(model, b, block));
         for (int64_t i = b * per_block; genome && i < (b + 1) * per_block; i++) {

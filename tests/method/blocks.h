@@ -48,7 +48,7 @@ static inline void block_init(const struct wn_layout *layout, struct wn_block *b
     for (int l = 0; l < layout->n_linears; l++) {
         const struct wn_linear_info *linear = &layout->linears[l];
         block->linears[l] = random_array(linear->rows * linear->columns, (uint64_t)l, 0.5f);
-        if (linear->bias[0])
+        if (linear->bias)
             block->biases[l] = random_array(linear->rows, 100 + (uint64_t)l, 0.2f);
     }
     for (int v = 0; v < layout->n_vectors; v++)

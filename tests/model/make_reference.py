@@ -26,7 +26,7 @@ import shutil
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import AutoModelForCausalLM, CONFIG_MAPPING
 
 FOLDER = pathlib.Path(__file__).parent / "reference"
 VOCABULARY = 256
@@ -55,9 +55,17 @@ LLAMA3_ROPE = dict(
 )
 
 
-def case(lengths=(40, 7), dtype="bfloat16", shard="1GB", absent=(), old=None, **changes):
+# Another architecture: key-value heads != heads, heads * head_dim != hidden_size, all as small as may be.
+OTHER = dict(LLAMA, hidden_size=24, intermediate_size=40, head_dim=8, max_position_embeddings=128,
+             tie_word_embeddings=False)
+
+
+def case(lengths=(40, 7), dtype="bfloat16", shard="1GB", absent=(), old=None, model_type="llama", **changes):
     """old: keys of a transformers 4 config.json, in place of what transformers 5 writes; absent: keys left out."""
-    return dict(config_class=LlamaConfig, config={**LLAMA, **changes}, lengths=lengths, dtype=dtype, shard=shard,
+    config = {**(LLAMA if model_type == "llama" else OTHER), **changes}
+    if config.get("head_dim") == 0:  # the class has no such key, or takes hidden_size / heads
+        del config["head_dim"]
+    return dict(config_class=CONFIG_MAPPING[model_type], config=config, lengths=lengths, dtype=dtype, shard=shard,
                 absent=absent, old=old)
 
 
@@ -80,6 +88,26 @@ CASES = {
                           rope_parameters={"rope_type": "default", "rope_theta": 20000.0}),
     "llama_new_names": case(lengths=(120,), eos_token_id=[2, 3],
                             rope_parameters={"rope_theta": 500000.0, **LLAMA3_ROPE}),
+    # the window is off, though there is one
+    "qwen2": case(model_type="qwen2", tie_word_embeddings=True, head_dim=0, sliding_window=10,
+                  old={"rope_theta": 1000000.0}),
+    "qwen3": case(model_type="qwen3", rope_parameters={"rope_type": "default", "rope_theta": 1000000.0}),
+    "qwen3_biases": case(model_type="qwen3", attention_bias=True, num_key_value_heads=4),
+    "mistral": case(model_type="mistral", sliding_window=None),
+    "mistral_window": case(model_type="mistral", lengths=(60, 7, 16, 17), sliding_window=16),
+    # blocks from max_window_layers on, or those of the list
+    "qwen2_window": case(model_type="qwen2", num_hidden_layers=3, head_dim=0, sliding_window=9, max_window_layers=2,
+                         use_sliding_window=True, absent=("layer_types",)),
+    "qwen3_window": case(model_type="qwen3", num_hidden_layers=2, sliding_window=9, use_sliding_window=True,
+                         layer_types=["sliding_attention", "full_attention"]),
+    "granite": case(model_type="granite", head_dim=0, attention_bias=True, embedding_multiplier=3.0,
+                    residual_multiplier=0.3, attention_multiplier=0.2, logits_scaling=2.0, tie_word_embeddings=True),
+    # the fourth block has no rope
+    "smollm3": case(model_type="smollm3", num_hidden_layers=4, head_dim=0, pad_token_id=0, tie_word_embeddings=True,
+                    absent=("no_rope_layers", "layer_types")),
+    "smollm3_window": case(model_type="smollm3", num_hidden_layers=3, head_dim=0, pad_token_id=0, sliding_window=8,
+                           use_sliding_window=True, no_rope_layers=[1, 0, 1]),
+    "olmo2": case(model_type="olmo2", head_dim=0),
 }
 
 
@@ -88,10 +116,10 @@ def randomize(model, seed):
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in model.state_dict().items():
         noise = torch.randn(tensor.shape, generator=generator)
-        if "norm" in name:
-            noise = 1 + 0.2 * noise
-        elif name.endswith("bias"):
+        if name.endswith("bias"):
             noise *= 0.3
+        elif "norm" in name:
+            noise = 1 + 0.2 * noise
         elif "embed" in name or "lm_head" in name:
             noise *= 0.5
         else:

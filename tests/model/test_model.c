@@ -212,7 +212,7 @@ static void check_run(const struct wn_model *model, struct wn_block *block)
     struct wn_chunk chunk = {.n_sequences = 2, .offset = offset};
     struct taken taken = {.rows = 5, .layout = &model->layout};
     struct wn_tap tap = {.take = take, .context = &taken};
-    wn_model_embed(model, ids, 5, hidden);
+    wn_model_embed(model, ids, NULL, 5, hidden);
     CHECK(hidden[4] == element(0, 8) && hidden[11] == element(0, 39));
     memcpy(again, hidden, sizeof hidden);
     wn_model_run_block(model, block, &chunk, hidden, scratch, NULL);

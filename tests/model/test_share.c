@@ -160,7 +160,7 @@ static float *states_of(const struct wn_model *model, const struct wn_sequences 
     float *hidden = wn_alloc(tokens * width, sizeof *hidden);
     float *scratch = wn_alloc(wn_model_scratch(model, rows), sizeof *scratch);
     int64_t *offset = wn_alloc(s->n_sequences + 1, sizeof *offset);
-    wn_model_embed(model, s->ids, tokens, hidden);
+    wn_model_embed(model, s->ids, NULL, tokens, hidden);
     for (int64_t b = 0; b < model->config.n_blocks; b++) {
         CHECK_OK(wn_model_load_block(model, b, block));
         if (!backward)

@@ -112,7 +112,7 @@ static double *whole_losses(const struct wn_run *run)
     float *scratch = wn_alloc(wn_model_scratch(model, wn_sequences_longest_chunk(&set.sequences)), sizeof *scratch);
     int64_t *offset = wn_alloc(set.sequences.n_sequences + 1, sizeof *offset);
     struct wn_block *block = wn_block_create(model);
-    wn_model_embed(model, set.sequences.ids, tokens, hidden);
+    wn_model_embed(model, set.sequences.ids, NULL, tokens, hidden);
     for (int64_t b = 0; b < model->config.n_blocks; b++) {
         CHECK_OK(wn_model_load_block(model, b, block));
         wn_sequences_run(model, block, &set.sequences, 0, set.sequences.n_chunks, hidden,

@@ -169,7 +169,7 @@ static void check_plain(const struct wn_run *run, int64_t point, const struct ta
                           .compressed = wn_block_create(model)};
     CHECK(sequences->n_chunks == 1);
     wn_sequences_chunk(sequences, 0, offset, &plain.chunk);
-    wn_model_embed(model, sequences->ids, rows, plain.hidden);
+    wn_model_embed(model, sequences->ids, NULL, rows, plain.hidden);
     for (int64_t b = 0; b < N_BLOCKS; b++) {
         CHECK_OK(wn_model_load_block(model, b, plain.dense));
         walk_block(&plain);

@@ -1,0 +1,231 @@
+/*
+ * decoder.c: one block of a decoder, by its options (arch.h). In llama's order:
+ *
+ *     h += o(attention(rope(q(n)), rope(k(n)), v(n))),  n = norm(h)
+ *     h += down(silu(gate(m)) * up(m)),                 m = norm(h)
+ */
+#include "decoder.h"
+
+#include <winnow/linalg.h>
+
+#include <math.h>
+#include <string.h>
+
+/* Parts of the scratch; the MLP uses the room of the attention again. */
+struct scratch {
+    float *normed;          /* [rows, hidden]: input of q, k, v or gate, up; then the output of o or down */
+    float *aside;           /* [rows, hidden]: input of gate, up when the branches are parallel */
+    float *cosine, *sine;   /* [rows, head_dim / 2] */
+    float *q, *k, *v, *mix; /* mix [rows, heads * head_dim]: what attention gives */
+    float *gate, *up;       /* [rows, intermediate] */
+    int64_t size;           /* floats in all */
+};
+
+/* What a branch needs to know. */
+struct call {
+    const struct wn_config *config;
+    const struct wn_block *block;
+    const struct wn_chunk *chunk;
+    const struct wn_tap *tap;
+    struct wn_decoder_parts parts;
+    struct scratch s;
+    int64_t rows;
+};
+
+/* Takes `count` floats off the front, rounded up to whole cache lines. */
+static float *take(float *base, int64_t *used, int64_t count)
+{
+    float *part = base ? base + *used : NULL;
+    *used += (count + 15) / 16 * 16;
+    return part;
+}
+
+/* With base NULL, only the size is of use. */
+static struct scratch lay_out(const struct wn_config *config, int64_t rows, float *base)
+{
+    struct scratch s;
+    int64_t used = 0, q = config->n_heads * config->head_dim, kv = config->n_kv_heads * config->head_dim;
+    s.normed = take(base, &used, rows * config->hidden_size);
+    s.aside = take(base, &used, config->decoder.parallel ? rows * config->hidden_size : 0);
+    int64_t shared = used, attention_end;
+    s.cosine = take(base, &used, rows * config->head_dim / 2);
+    s.sine = take(base, &used, rows * config->head_dim / 2);
+    s.q = take(base, &used, rows * q);
+    s.k = take(base, &used, rows * kv);
+    s.v = take(base, &used, rows * kv);
+    s.mix = take(base, &used, rows * q);
+    attention_end = used;
+    used = shared;
+    s.gate = take(base, &used, config->decoder.plain ? 0 : rows * config->intermediate_size);
+    s.up = take(base, &used, rows * config->intermediate_size);
+    s.size = used > attention_end ? used : attention_end;
+    return s;
+}
+
+int64_t wn_decoder_scratch(const struct wn_config *config, int64_t rows)
+{
+    return lay_out(config, rows, NULL).size;
+}
+
+static struct call begin(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,
+                         float *scratch, const struct wn_tap *tap)
+{
+    int64_t rows = chunk->offset[chunk->n_sequences];
+    return (struct call){config, block, chunk, tap, wn_decoder_parts(config), lay_out(config, rows, scratch), rows};
+}
+
+static void tell(const struct call *c, int input, const float *x, int64_t width)
+{
+    int64_t row[WN_GROUP_CHUNKS + 1], n_chunks = wn_chunk_rows(c->chunk, row);
+    if (c->tap)
+        c->tap->take(c->tap->context, input, x, n_chunks, row, width);
+}
+
+/* y = the norm of x; they may be the same. */
+static void norm(const struct call *c, const float *x, int vector, int bias, float *y)
+{
+    const struct wn_config *config = c->config;
+    const float *weight = vector < 0 ? NULL : c->block->vectors[vector];
+    if (weight && config->decoder.norm == WN_NORM_LAYER)
+        wn_layer_norm(x, c->rows, config->hidden_size, weight, bias < 0 ? NULL : c->block->vectors[bias],
+                      config->norm_eps, y);
+    else if (weight)
+        wn_rms_norm(x, c->rows, config->hidden_size, weight, 0, config->norm_eps, y);
+}
+
+/* ---- attention ---- */
+
+static void norm_heads(const struct call *c, int vector, int64_t heads, float *x)
+{
+    const struct wn_config *config = c->config;
+    int64_t dim = config->head_dim;
+    if (config->decoder.head_norm == WN_HEADS_EACH)
+        wn_rms_norm(x, c->rows * heads, dim, c->block->vectors[vector], 0, config->norm_eps, x);
+    if (config->decoder.head_norm == WN_HEADS_TOGETHER)
+        wn_rms_norm(x, c->rows, heads * dim, c->block->vectors[vector], 0, config->norm_eps, x);
+}
+
+static void rotate(const struct call *c)
+{
+    const struct wn_config *config = c->config;
+    const struct wn_decoder *decoder = &config->decoder;
+    uint8_t bits = decoder->blocks[c->block->index];
+    const struct wn_rope *rope =
+        bits & WN_BLOCK_SLIDES && decoder->window_rope.theta > 0 ? &decoder->window_rope : &config->rope;
+    if (decoder->no_rope || bits & WN_BLOCK_HAS_NO_ROPE)
+        return;
+    wn_rope_chunk_table(rope, config->head_dim, c->chunk->n_sequences, c->chunk->offset, c->chunk->start, c->s.cosine,
+                        c->s.sine);
+    wn_rope_apply(c->s.cosine, c->s.sine, c->s.q, c->rows, config->n_heads, config->head_dim);
+    wn_rope_apply(c->s.cosine, c->s.sine, c->s.k, c->rows, config->n_kv_heads, config->head_dim);
+}
+
+static struct wn_attention_rule attention_rule(const struct call *c)
+{
+    const struct wn_decoder *decoder = &c->config->decoder;
+    double scale = decoder->attention_scale > 0 ? decoder->attention_scale : 1.0 / sqrt((double)c->config->head_dim);
+    bool slides = decoder->blocks[c->block->index] & WN_BLOCK_SLIDES;
+    return (struct wn_attention_rule){
+        .scale = (float)scale, .softcap = (float)decoder->attention_softcap, .window = slides ? c->config->window : 0};
+}
+
+/* y = attention of its normed input x; they may be the same. */
+static void attend(const struct call *c, const float *x, float *y)
+{
+    const struct wn_config *config = c->config;
+    const struct wn_chunk *chunk = c->chunk;
+    int64_t width = config->hidden_size, dim = config->head_dim, heads = config->n_heads, kv = config->n_kv_heads;
+    const struct wn_block_output outputs[] = {
+        {WN_Q, heads * dim, c->s.q}, {WN_K, kv * dim, c->s.k}, {WN_V, kv * dim, c->s.v}};
+    const struct wn_attention_rule rule = attention_rule(c);
+    tell(c, WN_IN_ATTENTION, x, width);
+    wn_block_linears(c->block, chunk, x, width, outputs, 3);
+    norm_heads(c, c->parts.q_norm, heads, c->s.q);
+    norm_heads(c, c->parts.k_norm, kv, c->s.k);
+    rotate(c);
+    if (chunk->past)
+        wn_past_keep(chunk->past, c->s.k, c->s.v, chunk->n_sequences, chunk->offset, kv, dim);
+    wn_attention(c->s.q, c->s.k, c->s.v, chunk->n_sequences, chunk->offset, heads, kv, dim, &rule, chunk->past,
+                 c->s.mix);
+    tell(c, WN_IN_OUTPUT, c->s.mix, heads * dim);
+    wn_block_linear(c->block, WN_O, chunk, c->s.mix, heads * dim, width, y);
+}
+
+/* ---- MLP ---- */
+
+/* y = the MLP on its normed input x; they may be the same. */
+static void mlp(const struct call *c, const float *x, float *y)
+{
+    const struct wn_config *config = c->config;
+    int64_t width = config->hidden_size, inner = config->intermediate_size;
+    const struct wn_block_output outputs[] = {{c->parts.gate, inner, c->s.gate}, {c->parts.up, inner, c->s.up}};
+    float *inside = config->decoder.plain ? c->s.up : c->s.gate;
+    tell(c, WN_IN_MLP, x, width);
+    wn_block_linears(c->block, c->chunk, x, width, outputs + config->decoder.plain, 2 - config->decoder.plain);
+    wn_nonlinear(config->decoder.activation, inside, config->decoder.plain ? NULL : c->s.up, c->rows * inner);
+    tell(c, WN_IN_DOWN, inside, inner);
+    wn_block_linear(c->block, c->parts.down, c->chunk, inside, inner, width, y);
+}
+
+/* ---- the block ---- */
+
+/* What a branch gives, made what is added to the hidden state. */
+static void finish(const struct call *c, enum wn_branch branch, float *y)
+{
+    double factor = c->config->decoder.residual_factor;
+    norm(c, y, branch == WN_BRANCH_ATTENTION ? c->parts.after_attention : c->parts.after_mlp, -1, y);
+    if (factor > 0)
+        wn_scale(y, (float)factor, c->rows * c->config->hidden_size);
+}
+
+/* hidden += what a branch gives. */
+static void add(const struct call *c, enum wn_branch branch, float *hidden, const float *added)
+{
+    int64_t width = c->config->hidden_size;
+    if (c->tap && c->tap->add)
+        c->tap->add(c->tap->context, branch, hidden, added, c->rows, width);
+    wn_add(hidden, added, c->rows * width);
+}
+
+/* The input of a branch: `to`, or the hidden state itself where no norm stands before the branch. */
+static const float *enter(const struct call *c, enum wn_branch branch, const float *hidden, float *to)
+{
+    bool attention = branch == WN_BRANCH_ATTENTION;
+    int vector = attention ? c->parts.attention_norm : c->parts.mlp_norm;
+    norm(c, hidden, vector, attention ? c->parts.attention_norm_bias : c->parts.mlp_norm_bias, to);
+    return vector < 0 ? hidden : to;
+}
+
+void wn_decoder_run_block(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,
+                          float *hidden, float *scratch, const struct wn_tap *tap)
+{
+    const struct call c = begin(config, block, chunk, scratch, tap);
+    const float *mlp_input = NULL;
+    if (config->decoder.parallel && !block->skip[WN_BRANCH_MLP])
+        mlp_input = enter(&c, WN_BRANCH_MLP, hidden, c.s.aside);
+    if (!block->skip[WN_BRANCH_ATTENTION]) {
+        attend(&c, enter(&c, WN_BRANCH_ATTENTION, hidden, c.s.normed), c.s.normed);
+        finish(&c, WN_BRANCH_ATTENTION, c.s.normed);
+        add(&c, WN_BRANCH_ATTENTION, hidden, c.s.normed);
+    }
+    if (!block->skip[WN_BRANCH_MLP]) {
+        mlp(&c, mlp_input ? mlp_input : enter(&c, WN_BRANCH_MLP, hidden, c.s.normed), c.s.normed);
+        finish(&c, WN_BRANCH_MLP, c.s.normed);
+        add(&c, WN_BRANCH_MLP, hidden, c.s.normed);
+    }
+}
+
+void wn_decoder_run_part(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,
+                         int input, const float *x, float *scratch, float *y)
+{
+    const struct call c = begin(config, block, chunk, scratch, NULL);
+    if (input == WN_IN_ATTENTION)
+        attend(&c, x, y);
+    else if (input == WN_IN_OUTPUT)
+        wn_block_linear(block, WN_O, chunk, x, config->n_heads * config->head_dim, config->hidden_size, y);
+    else if (input == WN_IN_MLP)
+        mlp(&c, x, y);
+    else
+        wn_block_linear(block, c.parts.down, chunk, x, config->intermediate_size, config->hidden_size, y);
+    finish(&c, input == WN_IN_ATTENTION || input == WN_IN_OUTPUT ? WN_BRANCH_ATTENTION : WN_BRANCH_MLP, y);
+}

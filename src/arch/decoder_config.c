@@ -1,0 +1,48 @@
+/* decoder_config.c: keys of config.json that several decoders have. */
+#include "decoder.h"
+
+#include <cjson/cJSON.h>
+#include <string.h>
+
+wn_status wn_decoder_read_activation(const char *path, const cJSON *json, const char *key, const char *fallback,
+                                     struct wn_config *config)
+{
+    const char *name = "";
+    WN_TRY(wn_config_text(path, json, key, fallback, &name));
+    if (!wn_nonlinearity_find(name, &config->decoder.activation))
+        return wn_fail(
+            WN_ERR_INPUT,
+            "%s: key \"%s\": \"%s\" is not supported; supported are: silu, swish, gelu, gelu_new, gelu_fast, "
+            "gelu_pytorch_tanh, relu",
+            path, key, name);
+    return WN_OK;
+}
+
+wn_status wn_decoder_read_layer_types(const char *path, const cJSON *json, struct wn_config *config)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, "layer_types"), *item;
+    int64_t b = 0;
+    if (!list || cJSON_IsNull(list))
+        return WN_OK;
+    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != config->n_blocks)
+        return wn_fail(WN_ERR_INPUT, "%s: key \"layer_types\": expected a list of %lld strings", path,
+                       (long long)config->n_blocks);
+    cJSON_ArrayForEach (item, list) {
+        bool slides = cJSON_IsString(item) && !strcmp(item->valuestring, "sliding_attention");
+        if (!slides && !(cJSON_IsString(item) && !strcmp(item->valuestring, "full_attention")))
+            return wn_fail(WN_ERR_INPUT,
+                           "%s: key \"layer_types\": expected \"full_attention\" or \"sliding_attention\" for block "
+                           "%lld",
+                           path, (long long)b);
+        uint8_t *bits = &config->decoder.blocks[b++];
+        *bits = (uint8_t)((*bits & ~WN_BLOCK_SLIDES) | (slides ? WN_BLOCK_SLIDES : 0));
+    }
+    return WN_OK;
+}
+
+wn_status wn_decoder_read_factor(const char *path, const cJSON *json, const char *key, double fallback, double *value)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, key);
+    *value = fallback;
+    return item && !cJSON_IsNull(item) ? wn_config_positive(path, json, key, 1, value) : WN_OK;
+}
