@@ -133,13 +133,24 @@ struct wn_tensor {
     int64_t bytes;
 };
 
-/* One model.safetensors or all shards of model.safetensors.index.json, mapped, headers checked against the rules. */
+/*
+ * One model.safetensors or all shards of model.safetensors.index.json, mapped, headers checked against the rules. The
+ * index only says which files there are: all their tensors are there, whether it names them or not, and one that it
+ * names but no file has is simply not found. A folder with neither file is an error that says what lies there instead
+ * (PyTorch files, GGUF, an adapter, another variant, an unfinished download ...) and what to do.
+ */
 struct wn_checkpoint; /* opaque */
 
 wn_status wn_checkpoint_open(const char *directory, struct wn_checkpoint **checkpoint);
 void wn_checkpoint_close(struct wn_checkpoint **checkpoint);
 /* NULL when there is no tensor of that name. */
 const struct wn_tensor *wn_checkpoint_find(const struct wn_checkpoint *checkpoint, const char *name);
+/*
+ * Gives tensors other names: `rename` gets each name and returns the new one, which the checkpoint then owns, or NULL.
+ * A name that another tensor has already is not given. Returns how many were. Pointers to tensors are void after it.
+ */
+int64_t wn_checkpoint_rename(struct wn_checkpoint *checkpoint, char *(*rename)(const void *context, const char *name),
+                             const void *context);
 int64_t wn_checkpoint_count(const struct wn_checkpoint *checkpoint);
 const struct wn_tensor *wn_checkpoint_at(const struct wn_checkpoint *checkpoint, int64_t index);
 /* Paths of the files the checkpoint is made of (for hashing); borrowed. */

@@ -1,7 +1,9 @@
 /*
- * A checkpoint: model.safetensors, or the shards that model.safetensors.index.json names. With an index, its
- * weight_map alone says which tensors there are and where; further tensors of a shard are left out.
+ * A checkpoint: model.safetensors, or the shards that model.safetensors.index.json names. As in transformers, the index
+ * only says which files there are: all tensors of all of them are the checkpoint's, those of the last file (by name)
+ * where two have one. A tensor that the index names and no file has is missing when it is asked for.
  */
+#include "found.h"
 #include "image.h"
 
 #include <cjson/cJSON.h>
@@ -11,8 +13,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define SINGLE_NAME "model.safetensors"
-#define INDEX_NAME  "model.safetensors.index.json"
+#define SINGLE_NAME FOUND_SINGLE
+#define INDEX_NAME  FOUND_INDEX
 
 struct wn_checkpoint {
     int64_t n_files, count;
@@ -20,7 +22,9 @@ struct wn_checkpoint {
     struct wn_mapped *maps;    /* [n_files] */
     char **hashes;             /* [n_files] NULL: not known; owned */
     struct image *images;      /* [n_files] */
-    struct wn_tensor *tensors; /* [count], sorted by name; names belong to the images */
+    struct wn_tensor *tensors; /* [count], sorted by name; names belong to the images or to `renamed` */
+    int64_t n_renamed;
+    char **renamed; /* [n_renamed] owned */
 };
 
 /* ---- opening files ---- */
@@ -45,6 +49,29 @@ static wn_status open_file(struct wn_checkpoint *checkpoint, int64_t file)
     return image_read(path, map->data, map->size, &checkpoint->images[file]);
 }
 
+/* All tensors of all files, sorted; of equal names the one in the last file. */
+static void gather_tensors(struct wn_checkpoint *checkpoint)
+{
+    int64_t total = 0, kept = 0;
+
+    for (int64_t file = 0; file < checkpoint->n_files; file++)
+        total += checkpoint->images[file].count;
+    struct wn_tensor *tensors = wn_alloc(total, sizeof *tensors);
+    for (int64_t file = checkpoint->n_files - 1; file >= 0; file--)
+        for (int64_t i = 0; i < checkpoint->images[file].count; i++) {
+            const struct wn_tensor *tensor = &checkpoint->images[file].tensors[i];
+            bool later = false;
+            for (int64_t other = file + 1; other < checkpoint->n_files && !later; other++)
+                later = image_find(checkpoint->images[other].tensors, checkpoint->images[other].count, tensor->name);
+            if (!later)
+                tensors[kept++] = *tensor;
+        }
+    if (kept > 0)
+        qsort(tensors, (size_t)kept, sizeof *tensors, image_compare_names);
+    checkpoint->tensors = tensors;
+    checkpoint->count = kept;
+}
+
 static wn_status open_single(struct wn_checkpoint *checkpoint, const char *directory)
 {
     char **paths = wn_alloc(1, sizeof *paths);
@@ -52,11 +79,7 @@ static wn_status open_single(struct wn_checkpoint *checkpoint, const char *direc
     paths[0] = wn_join_path(directory, SINGLE_NAME);
     set_files(checkpoint, paths, 1);
     WN_TRY(open_file(checkpoint, 0));
-    const struct image *image = &checkpoint->images[0];
-    checkpoint->count = image->count;
-    checkpoint->tensors = wn_alloc(image->count, sizeof *checkpoint->tensors);
-    if (image->count > 0)
-        memcpy(checkpoint->tensors, image->tensors, (size_t)image->count * sizeof *checkpoint->tensors);
+    gather_tensors(checkpoint);
     return WN_OK;
 }
 
@@ -121,27 +144,9 @@ static char **list_shards(const char *directory, const cJSON *weight_map, int64_
     return paths;
 }
 
-/* Copies the entry of the tensor that `item` of the weight map names. */
-static wn_status pick_tensor(const struct wn_checkpoint *checkpoint, const char *directory, const char *index_path,
-                             const cJSON *item, struct wn_tensor *tensor)
-{
-    char *path = wn_join_path(directory, item->valuestring);
-    char **place = bsearch(&path, checkpoint->paths, (size_t)checkpoint->n_files, sizeof path, compare_texts);
-    const struct image *image = &checkpoint->images[place - checkpoint->paths];
-    const struct wn_tensor *found = image_find(image->tensors, image->count, item->string);
-
-    wn_free(path);
-    if (!found)
-        return wn_fail(WN_ERR_INPUT, "%s: the tensor \"%s\" is missing, which %s places in this file", image->path,
-                       item->string, index_path);
-    *tensor = *found;
-    return WN_OK;
-}
-
 static wn_status open_shards(struct wn_checkpoint *checkpoint, const char *directory, const char *index_path,
                              const cJSON *weight_map)
 {
-    const cJSON *item;
     int64_t n_files;
 
     WN_TRY(check_weight_map(index_path, weight_map));
@@ -152,12 +157,7 @@ static wn_status open_shards(struct wn_checkpoint *checkpoint, const char *direc
         if (status != WN_OK)
             return wn_fail(status, "%s (a shard named in %s)", wn_error_message(), index_path);
     }
-    checkpoint->tensors = wn_alloc(cJSON_GetArraySize(weight_map), sizeof *checkpoint->tensors);
-    cJSON_ArrayForEach (item, weight_map) {
-        WN_TRY(pick_tensor(checkpoint, directory, index_path, item, &checkpoint->tensors[checkpoint->count]));
-        checkpoint->count++;
-    }
-    qsort(checkpoint->tensors, (size_t)checkpoint->count, sizeof *checkpoint->tensors, image_compare_names);
+    gather_tensors(checkpoint);
     return WN_OK;
 }
 
@@ -181,7 +181,7 @@ static wn_status check_directory(const char *directory)
     if (stat(directory, &about) != 0)
         return wn_fail(WN_ERR_INPUT, "%s: the model's folder cannot be opened: %s", directory, strerror(errno));
     if (!S_ISDIR(about.st_mode))
-        return wn_fail(WN_ERR_INPUT, "%s: is no folder; expected the folder with " SINGLE_NAME, directory);
+        return wn_fail(WN_ERR_INPUT, "%s: is a file; expected the folder with " SINGLE_NAME, directory);
     return WN_OK;
 }
 
@@ -196,7 +196,7 @@ static wn_status open_directory(struct wn_checkpoint *checkpoint, const char *di
     else if (wn_file_exists(index))
         status = open_index(checkpoint, directory, index);
     else
-        status = wn_fail(WN_ERR_INPUT, "%s: there is neither " SINGLE_NAME " nor " INDEX_NAME, directory);
+        status = wn_found_instead(directory);
     wn_free(single);
     wn_free(index);
     return status;
@@ -223,6 +223,9 @@ void wn_checkpoint_close(struct wn_checkpoint **checkpoint)
         wn_free(old->paths[file]);
         wn_free(old->hashes[file]);
     }
+    for (int64_t i = 0; i < old->n_renamed; i++)
+        wn_free(old->renamed[i]);
+    wn_free(old->renamed);
     wn_free(old->hashes);
     wn_free(old->paths);
     wn_free(old->maps);
@@ -235,6 +238,33 @@ void wn_checkpoint_close(struct wn_checkpoint **checkpoint)
 const struct wn_tensor *wn_checkpoint_find(const struct wn_checkpoint *checkpoint, const char *name)
 {
     return image_find(checkpoint->tensors, checkpoint->count, name);
+}
+
+int64_t wn_checkpoint_rename(struct wn_checkpoint *checkpoint, char *(*rename)(const void *context, const char *name),
+                             const void *context)
+{
+    int64_t count = 0;
+    int64_t *place = wn_alloc(checkpoint->count, sizeof *place);
+
+    checkpoint->renamed =
+        wn_resize(checkpoint->renamed, checkpoint->n_renamed + checkpoint->count, sizeof *checkpoint->renamed);
+    char **names = checkpoint->renamed + checkpoint->n_renamed;
+    for (int64_t i = 0; i < checkpoint->count; i++) {
+        char *name = rename(context, checkpoint->tensors[i].name);
+        if (name && wn_checkpoint_find(checkpoint, name)) {
+            wn_free(name);
+        } else if (name) {
+            names[count] = name;
+            place[count++] = i;
+        }
+    }
+    for (int64_t i = 0; i < count; i++)
+        checkpoint->tensors[place[i]].name = names[i];
+    checkpoint->n_renamed += count;
+    if (count > 0)
+        qsort(checkpoint->tensors, (size_t)checkpoint->count, sizeof *checkpoint->tensors, image_compare_names);
+    wn_free(place);
+    return count;
 }
 
 int64_t wn_checkpoint_count(const struct wn_checkpoint *checkpoint)

@@ -47,6 +47,37 @@ void wn_paths_release(struct wn_paths *paths)
     *paths = (struct wn_paths){0};
 }
 
+/* A link whose end is missing says so: in a cache of models the names are links to files that may be gone. */
+static wn_status fail_open(const char *path)
+{
+    int error = errno;
+    char target[256];
+    ssize_t length = error == ENOENT ? readlink(path, target, sizeof target) : -1;
+
+    if (length >= 0)
+        return wn_fail(WN_ERR_INPUT,
+                       "%s: is a link to %.*s, which is not there: an unfinished download or a copy without its files?",
+                       path, (int)length, target);
+    errno = error;
+    return fail_errno(path, "cannot be opened");
+}
+
+/* What git leaves in place of a large file that git-lfs has not fetched. */
+static wn_status refuse_pointer(const char *path, int descriptor, const struct stat *about)
+{
+    static const char begins[] = "version https://git-lfs.github.com/spec/";
+    enum { POINTER_LARGEST = 1024, LENGTH = sizeof begins - 1 };
+    char text[LENGTH];
+
+    if (about->st_size > POINTER_LARGEST || pread(descriptor, text, LENGTH, 0) != LENGTH ||
+        memcmp(text, begins, LENGTH) != 0)
+        return WN_OK;
+    return wn_fail(WN_ERR_INPUT,
+                   "%s: is a git-lfs pointer of %lld bytes, not the file itself: run \"git lfs pull\" in its folder, "
+                   "or download the file",
+                   path, (long long)about->st_size);
+}
+
 /*
  * Opens for reading, never waiting: opening a pipe that nobody writes to would. Anything but a regular file is refused,
  * as ranks and later starts read it again.
@@ -55,7 +86,7 @@ static wn_status open_regular(const char *path, int *descriptor, struct stat *ab
 {
     *descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*descriptor < 0)
-        return fail_errno(path, "cannot be opened");
+        return fail_open(path);
     wn_status status = WN_OK;
     if (fstat(*descriptor, about) != 0)
         status = fail_errno(path, "cannot be examined");
@@ -66,6 +97,8 @@ static wn_status open_regular(const char *path, int *descriptor, struct stat *ab
             wn_fail(WN_ERR_INPUT, "%s: is a pipe; expected a regular file, which can be read more than once", path);
     else if (!S_ISREG(about->st_mode))
         status = wn_fail(WN_ERR_INPUT, "%s: is no regular file", path);
+    else
+        status = refuse_pointer(path, *descriptor, about);
     if (status != WN_OK)
         close(*descriptor);
     else if (watched)

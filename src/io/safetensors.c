@@ -207,10 +207,31 @@ static wn_status read_entries(struct image *image, const cJSON *header, const ui
     return WN_OK;
 }
 
+/* Other kinds of files that come under this name. */
+static wn_status refuse_others(const char *path, const uint8_t *data, int64_t size)
+{
+    static const struct {
+        const char *begins, *name;
+    } kinds[] = {
+        {"PK\003\004", "a PyTorch archive (or another zip file): convert it by save_pretrained of transformers"},
+        {"GGUF", "a GGUF file: take the checkpoint it was made from"},
+        {"<!DOCTYPE", "a web page in place of the file: download it again"},
+        {"<!doctype", "a web page in place of the file: download it again"},
+        {"<html", "a web page in place of the file: download it again"},
+        {"\037\213", "compressed by gzip: unpack it"},
+        {"\211HDF", "an HDF5 file: convert it by save_pretrained of transformers"}};
+
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (size >= LENGTH_BYTES && memcmp(data, kinds[i].begins, strnlen(kinds[i].begins, LENGTH_BYTES)) == 0)
+            return wn_fail(WN_ERR_INPUT, "%s: no safetensors file but %s", path, kinds[i].name);
+    return WN_OK;
+}
+
 static wn_status read_header(const char *path, const uint8_t *data, int64_t size, int64_t *length, cJSON **header)
 {
     uint64_t n;
 
+    WN_TRY(refuse_others(path, data, size));
     if (size < LENGTH_BYTES)
         return wn_fail(WN_ERR_INPUT, "%s: no safetensors file: it has only %lld bytes", path, (long long)size);
     memcpy(&n, data, sizeof n);

@@ -188,7 +188,7 @@ static void check_single(void)
     const char *const *paths = NULL;
 
     check_open_refused(absent, "the model's folder cannot be opened: No such file or directory");
-    check_open_refused(folder, "there is neither model.safetensors nor model.safetensors.index.json");
+    check_open_refused(folder, "the folder is empty: expected config.json");
     /* `b` starts at an odd place */
     write_image(folder, "model.safetensors",
                 "{\"b\": " ENTRY("F32", "[2, 1]", "[3, 11]") ", \"a\": " ENTRY("U8", "[3]", "[0, 3]") "}", 11);
@@ -212,7 +212,7 @@ static void check_single(void)
     CHECK(checkpoint == NULL);
     wn_checkpoint_close(&checkpoint);
     file = wn_join_path(folder, "model.safetensors");
-    check_open_refused(file, "is no folder; expected the folder with model.safetensors");
+    check_open_refused(file, "is a file; expected the folder with model.safetensors");
     write_image(folder, "model.safetensors", "{}", 3);
     check_open_refused(folder, "/model.safetensors: the tensors end at byte 0");
     write_image(folder, "model.safetensors", "{}", 0);
@@ -222,6 +222,70 @@ static void check_single(void)
     wn_free(file);
     wn_free(absent);
     folder_remove(folder);
+}
+
+/* ---- folders without weights that can be read ---- */
+
+static void check_instead(const char *name, const char *part, const char *advice)
+{
+    char *folder = folder_create();
+
+    wn_free(folder_write(folder, "config.json", "{}", 2));
+    wn_free(folder_write(folder, name, "x", 1));
+    check_open_refused(folder, part);
+    CHECK_MESSAGE(name);
+    CHECK_MESSAGE(advice);
+    folder_remove(folder);
+}
+
+static void check_link(void)
+{
+    char *folder = folder_create(), *link = wn_join_path(folder, "model.safetensors");
+
+    CHECK(symlink("../../blobs/abc", link) == 0);
+    check_open_refused(folder, "a link to a file that is not there");
+    wn_free(link);
+    link = wn_join_path(folder, "config.json");
+    CHECK(symlink("../../blobs/def", link) == 0);
+    char *text;
+    int64_t length;
+    CHECK(wn_read_text(link, &text, &length) == WN_ERR_INPUT);
+    CHECK_MESSAGE("is a link to ../../blobs/def, which is not there");
+    wn_free(link);
+    folder_remove(folder);
+}
+
+static void check_begins(const char *content, size_t length, const char *part)
+{
+    char *folder = folder_create();
+
+    wn_free(folder_write(folder, "model.safetensors", content, length));
+    check_open_refused(folder, part);
+    folder_remove(folder);
+}
+
+static void check_others(void)
+{
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n";
+
+    check_instead("pytorch_model.bin", "PyTorch's own format", "save_pretrained");
+    check_instead("pytorch_model-00002-of-00002.bin", "PyTorch's own format", "save_pretrained");
+    check_instead("consolidated.00.pth", "Meta's code", "convert_llama_weights_to_hf.py");
+    check_instead("model.fp16.safetensors", "a variant", "rename it to model.safetensors");
+    check_instead("model.safetensors.index.fp16.json", "a variant", "model.safetensors.index.json");
+    check_instead("model-00002-of-00003.safetensors", "without their index", "download model.safetensors.index.json");
+    check_instead("model-q4_0.gguf", "a GGUF file", "the checkpoint it was made from");
+    check_instead("adapter_config.json", "an adapter", "merge_and_unload");
+    check_instead("model.safetensors.incomplete", "an unfinished download", "finish it");
+    check_instead("tf_model.h5", "TensorFlow", "from_tf");
+    check_instead("consolidated.safetensors", "their maker's own code", "checkpoint for transformers");
+    check_instead("weights.safetensors", "another name", "rename it");
+    check_link();
+    check_begins(pointer, sizeof pointer - 1,
+                 "is a git-lfs pointer of 64 bytes, not the file itself: run \"git lfs pull");
+    check_begins("PK\3\4 and more", 13, "a PyTorch archive");
+    check_begins("<!DOCTYPE html><html>", 21, "a web page");
+    check_begins("GGUF\3\0\0\0\0\0", 10, "a GGUF file");
 }
 
 static void write_index(const char *folder, const char *text)
@@ -247,7 +311,7 @@ static void check_shards(void)
     write_index(folder, MAP(SHARD2));
     write_image(folder, SHARD1, "{\"a\": " ENTRY("F32", "[1]", "[0, 4]") "}", 4);
     check_open_refused(folder, SHARD2 ": cannot be opened: No such file or directory (a shard named in ");
-    /* `a` of the second shard is not the one that the index means */
+    /* `a` of the last shard counts, whatever the index says, as in transformers */
     write_image(folder, SHARD2,
                 "{\"a\": " ENTRY("F16", "[1]", "[0, 2]") ", \"b\": " ENTRY("F16", "[2]", "[2, 6]") ", \"c\": " ENTRY(
                     "BF16", "[1]", "[6, 8]") "}",
@@ -258,15 +322,19 @@ static void check_shards(void)
     const char *names[] = {"a", "b", "c"};
     for (int i = 0; i < 3; i++) {
         const struct wn_tensor *tensor = wn_checkpoint_find(checkpoint, names[i]);
-        CHECK(tensor && tensor == wn_checkpoint_at(checkpoint, i) && strcmp(tensor->file, paths[i > 0]) == 0);
+        CHECK(tensor && tensor == wn_checkpoint_at(checkpoint, i) && strcmp(tensor->file, paths[1]) == 0);
     }
-    CHECK(wn_checkpoint_find(checkpoint, "a")->dtype == WN_F32);
+    CHECK(wn_checkpoint_find(checkpoint, "a")->dtype == WN_F16);
     wn_tensor_to_float(wn_checkpoint_find(checkpoint, "c"), 0, 1, &value);
     uint32_t bits = 0x07060000;
     CHECK(memcmp(&value, &bits, 4) == 0);
     wn_checkpoint_close(&checkpoint);
-    write_index(folder, MAP(SHARD1));
-    check_open_refused(folder, SHARD1 ": the tensor \"c\" is missing, which ");
+    /* `c` lies elsewhere than the index says, `d` nowhere, and of `b` the index knows nothing */
+    write_index(folder, "{\"weight_map\": {\"a\": \"" SHARD1 "\", \"c\": \"" SHARD1 "\", \"d\": \"" SHARD2 "\"}}");
+    CHECK_OK(wn_checkpoint_open(folder, &checkpoint));
+    CHECK(wn_checkpoint_count(checkpoint) == 3 && wn_checkpoint_find(checkpoint, "b"));
+    CHECK(wn_checkpoint_find(checkpoint, "c") && !wn_checkpoint_find(checkpoint, "d"));
+    wn_checkpoint_close(&checkpoint);
     write_image(folder, SHARD2, "{\"a\": 1}", 0);
     check_open_refused(folder, SHARD2 ": tensor \"a\": expected an object");
     folder_remove(folder);
@@ -367,6 +435,7 @@ int main(void)
     check_fields();
     check_sizes();
     check_truncated();
+    check_others();
     check_single();
     check_shards();
     check_index();
