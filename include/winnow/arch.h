@@ -96,7 +96,7 @@ struct wn_config {
     int64_t n_blocks, n_heads, n_kv_heads, head_dim, max_positions;
     double norm_eps;
     struct wn_rope rope;
-    bool tied; /* the head is the embedding: by config.json, or because the files have no head */
+    bool tied; /* the head is the embedding: by config.json, unless the files have another one */
     bool attention_bias, mlp_bias;
     int64_t window; /* keys that a query sees, its own included, in blocks that slide; 0: all. Which blocks slide is the
                        architecture's rule. */

@@ -34,12 +34,15 @@ struct wn_model {
     float *final_norm;                 /* [hidden], owned */
     float *final_norm_bias;            /* [hidden], owned; NULL: none */
     const struct wn_tensor *positions; /* [n_positions, hidden], learned; NULL: none */
+    struct wn_problems notes; /* what is odd about the files but no mistake, one line each: tensors nobody uses ... */
 };
 
 /*
  * All mistakes of the directory are added to `problems` (one line each; at most 20 tensors are listed, the rest is
  * counted); returns WN_ERR_INPUT when there were any, and *model is NULL then. wn_error_message() is the first mistake;
- * `problems` may be NULL. A checkpoint without a head tensor uses the embedding as head.
+ * `problems` may be NULL. Names, ties and left-over tensors follow transformers: tensors of the inner model alone (no
+ * "model." in front) and other prefixes are found; a head that config.json ties but that differs from the embedding is
+ * used as it is, with a note; one that is neither tied nor there is a mistake.
  */
 wn_status wn_model_open(const char *directory, struct wn_problems *problems, struct wn_model **model);
 void wn_model_close(struct wn_model **model);

@@ -2,6 +2,8 @@
 #include <winnow/linalg.h>
 #include <winnow/model.h>
 
+#include "tensors.h"
+
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +25,7 @@ struct checker {
     struct wn_problems *problems;
     const char *place; /* where an absent tensor should be: the file, or the directory of several */
     int64_t n_wrong;
+    bool *used; /* [tensors of the checkpoint] */
 };
 
 /* "[256, 64]" */
@@ -50,6 +53,8 @@ static void check_tensor(struct checker *checker, const char *name, int64_t rows
     char expected[128], found[128];
     int n_dims = columns ? 2 : 1;
     bool fits = tensor && same_shape(tensor, n_dims, shape);
+    if (tensor)
+        checker->used[tensor - wn_checkpoint_at(checker->model->checkpoint, 0)] = true;
     if (fits && tensor->dtype != WN_OTHER)
         return;
     if (++checker->n_wrong > MOST_TENSOR_PROBLEMS)
@@ -108,7 +113,18 @@ static void check_tensors(struct wn_model *model, struct wn_problems *problems)
     const char *const *files;
     const struct wn_config *config = &model->config;
     int64_t n_files = wn_checkpoint_files(model->checkpoint, &files);
-    struct checker checker = {model, problems, n_files == 1 ? files[0] : model->directory, 0};
+    const char *quantized = wn_tensors_quantized(model);
+    struct checker checker = {model, problems, n_files == 1 ? files[0] : model->directory, 0, NULL};
+    if (quantized) {
+        wn_problems_add(problems,
+                        "%s: the names of its tensors say that the model is quantized already (%s): take the "
+                        "checkpoint it was made from",
+                        checker.place, quantized);
+        return;
+    }
+    wn_tensors_rename(model);
+    wn_tensors_tie(model, problems);
+    checker.used = wn_alloc_zero(wn_checkpoint_count(model->checkpoint), sizeof *checker.used);
     check_tensor(&checker, model->layout.embedding, config->vocab_size, config->hidden_size);
     if (model->layout.positions[0])
         check_tensor(&checker, model->layout.positions, model->layout.n_positions, config->hidden_size);
@@ -117,19 +133,26 @@ static void check_tensors(struct wn_model *model, struct wn_problems *problems)
     check_tensor(&checker, model->layout.final_norm, config->hidden_size, 0);
     if (model->layout.final_norm_bias[0])
         check_tensor(&checker, model->layout.final_norm_bias, config->hidden_size, 0);
-    if (!config->tied)
+    if (!config->tied && wn_checkpoint_find(model->checkpoint, model->layout.head)) /* else it is a mistake by now */
         check_tensor(&checker, model->layout.head, config->vocab_size, config->hidden_size);
     if (checker.n_wrong > MOST_TENSOR_PROBLEMS)
         wn_problems_add(problems, "%s: %lld more tensors are missing or wrong", checker.place,
                         (long long)(checker.n_wrong - MOST_TENSOR_PROBLEMS));
+    if (!checker.n_wrong)
+        wn_tensors_tell_unused(model, checker.used);
+    wn_free(checker.used);
 }
 
 /* Everything that was found, in the order config, files, tensors, tokenizer; an absent folder is one mistake. */
 static void open_parts(struct wn_model *model, struct wn_problems *problems)
 {
     struct stat about;
-    if (stat(model->directory, &about) != 0 || !S_ISDIR(about.st_mode)) {
-        wn_problems_add(problems, "%s: there is no such model folder", model->directory);
+    bool found = stat(model->directory, &about) == 0;
+    if (!found || !S_ISDIR(about.st_mode)) {
+        wn_problems_add(problems,
+                        found ? "%s: is a file; expected the folder that holds config.json, tokenizer.json and weights"
+                              : "%s: there is no such model folder",
+                        model->directory);
         return;
     }
     bool described = wn_arch_read(model->directory, &model->arch, &model->config) == WN_OK;
@@ -140,10 +163,8 @@ static void open_parts(struct wn_model *model, struct wn_problems *problems)
     bool mapped = wn_checkpoint_open(model->directory, &model->checkpoint) == WN_OK;
     if (!mapped)
         wn_problems_add(problems, "%s", wn_error_message());
-    if (described && mapped) {
-        model->config.tied |= !wn_checkpoint_find(model->checkpoint, model->layout.head);
+    if (described && mapped)
         check_tensors(model, problems);
-    }
     if (wn_tokenizer_open(model->directory, &model->tokenizer) != WN_OK)
         wn_problems_add(problems, "%s", wn_error_message());
 }
@@ -200,6 +221,7 @@ void wn_model_close(struct wn_model **model)
         wn_checkpoint_close(&(*model)->checkpoint);
     wn_free((*model)->final_norm);
     wn_free((*model)->final_norm_bias);
+    wn_problems_release(&(*model)->notes);
     wn_free((*model)->directory);
     wn_free(*model);
     *model = NULL;

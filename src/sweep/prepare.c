@@ -490,7 +490,8 @@ static void check_shapes(const struct wn_run *run, const struct wn_model *model,
     }
 }
 
-static void open_models(struct wn_run *run, struct wn_problems *problems)
+/* `first`: this rank tells what is odd about the models. */
+static void open_models(struct wn_run *run, bool first, struct wn_problems *problems)
 {
     const struct wn_sweep *sweep = run->sweep;
     run->n_models = sweep->n_models;
@@ -512,6 +513,8 @@ static void open_models(struct wn_run *run, struct wn_problems *problems)
         wn_log(WN_LOG_INFO, "opened %s: %s, %.1f M parameters, %lld blocks", sweep->models[m],
                prepared->model->config.model_type, (double)wn_model_parameters(prepared->model) / 1e6,
                (long long)prepared->model->config.n_blocks);
+        for (int64_t i = 0; first && i < prepared->model->notes.count; i++)
+            wn_log(WN_LOG_WARNING, "%s", prepared->model->notes.lines[i]);
         check_shapes(run, prepared->model, m, problems);
     }
 }
@@ -534,7 +537,7 @@ wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, bool hash
     wn_schema_init(&run->schema);
     WN_TRY(wn_inputs_compare_sweep(par, sweep));
     wn_grid_build(sweep, problems, &run->grid);
-    open_models(run, problems);
+    open_models(run, wn_par_rank(par) == 0, problems);
     wn_searches_open(run, problems);
     WN_TRY(agree_on_problems(par, problems));
     if (hash)
