@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import textwrap
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,6 +22,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from winnow.axes import settings
 from winnow.layer_errors import SUM
 from winnow.layer_errors import monotonicity as find_inversions
 from winnow.results import Results, is_dense, resolve, stderr_column
@@ -32,6 +33,7 @@ _DASHES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 _GREY = "#555555"
 _PANEL = (4.4, 3.5)  # inches
+T = TypeVar("T")
 _COLUMNS = 4  # panels beside each other
 
 
@@ -41,22 +43,32 @@ def colours(results: Results) -> dict[str, str]:
     return {m: PALETTE[i % len(PALETTE)] for i, m in enumerate(methods)}
 
 
+def drawn(draw: Callable[..., T], results: Results, *about: Any, **options: Any) -> T | None:
+    """What a function of this package makes of a file, or in one printed line why it cannot."""
+    try:
+        return draw(results, *about, **options)
+    except ValueError as reason:
+        print(reason)
+        return None
+
+
 def over_sparsity(
     results: Results, scores: Sequence[str] | str | None = None, model: str | None = None
 ) -> Figure:
     """Pruned points over the requested sparsity, a panel per score (default: perplexity, tasks).
 
-    Lines are unstructured patterns, one per method, calibration set and propagation; N:M patterns
-    are single open markers. Lines of equal points (magnitude looks at no calibration set) are one.
+    One line per method and setting: whatever the sweep varies beside the sparsity. N:M patterns are
+    single open markers. Lines of equal points (magnitude looks at no calibration set) are one.
     """
     names = _scores(results, scores)
     cells = _of_model(results, results.cells, model)
+    if "sparsity" not in cells or cells["sparsity"].isna().all():
+        raise ValueError(f"{results.path}: no pruned points")
     cells = cells[cells["sparsity"].notna() & ~is_dense(cells)]
     if "bits" in cells:
         cells = cells[cells["bits"].isna()]
     figure, axes = _panels(results, names, cells["model"], "sparsity", intact="left")
-    varied = ("calibration", "propagation", "pattern")
-    lines = _lines(cells, "sparsity", varied, colours(results))
+    lines = _lines(results, cells, "sparsity")
     for axis, name in zip(axes, names):
         for line in lines:
             _draw(axis, line, "sparsity", name)
@@ -75,8 +87,7 @@ def over_bits(
         raise ValueError(f"{results.path}: no quantized points")
     cells = cells[cells["bits"].notna() & cells["bits_per_weight"].notna()]
     figure, axes = _panels(results, names, cells["model"], "stored bits per weight", intact="right")
-    varied = ("group", "symmetric", "sparsity", "pattern", "calibration", "propagation")
-    lines = _lines(cells, "bits_per_weight", varied, colours(results))
+    lines = _lines(results, cells, "bits_per_weight")
     for axis, name in zip(axes, names):
         for line in lines:
             _draw(axis, line, "bits_per_weight", name)
@@ -94,6 +105,8 @@ def survival(results: Results, table: pd.DataFrame, xlabel: str = "sparsity") ->
     tasks = list(dict.fromkeys(table.index.get_level_values("task")))
     methods = list(dict.fromkeys(table.index.get_level_values("method")))
     palette = colours(results)
+    if not tasks:
+        raise ValueError(f"{results.path}: no task breaks along {xlabel}: there is none")
     size = (7.0, 1.2 + len(tasks) * (0.18 + 0.14 * len(methods)))
     figure, axis = plt.subplots(figsize=size, layout="constrained")
     finite = table[["at", "low", "high"]].to_numpy()
@@ -102,11 +115,12 @@ def survival(results: Results, table: pd.DataFrame, xlabel: str = "sparsity") ->
         rows = table.xs(method, level="method").reindex(tasks)
         height = np.arange(len(tasks)) + (m - (len(methods) - 1) / 2) * 0.6 / len(methods)
         at, low, high = (np.minimum(rows[c], end).to_numpy() for c in ("at", "low", "high"))
-        style = {"color": palette[method], "lw": 1.5}
+        colour = palette[method.partition(",")[0]]  # of a setting: "wanda, task"
+        style = {"color": colour, "lw": 1.5}
         axis.hlines(height, low, high, **style)
         never = np.isinf(rows["at"].to_numpy())
-        axis.plot(at[~never], height[~never], "o", color=palette[method], ms=5, label=method)
-        axis.plot(at[never], height[never], "o", mfc="white", mec=palette[method], ms=5)
+        axis.plot(at[~never], height[~never], "o", color=colour, ms=5, label=method)
+        axis.plot(at[never], height[never], "o", mfc="white", mec=colour, ms=5)
     axis.set_yticks(range(len(tasks)), [t.replace("_", " ") for t in tasks])
     axis.invert_yaxis()
     axis.set_xlabel(xlabel)
@@ -120,19 +134,22 @@ def survival(results: Results, table: pd.DataFrame, xlabel: str = "sparsity") ->
 
 def against(
     results: Results,
-    x: Sequence[str] | str = ("perplexity", "js"),
+    x: Sequence[str] | str | None = None,
     y: Sequence[str] | str | None = None,
     model: str | None = None,
     zone: float | None = None,
 ) -> Figure:
     """Scatter of predictors (rows) against task scores (columns), a colour per method.
 
+    ``x`` is what the file has of perplexity, JS and KL divergence if not given.
     Titles hold Spearman's rho over the compressed points with its interval; see ``correlation``.
     Axes over more than a decade, and perplexities, are logarithmic.
     """
     table = results.scores
-    rows = [resolve(name, table.columns) for name in _list(x)]
+    rows = [resolve(name, table.columns) for name in _list(results.predictors if x is None else x)]
     columns = _scores(results, y if y is not None else results.tasks)
+    if not rows or not columns:
+        raise ValueError(f"{results.path}: no {'tasks' if rows else 'perplexity or divergence'}")
     points = _of_model(results, table, model)
     palette = colours(results)
     size = (_PANEL[0] * len(columns), _PANEL[1] * len(rows) + 0.5)
@@ -220,71 +237,26 @@ class _Line:
     filled: bool
 
 
-def _lines(
-    cells: pd.DataFrame, x: str, varied: Sequence[str], palette: dict[str, str]
-) -> list[_Line]:
-    """One line per method and combination of the varied columns, in the order of the sweep."""
+def _lines(results: Results, cells: pd.DataFrame, along: str) -> list[_Line]:
+    """One line per method and setting, in the order of the sweep."""
+    palette, drawn, number = colours(results), dict[str, int](), dict[str, int]()
     lines = []
-    for method, group in cells.groupby("method", sort=False, observed=True):
-        parts = _combinations(group.sort_values(x, kind="stable"), varied)
-        parts.sort(key=lambda part: part[1].index.min())
-        seen = {c: {str(key[c]) for key, _ in parts if key.get(c) is not None} for c in varied}
-        several = [c for c in varied if len(seen[c]) > 1]
-        drawn = 0
-        for number, (key, part) in enumerate(parts):
-            words = [_word(c, key[c]) for c in several if key.get(c) is not None]
-            pattern = part["pattern"].astype(str).iloc[0] if "pattern" in part else ""
-            lines.append(
-                _Line(
-                    part,
-                    ", ".join([str(method), *filter(None, words)]),
-                    palette[str(method)],
-                    _DASHES[drawn % len(_DASHES)],
-                    _MARKERS[number % len(_MARKERS)],
-                    pattern in ("", "unstructured"),
-                )
+    for setting in settings(cells, results.axes, along):
+        method, part = setting.method, setting.cells
+        pattern = part["pattern"].astype(str).iloc[0] if "pattern" in part else ""
+        count, several = number.get(method, 0), drawn.get(method, 0)
+        lines.append(
+            _Line(
+                part,
+                setting.label,
+                palette[method],
+                _DASHES[several % len(_DASHES)],
+                _MARKERS[count % len(_MARKERS)],
+                pattern in ("", "unstructured"),
             )
-            drawn += len(part) > 1
+        )
+        number[method], drawn[method] = count + 1, several + (len(part) > 1)
     return lines
-
-
-def _combinations(
-    cells: pd.DataFrame, varied: Sequence[str]
-) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-    """The cells of every combination of values, and the values.
-
-    Combinations answered by the same points are one; what they differ in is None.
-    """
-    columns = [c for c in varied if c in cells]
-    if not columns:
-        return [({}, cells)]
-    texts = cells[columns].astype(object)
-    rows = texts.where(texts.notna(), "").itertuples(index=False, name=None)
-    keys = pd.Series(list(rows), index=cells.index)
-    parts: dict[tuple[int, ...], tuple[dict[str, Any], pd.DataFrame]] = {}
-    for key in dict.fromkeys(keys):
-        part = cells[[k == key for k in keys]]
-        values, first = dict(zip(columns, key)), tuple(part["point"])
-        if first in parts:
-            known, part = parts[first]
-            values = {c: v if known[c] == v else None for c, v in values.items()}
-        parts[first] = (values, part)
-    return list(parts.values())
-
-
-def _word(column: str, value: Any) -> str:
-    """What a value of a column is called in a label."""
-    if column == "symmetric":
-        return "symmetric" if value is True or value == 1 else ""
-    if column == "sparsity":
-        return f"{value:.0%}" if value != "" else ""
-    if column == "group":
-        return f"group {value}" if str(value).isdigit() else f"per {value}"
-    if column == "propagation":
-        return "dense inputs" if value == "dense" else ""
-    if column == "pattern":
-        return "" if value == "unstructured" else str(value)
-    return str(value).replace("_", " ")
 
 
 def _draw(axis: Axes, line: _Line, x: str, y: str) -> None:
@@ -368,6 +340,8 @@ def _panels(
     ``intact`` is the side where models are as good as dense: the level of the dense model is
     labelled on the other side and chance on this one, where no points are in the way.
     """
+    if not names:
+        raise ValueError(f"{results.path}: no perplexity and no task")
     columns = min(len(names), _COLUMNS)
     rows = -(-len(names) // columns)
     size = (_PANEL[0] * columns, _PANEL[1] * rows + 0.6)

@@ -176,6 +176,23 @@ class Results:
         return cells.rename(columns={"point_index": "point"}).astype({"point": int})
 
     @property
+    def axes(self) -> list[str]:
+        """The columns of ``cells`` that the grid asked for: method, sparsity, calibration ..."""
+        from winnow.axes import axes
+
+        return axes(self)
+
+    @property
+    def predictors(self) -> list[str]:
+        """What may announce how tasks fare: perplexity of the first text, JS or KL if measured."""
+        names = list(self.scores)
+        found = [f"{self.texts[0]}/perplexity"] if self.texts else []
+        for measure in ("js_mean", "kl_mean"):
+            of_texts = [f"{t}/{measure}" for t in self.texts if f"{t}/{measure}" in names]
+            found += of_texts[:1]
+        return found
+
+    @property
     def dense(self) -> pd.Series:
         """The scores of the dense model. For a file of several models use ``dense_of(model)``."""
         if len(self.models) > 1:

@@ -277,6 +277,8 @@ class _Draw:
     def interval(self, values: np.ndarray) -> tuple[float, float]:
         """Percentiles; a resample with a constant variable has no coefficient and is left out."""
         tail = 50 * (1 - self.level)
+        if np.isnan(values).all():
+            return float("nan"), float("nan")
         low, high = np.nanpercentile(values, [tail, 100 - tail])
         return float(low), float(high)
 

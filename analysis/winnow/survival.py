@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from winnow.axes import settings
 from winnow.results import Results, is_dense
 
 RESAMPLES = 2_000
+_BREAKS = ["task", "method", "dense", "at", "low", "high"]
 
 
 def item_scores(results: Results, task: str) -> pd.DataFrame:
@@ -45,8 +47,9 @@ def breaking_points(
 ) -> pd.DataFrame:
     """Where along ``axis`` each task has lost ``lost`` of its score (0.1 is ten points).
 
-    One row per task and method; ``where`` narrows the grid cells, such as ``calibration="general"``
-    or ``pattern="unstructured"``; of cells that share a value the first counts. ``at`` is found by
+    One row per task and setting: a method with whatever the sweep varies beside ``axis``, as in
+    "wanda, general"; ``where`` narrows the grid cells, such as ``calibration="general"`` or
+    ``pattern="unstructured"``. A setting of a single point is none. ``at`` is found by
     straight lines between the points of the sweep, from the dense model (0 on the axis) on; it is
     infinite where the task never loses as much, and ``low`` and ``high`` are the interval over
     items. ``dense`` is the dense score, and ``perplexity_ratio`` what the perplexity of the first
@@ -55,16 +58,18 @@ def breaking_points(
     """
     cells = _cells(results, model, where)
     rows = []
-    for method, group in cells.groupby("method", sort=False):
-        line = group.drop_duplicates(axis).dropna(subset=[axis]).sort_values(axis)
-        if line.empty:
-            continue
-        for task in tasks or results.main_scores:
+    if axis not in cells:
+        raise ValueError(f"{results.path}: no points along {axis!r}")
+    found = settings(cells.dropna(subset=[axis]), results.axes, axis)
+    several = [s for s in found if len(set(s.cells[axis])) > 1] or found
+    for setting in several:
+        line = setting.cells.drop_duplicates(axis)
+        for task in tasks if tasks is not None else results.main_scores:
             rows.append(
-                {"task": task, "method": method}
+                {"task": task, "method": setting.label}
                 | _break(results, task, line, axis, lost, model, (resamples, level, seed))
             )
-    return pd.DataFrame(rows).set_index(["task", "method"])
+    return pd.DataFrame(rows, columns=None if rows else _BREAKS).set_index(["task", "method"])
 
 
 def paired_difference(

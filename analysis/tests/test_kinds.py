@@ -1,0 +1,102 @@
+"""Ordinary results files of many kinds: the notebooks and figures make what they can of each."""
+
+import shutil
+
+import h5py
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+from conftest import ANALYSIS, DEMO, head, run
+
+import winnow
+from winnow import plots
+
+CALIBRATION = {"text": str(DEMO / "data" / "general_calibration.jsonl"), "samples": 4, "length": 64}
+PRUNED = {"method": "magnitude", "sparsity": [0.3, 0.5]}
+WANDA = {"method": "wanda", "sparsity": [0.4, 0.6], "calibration": "general"}
+BITS = {"method": "rtn", "bits": [8, 4], "group": 32}
+TEXT = {"perplexity": {"world": {"text": "world.txt", "protocol": "gptq", "length": 64}}}
+TASKS = {"tasks": ["facts.jsonl"]}
+KL = {"divergence": {"on": ["world"], "measures": ["kl"]}}
+
+KINDS = {
+    "bits only": ([BITS], TEXT | TASKS | KL),
+    "no divergence": ([WANDA, BITS], TEXT | TASKS),
+    "magnitude only": ([PRUNED], TEXT | TASKS | KL),
+    "one point": ([{"method": "rtn", "bits": 4}], TEXT),
+    "no tasks": ([WANDA], TEXT | KL),
+    "no texts": ([WANDA], TASKS),
+    "blocks left out": ([{"method": "drop", "units": ["block", "branch"], "sparsity": [0.2, 0.34],
+                          "score": "block_influence", "calibration": "general"}], TEXT | KL),
+    "settings": ([{"method": "sparsegpt", "sparsity": [0.4, 0.6], "allocation": ["uniform", "owl"],
+                   "calibration": "general"},
+                  {"method": "gptq", "bits": [3, 4], "act_order": [True, False],
+                   "calibration": "general"}], TEXT | KL),
+    "two models": ([PRUNED], TEXT | TASKS | KL),
+    "dense open": ([WANDA], TEXT | TASKS | KL),
+    "all open": ([WANDA], TEXT | TASKS | KL),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def files(binary, tmp_path_factory):
+    """Paths of the files that were asked for, made once."""
+    made = {}
+
+    def get(kind):
+        if kind not in made:
+            folder = tmp_path_factory.mktemp(kind.replace(" ", "_"))
+            head(DEMO / "data" / "facts.jsonl", folder / "facts.jsonl", 12)
+            head(DEMO / "data" / "general_eval.txt", folder / "world.txt", 12)
+            grid, evaluate = KINDS[kind]
+            shutil.copytree(DEMO / "model", folder / "twin")
+            models = [str(DEMO / "model"), "twin"] if kind == "two models" else str(DEMO / "model")
+            sweep = {"model": models, "grid": grid, "evaluate": evaluate}
+            if any("calibration" in product for product in grid):
+                sweep["calibration"] = {"general": CALIBRATION}
+            made[kind] = run(binary, folder, sweep)
+            if kind.endswith("open"):
+                with h5py.File(made[kind], "r+") as file:
+                    status = file["points/status"]
+                    status[: 1 if kind == "dense open" else len(status)] = 0
+        return made[kind]
+
+    return get
+
+
+@pytest.mark.parametrize("name", ["first_look.ipynb", "what_survives.ipynb"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_notebooks(files, monkeypatch, kind, name):
+    monkeypatch.setenv("WINNOW_RESULTS", str(files(kind)))
+    notebook = nbformat.read(ANALYSIS / "notebooks" / name, as_version=4)
+    code = [c.source.replace("%matplotlib inline", "") for c in notebook.cells]
+    code = [s for s, c in zip(code, notebook.cells) if c.cell_type == "code"]
+    names = {}
+    for source in code:
+        exec(compile(source, name, "exec"), names)
+        plt.close("all")
+
+
+@pytest.mark.parametrize("draw", [plots.over_sparsity, plots.over_bits])
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "two models"])
+def test_a_line_is_one_setting(files, kind, draw):
+    results = winnow.open(files(kind))
+    try:
+        figure = draw(results)
+    except ValueError as reason:
+        assert str(reason).startswith(str(results.path)) and "no " in str(reason)
+        return
+    for line in figure.axes[0].lines:
+        x = [round(float(v), 6) for v in line.get_xdata()]
+        assert len(x) <= 2 or len(set(x)) == len(x), line.get_label()
+    plt.close("all")
+
+
+def test_settings_have_their_names(files):
+    results = winnow.open(files("settings"))
+    assert {"allocation", "act_order"} <= set(results.axes)
+    labels = {t.get_text() for t in plots.over_sparsity(results).legends[0].get_texts()}
+    assert labels == {"sparsegpt, uniform", "sparsegpt, owl"}
+    labels = {t.get_text() for t in plots.over_bits(results).legends[0].get_texts()}
+    assert labels == {"gptq, act order", "gptq, not act order"}
+    plt.close("all")
