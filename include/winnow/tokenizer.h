@@ -15,11 +15,22 @@
 struct wn_tokenizer; /* opaque */
 
 /*
- * Reads directory/tokenizer.json and, where present, tokenizer_config.json: the names of BOS and EOS and, for the
- * classes LlamaTokenizer*, add_bos_token and add_eos_token, which replace the template as in transformers. Without a
- * BOS there, a special token that the template puts first is the BOS. On failure *tokenizer is NULL. Errors:
- * WN_ERR_INPUT for a file that is wrong, WN_ERR_UNSUPPORTED for a component that is not implemented; the line names the
- * file and the key.
+ * Reads directory/tokenizer.json as transformers 5 (5.23, AutoTokenizer) does with what lies beside it:
+ *   class           tokenizer_class of tokenizer_config.json, else of config.json, else by its model_type. The classes
+ *                   LlamaTokenizer, CodeLlamaTokenizer, GPT2Tokenizer, Qwen2Tokenizer, GPTNeoXTokenizer, GemmaTokenizer
+ *                   and CohereTokenizer (with or without Fast) build normalizer, pre-tokenizer and decoder anew and
+ *                   obey add_prefix_space (and Llama's `legacy`); a Llama file that is byte level, and every other
+ *                   class, is taken as tokenizer.json has it.
+ *   tokens          added_tokens_decoder (flags of known tokens, new tokens), else special_tokens_map.json and
+ *                   added_tokens.json; bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token,
+ *                   other keys in _token, extra_special_tokens, additional_special_tokens. What is new gets the next
+ *                   free id, whatever id it is given, as there.
+ *   template        that of tokenizer.json. add_bos_token and add_eos_token do not count where it has one, and without
+ *                   one nothing is added: transformers 4 rebuilt the template of Llama tokenizers from them. A flag
+ * that the template does not bear out is told in the log. split_special_tokens  special tokens in a text are text.
+ * fix_mistral_regex is refused. Where neither BOS nor EOS is named, a special token that the template puts first is the
+ * BOS. On failure *tokenizer is NULL. Errors: WN_ERR_INPUT for a file that is wrong, WN_ERR_UNSUPPORTED for a component
+ * that is not implemented; the line names the file and the key.
  */
 wn_status wn_tokenizer_open(const char *directory, struct wn_tokenizer **tokenizer);
 void wn_tokenizer_close(struct wn_tokenizer **tokenizer);

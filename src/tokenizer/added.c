@@ -145,6 +145,8 @@ static void extract(const struct wn_tokenizer *tokenizer, const struct tok_trie 
         const struct tok_added *added = &tokenizer->added[index];
         size_t start = at, end = match_end;
         at = match_end;
+        if (tokenizer->split_special && added->special)
+            continue;
         if (added->single_word && !stands_alone(tokenizer, text, length, start, end))
             continue;
         if (added->lstrip)

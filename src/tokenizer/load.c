@@ -1,10 +1,10 @@
 /*
- * Reads tokenizer.json and tokenizer_config.json. Whatever is of a wrong type, names an unknown token or asks for a
- * component that is not implemented ends the reading with the path and the key.
+ * Reads tokenizer.json, as the files beside it change it (config.c). Whatever is of a wrong type, names an unknown
+ * token or asks for a component that is not implemented ends the reading with the path and the key.
  */
 #include <winnow/io.h>
 
-#include "load.h"
+#include "config.h"
 
 /* ---- post-processors ---- */
 
@@ -189,15 +189,14 @@ static wn_status load_unknown(struct tok_loader *loader, const cJSON *root)
 
 /* ---- the whole file ---- */
 
-static wn_status load_root(struct tok_loader *loader, const cJSON *root)
+static wn_status load_parts(struct tok_loader *loader, const struct tok_config *config, const cJSON *root)
 {
     struct wn_tokenizer *tokenizer = loader->tokenizer;
     const cJSON *decoder = tok_value_of(root, "decoder");
 
-    if (!cJSON_IsObject(root))
-        return wn_fail(WN_ERR_INPUT, "%s: expected an object", loader->path);
     WN_TRY(tok_load_model(loader, root));
     WN_TRY(load_added(loader, root));
+    WN_TRY(tok_config_add_tokens(loader, config));
     WN_TRY(name_ids(loader));
     WN_TRY(load_unknown(loader, root));
     WN_TRY(tok_load_chain(loader, tok_value_of(root, "normalizer"), "normalizer", "normalizers", tok_load_normalizer));
@@ -210,85 +209,31 @@ static wn_status load_root(struct tok_loader *loader, const cJSON *root)
     return tok_index_added(tokenizer);
 }
 
-wn_status tok_load(const char *path, struct wn_tokenizer *tokenizer)
+static wn_status load_root(const char *directory, struct tok_loader *loader, cJSON *root)
 {
-    struct tok_loader loader = {path, tokenizer};
-    cJSON *root = NULL;
+    struct tok_config config = {0};
 
-    WN_TRY(wn_json_read(path, false, &root));
-    wn_status status = load_root(&loader, root);
-    cJSON_Delete(root);
+    if (!cJSON_IsObject(root))
+        return wn_fail(WN_ERR_INPUT, "%s: expected an object", loader->path);
+    wn_status status = tok_config_read(directory, root, &config);
+    struct tok_loader beside = {config.path, loader->tokenizer};
+    if (status == WN_OK)
+        status = tok_class_rebuild(&beside, &config, root);
+    if (status == WN_OK)
+        status = load_parts(loader, &config, root);
+    if (status == WN_OK)
+        status = tok_config_finish(loader, &config);
+    tok_config_release(&config);
     return status;
 }
 
-/* ---- tokenizer_config.json ---- */
-
-/* Id of the token under a key: a string, or an object with `content`; -1 where it is absent or null. */
-static wn_status get_token(const struct tok_loader *loader, const cJSON *root, const char *key, int32_t *id)
+wn_status tok_load(const char *directory, struct wn_tokenizer *tokenizer)
 {
-    const cJSON *value = tok_value_of(root, key);
-    const cJSON *content = cJSON_IsObject(value) ? tok_value_of(value, "content") : value;
-
-    *id = -1;
-    if (!value)
-        return WN_OK;
-    if (!cJSON_IsString(content))
-        return tok_expected_key(loader, "", key, "a string or an object with a string \"content\"");
-    *id = wn_token_id(loader->tokenizer, content->valuestring);
-    if (*id < 0)
-        return wn_fail(WN_ERR_INPUT, "%s: %s: the token \"%s\" is not in the vocabulary", loader->path, key,
-                       content->valuestring);
-    return WN_OK;
-}
-
-/*
- * The fast Llama tokenizers of transformers replace the template by what add_bos_token (default true) and
- * add_eos_token (default false) say; other classes take tokenizer.json as it is.
- */
-static wn_status rebuild_template(const struct tok_loader *loader, const cJSON *root)
-{
-    struct wn_tokenizer *tokenizer = loader->tokenizer;
-    const cJSON *class = tok_value_of(root, "tokenizer_class");
-    bool add_bos, add_eos;
-
-    WN_TRY(tok_get_bool(loader, root, "", "add_bos_token", true, &add_bos));
-    WN_TRY(tok_get_bool(loader, root, "", "add_eos_token", false, &add_eos));
-    if (!cJSON_IsString(class) || strncmp(class->valuestring, "LlamaTokenizer", 14) != 0)
-        return WN_OK;
-    if (!cJSON_GetObjectItemCaseSensitive(root, "bos_token"))
-        tokenizer->bos = wn_token_id(tokenizer, "<s>");
-    if (!cJSON_GetObjectItemCaseSensitive(root, "eos_token"))
-        tokenizer->eos = wn_token_id(tokenizer, "</s>");
-    if (add_bos && tokenizer->bos < 0)
-        return tok_expected_key(loader, "", "bos_token", "a token, because add_bos_token is true");
-    if (add_eos && tokenizer->eos < 0)
-        return tok_expected_key(loader, "", "eos_token", "a token, because add_eos_token is true");
-    tokenizer->prefix.count = tokenizer->suffix.count = 0;
-    if (add_bos)
-        wn_ids_append(&tokenizer->prefix, tokenizer->bos);
-    if (add_eos)
-        wn_ids_append(&tokenizer->suffix, tokenizer->eos);
-    return WN_OK;
-}
-
-static wn_status load_config_root(const struct tok_loader *loader, const cJSON *root)
-{
-    if (!cJSON_IsObject(root))
-        return wn_fail(WN_ERR_INPUT, "%s: expected an object", loader->path);
-    WN_TRY(get_token(loader, root, "bos_token", &loader->tokenizer->bos));
-    WN_TRY(get_token(loader, root, "eos_token", &loader->tokenizer->eos));
-    return rebuild_template(loader, root);
-}
-
-wn_status tok_load_config(const char *path, struct wn_tokenizer *tokenizer)
-{
-    struct tok_loader loader = {path, tokenizer};
+    struct tok_loader loader = {tokenizer->path, tokenizer};
     cJSON *root = NULL;
 
-    if (!wn_file_exists(path))
-        return WN_OK;
-    WN_TRY(wn_json_read(path, false, &root));
-    wn_status status = load_config_root(&loader, root);
+    WN_TRY(wn_json_read(tokenizer->path, false, &root));
+    wn_status status = load_root(directory, &loader, root);
     cJSON_Delete(root);
     return status;
 }

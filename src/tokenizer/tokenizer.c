@@ -15,13 +15,10 @@ static wn_status open_files(const char *directory, struct wn_tokenizer *tokenize
 {
     WN_TRY(tok_pattern_regex("single_word", WORD_PATTERN, &tokenizer->word));
     tokenizer->path = wn_join_path(directory, "tokenizer.json");
-    WN_TRY(tok_load(tokenizer->path, tokenizer));
-    char *config = wn_join_path(directory, "tokenizer_config.json");
-    wn_status status = tok_load_config(config, tokenizer);
-    wn_free(config);
-    WN_TRY(status);
-    /* Without a name for it, the special token a template starts with is the BOS. */
-    if (tokenizer->bos < 0 && tokenizer->prefix.count > 0 && tokenizer->special[tokenizer->prefix.data[0]])
+    WN_TRY(tok_load(directory, tokenizer));
+    /* Without any name, the special token that a template starts with is the BOS. */
+    if (tokenizer->bos < 0 && tokenizer->eos < 0 && tokenizer->prefix.count > 0 &&
+        tokenizer->special[tokenizer->prefix.data[0]])
         tokenizer->bos = tokenizer->prefix.data[0];
     return WN_OK;
 }

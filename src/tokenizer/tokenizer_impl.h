@@ -245,12 +245,11 @@ struct wn_tokenizer {
     bool *special;        /* of every id */
     int64_t size;         /* largest id + 1 */
     int32_t bos, eos;
+    bool split_special; /* special tokens in a text are text */
 };
 
-/* Reads the JSON text of tokenizer.json; on failure the caller still closes the tokenizer. */
-wn_status tok_load(const char *path, struct wn_tokenizer *tokenizer);
-/* Reads tokenizer_config.json, if there is one, and sets bos, eos, prefix and suffix. */
-wn_status tok_load_config(const char *path, struct wn_tokenizer *tokenizer);
+/* Reads tokenizer.json and what lies beside it; on failure the caller still closes the tokenizer. */
+wn_status tok_load(const char *directory, struct wn_tokenizer *tokenizer);
 
 /* `continues`: the text goes on from one that was cut, so nothing is put in front. */
 wn_status tok_normalize(const struct wn_tokenizer *tokenizer, const char *text, size_t length, bool continues,

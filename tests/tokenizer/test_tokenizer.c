@@ -141,12 +141,12 @@ static void check_round_trip(const struct wn_tokenizer *tokenizer, const char *t
     wn_text_release(&back);
 }
 
-/* With tokenizer_config.json: names of BOS and EOS, and a template rebuilt from add_bos_token. */
+/* With tokenizer_config.json: names of BOS and EOS, and the stages of the class LlamaTokenizer. */
 static void check_stories(void)
 {
     struct wn_tokenizer *tokenizer = open_shared("models/stories260k");
     static const char *const texts[] = {"Once upon a time, there was a little girl named Lily.",
-                                        "  two  spaces,\n\ttabs and caf\xC3\xA9 \xF0\x9F\x99\x82", ""};
+                                        "two  spaces,\n\ttabs and caf\xC3\xA9 \xF0\x9F\x99\x82", ""};
 
     if (!tokenizer)
         return;

@@ -1,0 +1,253 @@
+/*
+ * Tokenizer classes as transformers 5.24 has them (AutoTokenizer, models/NAME/tokenization_NAME.py). A class with a
+ * constructor of its own builds normalizer, pre-tokenizer, decoder and the options of the model anew; of tokenizer.json
+ * it takes vocabulary, merges and template. Whatever has no such class here is taken as tokenizer.json has it.
+ */
+#include "config.h"
+
+#define QWEN_PATTERN                                                                                                   \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]+"        \
+    "[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
+#define BYTE_LEVEL "{\"type\":\"ByteLevel\"}"
+#define SPACES                                                                                                         \
+    "{\"type\":\"Replace\",\"pattern\":{\"String\":\"\xE2\x96\x81\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},"  \
+    "{\"type\":\"Fuse\"}"
+
+/* %s: the prepend_scheme of Metaspace, or the add_prefix_space of ByteLevel. */
+struct stages {
+    const char *name, *normalizer, *pre_tokenizer, *decoder;
+    bool fuse, bytes;
+};
+
+#define METASPACE "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"prepend_scheme\":\"%s\",\"split\":false}"
+#define PREFIXED  "{\"type\":\"ByteLevel\",\"add_prefix_space\":%s,\"use_regex\":true}"
+#define STRIPPED                                                                                                       \
+    "{\"type\":\"Sequence\",\"decoders\":[" SPACES ",{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}"
+
+static const struct stages classes[TOK_CLASSES] = {
+    [TOK_CLASS_FILE] = {.name = "TokenizersBackend"},
+    [TOK_CLASS_LLAMA] = {"LlamaTokenizer", NULL, METASPACE, STRIPPED, .fuse = true, .bytes = true},
+    [TOK_CLASS_CODE_LLAMA] = {"CodeLlamaTokenizer", NULL, METASPACE, STRIPPED, .fuse = true, .bytes = true},
+    [TOK_CLASS_GPT2] = {"GPT2Tokenizer", NULL, PREFIXED, BYTE_LEVEL},
+    [TOK_CLASS_QWEN2] = {"Qwen2Tokenizer", "{\"type\":\"NFC\"}",
+                         "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"
+                         "\"" QWEN_PATTERN "\"},\"behavior\":\"Isolated\",\"invert\":false},{\"type\":\"ByteLevel\","
+                         "\"add_prefix_space\":%s,\"use_regex\":false}]}",
+                         BYTE_LEVEL},
+    [TOK_CLASS_NEOX] = {"GPTNeoXTokenizer", "{\"type\":\"NFC\"}", PREFIXED, BYTE_LEVEL},
+    [TOK_CLASS_GEMMA] = {"GemmaTokenizer",
+                         "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\xE2\x96\x81\"}",
+                         "{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},\"behavior\":\"MergedWithPrevious\","
+                         "\"invert\":false}",
+                         "{\"type\":\"Sequence\",\"decoders\":[" SPACES "]}", .fuse = true, .bytes = true},
+    [TOK_CLASS_COHERE] =
+        {"CohereTokenizer", "{\"type\":\"NFC\"}",
+         "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\",\"individual_digits\":true}," PREFIXED "]}",
+         BYTE_LEVEL},
+};
+
+/* ---- which class ---- */
+
+/* What AutoTokenizer has on its list for a model type; it is always preferred where `always` is set. */
+static const struct registered {
+    const char *model_type;
+    enum tok_class class;
+    bool always;
+} registered[] = {
+    {"gpt2", TOK_CLASS_GPT2, false},
+    {"gpt_neo", TOK_CLASS_GPT2, false},
+    {"gptj", TOK_CLASS_GPT2, false},
+    {"opt", TOK_CLASS_GPT2, false},
+    {"phi", TOK_CLASS_GPT2, false},
+    {"starcoder2", TOK_CLASS_GPT2, false},
+    {"codegen", TOK_CLASS_GPT2, false},
+    {"gpt_neox", TOK_CLASS_NEOX, false},
+    {"mpt", TOK_CLASS_NEOX, false},
+    {"olmo", TOK_CLASS_NEOX, false},
+    {"olmoe", TOK_CLASS_NEOX, false},
+    {"qwen2", TOK_CLASS_QWEN2, true},
+    {"qwen2_moe", TOK_CLASS_QWEN2, false},
+    {"qwen3", TOK_CLASS_QWEN2, false},
+    {"qwen3_moe", TOK_CLASS_QWEN2, false},
+    {"qwen3_next", TOK_CLASS_QWEN2, false},
+    {"gemma", TOK_CLASS_GEMMA, false},
+    {"gemma2", TOK_CLASS_GEMMA, false},
+    {"gemma3", TOK_CLASS_GEMMA, false},
+    {"gemma3_text", TOK_CLASS_GEMMA, false},
+    {"gemma3n", TOK_CLASS_GEMMA, false},
+    {"gemma3n_text", TOK_CLASS_GEMMA, false},
+    {"cohere", TOK_CLASS_COHERE, false},
+    {"cohere2", TOK_CLASS_COHERE, false},
+    {"code_llama", TOK_CLASS_CODE_LLAMA, false},
+    {"granite", TOK_CLASS_FILE, false},
+    {"granitemoe", TOK_CLASS_FILE, false},
+    {"olmo2", TOK_CLASS_FILE, false},
+    {"olmo3", TOK_CLASS_FILE, false},
+    {"flex_olmo", TOK_CLASS_FILE, false},
+    {"stablelm", TOK_CLASS_FILE, false},
+    {"phi3", TOK_CLASS_FILE, false},
+    {"phimoe", TOK_CLASS_FILE, false},
+    {"mistral", TOK_CLASS_FILE, false},
+    {"mistral3", TOK_CLASS_FILE, false},
+    {"ministral", TOK_CLASS_FILE, false},
+    {"ministral3", TOK_CLASS_FILE, false},
+    {"mixtral", TOK_CLASS_FILE, false},
+    {"glm", TOK_CLASS_FILE, false},
+    {"glm4", TOK_CLASS_FILE, false},
+    {"gpt_bigcode", TOK_CLASS_FILE, false},
+    {"persimmon", TOK_CLASS_FILE, false},
+    {"nemotron", TOK_CLASS_FILE, false},
+    {"minicpm3", TOK_CLASS_FILE, false},
+    {"internlm2", TOK_CLASS_FILE, false},
+    {"internlm3", TOK_CLASS_FILE, false},
+    {"jamba", TOK_CLASS_FILE, false},
+};
+
+static const struct registered *find_registered(const char *model_type)
+{
+    for (size_t i = 0; model_type && i < sizeof registered / sizeof *registered; i++)
+        if (strcmp(registered[i].model_type, model_type) == 0)
+            return &registered[i];
+    return NULL;
+}
+
+static enum tok_class class_of_name(const char *name)
+{
+    size_t length = strlen(name);
+
+    length -= length > 4 && strcmp(name + length - 4, "Fast") == 0 ? 4 : 0;
+    for (int c = 0; c < TOK_CLASSES; c++)
+        if (strlen(classes[c].name) == length && strncmp(classes[c].name, name, length) == 0)
+            return (enum tok_class)c;
+    return TOK_CLASS_FILE;
+}
+
+/* Whether a pre-tokenizer or decoder, or a part of it, is ByteLevel. */
+static bool is_byte_level(const cJSON *stage)
+{
+    const cJSON *type = tok_value_of(stage, "type"), *parts = tok_value_of(stage, "pretokenizers"), *part;
+
+    if (cJSON_IsString(type) && strcmp(type->valuestring, "ByteLevel") == 0)
+        return true;
+    parts = parts ? parts : tok_value_of(stage, "decoders");
+    cJSON_ArrayForEach (part, parts)
+        if (is_byte_level(part))
+            return true;
+    return false;
+}
+
+enum tok_class tok_class_find(const char *name, const char *model_type, const cJSON *file)
+{
+    const struct registered *known = find_registered(model_type);
+    enum tok_class class = name ? class_of_name(name) : TOK_CLASS_FILE;
+
+    if (class == TOK_CLASS_LLAMA &&
+        (is_byte_level(tok_value_of(file, "pre_tokenizer")) || is_byte_level(tok_value_of(file, "decoder"))))
+        return TOK_CLASS_FILE;
+    if (!name)
+        return known ? known->class : TOK_CLASS_FILE;
+    if (!known || known->class == class)
+        return class;
+    return known->always ? known->class : known->class == TOK_CLASS_FILE ? TOK_CLASS_FILE : class;
+}
+
+const char *tok_class_token(enum tok_class class, const char *key)
+{
+    static const struct {
+        enum tok_class class;
+        const char *key, *token;
+    } tokens[] = {
+        {TOK_CLASS_LLAMA, "bos_token", "<s>"},
+        {TOK_CLASS_LLAMA, "eos_token", "</s>"},
+        {TOK_CLASS_LLAMA, "unk_token", "<unk>"},
+        {TOK_CLASS_CODE_LLAMA, "bos_token", "<s>"},
+        {TOK_CLASS_CODE_LLAMA, "eos_token", "</s>"},
+        {TOK_CLASS_CODE_LLAMA, "unk_token", "<unk>"},
+        {TOK_CLASS_GPT2, "bos_token", "<|endoftext|>"},
+        {TOK_CLASS_GPT2, "eos_token", "<|endoftext|>"},
+        {TOK_CLASS_GPT2, "unk_token", "<|endoftext|>"},
+        {TOK_CLASS_QWEN2, "eos_token", "<|endoftext|>"},
+        {TOK_CLASS_QWEN2, "unk_token", "<|endoftext|>"},
+        {TOK_CLASS_QWEN2, "pad_token", "<|endoftext|>"},
+        {TOK_CLASS_NEOX, "bos_token", "<|endoftext|>"},
+        {TOK_CLASS_NEOX, "eos_token", "<|endoftext|>"},
+        {TOK_CLASS_NEOX, "unk_token", "<|endoftext|>"},
+        {TOK_CLASS_NEOX, "pad_token", "<|padding|>"},
+        {TOK_CLASS_GEMMA, "bos_token", "<bos>"},
+        {TOK_CLASS_GEMMA, "eos_token", "<eos>"},
+        {TOK_CLASS_GEMMA, "unk_token", "<unk>"},
+        {TOK_CLASS_GEMMA, "pad_token", "<pad>"},
+        {TOK_CLASS_GEMMA, "mask_token", "<mask>"},
+        {TOK_CLASS_COHERE, "bos_token", "<BOS_TOKEN>"},
+        {TOK_CLASS_COHERE, "eos_token", "<|END_OF_TURN_TOKEN|>"},
+        {TOK_CLASS_COHERE, "unk_token", "<UNK>"},
+        {TOK_CLASS_COHERE, "pad_token", "<PAD>"},
+        {TOK_CLASS_COHERE, "cls_token", "<CLS>"},
+        {TOK_CLASS_COHERE, "sep_token", "<SEP>"},
+        {TOK_CLASS_COHERE, "mask_token", "<MASK_TOKEN>"},
+    };
+
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
+        if (tokens[i].class == class && strcmp(tokens[i].key, key) == 0)
+            return tokens[i].token;
+    return NULL;
+}
+
+/* ---- its stages ---- */
+
+static void put(cJSON *object, const char *key, cJSON *value)
+{
+    cJSON_DeleteItemFromObjectCaseSensitive(object, key);
+    cJSON_AddItemToObject(object, key, value ? value : cJSON_CreateNull());
+}
+
+/* Options of the model, which the constructor writes out. */
+static void put_model(const struct tok_config *config, cJSON *model)
+{
+    const struct stages *stages = &classes[config->class];
+    const cJSON *given = tok_value_of(config->root, "unk_token");
+    const cJSON *content = cJSON_IsObject(given) ? tok_value_of(given, "content") : given;
+    bool names_unknown = config->class == TOK_CLASS_GEMMA || config->class == TOK_CLASS_CODE_LLAMA;
+    const char *unknown = cJSON_IsString(content) ? content->valuestring : tok_class_token(config->class, "unk_token");
+
+    put(model, "fuse_unk", cJSON_CreateBool(stages->fuse));
+    put(model, "byte_fallback", cJSON_CreateBool(stages->bytes));
+    put(model, "ignore_merges", cJSON_CreateBool(false));
+    put(model, "unk_token", names_unknown ? cJSON_CreateString(unknown) : NULL);
+}
+
+static void put_decoder(const struct stages *stages, bool prefix, cJSON *file)
+{
+    cJSON *decoder = cJSON_Parse(stages->decoder), *parts = cJSON_GetObjectItemCaseSensitive(decoder, "decoders");
+
+    if (stages == &classes[TOK_CLASS_LLAMA] && !prefix) /* no space is in front that would be stripped */
+        cJSON_DeleteItemFromArray(parts, cJSON_GetArraySize(parts) - 1);
+    put(file, "decoder", decoder);
+}
+
+wn_status tok_class_rebuild(struct tok_loader *loader, const struct tok_config *config, cJSON *file)
+{
+    const struct stages *stages = &classes[config->class];
+    cJSON *model = cJSON_GetObjectItemCaseSensitive(file, "model");
+    bool metaspace = config->class == TOK_CLASS_LLAMA || config->class == TOK_CLASS_CODE_LLAMA, prefix, legacy;
+
+    if (config->class == TOK_CLASS_FILE || !cJSON_IsObject(model))
+        return WN_OK;
+    WN_TRY(tok_get_bool(loader, config->root, "", "add_prefix_space", metaspace, &prefix));
+    WN_TRY(tok_get_bool(loader, config->root, "", "legacy", false, &legacy));
+    const char *scheme = !prefix ? "never" : legacy && config->class == TOK_CLASS_LLAMA ? "always" : "first";
+    struct wn_text pre_tokenizer = {0};
+    for (const char *at = stages->pre_tokenizer; *at; at++)
+        if (at[0] == '%' && at[1] == 's')
+            wn_text_printf(&pre_tokenizer, "%s", metaspace ? scheme : prefix ? "true" : "false"), at++;
+        else
+            wn_text_append(&pre_tokenizer, at, 1);
+    put(file, "normalizer", stages->normalizer ? cJSON_Parse(stages->normalizer) : NULL);
+    put(file, "pre_tokenizer", cJSON_Parse(pre_tokenizer.data));
+    put_decoder(stages, prefix, file);
+    put_model(config, model);
+    if (config->class == TOK_CLASS_NEOX)
+        put(file, "post_processor", NULL);
+    wn_text_release(&pre_tokenizer);
+    return WN_OK;
+}

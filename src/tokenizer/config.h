@@ -1,0 +1,47 @@
+/* config.h: what lies beside tokenizer.json; private to src/tokenizer. */
+#ifndef WINNOW_TOKENIZER_CONFIG_H
+#define WINNOW_TOKENIZER_CONFIG_H
+
+#include "load.h"
+
+/* Classes of transformers 5 that build their stages anew and take only vocabulary, merges and template of the file. */
+enum tok_class {
+    TOK_CLASS_FILE, /* any other: tokenizer.json as it is */
+    TOK_CLASS_LLAMA,
+    TOK_CLASS_CODE_LLAMA,
+    TOK_CLASS_GPT2,
+    TOK_CLASS_QWEN2,
+    TOK_CLASS_NEOX,
+    TOK_CLASS_GEMMA,
+    TOK_CLASS_COHERE,
+    TOK_CLASSES
+};
+
+struct tok_config {
+    char *path;  /* of tokenizer_config.json; owned */
+    cJSON *root; /* it, with special_tokens_map.json where that counts; {} without one; owned */
+    cJSON *more; /* added_tokens.json where that counts, else NULL; owned */
+    bool there;  /* tokenizer_config.json is there */
+    enum tok_class class;
+};
+
+/* Reads the files beside tokenizer.json, whose parsed text decides the class with them; release in any case. */
+wn_status tok_config_read(const char *directory, const cJSON *file, struct tok_config *config);
+void tok_config_release(struct tok_config *config);
+
+/* The class by name and by the model's type (config.json), either of which may be NULL (classes.c). */
+enum tok_class tok_class_find(const char *name, const char *model_type, const cJSON *file);
+/* What the class says of a token ("bos_token" ...) that the configuration does not name; NULL: none. */
+const char *tok_class_token(enum tok_class class, const char *key);
+/* Replaces the stages of a parsed tokenizer.json by those of the class. */
+wn_status tok_class_rebuild(struct tok_loader *loader, const struct tok_config *config, cJSON *file);
+
+/*
+ * Adds the tokens that the configuration names to tokenizer->added, which holds those of tokenizer.json: known ones
+ * change their flags, new ones get the next free id. The vocabulary is loaded.
+ */
+wn_status tok_config_add_tokens(struct tok_loader *loader, const struct tok_config *config);
+/* Sets bos, eos and what flags say; the tokens have their ids. */
+wn_status tok_config_finish(struct tok_loader *loader, const struct tok_config *config);
+
+#endif
