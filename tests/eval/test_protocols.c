@@ -720,8 +720,10 @@ static void check_text_mistakes(void)
     expect_problems(
         "perplexity", "{\"text\": \"pages.jsonl\", \"protocol\": \"rolling\"}", 2,
         (const char *const[]){"pages.jsonl:2: the field \"page\"", "pages.jsonl:3: \"text\" must be a string"});
-    expect_problems("perplexity", "{\"text\": \"pages.jsonl\", \"detokenize\": \"wikitext\"}", 2,
-                    (const char *const[]){"needs a plain text", "\"detokenize\" is for the protocol rolling"});
+    expect_problems("perplexity", "{\"text\": \"pages.jsonl\"}", 1,
+                    (const char *const[]){"holds JSON lines, but the protocol gptq needs a plain text"});
+    expect_problems("perplexity", "{\"text\": \"pages.jsonl\", \"detokenize\": \"wikitext\"}", 1,
+                    (const char *const[]){"\"detokenize\" is for the protocol rolling"});
     expect_problems("perplexity", "{\"text\": \"text.txt\", \"protocol\": \"gtpq\", \"lenght\": 3}", 2,
                     (const char *const[]){"\"gptq\"", "did you mean \"length\""});
     wn_eval_set_init(&set);
