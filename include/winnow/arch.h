@@ -81,6 +81,7 @@ struct wn_decoder {
     bool no_rope;                  /* of any block */
     double attention_scale;        /* of scores; 0: 1 / sqrt(head_dim) */
     double attention_softcap;      /* 0: none */
+    bool scale_by_inverse_index;   /* scores of block i are divided by i + 1 as well */
     double residual_factor;        /* of what a branch adds; 0: 1 */
     double embedding_factor;       /* 0: 1 */
     double logits_divisor;         /* 0: 1 */

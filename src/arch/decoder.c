@@ -124,6 +124,8 @@ static struct wn_attention_rule attention_rule(const struct call *c)
 {
     const struct wn_decoder *decoder = &c->config->decoder;
     double scale = decoder->attention_scale > 0 ? decoder->attention_scale : 1.0 / sqrt((double)c->config->head_dim);
+    if (decoder->scale_by_inverse_index)
+        scale /= (double)(c->block->index + 1);
     bool slides = decoder->blocks[c->block->index] & WN_BLOCK_SLIDES;
     return (struct wn_attention_rule){
         .scale = (float)scale, .softcap = (float)decoder->attention_softcap, .window = slides ? c->config->window : 0};

@@ -63,8 +63,9 @@ OTHER = dict(LLAMA, hidden_size=24, intermediate_size=40, head_dim=8, max_positi
 def case(lengths=(40, 7), dtype="bfloat16", shard="1GB", absent=(), old=None, model_type="llama", **changes):
     """old: keys of a transformers 4 config.json, in place of what transformers 5 writes; absent: keys left out."""
     config = {**(LLAMA if model_type == "llama" else OTHER), **changes}
-    if config.get("head_dim") == 0:  # the class has no such key, or takes hidden_size / heads
-        del config["head_dim"]
+    for key in ("head_dim", "num_key_value_heads", "intermediate_size"):  # 0: the class has no such key, or a rule of its own
+        if config.get(key) == 0:
+            del config[key]
     return dict(config_class=CONFIG_MAPPING[model_type], config=config, lengths=lengths, dtype=dtype, shard=shard,
                 absent=absent, old=old)
 
@@ -108,6 +109,40 @@ CASES = {
     "smollm3_window": case(model_type="smollm3", num_hidden_layers=3, head_dim=0, pad_token_id=0, sliding_window=8,
                            use_sliding_window=True, no_rope_layers=[1, 0, 1]),
     "olmo2": case(model_type="olmo2", head_dim=0),
+    # soft caps that bend logits and scores of these sizes
+    "gemma2": case(model_type="gemma2", tie_word_embeddings=True, sliding_window=9, query_pre_attn_scalar=20,
+                   attn_logit_softcapping=2.0, final_logit_softcapping=6.0, hidden_activation="gelu_pytorch_tanh",
+                   absent=("layer_types",)),
+    "gemma2_no_caps": case(model_type="gemma2", tie_word_embeddings=True, query_pre_attn_scalar=8,
+                           attn_logit_softcapping=None, final_logit_softcapping=None,
+                           layer_types=["full_attention", "sliding_attention"], sliding_window=20),
+    # by the pattern; the keys of transformers 4
+    "gemma3": case(model_type="gemma3_text", tie_word_embeddings=True, sliding_window=9, query_pre_attn_scalar=20,
+                   num_hidden_layers=3, sliding_window_pattern=2, absent=("layer_types", "_sliding_window_pattern"),
+                   rope_parameters={"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+                                    "sliding_attention": {"rope_type": "default", "rope_theta": 5000.0}},
+                   old={"rope_theta": 1000000.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+                        "rope_local_base_freq": 5000.0, "sliding_window_pattern": 2}),
+    "gemma3_types": case(model_type="gemma3_text", tie_word_embeddings=False, sliding_window=16,
+                         query_pre_attn_scalar=8, final_logit_softcapping=5.0, attn_logit_softcapping=1.0,
+                         layer_types=["full_attention", "sliding_attention"]),
+    "phi3": case(model_type="phi3", head_dim=0, sliding_window=10, pad_token_id=0),
+    "opt": case(model_type="opt", head_dim=0, num_key_value_heads=0, ffn_dim=40, word_embed_proj_dim=24, pad_token_id=0,
+                tie_word_embeddings=True),
+    "opt_no_biases": case(model_type="opt", head_dim=0, num_key_value_heads=0, ffn_dim=40, word_embed_proj_dim=24,
+                          pad_token_id=0, enable_bias=False, activation_function="gelu"),
+    "gpt_neox": case(model_type="gpt_neox", head_dim=0, num_key_value_heads=0, hidden_size=32,
+                     layer_norm_eps=1e-3, hidden_act="gelu",
+                     rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25}),
+    "gpt_neox_sequential": case(model_type="gpt_neox", head_dim=0, num_key_value_heads=0, hidden_size=32,
+                                use_parallel_residual=False, attention_bias=False, hidden_act="gelu_new",
+                                old={"rotary_pct": 0.5, "rotary_emb_base": 5000.0},
+                                rope_parameters={"rope_type": "default", "rope_theta": 5000.0,
+                                                 "partial_rotary_factor": 0.5}),
+    "gpt2": case(model_type="gpt2", head_dim=0, num_key_value_heads=0, n_inner=40, layer_norm_epsilon=1e-3,
+                 tie_word_embeddings=True),
+    "gpt2_scales": case(model_type="gpt2", head_dim=0, num_key_value_heads=0, intermediate_size=0, scale_attn_weights=False,
+                        scale_attn_by_inverse_layer_idx=True, activation_function="relu"),
 }
 
 

@@ -1,0 +1,128 @@
+/*
+ * gpt2, opt, gpt_neox: layer norms with biases, biases everywhere, an MLP without a gate. The first two add learned
+ * positions to the embedding; the third rotates a part of each head, and both branches may read the same hidden state.
+ */
+#include "decoder.h"
+
+static void set_plain(struct wn_config *config, const struct wn_decoder_names *names)
+{
+    config->attention_bias = config->mlp_bias = true;
+    config->decoder.names = names;
+    config->decoder.norm = WN_NORM_LAYER;
+    config->decoder.plain = true;
+}
+
+/* A key that may have one value only. */
+static wn_status must_be(const char *path, const struct cJSON *json, const char *key, bool value)
+{
+    bool found;
+    WN_TRY(wn_config_bool(path, json, key, value, &found));
+    return found == value
+               ? WN_OK
+               : wn_fail(WN_ERR_INPUT, "%s: key \"%s\": only %s is supported", path, key, value ? "true" : "false");
+}
+
+static wn_status read_gpt2(const char *path, const struct cJSON *json, struct wn_config *config)
+{
+    static const struct wn_decoder_names names = {
+        .block_prefix = "transformer.h.%d.",
+        .embedding = "transformer.wte",
+        .positions = "transformer.wpe",
+        .final_norm = "transformer.ln_f",
+        .q = "attn.q",
+        .k = "attn.k",
+        .v = "attn.v",
+        .qkv = "attn.c_attn",
+        .output = "attn.c_proj",
+        .up = "mlp.c_fc",
+        .down = "mlp.c_proj",
+        .attention_norm = "ln_1",
+        .mlp_norm = "ln_2",
+    };
+    bool scaled;
+    WN_TRY(wn_arch_read_common(path, json, config));
+    WN_TRY(wn_decoder_read_activation(path, json, "activation_function", "gelu_new", config));
+    WN_TRY(wn_config_bool(path, json, "scale_attn_weights", true, &scaled));
+    WN_TRY(must_be(path, json, "add_cross_attention", false));
+    set_plain(config, &names);
+    config->decoder.no_rope = config->decoder.transposed = true;
+    config->decoder.fused_attention = WN_FUSED;
+    config->decoder.attention_scale = scaled ? 0 : 1;
+    return wn_config_bool(path, json, "scale_attn_by_inverse_layer_idx", false,
+                          &config->decoder.scale_by_inverse_index);
+}
+
+static wn_status read_opt(const char *path, const struct cJSON *json, struct wn_config *config)
+{
+    static const struct wn_decoder_names names = {
+        .block_prefix = "model.decoder.layers.%d.",
+        .embedding = "model.decoder.embed_tokens",
+        .positions = "model.decoder.embed_positions",
+        .final_norm = "model.decoder.final_layer_norm",
+        .output = "self_attn.out_proj",
+        .up = "fc1",
+        .down = "fc2",
+        .attention_norm = "self_attn_layer_norm",
+        .mlp_norm = "final_layer_norm",
+    };
+    int64_t width;
+    WN_TRY(wn_arch_read_common(path, json, config));
+    WN_TRY(wn_decoder_read_activation(path, json, "activation_function", "relu", config));
+    WN_TRY(must_be(path, json, "do_layer_norm_before", true));
+    WN_TRY(must_be(path, json, "_remove_final_layer_norm", false));
+    WN_TRY(must_be(path, json, "layer_norm_elementwise_affine", true));
+    WN_TRY(wn_config_integer(path, json, "word_embed_proj_dim", 1, INT32_MAX, config->hidden_size, &width));
+    if (width != config->hidden_size)
+        return wn_fail(WN_ERR_INPUT, "%s: key \"word_embed_proj_dim\": only \"hidden_size\", %lld, is supported", path,
+                       (long long)config->hidden_size);
+    set_plain(config, &names);
+    config->decoder.no_rope = true;
+    config->decoder.position_offset = 2;
+    WN_TRY(wn_config_bool(path, json, "enable_bias", true, &config->attention_bias));
+    config->mlp_bias = config->attention_bias;
+    return WN_OK;
+}
+
+static wn_status read_gpt_neox(const char *path, const struct cJSON *json, struct wn_config *config)
+{
+    static const struct wn_decoder_names names = {
+        .block_prefix = "gpt_neox.layers.%d.",
+        .embedding = "gpt_neox.embed_in",
+        .final_norm = "gpt_neox.final_layer_norm",
+        .head = "embed_out",
+        .q = "attention.q",
+        .k = "attention.k",
+        .v = "attention.v",
+        .qkv = "attention.query_key_value",
+        .output = "attention.dense",
+        .up = "mlp.dense_h_to_4h",
+        .down = "mlp.dense_4h_to_h",
+    };
+    WN_TRY(wn_arch_read_common(path, json, config));
+    WN_TRY(wn_decoder_read_activation(path, json, "hidden_act", "gelu", config));
+    set_plain(config, &names);
+    config->decoder.fused_attention = WN_FUSED_HEADS;
+    WN_TRY(wn_config_bool(path, json, "attention_bias", true, &config->attention_bias));
+    return wn_config_bool(path, json, "use_parallel_residual", true, &config->decoder.parallel);
+}
+
+const struct wn_arch wn_arch_gpt2 = {
+    .model_type = "gpt2",
+    .help = "GPT-2: layer norm, learned positions, MLP without a gate",
+    .read_config = read_gpt2,
+    WN_DECODER,
+};
+
+const struct wn_arch wn_arch_opt = {
+    .model_type = "opt",
+    .help = "OPT but 350m: as gpt2, relu",
+    .read_config = read_opt,
+    WN_DECODER,
+};
+
+const struct wn_arch wn_arch_gpt_neox = {
+    .model_type = "gpt_neox",
+    .help = "GPT-NeoX, Pythia: layer norm, both branches on the same hidden state, a part of each head rotated",
+    .read_config = read_gpt_neox,
+    WN_DECODER,
+};
