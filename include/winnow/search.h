@@ -52,11 +52,12 @@ int64_t wn_draws_below(struct wn_draws *draws, int64_t limit);
  * What has a level is a *gene*, and one level per gene is a *genome*, int32_t [n_genes]:
  *   sparsity  a gene per linear; level l has `step` times l more zeros than the uniform sparsity gives it. A fixed
  *             number of weights per level, so that +1 here and -1 there keeps all zeros, whatever the sizes
- *   bits      a gene per linear; the level is its bits
+ *   bits      a gene per linear; the level is its bits, one of those that there are
  *   drop      a gene per branch, or per block; level 1: left out
  * Genes form *groups* that exchange levels among themselves; the sum of the levels of a group never changes:
  *   sparsity  one group, sum 0
- *   bits      a group for every size of linears, so that the bits of all weights stay the same
+ *   bits      a group for every size of linears, so that the bits of all weights stay the same. Where levels are
+ *             missing, several genes move for one that jumps
  *   drop      attention, MLP, or blocks; the sum is how many are left out
  * Genes are ordered by block, inside a block by linear (attention before MLP).
  */
@@ -89,7 +90,18 @@ struct wn_space {
     struct wn_gene_group *groups; /* [n_groups]; owned */
     int32_t low, high;            /* over all genes */
     int64_t step;                 /* sparsity: weights of a level */
+    unsigned bits;                /* bits: the levels that there are (WN_BITS); else 0 */
 };
+
+/* Levels of bits as a set: bit l of it stands for l bits. */
+#define WN_BITS(l)       (1U << (l))
+#define WN_BITS_LEAST    2
+#define WN_BITS_MOST     8
+#define WN_BITS_STANDARD (WN_BITS(2) | WN_BITS(3) | WN_BITS(4) | WN_BITS(5) | WN_BITS(6))
+/* Not the levels low .. high all: some between are missing. */
+bool wn_bits_have_gaps(unsigned bits);
+/* Whether a gene has a level. */
+bool wn_space_has(const struct wn_space *space, const struct wn_gene *gene, int32_t level);
 
 /* What a space is made from. All borrowed. */
 struct wn_space_request {
@@ -102,7 +114,7 @@ struct wn_space_request {
     /* sparsity: at most so many levels up and down; weights of a level, 0: half of the lower share of min(sparsity,
      * 1 - sparsity) of hidden^2 over the levels, int(0.5 min(s, 1 - s) / levels * hidden^2), as published */
     int64_t levels, step;
-    int64_t lowest, highest; /* bits */
+    unsigned bits;           /* WN_BITS of each level */
     enum wn_space_unit unit; /* drop */
     /* drop: "0-3,7" blocks whose attention (MLP) may be left out, of a whole block both; NULL or "": all */
     const char *legal_attention, *legal_mlp;
@@ -113,9 +125,8 @@ struct wn_space_request {
  * exchange, k = 0, k = all.
  *   sparsity  zeros at level 0: floor(sparsity * weights of the linear); no level has all weights zero
  *   bits      a whole target is the sum of every group. Of a fractional one each group gets a share near its own, so
- *             that all bits together are the target exactly, or the largest sum below it that the sizes allow
- *             (published: drawn at random, at most the target)
- *   drop      k = int(target * n_blocks) of each kind
+ *             that all bits together are the target exactly, or the largest sum below it that the sizes, and levels
+ * with gaps, allow (published: drawn at random, at most the target) drop      k = int(target * n_blocks) of each kind
  */
 wn_status wn_space_create(const struct wn_space_request *request, struct wn_space *space);
 void wn_space_release(struct wn_space *space);
@@ -131,13 +142,17 @@ double wn_space_achieved(const struct wn_space *space, const int32_t *genome);
 
 /*
  * A random genome: each group starts at its start level, and random genes of it that can go lower are lowered until the
- * sum is right (EvoPress; for drop the same as drawing which ones stay).
+ * sum is right (EvoPress; for drop the same as drawing which ones stay). With gaps, genes move whose steps are not
+ * longer than what is left, else any, to and fro until nothing is left.
  */
 void wn_space_draw(const struct wn_space *space, struct wn_draws *draws, int32_t *genome);
 /*
  * min(U{1..3}, U{1..3}) level switches: a group, in it a gene that can go down and another that can go up. Published
- * codes may pick one gene twice, which changes nothing; here a switch always moves two.
+ * codes may pick one gene twice, which changes nothing; here a switch always moves two. With gaps, the first gene
+ * goes down or up with equal chance, and others move until the sum is right again, those first whose steps are not
+ * longer than what is left, none both ways; a switch that takes more than WN_SWITCH_MOVES is not made.
  */
+#define WN_SWITCH_MOVES 16
 void wn_space_mutate(const struct wn_space *space, struct wn_draws *draws, int32_t *genome);
 
 /* ---- allocation by layer errors ---- */
@@ -201,12 +216,13 @@ struct wn_search_settings {
     int n_stages;
     int64_t survivors[WN_SEARCH_STAGES], tokens[WN_SEARCH_STAGES];
     bool inverted; /* look for the worst */
-    int64_t levels, step, lowest, highest;
+    int64_t levels, step;
+    unsigned bits;                     /* levels of bits (WN_BITS) */
     char *legal_attention, *legal_mlp; /* owned */
 };
 
 /*
- * Reads a section for one kind: keys of the table, "survivors" and "tokens" (lists of equal length); what is not given
+ * Reads a section for one kind: keys of the table, "bits", "survivors" and "tokens" (lists); what is not given
  * is taken from the preset, which is that of the kind when none is named. Mistakes become lines that start with
  * `place`: unknown keys, presets and fitness, lists of different length, survivors that grow or exceed the offspring,
  * a last stage with more than one. Release also after mistakes.
@@ -221,7 +237,7 @@ void wn_search_settings_tokens(const char *place, const struct wn_search_setting
 void wn_search_settings_request(const struct wn_search_settings *settings, struct wn_space_request *request);
 /* The keys and the presets, for `winnow help`. */
 void wn_search_help(struct wn_text *text);
-/* The keys; "survivors" and "tokens", which are lists, are not among them. Static. */
+/* The keys; "bits", "survivors" and "tokens", which are lists, are not among them. Static. */
 const struct wn_parameter *wn_search_parameters(int *count);
 
 /* ---- the search ---- */

@@ -58,6 +58,8 @@ wn_status wn_judge_level_errors(struct wn_judge_levels *levels, const struct wn_
             errors[i * columns + c] = (double)NAN;
         for (int32_t level = gene->low; level <= gene->high; level++) {
             const struct wn_level_entry *entry;
+            if (!wn_space_has(space, gene, level))
+                continue;
             WN_TRY(find(levels, gene->block, gene->linear, level, &entry));
             errors[i * columns + level - space->low] = entry->error;
         }

@@ -77,7 +77,7 @@ char *wn_levels_key(const struct wn_level_task *task)
         wn_params_describe(&recipe->stages[s].params, &text);
         wn_text_printf(&text, "\n");
     }
-    wn_text_printf(&text, "kind %d\n", (int)space->kind);
+    wn_text_printf(&text, "kind %d levels %u\n", (int)space->kind, space->bits);
     for (int64_t g = 0; g < space->n_genes; g++) {
         const struct wn_gene *gene = &space->genes[g];
         wn_text_printf(&text, "%d %d %d %d %lld %lld\n", (int)gene->block, (int)gene->linear, (int)gene->low,
@@ -95,7 +95,10 @@ int64_t wn_levels_bytes(const struct wn_level_task *task)
     for (int64_t g = 0; g < space->n_genes; g++) {
         const struct wn_gene *gene = &space->genes[g];
         const struct wn_linear_info *linear = &model->layout.linears[gene->linear];
-        for (int32_t level = gene->low; level <= gene->high; level++, entries++) {
+        for (int32_t level = gene->low; level <= gene->high; level++) {
+            if (!wn_space_has(space, gene, level))
+                continue;
+            entries++;
             const struct wn_level one = level_of(space, gene, level, weights_of(&model->layout, gene));
             struct wn_recipe recipe = task->point->recipe;
             wn_level_apply(&one, &recipe);
@@ -165,11 +168,6 @@ static const struct wn_gene *gene_of(const struct wn_space *space, int64_t block
     WN_BUG("linear %d of block %lld is in no gene", linear, (long long)block);
 }
 
-static bool has_level(const struct wn_gene *gene, int32_t level)
-{
-    return level >= gene->low && level <= gene->high;
-}
-
 /* Linears without this level get their nearest one; they are not made. */
 static void set_levels(struct maker *maker, int64_t block, int32_t level)
 {
@@ -233,6 +231,15 @@ static wn_status make_linear(struct maker *maker, int64_t block, int linear, int
     return status;
 }
 
+static bool is_any(const struct wn_space *space, int32_t level)
+{
+    bool any = false;
+
+    for (int64_t g = 0; g < space->n_genes && !any; g++)
+        any = wn_space_has(space, &space->genes[g], level);
+    return any;
+}
+
 /* All linears that have a level, for every level of the space: scales of inputs are searched once for each. */
 static wn_status make_levels(struct maker *maker, int64_t block, struct wn_level_writer *writer)
 {
@@ -240,11 +247,13 @@ static wn_status make_levels(struct maker *maker, int64_t block, struct wn_level
 
     wn_collector_gather(&maker->collector, &maker->subject, &maker->workspace, block, maker->dense);
     for (int32_t level = space->low; level <= space->high; level++) {
+        if (!is_any(space, level))
+            continue;
         set_levels(maker, block, level);
         wn_compressor_begin(&maker->compressor, &maker->subject, &maker->allocation, block, maker->dense);
         WN_TRY(wn_compressor_scale(&maker->compressor, &maker->subject, &maker->collector, &maker->workspace));
         for (int l = 0; l < maker->allocation.n_linears; l++)
-            if (has_level(gene_of(space, block, l), level))
+            if (wn_space_has(space, gene_of(space, block, l), level))
                 WN_TRY(make_linear(maker, block, l, level, writer));
     }
     return WN_OK;
@@ -255,8 +264,8 @@ static int64_t count_entries(const struct wn_space *space, int64_t block)
     int64_t count = 0;
 
     for (int64_t g = 0; g < space->n_genes; g++)
-        if (space->genes[g].block == block)
-            count += space->genes[g].high - space->genes[g].low + 1;
+        for (int32_t level = space->low; space->genes[g].block == block && level <= space->high; level++)
+            count += wn_space_has(space, &space->genes[g], level);
     return count;
 }
 

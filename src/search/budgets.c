@@ -1,7 +1,7 @@
 /*
  * A mean number of bits as sums of whole bits per group of linears of one size. Group g should have target * count[g]
  * bits, which is rarely whole; rounded sums are moved by a few bits each so that the total comes out, by a table over
- * the groups and what the moves so far add to the total.
+ * the groups and what the moves so far add to the total. Sums that levels with gaps do not reach are passed over.
  */
 #include "search_impl.h"
 
@@ -21,6 +21,39 @@ static int64_t greatest_divisor(int64_t a, int64_t b)
     return a;
 }
 
+/* Sums of `count` linears. */
+struct reachable {
+    int64_t least, most;
+    bool *sums; /* [most - least + 1]; owned */
+};
+
+/* As with coins: a sum is reached when few enough linears, of those above the lowest level, make what is above it. */
+static void open_reachable(unsigned bits, int64_t count, struct reachable *reachable)
+{
+    int64_t low = 0, high = WN_BITS_MOST;
+
+    while (!(bits & WN_BITS(low)))
+        low++;
+    while (!(bits & WN_BITS(high)))
+        high--;
+    int64_t width = count * (high - low) + 1, *coins = wn_alloc(width, sizeof *coins);
+    *reachable = (struct reachable){.least = count * low, .most = count * high};
+    reachable->sums = wn_alloc(width, sizeof *reachable->sums);
+    for (int64_t above = 0; above < width; above++) {
+        coins[above] = above ? count + 1 : 0;
+        for (int64_t d = 1; d <= high - low && d <= above; d++)
+            if ((bits & WN_BITS(low + d)) && coins[above - d] + 1 < coins[above])
+                coins[above] = coins[above - d] + 1;
+        reachable->sums[above] = coins[above] <= count;
+    }
+    wn_free(coins);
+}
+
+static bool is_reached(const struct reachable *reachable, int64_t sum)
+{
+    return sum >= reachable->least && sum <= reachable->most && reachable->sums[sum - reachable->least];
+}
+
 struct table {
     int64_t reach; /* totals -reach .. reach */
     int64_t *
@@ -29,16 +62,16 @@ struct table {
 };
 
 /* Row g from row g + 1: the cheapest move, of equals the smallest. */
-static void fill_row(struct table *table, int64_t g, int64_t unit, int64_t low, int64_t high)
+static void fill_row(struct table *table, int64_t g, int64_t unit, int64_t sum, const struct reachable *reachable)
 {
     const int64_t width = 2 * table->reach + 1, *behind = table->cost + (g + 1) * width;
     int64_t *cost = table->cost + g * width;
 
     for (int64_t t = 0; t < width; t++) {
         cost[t] = UNREACHED;
-        for (int64_t d = low; d <= high; d++) {
+        for (int64_t d = -MOST_MOVED; d <= MOST_MOVED; d++) {
             int64_t rest = t - d * unit;
-            if (rest < 0 || rest >= width || behind[rest] == UNREACHED)
+            if (!is_reached(reachable, sum + d) || rest < 0 || rest >= width || behind[rest] == UNREACHED)
                 continue;
             int64_t all = behind[rest] + d * d * unit;
             if (all < cost[t]) {
@@ -49,11 +82,6 @@ static void fill_row(struct table *table, int64_t g, int64_t unit, int64_t low, 
     }
 }
 
-static int64_t clamp(int64_t value, int64_t low, int64_t high)
-{
-    return value < low ? low : value > high ? high : value;
-}
-
 static void fill_table(const struct wn_space_request *request, int64_t n_groups, const int64_t *unit,
                        const int64_t *count, const int64_t *sum, struct table *table)
 {
@@ -61,9 +89,12 @@ static void fill_table(const struct wn_space_request *request, int64_t n_groups,
 
     for (int64_t t = 0; t < width; t++)
         table->cost[n_groups * width + t] = t == table->reach ? 0 : UNREACHED;
-    for (int64_t g = n_groups - 1; g >= 0; g--)
-        fill_row(table, g, unit[g], clamp(count[g] * request->lowest - sum[g], -MOST_MOVED, 0),
-                 clamp(count[g] * request->highest - sum[g], 0, MOST_MOVED));
+    for (int64_t g = n_groups - 1; g >= 0; g--) {
+        struct reachable reachable;
+        open_reachable(request->bits, count[g], &reachable);
+        fill_row(table, g, unit[g], sum[g], &reachable);
+        wn_free(reachable.sums);
+    }
 }
 
 /* Takes the largest total not above `wanted` that can be reached, and moves the sums to it. */

@@ -5,8 +5,11 @@
 
 static double error_of(const struct wn_space *space, const double *errors, int64_t gene, int64_t level)
 {
-    double error = errors[gene * (space->high - space->low + 1) + level - space->low];
+    double error;
 
+    if (!wn_space_has(space, &space->genes[gene], (int32_t)level))
+        return INFINITY;
+    error = errors[gene * (space->high - space->low + 1) + level - space->low];
     return isfinite(error) ? error : INFINITY;
 }
 

@@ -6,9 +6,16 @@
 
 /*
  * The sum of bits of every group: size[g] weights in each of its count[g] linears. All together the largest sum not
- * above target * weights that sums near target * count reach; of those that do, the ones nearest to it (budgets.c).
+ * above target * weights that sums near target * count reach, of levels that there are; of those that do, the ones
+ * nearest to it (budgets.c).
  */
 void wn_share_bits(const struct wn_space_request *request, int64_t n_groups, const int64_t *size, const int64_t *count,
                    int64_t *sum);
+
+/* wn_space_uniform where levels of bits are missing. */
+void wn_space_even(const struct wn_space *space, int32_t *genome);
+
+/* The nearest level of a gene above (direction 1) or below (-1) one that it has; `level` when there is none. */
+int32_t wn_space_next(const struct wn_space *space, const struct wn_gene *gene, int32_t level, int direction);
 
 #endif

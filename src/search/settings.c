@@ -91,14 +91,6 @@ static const struct wn_parameter parameters[] = {
      .high = INFINITY,
      .unit = "weight",
      .help = "sparsity: zeros from one level to the next, when not given: int(0.5 min(s, 1 - s) / levels * hidden^2)"},
-    {.name = "lowest", .type = WN_INTEGER, .standard = "2", .low = 2, .high = 8, .unit = "bit", .help = "bits: levels"},
-    {.name = "highest",
-     .type = WN_INTEGER,
-     .standard = "6",
-     .low = 2,
-     .high = 8,
-     .unit = "bit",
-     .help = "bits: levels from lowest to highest"},
     {.name = "legal_attention",
      .type = WN_STRING,
      .standard = "\"\"",
@@ -128,6 +120,27 @@ static int read_list(const char *place, const cJSON *list, int64_t low, int64_t 
                         "stage",
                         place, list->string, WN_SEARCH_STAGES, (long long)low);
     return fits ? count : 0;
+}
+
+/* Different numbers of bits, at least two; NULL: the standard. */
+static unsigned read_bits(const char *place, const cJSON *list, struct wn_problems *problems)
+{
+    unsigned bits = list ? 0 : WN_BITS_STANDARD;
+    bool fits = !list || (cJSON_IsArray(list) && cJSON_GetArraySize(list) >= 2);
+    const cJSON *item;
+
+    cJSON_ArrayForEach (item, list) {
+        const double level = item->valuedouble;
+        fits = fits && cJSON_IsNumber(item) && level == rint(level) && level >= WN_BITS_LEAST &&
+               level <= WN_BITS_MOST && !(bits & WN_BITS((unsigned)level));
+        if (fits)
+            bits |= WN_BITS((unsigned)level);
+    }
+    if (!fits)
+        wn_problems_add(problems,
+                        "%s: key \"bits\": expected a list of different whole numbers in [%d, %d], at least 2", place,
+                        WN_BITS_LEAST, WN_BITS_MOST);
+    return fits ? bits : WN_BITS_STANDARD;
 }
 
 static void copy_list(int count, const int64_t *from, int64_t *to)
@@ -196,8 +209,6 @@ static void take_params(const struct wn_params *params, const cJSON *json, enum 
     settings->inverted = wn_params_flag(params, "inverted");
     settings->levels = wn_params_integer(params, "levels");
     settings->step = given_or(params, "step", 0);
-    settings->lowest = wn_params_integer(params, "lowest");
-    settings->highest = wn_params_integer(params, "highest");
     settings->legal_attention = wn_strdup(wn_settings_text(json, "legal_attention", ""));
     settings->legal_mlp = wn_strdup(wn_settings_text(json, "legal_mlp", ""));
 }
@@ -217,12 +228,14 @@ void wn_search_settings_read(const char *place, const cJSON *json, enum wn_space
     cJSON *plain = cJSON_Duplicate(json, true);
     cJSON *survivors = cJSON_DetachItemFromObjectCaseSensitive(plain, "survivors");
     cJSON *tokens = cJSON_DetachItemFromObjectCaseSensitive(plain, "tokens");
+    cJSON *bits = cJSON_DetachItemFromObjectCaseSensitive(plain, "bits");
     struct wn_params params;
 
     *settings = (struct wn_search_settings){.kind = kind};
     wn_settings_read(place, plain, parameters, PARAMETERS, &params, problems);
     const struct preset *preset = find_preset(wn_params_text(&params, "preset"), kind);
     take_params(&params, plain, kind, preset, settings);
+    settings->bits = read_bits(place, bits, problems);
     take_name(place, wn_settings_text(plain, "on", ""), settings, problems);
     read_stages(place, survivors, tokens, preset, settings, problems);
     check_survivors(place, settings, problems);
@@ -232,6 +245,7 @@ void wn_search_settings_read(const char *place, const cJSON *json, enum wn_space
     cJSON_Delete(plain);
     cJSON_Delete(survivors);
     cJSON_Delete(tokens);
+    cJSON_Delete(bits);
 }
 
 void wn_search_settings_release(struct wn_search_settings *settings)
@@ -259,8 +273,7 @@ void wn_search_settings_request(const struct wn_search_settings *settings, struc
 {
     request->levels = settings->levels;
     request->step = settings->step;
-    request->lowest = settings->lowest;
-    request->highest = settings->highest;
+    request->bits = settings->bits;
     request->legal_attention = settings->legal_attention;
     request->legal_mlp = settings->legal_mlp;
 }
@@ -292,6 +305,10 @@ void wn_search_help(struct wn_text *text)
                    "Evolutionary search for levels of all linears under one budget (EvoPress, arXiv:2410.14649):\n"
                    "  \"search\": {\"NAME\": {\"on\": \"general\", ...}}\n\n");
     wn_params_help(parameters, PARAMETERS, text);
+    wn_text_printf(
+        text, "  bits       a list  levels of bits, with gaps or without (default [2, 3, 4, 5, 6]) [bit]; of a joint "
+              "point the bits are\n                     searched where this is given, or the preset \"bits\", or "
+              "a mean that is no whole number; else its sparsity\n");
     wn_text_printf(text, "  survivors  a list  candidates that each stage of a generation keeps; the last one keeps 1\n"
                          "  tokens     a list  calibration tokens on which each stage judges, drawn anew [token]\n\n"
                          "fitness, the smaller the better:\n");

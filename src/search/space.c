@@ -122,30 +122,47 @@ static int64_t number_sizes(const struct wn_space_request *request, int32_t *gro
     return n;
 }
 
+static int32_t lowest_of(unsigned bits)
+{
+    int32_t level = 0;
+
+    while (!(bits & WN_BITS(level)))
+        level++;
+    return level;
+}
+
+static int32_t highest_of(unsigned bits)
+{
+    int32_t level = WN_BITS_MOST;
+
+    while (!(bits & WN_BITS(level)))
+        level--;
+    return level;
+}
+
 static void add_bit_genes(const struct wn_space_request *request, const int32_t *group_of, struct wn_space *space)
 {
+    space->bits = request->bits;
     open_space(request, request->n_blocks * request->n_linears, space);
     for (int64_t b = 0; b < request->n_blocks; b++)
         for (int64_t l = 0; l < request->n_linears; l++)
             add_gene(space, (struct wn_gene){.block = (int32_t)b,
                                              .linear = (int32_t)l,
                                              .group = group_of[l],
-                                             .low = (int32_t)request->lowest,
-                                             .high = (int32_t)request->highest,
+                                             .low = lowest_of(request->bits),
+                                             .high = highest_of(request->bits),
                                              .per_level = request->weights[l]});
 }
 
 static wn_status create_bits(const struct wn_space_request *request, struct wn_space *space)
 {
+    const int32_t lowest = lowest_of(request->bits), highest = highest_of(request->bits);
     int64_t n = request->n_linears, *size, *count, *sum;
     int32_t *group_of;
 
-    if (request->lowest > request->highest)
-        return wn_fail(WN_ERR_INPUT, "key \"lowest\": %lld is above \"highest\", %lld", (long long)request->lowest,
-                       (long long)request->highest);
-    if (!(request->target >= (double)request->lowest && request->target <= (double)request->highest))
-        return wn_fail(WN_ERR_INPUT, "key \"bits\": %g lies outside the levels %lld to %lld", request->target,
-                       (long long)request->lowest, (long long)request->highest);
+    if (!(request->target >= lowest && request->target <= highest))
+        return wn_fail(WN_ERR_INPUT, "key \"bits\": %g lies outside the levels %d to %d", request->target, lowest,
+                       highest);
     group_of = wn_alloc(n, sizeof *group_of);
     size = wn_alloc(3 * n, sizeof *size);
     count = size + n;
@@ -158,12 +175,14 @@ static wn_status create_bits(const struct wn_space_request *request, struct wn_s
         space->groups[g].sum = sum[g];
         space->groups[g].share = count[g];
         space->groups[g].start = (int32_t)((sum[g] + count[g] - 1) / count[g]);
+        while (!(request->bits & WN_BITS(space->groups[g].start)))
+            space->groups[g].start++;
     }
     wn_free(group_of);
     wn_free(size);
     if (!can_move(space))
-        return wn_fail(WN_ERR_INPUT, "key \"bits\": %g leaves nothing to exchange between levels %lld and %lld",
-                       request->target, (long long)request->lowest, (long long)request->highest);
+        return wn_fail(WN_ERR_INPUT, "key \"bits\": %g leaves nothing to exchange between levels %d and %d",
+                       request->target, lowest, highest);
     return WN_OK;
 }
 
@@ -304,6 +323,10 @@ void wn_space_release(struct wn_space *space)
 /* The sum of the first genes follows a straight line over the genes that can move. */
 void wn_space_uniform(const struct wn_space *space, int32_t *genome)
 {
+    if (wn_bits_have_gaps(space->bits)) {
+        wn_space_even(space, genome);
+        return;
+    }
     for (int64_t g = 0; g < space->n_groups; g++) {
         const struct wn_gene_group *group = &space->groups[g];
         int64_t movable = 0, seen = 0, given = 0;
@@ -329,7 +352,7 @@ wn_status wn_space_check(const struct wn_space *space, const int32_t *genome)
         for (int64_t i = 0; i < group->n_genes; i++) {
             const struct wn_gene *gene = &space->genes[group->genes[i]];
             int32_t level = genome[group->genes[i]];
-            if (level < gene->low || level > gene->high)
+            if (!wn_space_has(space, gene, level))
                 return wn_fail(WN_ERR_INPUT, "block %d, linear %d: there is no level %d, only %d to %d", gene->block,
                                gene->linear, level, gene->low, gene->high);
             sum += level;

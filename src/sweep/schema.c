@@ -269,24 +269,33 @@ static cJSON *statistics_schema(void)
     return schema;
 }
 
-/* Two lists beside the parameters. */
+/* Three lists beside the parameters. */
 static cJSON *search_schema(void)
 {
-    static const char *const lists[] = {"survivors", "tokens"};
-    static const char *const helps[] = {"candidates that each stage of a generation keeps; the last one keeps 1",
-                                        "calibration tokens on which each stage judges"};
+    static const struct {
+        const char *name, *help;
+        int fewest, most, low, high; /* items and their range; high 0: none */
+    } lists[] = {
+        {"survivors", "candidates that each stage of a generation keeps; the last one keeps 1", 1, WN_SEARCH_STAGES, 1,
+         0},
+        {"tokens", "calibration tokens on which each stage judges", 1, WN_SEARCH_STAGES, 2, 0},
+        {"bits", "levels of bits, with gaps or without; default 2 to 6", 2, WN_BITS_MOST - WN_BITS_LEAST + 1,
+         WN_BITS_LEAST, WN_BITS_MOST},
+    };
     int count;
     const struct wn_parameter *table = wn_search_parameters(&count);
     cJSON *schema = object_schema(table, count), *properties = cJSON_GetObjectItem(schema, "properties");
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         cJSON *list = cJSON_CreateObject(), *item = cJSON_AddObjectToObject(list, "items");
         cJSON_AddStringToObject(list, "type", "array");
-        cJSON_AddNumberToObject(list, "minItems", 1);
-        cJSON_AddNumberToObject(list, "maxItems", WN_SEARCH_STAGES);
+        cJSON_AddNumberToObject(list, "minItems", lists[i].fewest);
+        cJSON_AddNumberToObject(list, "maxItems", lists[i].most);
         cJSON_AddStringToObject(item, "type", "integer");
-        cJSON_AddNumberToObject(item, "minimum", i + 1);
-        cJSON_AddStringToObject(list, "description", helps[i]);
-        cJSON_AddItemToObject(properties, lists[i], list);
+        cJSON_AddNumberToObject(item, "minimum", lists[i].low);
+        if (lists[i].high)
+            cJSON_AddNumberToObject(item, "maximum", lists[i].high);
+        cJSON_AddStringToObject(list, "description", lists[i].help);
+        cJSON_AddItemToObject(properties, lists[i].name, list);
     }
     return schema;
 }

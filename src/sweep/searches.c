@@ -75,7 +75,7 @@ static wn_status create_space(const struct wn_model *model, const struct wn_reci
 /* What an allocation by layer errors takes of settings: the levels. */
 static void minimize_settings(enum wn_space_kind kind, struct wn_search_settings *settings)
 {
-    *settings = (struct wn_search_settings){.kind = kind, .levels = 8, .lowest = 2, .highest = 6};
+    *settings = (struct wn_search_settings){.kind = kind, .levels = 8, .bits = WN_BITS_STANDARD};
     settings->legal_attention = wn_strdup("");
     settings->legal_mlp = wn_strdup("");
 }
@@ -340,6 +340,20 @@ static void put_list(struct wn_text *text, const char *name, int count, const in
         wn_text_printf(text, "%s%lld", i ? "," : name, (long long)values[i]);
 }
 
+/* "2..6", or "2,3,4,8" when there are gaps. */
+static void put_bits(unsigned bits, struct wn_text *text)
+{
+    int64_t levels[WN_BITS_MOST + 1];
+    int count = 0;
+    for (int level = 0; level <= WN_BITS_MOST; level++)
+        if (bits & WN_BITS(level))
+            levels[count++] = level;
+    if (wn_bits_have_gaps(bits))
+        put_list(text, "", count, levels);
+    else
+        wn_text_printf(text, "%lld..%lld", (long long)levels[0], (long long)levels[count - 1]);
+}
+
 static void put_settings(const struct wn_search_settings *settings, struct wn_text *text)
 {
     wn_text_printf(text, "fitness=%s on=%s top=%lld generations=%lld offspring=%lld seed=%lld initial=%lld,%lld",
@@ -348,9 +362,10 @@ static void put_settings(const struct wn_search_settings *settings, struct wn_te
                    (long long)settings->initial, (long long)settings->initial_tokens);
     put_list(text, " survivors=", settings->n_stages, settings->survivors);
     put_list(text, " tokens=", settings->n_stages, settings->tokens);
-    wn_text_printf(text, " inverted=%d levels=%lld step=%lld bits=%lld..%lld legal=%s/%s", settings->inverted,
-                   (long long)settings->levels, (long long)settings->step, (long long)settings->lowest,
-                   (long long)settings->highest, settings->legal_attention, settings->legal_mlp);
+    wn_text_printf(text, " inverted=%d levels=%lld step=%lld bits=", settings->inverted, (long long)settings->levels,
+                   (long long)settings->step);
+    put_bits(settings->bits, text);
+    wn_text_printf(text, " legal=%s/%s", settings->legal_attention, settings->legal_mlp);
 }
 
 /* One line for each kind of a search that points of the model name. */

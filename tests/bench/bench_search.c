@@ -94,8 +94,7 @@ static void make_space(struct bench *bench)
                                              .n_linears = layout->n_linears,
                                              .weights = weights,
                                              .target = 3,
-                                             .lowest = LOWEST,
-                                             .highest = HIGHEST};
+                                             .bits = WN_BITS(HIGHEST + 1) - WN_BITS(LOWEST)};
     check(wn_space_create(&request, &bench->space));
 }
 

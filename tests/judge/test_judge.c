@@ -68,8 +68,7 @@ static void open_space(struct example *example, enum wn_space_kind kind, double 
                                              .weights = weights,
                                              .in_mlp = in_mlp,
                                              .target = target,
-                                             .lowest = 0,
-                                             .highest = 5};
+                                             .bits = WN_BITS(6) - 1};
     CHECK_OK(wn_space_create(&request, &example->space));
 }
 

@@ -84,8 +84,7 @@ static void make_space(const struct wn_model *model, int64_t highest, struct wn_
                                              .n_linears = model->layout.n_linears,
                                              .weights = weights,
                                              .target = 2.5,
-                                             .lowest = LOWEST,
-                                             .highest = highest};
+                                             .bits = WN_BITS(highest + 1) - WN_BITS(LOWEST)};
     CHECK_OK(wn_space_create(&request, space));
 }
 

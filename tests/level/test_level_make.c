@@ -85,8 +85,7 @@ static void make_space(const struct setting *setting, enum wn_space_kind kind, d
                                              .target = target,
                                              .levels = 2,
                                              .step = 777,
-                                             .lowest = 2,
-                                             .highest = 4};
+                                             .bits = WN_BITS(2) | WN_BITS(3) | WN_BITS(4)};
 
     for (int l = 0; l < layout->n_linears; l++)
         weights[l] = layout->linears[l].rows * layout->linears[l].columns;

@@ -19,7 +19,8 @@ BLOCKS, LINEARS, HIDDEN = 6, [256, 64, 64, 256, 704, 704, 704], 16
 LENGTHS = [20 + i % 7 for i in range(30)]
 SEED, GENERATIONS, OFFSPRING, INITIAL, INITIAL_TOKENS = 3, 20, 24, 12, 64
 SURVIVORS, TOKENS = [8, 3, 1], [50, 100, 400]
-TARGETS = {"sparsity": 0.6, "bits": 2.25, "drop": 0.4}
+TARGETS = {"sparsity": 0.6, "bits": 2.25, "gaps": 3.3, "drop": 0.4}
+LEVELS = {"bits": [2, 3, 4, 5, 6], "gaps": [2, 3, 4, 8]}  # of bits
 
 
 # ---- draws ----
@@ -53,7 +54,7 @@ class Draws:
         return things[self.below(len(things))]
 
 
-# ---- spaces: genes [(low, high)], groups [{genes, sum, start, share}] ----
+# ---- spaces: genes [levels], groups [{genes, sum, start, share}] ----
 
 
 def sparsity_space(target):
@@ -61,54 +62,103 @@ def sparsity_space(target):
     genes = []
     for weights in LINEARS * BLOCKS:
         zeros = int(weights * target)
-        genes.append((-min(zeros // step, 8), min((weights - zeros - 1) // step, 8)))
+        genes.append(list(range(-min(zeros // step, 8), min((weights - zeros - 1) // step, 8) + 1)))
     return genes, [{"genes": list(range(len(genes))), "sum": 0, "start": 0, "share": 1}]
 
 
-def bits_space(target):
+def sums_of(levels, count):
+    """All that `count` genes can have together."""
+    sums = {0}
+    for _ in range(count):
+        sums = {before + level for before in sums for level in levels}
+    return sums
+
+
+def bits_space(target, levels):
     """Sums near the shares of the groups, by trying all that differ by at most 4."""
     sizes = list(dict.fromkeys(LINEARS))
     counts = [LINEARS.count(size) * BLOCKS for size in sizes]
     wanted = target * sum(LINEARS) * BLOCKS
     near = [round(target * count) for count in counts]
+    reached = [sums_of(levels, count) for count in counts]
     best = None
     for moved in itertools.product(range(-4, 5), repeat=len(sizes)):
+        if any(bits + move not in sums for bits, move, sums in zip(near, moved, reached)):
+            continue
         total = sum(size * (bits + move) for size, bits, move in zip(sizes, near, moved))
         key = (-total, sum(move * move * size for size, move in zip(sizes, moved)))
         if total <= wanted + 1e-6 and (best is None or key < best[0]):
             best = key, [bits + move for bits, move in zip(near, moved)]
-    genes = [(2, 6)] * (len(LINEARS) * BLOCKS)
+    genes = [levels] * (len(LINEARS) * BLOCKS)
     groups = []
     for size, count, total in zip(sizes, counts, best[1]):
         members = [i for i, weights in enumerate(LINEARS * BLOCKS) if weights == size]
-        groups.append({"genes": members, "sum": total, "start": math.ceil(total / count), "share": count})
+        groups.append({"genes": members, "sum": total, "start": min(level for level in levels if level >= total / count), "share": count})
     return genes, groups
 
 
 def drop_space(target):
     k = int(target * BLOCKS)
     groups = [{"genes": list(range(kind, 2 * BLOCKS, 2)), "sum": k, "start": 1, "share": 1} for kind in range(2)]
-    return [(0, 1)] * (2 * BLOCKS), groups
+    return [[0, 1]] * (2 * BLOCKS), groups
+
+
+def step(levels, level, direction):
+    """How far the next level is; 0: there is none."""
+    place = levels.index(level) + direction
+    return abs(levels[place] - level) if 0 <= place < len(levels) else 0
+
+
+def towards(genes, members, genome, owed, draws, gone):
+    """Draws a gene that moves the sum by at most `owed`, if there is one, else any; `gone`: gene to direction."""
+    direction = 1 if owed > 0 else -1
+    able = [i for i in members if step(genes[i], genome[i], direction) and gone.get(i, direction) == direction]
+    near = [i for i in able if step(genes[i], genome[i], direction) <= abs(owed)]
+    return (draws.choice(near or able) if able else None), direction
+
+
+def move(genes, genome, i, direction):
+    moved = direction * step(genes[i], genome[i], direction)
+    genome[i] += moved
+    return moved
 
 
 def random_genome(genes, groups, draws):
     genome = [0] * len(genes)
     for group in groups:
         for i in group["genes"]:
-            genome[i] = min(group["start"], genes[i][1])
-        while sum(genome[i] for i in group["genes"]) > group["sum"]:
-            genome[draws.choice([i for i in group["genes"] if genome[i] > genes[i][0]])] -= 1
+            genome[i] = min(group["start"], genes[i][-1])
+        while owed := group["sum"] - sum(genome[i] for i in group["genes"]):
+            i, direction = towards(genes, group["genes"], genome, owed, draws, {})
+            move(genes, genome, i, direction)
     return genome
 
 
 def fallers_and_risers(genes, group, genome):
-    risers = [i for i in group["genes"] if genome[i] < genes[i][1]]
+    risers = [i for i in group["genes"] if genome[i] < genes[i][-1]]
     fallers = [i for i in group["genes"] if genome[i] > genes[i][0] and risers != [i]]
     return fallers, risers
 
 
+def switch(genes, group, genome, draws):
+    """The genome after a gene has moved, and others until the sum is right; as it was when 16 do not do."""
+    changed, gone, owed = list(genome), {}, 0
+    gaps = any(b - a > 1 for levels in genes for a, b in itertools.pairwise(levels))
+    direction = 1 if gaps and draws.below(2) else -1
+    able, other = ([i for i in group["genes"] if step(genes[i], genome[i], way)] for way in (direction, -direction))
+    i = draws.choice([i for i in able if other != [i]])
+    for _ in range(16):
+        gone[i] = direction
+        owed -= move(genes, changed, i, direction)
+        if owed == 0:
+            return changed
+        i, direction = towards(genes, group["genes"], changed, owed, draws, gone)
+        if i is None:
+            break
+    return genome
+
+
 def mutate(genes, groups, genome, draws):
-    genome = list(genome)
     first, second = 1 + draws.below(3), 1 + draws.below(3)
     for _ in range(min(first, second)):
         able = [group for group in groups if all(fallers_and_risers(genes, group, genome))]
@@ -119,11 +169,7 @@ def mutate(genes, groups, genome, draws):
             place -= group["share"]
             if place < 0:
                 break
-        fallers, risers = fallers_and_risers(genes, group, genome)
-        falls = draws.choice(fallers)
-        rises = draws.choice([i for i in risers if i != falls])
-        genome[falls] -= 1
-        genome[rises] += 1
+        genome = switch(genes, group, genome, draws)
     return genome
 
 
@@ -143,8 +189,8 @@ def draw_batch(generation, stage, tokens):
 
 
 def toy_errors(kind, genes):
-    low, high = min(low for low, _ in genes), max(high for _, high in genes)
-    sign = -4 if kind == "bits" else 4
+    low, high = min(levels[0] for levels in genes), max(levels[-1] for levels in genes)
+    sign = -4 if kind in LEVELS else 4
     return [
         {low + n: whole(5, i, 1000, 10) * (sign * (low + n) + 36) + whole(5, i, n, 10) for n in range(high - low + 1)}
         for i in range(len(genes))
@@ -171,7 +217,10 @@ def different(draw, most, taken):
 
 def search(kind):
     """Yields minibatches and states as test_evolution prints them."""
-    genes, groups = {"sparsity": sparsity_space, "bits": bits_space, "drop": drop_space}[kind](TARGETS[kind])
+    if kind in LEVELS:
+        genes, groups = bits_space(TARGETS[kind], LEVELS[kind])
+    else:
+        genes, groups = {"sparsity": sparsity_space, "drop": drop_space}[kind](TARGETS[kind])
     errors = toy_errors(kind, genes)
 
     def judge(genomes, alive, batch, fitness, stage):

@@ -22,8 +22,7 @@ static inline struct wn_space_request test_request(enum wn_space_kind kind, int6
                                      .in_mlp = linear_in_mlp,
                                      .target = target,
                                      .levels = 8,
-                                     .lowest = 2,
-                                     .highest = 6};
+                                     .bits = WN_BITS_STANDARD};
 }
 
 /* Random whole number below 2^bits. */

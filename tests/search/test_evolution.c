@@ -84,10 +84,8 @@ struct example {
     struct toy toy;
 };
 
-static void example_init(struct example *example, enum wn_space_kind kind, double target)
+static void example_of(struct example *example, struct wn_space_request request)
 {
-    struct wn_space_request request = test_request(kind, BLOCKS, target);
-
     *example = (struct example){0};
     CHECK_OK(wn_space_create(&request, &example->space));
     for (int64_t i = 0; i < SEQUENCES; i++)
@@ -108,6 +106,20 @@ static void example_init(struct example *example, enum wn_space_kind kind, doubl
                                          .lengths = lengths,
                                          .evaluate = evaluate,
                                          .context = &example->toy};
+}
+
+static void example_init(struct example *example, enum wn_space_kind kind, double target)
+{
+    example_of(example, test_request(kind, BLOCKS, target));
+}
+
+/* Levels 2, 3, 4 and 8. */
+static void example_gaps(struct example *example, double target)
+{
+    struct wn_space_request request = test_request(WN_SPACE_BITS, BLOCKS, target);
+
+    request.bits = WN_BITS(2) | WN_BITS(3) | WN_BITS(4) | WN_BITS(8);
+    example_of(example, request);
 }
 
 static void example_release(struct example *example)
@@ -454,14 +466,20 @@ static int trace(const char *kind)
         const char *name;
         enum wn_space_kind kind;
         double target;
-    } kinds[] = {{"sparsity", WN_SPACE_SPARSITY, 0.6}, {"bits", WN_SPACE_BITS, 2.25}, {"drop", WN_SPACE_DROP, 0.4}};
+    } kinds[] = {{"sparsity", WN_SPACE_SPARSITY, 0.6},
+                 {"bits", WN_SPACE_BITS, 2.25},
+                 {"gaps", WN_SPACE_BITS, 3.3},
+                 {"drop", WN_SPACE_DROP, 0.4}};
     struct example example;
     struct wn_search_state state;
 
     for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
         if (strcmp(kinds[k].name, kind) != 0)
             continue;
-        example_init(&example, kinds[k].kind, kinds[k].target);
+        if (!strcmp(kind, "gaps"))
+            example_gaps(&example, kinds[k].target);
+        else
+            example_init(&example, kinds[k].kind, kinds[k].target);
         example.toy.trace = true;
         CHECK_OK(wn_search_begin(&example.search, &state));
         print_state(&state);

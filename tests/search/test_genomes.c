@@ -155,8 +155,10 @@ static void check_mistakes(void)
     check_refused(request, "key \"bits\": 6.5 lies outside the levels 2 to 6");
     request.target = 2;
     check_refused(request, "key \"bits\": 2 leaves nothing to exchange between levels 2 and 6");
-    request.lowest = 7;
-    check_refused(request, "key \"lowest\": 7 is above \"highest\", 6");
+    request.bits = WN_BITS(2) | WN_BITS(8);
+    request.target = 2.1; /* all of a group at 8 in place of 2 are too many */
+    request.n_blocks = 1;
+    check_refused(request, "key \"bits\": 2.1 leaves nothing to exchange between levels 2 and 8");
     check_refused(test_request(WN_SPACE_SPARSITY, 4, 0), "key \"sparsity\": 0 leaves nothing to search for");
     request = test_request(WN_SPACE_SPARSITY, 4, 0.5);
     request.step = 1000;
@@ -280,6 +282,70 @@ static void check_mutations(struct wn_space_request request)
     wn_space_release(&space);
 }
 
+/* With gaps a switch moves more than two genes, and the budget stays. */
+static void check_gaps(unsigned bits, double target, int64_t longest)
+{
+    struct wn_space_request request = test_request(WN_SPACE_BITS, 24, target);
+    struct wn_space space;
+    int64_t seen[WN_BITS_MOST + 1] = {0}, unchanged = 0, most = 0;
+    int32_t genome[200], before[200];
+
+    request.bits = bits;
+    create(request, &space);
+    CHECK(wn_bits_have_gaps(space.bits) && space.n_genes <= 200);
+    CHECK(bits_of(&space) == 64 * (int64_t)floor(target * 43 * 24 + 1e-9));
+    struct wn_draws draws = wn_draws_begin(1, WN_DRAW_INITIAL, 0, 0, 0);
+    wn_space_draw(&space, &draws, genome);
+    CHECK_OK(wn_space_check(&space, genome));
+    wn_space_uniform(&space, before);
+    CHECK_OK(wn_space_check(&space, before));
+    for (int64_t m = 0; m < MUTATIONS; m++) {
+        int64_t moved = 0;
+        memcpy(before, genome, sizeof before);
+        draws = wn_draws_begin(1, WN_DRAW_OFFSPRING, m, 0, 0);
+        wn_space_mutate(&space, &draws, genome);
+        if (wn_space_check(&space, genome) != WN_OK) {
+            CHECK(!"a mutation broke the budget or took a level that is missing");
+            break;
+        }
+        for (int64_t i = 0; i < space.n_genes; i++) {
+            moved += before[i] != genome[i];
+            seen[genome[i]]++;
+        }
+        unchanged += moved == 0;
+        most = moved > most ? moved : most;
+    }
+    for (int level = 0; level <= WN_BITS_MOST; level++)
+        CHECK((seen[level] > 0) == ((bits & WN_BITS(level)) != 0));
+    CHECK(unchanged < MUTATIONS / 10 && most >= longest);
+    wn_space_release(&space);
+}
+
+/* Sums that levels reach: 2 and 8 in steps of 6, and of 2, 7 and 8 no sum that is 1 to 4 above the least. */
+static void check_reachable_sums(void)
+{
+    const unsigned sets[] = {WN_BITS(2) | WN_BITS(8), WN_BITS(2) | WN_BITS(7) | WN_BITS(8),
+                             WN_BITS(2) | WN_BITS(4) | WN_BITS(7)};
+
+    for (size_t s = 0; s < sizeof sets / sizeof sets[0]; s++)
+        for (int64_t n_blocks = 2; n_blocks < 12; n_blocks++)
+            for (double target = 3; target < 7; target += 0.37) {
+                struct wn_space_request request = test_request(WN_SPACE_BITS, n_blocks, target);
+                struct wn_space space;
+                int32_t genome[100];
+                request.bits = sets[s];
+                create(request, &space);
+                CHECK((double)bits_of(&space) <= target * (double)space.weights + 1e-6);
+                CHECK((double)bits_of(&space) > target * (double)space.weights - 6 * 64 * 11);
+                wn_space_uniform(&space, genome);
+                CHECK_OK(wn_space_check(&space, genome));
+                struct wn_draws draws = wn_draws_begin(1, WN_DRAW_INITIAL, 0, n_blocks, 0);
+                wn_space_draw(&space, &draws, genome);
+                CHECK_OK(wn_space_check(&space, genome));
+                wn_space_release(&space);
+            }
+}
+
 /* Only gene 1 can rise, both can fall: a switch must not take gene 1 for both. */
 static void check_only_riser(void)
 {
@@ -327,5 +393,10 @@ int main(void)
     drop.legal_mlp = "3-22";
     check_mutations(drop);
     check_only_riser();
+    check_gaps(WN_BITS(2) | WN_BITS(3) | WN_BITS(4) | WN_BITS(8), 3, 5);
+    check_gaps(WN_BITS(2) | WN_BITS(3) | WN_BITS(4) | WN_BITS(8), 3.3, 5);
+    check_gaps(WN_BITS(2) | WN_BITS(5) | WN_BITS(8), 5, 4);
+    check_gaps(WN_BITS(2) | WN_BITS(4) | WN_BITS(7), 3, 4);
+    check_reachable_sums();
     return test_finish();
 }

@@ -61,7 +61,7 @@ static void check_presets(void)
     CHECK(s.levels == 8 && s.step == 0 && !s.inverted && !strcmp(s.on, "general"));
     wn_search_settings_release(&s);
     read_good("{\"on\": \"general\"}", WN_SPACE_BITS, &s);
-    CHECK(s.generations == 150 && s.offspring == 128 && s.initial == 32 && s.lowest == 2 && s.highest == 6);
+    CHECK(s.generations == 150 && s.offspring == 128 && s.initial == 32 && s.bits == WN_BITS_STANDARD);
     CHECK(same_list(3, s.survivors, (int64_t[]){16, 4, 1}) && same_list(3, s.tokens, (int64_t[]){2048, 16384, 131072}));
     wn_search_settings_release(&s);
     read_good("{\"on\": \"general\"}", WN_SPACE_DROP, &s);
@@ -81,14 +81,14 @@ static void check_given(void)
 
     read_good("{\"fitness\": \"sparse_kl\", \"top\": 10, \"on\": \"mine\", \"generations\": 7, \"offspring\": 5, "
               "\"survivors\": [5, 1], \"tokens\": [8, 4], \"seed\": 9, \"initial\": 3, \"initial_tokens\": 5, "
-              "\"inverted\": true, \"levels\": 4, \"step\": 100, \"lowest\": 3, \"highest\": 4, "
+              "\"inverted\": true, \"levels\": 4, \"step\": 100, \"bits\": [8, 2, 4], "
               "\"legal_attention\": \"0-3,5,6,7,8,9,10,11,12,13,14,15,16,17\", \"legal_mlp\": \"2\"}",
               WN_SPACE_DROP, &s);
     CHECK(s.fitness == WN_FITNESS_sparse_kl && s.top == 10 && s.generations == 7 && s.offspring == 5 && s.seed == 9);
     CHECK(s.n_stages == 2 && same_list(2, s.survivors, (int64_t[]){5, 1}) && same_list(2, s.tokens, (int64_t[]){8, 4}));
     CHECK(s.initial == 3 && s.initial_tokens == 5 && s.inverted);
     wn_search_settings_request(&s, &request);
-    CHECK(request.levels == 4 && request.step == 100 && request.lowest == 3 && request.highest == 4);
+    CHECK(request.levels == 4 && request.step == 100 && request.bits == (WN_BITS(2) | WN_BITS(4) | WN_BITS(8)));
     CHECK_TEXT(request.legal_attention, "0-3,5,6,7,8,9,10,11,12,13,14,15,16,17");
     CHECK_TEXT(request.legal_mlp, "2");
     wn_search_settings_release(&s);
