@@ -102,8 +102,9 @@ struct wn_config {
     int64_t window; /* keys that a query sees, its own included, in blocks that slide; 0: all. Which blocks slide is the
                        architecture's rule. */
     int64_t bos_id; /* -1: none */
-    int64_t eos_ids[8], n_eos_ids;
-    char dtype[16]; /* what the checkpoint says: "bfloat16" ... */
+    int64_t eos_ids[32], n_eos_ids; /* of generation_config.json where there is one, else of config.json */
+    char dtype[16];                 /* what the checkpoint says: "bfloat16" ... */
+    int64_t scale_block[2];         /* rows and columns of 8-bit floats with one factor; 0: config.json does not say */
     struct wn_decoder decoder;
 };
 
@@ -261,7 +262,11 @@ struct wn_arch {
 
 /* All rows of arch_list.h. */
 const struct wn_arch *const *wn_arch_table(int64_t *count);
-/* Reads directory/config.json, finds the row; unknown model_type: an error that prints the known ones. */
+/*
+ * Reads directory/config.json, finds the row; unknown model_type: an error that prints the known ones. A quantized
+ * checkpoint other than of 8-bit floats is an error that names the method. Where there is a generation_config.json, its
+ * eos_token_id alone counts, as in transformers' generate: absent or null there is none.
+ */
 wn_status wn_arch_read(const char *directory, const struct wn_arch **arch, struct wn_config *config);
 /*
  * Keys most architectures share, in the names of transformers 4 (rope_theta, rope_scaling, torch_dtype) and 5
@@ -305,6 +310,8 @@ wn_status wn_config_integer(const char *path, const struct cJSON *json, const ch
 wn_status wn_config_positive(const char *path, const struct cJSON *json, const char *key, double fallback,
                              double *value);
 wn_status wn_config_bool(const char *path, const struct cJSON *json, const char *key, bool fallback, bool *value);
+/* eos_token_id: a number, a list of numbers, null, or absent, which is `fallback` (-1: none). */
+wn_status wn_config_eos(const char *path, const struct cJSON *json, int64_t fallback, struct wn_config *config);
 /* *value is borrowed from `json`, or `fallback`, which may be NULL: the key must be there. */
 wn_status wn_config_text(const char *path, const struct cJSON *json, const char *key, const char *fallback,
                          const char **value);

@@ -79,7 +79,7 @@ struct wn_generation {
     struct wn_prompt *prompts;
     int64_t most; /* the largest of the prompts */
     int64_t n_eos;
-    int32_t eos[16];    /* ids that end a text */
+    int32_t eos[64];    /* ids that end a text */
     double temperature; /* 0: the token with the largest logit, the lowest id of equals */
     uint64_t seed;
     bool dense_loss; /* the losses of the generated tokens under the dense model are wanted */

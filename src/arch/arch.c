@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "quantization.h"
+
 #define WN_ARCH(name) extern const struct wn_arch wn_arch_##name;
 #include "arch_list.h"
 #undef WN_ARCH
@@ -171,7 +173,22 @@ static wn_status read_config(const char *path, const cJSON *json, const struct w
     WN_TRY(find_row(path, model_type, arch));
     memset(config, 0, sizeof *config);
     snprintf(config->model_type, sizeof config->model_type, "%s", model_type);
+    WN_TRY(quantization_read(path, json, config));
     return (*arch)->read_config(path, json, config);
+}
+
+static wn_status read_generation_config(const char *directory, struct wn_config *config)
+{
+    char *path = wn_join_path(directory, "generation_config.json");
+    cJSON *json = NULL;
+    wn_status status = WN_OK;
+    if (wn_file_exists(path))
+        status = wn_json_read(path, false, &json);
+    if (status == WN_OK && json)
+        status = wn_config_eos(path, json, -1, config);
+    cJSON_Delete(json);
+    wn_free(path);
+    return status;
 }
 
 wn_status wn_arch_read(const char *directory, const struct wn_arch **arch, struct wn_config *config)
@@ -181,6 +198,8 @@ wn_status wn_arch_read(const char *directory, const struct wn_arch **arch, struc
     wn_status status = wn_json_read(path, false, &json);
     if (status == WN_OK)
         status = read_config(path, json, arch, config);
+    if (status == WN_OK)
+        status = read_generation_config(directory, config);
     cJSON_Delete(json);
     wn_free(path);
     return status;

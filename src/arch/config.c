@@ -239,18 +239,14 @@ static wn_status read_rope(const char *path, const cJSON *json, const struct wn_
 
 /* ---- the rest ---- */
 
-/* eos_token_id is a number, a list of numbers, null, or absent. */
-static wn_status read_token_ids(const char *path, const cJSON *json, const struct wn_class_defaults *row,
-                                struct wn_config *config)
+wn_status wn_config_eos(const char *path, const cJSON *json, int64_t fallback, struct wn_config *config)
 {
     const cJSON *eos = find(json, "eos_token_id"), *item;
     const int64_t most = sizeof config->eos_ids / sizeof config->eos_ids[0];
-    WN_TRY(wn_config_integer(path, json, "bos_token_id", -1, INT32_MAX, default_of(json, "bos_token_id", row->bos, -1),
-                             &config->bos_id));
     config->n_eos_ids = 0;
     if (!cJSON_IsArray(eos)) {
         WN_TRY(wn_config_integer(path, json, "eos_token_id", -1, INT32_MAX,
-                                 default_of(json, "eos_token_id", row->eos, -1), &config->eos_ids[0]));
+                                 default_of(json, "eos_token_id", fallback, -1), &config->eos_ids[0]));
         config->n_eos_ids = config->eos_ids[0] >= 0;
         return WN_OK;
     }
@@ -272,7 +268,9 @@ wn_status wn_arch_read_common(const char *path, const cJSON *json, struct wn_con
     WN_TRY(read_rope(path, json, row, config));
     WN_TRY(read_window(path, json, row, config));
     WN_TRY(wn_config_bool(path, json, "tie_word_embeddings", row->tied, &config->tied));
-    WN_TRY(read_token_ids(path, json, row, config));
+    WN_TRY(wn_config_integer(path, json, "bos_token_id", -1, INT32_MAX, default_of(json, "bos_token_id", row->bos, -1),
+                             &config->bos_id));
+    WN_TRY(wn_config_eos(path, json, row->eos, config));
     WN_TRY(wn_config_text(path, json, find(json, "dtype") ? "dtype" : "torch_dtype", "", &dtype));
     snprintf(config->dtype, sizeof config->dtype, "%s", dtype);
     return WN_OK;

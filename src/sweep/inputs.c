@@ -8,6 +8,8 @@
 
 #include "sweep_impl.h"
 
+enum { MOST_SMALL_FILES = 3 };
+
 static const char *last_part(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -152,25 +154,40 @@ wn_status wn_inputs_compare_texts(struct wn_par *par, const struct wn_sweep *swe
     return status;
 }
 
+/* What a model is beside its weights; returns how many of them there are. */
+static int64_t small_files(const char *directory, char **paths)
+{
+    static const struct {
+        const char *name;
+        bool needed;
+    } files[] = {{"config.json", true}, {"tokenizer.json", true}, {"generation_config.json", false}};
+    int64_t count = 0;
+    for (int i = 0; i < MOST_SMALL_FILES; i++) {
+        paths[count] = wn_join_path(directory, files[i].name);
+        if (files[i].needed || wn_file_exists(paths[count]))
+            count++;
+        else
+            wn_free(paths[count]);
+    }
+    return count;
+}
+
 /* Config and tokenizer, then the files of the weights: their hashes go into the checkpoint, all into prepared->hash. */
 wn_status wn_inputs_compare_model(struct wn_par *par, struct wn_prepared_model *prepared)
 {
-    enum { OTHERS = 2 };
     const char *const *shards;
-    const char *directory = prepared->model->directory;
-    int64_t n_shards = wn_checkpoint_files(prepared->model->checkpoint, &shards), count = n_shards + OTHERS;
-    char **paths = wn_alloc(count, sizeof *paths);
-    char(*hashes)[WN_HASH_HEX] = wn_alloc_zero(count, sizeof *hashes);
+    int64_t n_shards = wn_checkpoint_files(prepared->model->checkpoint, &shards);
+    char **paths = wn_alloc(n_shards + MOST_SMALL_FILES, sizeof *paths);
+    char(*hashes)[WN_HASH_HEX] = wn_alloc_zero(n_shards + MOST_SMALL_FILES, sizeof *hashes);
     struct wn_text lines = {0};
-    paths[0] = wn_join_path(directory, "config.json");
-    paths[1] = wn_join_path(directory, "tokenizer.json");
+    int64_t others = small_files(prepared->model->directory, paths), count = others + n_shards;
     for (int64_t i = 0; i < n_shards; i++)
-        paths[OTHERS + i] = wn_strdup(shards[i]);
+        paths[others + i] = wn_strdup(shards[i]);
     wn_status status = compare_files(par, count, paths, hashes);
     for (int64_t i = 0; i < count; i++) {
         wn_text_printf(&lines, "%s  %s\n", hashes[i], last_part(paths[i]));
-        if (i >= OTHERS && status == WN_OK)
-            wn_checkpoint_set_hash(prepared->model->checkpoint, i - OTHERS, hashes[i]);
+        if (i >= others && status == WN_OK)
+            wn_checkpoint_set_hash(prepared->model->checkpoint, i - others, hashes[i]);
         wn_free(paths[i]);
     }
     prepared->hash = lines.data;

@@ -257,6 +257,19 @@ static void add_sweep_file(const struct wn_sweep *sweep, struct wn_facts *facts)
     wn_free(directory);
 }
 
+/* What is odd about the files of a model; without such, nothing. */
+static void add_notes(const struct wn_model *model, int64_t index, struct wn_facts *facts)
+{
+    struct wn_text lines = {0};
+    char name[128];
+    for (int64_t i = 0; i < model->notes.count; i++)
+        wn_text_printf(&lines, "%s%s", i ? "\n" : "", model->notes.lines[i]);
+    snprintf(name, sizeof name, "model_%lld_notes", (long long)index);
+    if (lines.data)
+        wn_facts_add(facts, name, "%s", lines.data);
+    wn_text_release(&lines);
+}
+
 static void add_inputs(const struct wn_run *run, struct wn_facts *facts)
 {
     const struct wn_sweep *sweep = run->sweep;
@@ -265,6 +278,7 @@ static void add_inputs(const struct wn_run *run, struct wn_facts *facts)
         char name[128];
         snprintf(name, sizeof name, "model_%lld", (long long)m);
         wn_facts_add(facts, name, "%s\n%s", sweep->models[m], prepared->hash);
+        add_notes(prepared->model, m, facts);
         for (int64_t c = 0; c < sweep->n_calibrations; c++) {
             const struct wn_calibration *set = &prepared->calibrations[c];
             if (set->tokens == 0)

@@ -72,7 +72,8 @@ static void check_wrong_values(void)
     check_mistake("attention_bias", "1", "attention_bias", "true or false");
     check_mistake("tie_word_embeddings", "\"yes\"", "tie_word_embeddings", "true or false");
     check_mistake("eos_token_id", "[1, \"a\"]", "eos_token_id", "token id");
-    check_mistake("eos_token_id", "[1,2,3,4,5,6,7,8,9]", "eos_token_id", "at most 8");
+    check_mistake("eos_token_id", "[1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8]",
+                  "eos_token_id", "at most 32");
     check_mistake("torch_dtype", "[]", "torch_dtype", "expected a string");
 }
 
@@ -128,6 +129,59 @@ static void check_values(void)
     CHECK(c.head_dim == 20);
 }
 
+/* Quantized checkpoints are named, 8-bit floats are read. */
+static void check_quantized(void)
+{
+    static const char *const refused[][2] = {
+        {"{\"quant_method\": \"gptq\", \"bits\": 4, \"group_size\": 128}", "by GPTQ, 4 bits, groups of 128: "},
+        {"{\"quant_method\": \"awq\", \"bits\": 4}", "by AWQ, 4 bits: "},
+        {"{\"load_in_4bit\": true, \"load_in_8bit\": false}", "by bitsandbytes, 4 bits: "},
+        {"{\"quant_method\": \"hqq\"}", "by HQQ: "},
+        {"{\"config_groups\": {\"g\": {\"weights\": {\"type\": \"int\", \"num_bits\": 8}}}}",
+         "by compressed-tensors: "},
+        {"{\"quant_method\": \"newest\"}", "by newest: "},
+        {"{}", "by an unknown method: "}};
+    struct wn_config c;
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        check_mistake("quantization_config", refused[i][0], "quantization_config", refused[i][1]);
+    check_mistake("quantization_config", "3", "quantization_config", "an object");
+    check_mistake("quantization_config", "{\"quant_method\": \"fp8\", \"weight_block_size\": [128]}",
+                  "weight_block_size", "two numbers");
+    CHECK_OK(read_changed("quantization_config", "{\"quant_method\": \"fp8\", \"weight_block_size\": [64, 32]}", &c));
+    CHECK(c.scale_block[0] == 64 && c.scale_block[1] == 32);
+    CHECK_OK(read_changed("quantization_config",
+                          "{\"quant_method\": \"compressed-tensors\", \"config_groups\": {\"g\": {\"weights\":"
+                          "{\"type\": \"float\", \"num_bits\": 8}}}}",
+                          &c));
+    CHECK(c.scale_block[0] == 0);
+}
+
+/* Beside a config.json with eos 5: what generation_config.json says is all. */
+static void check_generation(const char *text, int64_t count, int64_t first, int64_t last)
+{
+    char *folder = folder_create();
+    const struct wn_arch *arch;
+    struct wn_config c;
+    char *config = wn_format("%.*s, \"eos_token_id\": 5}", (int)strlen(VALID) - 1, VALID);
+    wn_free(folder_write(folder, "config.json", config, strlen(config)));
+    if (text)
+        wn_free(folder_write(folder, "generation_config.json", text, strlen(text)));
+    CHECK_OK(wn_arch_read(folder, &arch, &c));
+    CHECK(c.n_eos_ids == count);
+    CHECK(count == 0 || (c.eos_ids[0] == first && c.eos_ids[count - 1] == last));
+    wn_free(config);
+    folder_remove(folder);
+}
+
+static void check_generations(void)
+{
+    check_generation(NULL, 1, 5, 5);
+    check_generation("{\"eos_token_id\": [6, 7]}", 2, 6, 7);
+    check_generation("{\"eos_token_id\": 6}", 1, 6, 6);
+    check_generation("{\"bos_token_id\": 1}", 0, 0, 0);
+    check_generation("{\"eos_token_id\": null}", 0, 0, 0);
+}
+
 /* What every row of the table has to keep: names, inputs and sizes that fit each other. */
 static void check_table(void)
 {
@@ -169,5 +223,7 @@ int main(void)
     check_wrong_rope();
     check_defaults();
     check_values();
+    check_quantized();
+    check_generations();
     return test_finish();
 }
