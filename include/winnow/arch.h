@@ -281,7 +281,7 @@ struct wn_class_defaults {
     const char *model_type;
     const char *eps_key;
     double eps, theta;
-    double part; /* of a head that is rotated */
+    double part;          /* of a head that is rotated */
     int64_t positions;
     bool tied;
     int64_t bos, eos;     /* -1: none; so also where the file says null */
@@ -289,6 +289,7 @@ struct wn_class_defaults {
     int64_t head_dim;     /* 0: hidden size / heads; so also where the file says null; -1: so whatever the file says */
     int64_t window;       /* 0: none; so also where the file says null */
     bool window_by_flag;  /* there is none unless use_sliding_window is true */
+    bool may_rotate_part; /* the model's code heeds a part other than 1 */
     int64_t inner_factor; /* intermediate size / hidden size; 0: the key must be there */
     /* NULL: the name that llama has. That name is read as well where this one is absent. */
     const char *width_key, *inner_key, *blocks_key, *heads_key, *positions_key, *theta_key, *part_key;

@@ -39,36 +39,61 @@ void wn_layer_norm_ref(const float *x, int64_t rows, int64_t width, const float 
 void wn_add_positions(const float *table, int64_t first, int64_t width, int64_t n_sequences, const int64_t *offset,
                       const int64_t *start, float *hidden);
 
-enum wn_rope_kind { WN_ROPE_DEFAULT, WN_ROPE_LINEAR, WN_ROPE_DYNAMIC, WN_ROPE_LLAMA3 };
+enum wn_rope_kind { WN_ROPE_DEFAULT, WN_ROPE_LINEAR, WN_ROPE_DYNAMIC, WN_ROPE_LLAMA3, WN_ROPE_YARN, WN_ROPE_LONGROPE };
 
-/* The scalings of Hugging Face transformers (modeling_rope_utils.py); the names are those of its configuration. */
+#define WN_ROPE_PAIRS 256 /* most pairs of a head that longrope rotates */
+
+/*
+ * The scalings of Hugging Face transformers (modeling_rope_utils.py); the names are those of its configuration. yarn is
+ * of arXiv:2309.00071, longrope of arXiv:2402.13753.
+ */
 struct wn_rope {
     enum wn_rope_kind kind;
     double theta;
-    double factor;                            /* linear, dynamic, llama3 */
+    double factor;                            /* linear, dynamic, llama3, yarn */
     double low_freq_factor, high_freq_factor; /* llama3 */
-    int64_t original_max_positions;           /* llama3; dynamic: max_position_embeddings */
+    int64_t original_max_positions;           /* llama3, yarn, longrope; dynamic: max_position_embeddings */
+    int64_t dims;                             /* so many numbers of a head are rotated, the first ones; 0: all; even */
+    double attention_factor;                  /* yarn, longrope: cosine and sine are multiplied by it; 0: 1 */
+    double beta_fast, beta_slow;              /* yarn: rotations within original_max_positions where scaling begins, */
+    bool truncate;                            /* and is whole; the pairs of these rounded outwards */
+    /* longrope: what divides the frequency of a pair, in sequences up to original_max_positions and in longer ones */
+    float short_factor[WN_ROPE_PAIRS], long_factor[WN_ROPE_PAIRS];
 };
 
+/* The attention factors that transformers takes where the configuration gives none. */
+double wn_rope_yarn_attention_factor(double factor);
+double wn_rope_longrope_attention_factor(double factor, int64_t original_max_positions);
+
+/* Numbers of a head that are rotated: dims, or head_dim. */
+int64_t wn_rope_dims(const struct wn_rope *rope, int64_t head_dim);
 /*
- * cosine, sine [length, head_dim / 2] for the positions of one sequence of `length` tokens. Only `dynamic` depends on
- * the length beyond the number of rows. Angles are computed as transformers does: inverse frequencies and products in
- * fp32.
+ * The longest sequence whose keys are those of a shorter one: beyond original_max_positions `dynamic` and `longrope`
+ * have other tables for all positions, so keys that were kept earlier are wrong. Sequences that continue a past must
+ * not be longer; INT64_MAX: there is no limit.
+ */
+int64_t wn_rope_limit(const struct wn_rope *rope);
+
+/*
+ * cosine, sine [length, dims / 2] for the positions of one sequence of `length` tokens. Only `dynamic` and `longrope`
+ * depend on the length beyond the number of rows. Angles are computed as transformers does: inverse frequencies and
+ * products in fp32.
  */
 void wn_rope_table(const struct wn_rope *rope, int64_t head_dim, int64_t length, float *cosine, float *sine);
 
 /*
- * The tables of all sequences of a chunk, one row per packed row: cosine, sine [rows, head_dim / 2]. Sequence s begins
- * at position start[s]; start NULL: all at 0. Row r of sequence s is row start[s] + r - offset[s] of the table of
- * length start[s] + offset[s+1] - offset[s]. Under `dynamic`, keys kept from a shorter sequence were rotated by the
- * table of that length, so a past is right only while no sequence is longer than original_max_positions
- * (max_position_embeddings), which is where the two tables begin to differ: callers keep to it.
+ * The tables of all sequences of a chunk, one row per packed row: cosine, sine [rows, dims / 2]. Sequence s begins at
+ * position start[s]; start NULL: all at 0. Row r of sequence s is row start[s] + r - offset[s] of the table of length
+ * start[s] + offset[s+1] - offset[s]. So `dynamic` and `longrope` see each sequence alone, as transformers does in
+ * batches of one: what else is in the chunk changes nothing.
  */
 void wn_rope_chunk_table(const struct wn_rope *rope, int64_t head_dim, int64_t n_sequences, const int64_t *offset,
                          const int64_t *start, float *cosine, float *sine);
 
-/* Rotates x [rows, heads, head_dim] in place (pairs j, j + head_dim/2) by the tables of wn_rope_chunk_table. */
-void wn_rope_apply(const float *cosine, const float *sine, float *x, int64_t rows, int64_t heads, int64_t head_dim);
+/* Rotates x [rows, heads, head_dim] in place, pairs j, j + dims/2 of the first `dims` numbers of each head, by the
+ * tables of wn_rope_chunk_table; the others stay. */
+void wn_rope_apply(const float *cosine, const float *sine, float *x, int64_t rows, int64_t heads, int64_t head_dim,
+                   int64_t dims);
 /* The same for one sequence from position 0, angles and products in double. */
 void wn_rope_apply_ref(const struct wn_rope *rope, float *x, int64_t length, int64_t heads, int64_t head_dim);
 

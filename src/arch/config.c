@@ -154,17 +154,21 @@ static wn_status read_window(const char *path, const cJSON *json, const struct w
 
 static wn_status rope_kind(const char *path, const cJSON *json, enum wn_rope_kind *kind)
 {
-    static const char *const names[] = {"default", "linear", "dynamic", "llama3"}; /* as enum wn_rope_kind */
+    static const char *const names[] = {"default", "linear", "dynamic", "llama3", "yarn", "longrope"}; /* as the enum */
+    const size_t count = sizeof names / sizeof *names;
     const char *key = find(json, "rope_type") ? "rope_type" : "type", *name = "";
     WN_TRY(wn_config_text(path, json, key, "default", &name));
-    for (int i = 0; i < 4; i++)
+    if (!strcmp(name, "su") || (!strcmp(name, "yarn") && find(json, "short_factor")))
+        name = "longrope"; /* as Phi-3's first files call it */
+    for (size_t i = 0; i < count; i++)
         if (!strcmp(name, names[i])) {
             *kind = (enum wn_rope_kind)i;
             return WN_OK;
         }
-    return wn_fail(WN_ERR_INPUT,
-                   "%s: key \"%s\": \"%s\" is not supported; supported are: default, linear, dynamic, llama3", path,
-                   key, name);
+    return wn_fail(
+        WN_ERR_INPUT,
+        "%s: key \"%s\": \"%s\" is not supported; supported are: default, linear, dynamic, llama3, yarn, longrope",
+        path, key, name);
 }
 
 /* Where transformers' llama3, yarn and longrope measure from: the key at the top of config.json wins over the one
@@ -177,14 +181,57 @@ static wn_status read_original(const char *path, const cJSON *top, const cJSON *
                              &rope->original_max_positions);
 }
 
-static wn_status read_llama3(const char *path, const cJSON *top, const cJSON *json, const struct wn_config *config,
-                             struct wn_rope *rope)
+static wn_status read_llama3(const char *path, const cJSON *json, struct wn_rope *rope)
 {
     WN_TRY(wn_config_positive(path, json, "low_freq_factor", 0, &rope->low_freq_factor));
     WN_TRY(wn_config_positive(path, json, "high_freq_factor", 0, &rope->high_freq_factor));
     if (rope->high_freq_factor <= rope->low_freq_factor)
         return wn_fail(WN_ERR_INPUT, "%s: key \"high_freq_factor\": expected more than \"low_freq_factor\"", path);
-    return read_original(path, top, json, config, rope);
+    return WN_OK;
+}
+
+static wn_status read_yarn(const char *path, const cJSON *json, struct wn_rope *rope)
+{
+    double scale = 0, scale_all = 0;
+    WN_TRY(wn_config_positive(path, json, "beta_fast", 32, &rope->beta_fast));
+    WN_TRY(wn_config_positive(path, json, "beta_slow", 1, &rope->beta_slow));
+    WN_TRY(wn_config_bool(path, json, "truncate", true, &rope->truncate));
+    if (find(json, "mscale") && find(json, "mscale_all_dim")) {
+        WN_TRY(wn_config_positive(path, json, "mscale", 1, &scale));
+        WN_TRY(wn_config_positive(path, json, "mscale_all_dim", 1, &scale_all));
+    }
+    double slope = wn_rope_yarn_attention_factor(rope->factor) - 1;
+    double fallback = scale > 0 ? (1 + scale * slope) / (1 + scale_all * slope) : 1 + slope;
+    return wn_config_positive(path, json, "attention_factor", fallback, &rope->attention_factor);
+}
+
+/* A list of one positive number for each of `pairs`. */
+static wn_status read_factors(const char *path, const cJSON *json, const char *key, int64_t pairs, float *factors)
+{
+    const cJSON *list = find(json, key), *item;
+    int64_t count = 0;
+    if (!list)
+        return missing(path, key);
+    cJSON_ArrayForEach (item, list)
+        if (cJSON_IsNumber(item) && item->valuedouble > 0 && count < pairs)
+            factors[count++] = (float)item->valuedouble;
+    if (!cJSON_IsArray(list) || count != pairs || cJSON_GetArraySize(list) != pairs)
+        return wn_fail(WN_ERR_INPUT,
+                       "%s: key \"%s\": expected a list of %lld numbers above 0, one for each pair that is "
+                       "rotated",
+                       path, key, (long long)pairs);
+    return WN_OK;
+}
+
+static wn_status read_longrope(const char *path, const cJSON *json, int64_t pairs, struct wn_rope *rope)
+{
+    if (pairs > WN_ROPE_PAIRS)
+        return wn_fail(WN_ERR_INPUT, "%s: longrope rotates at most %d numbers of a head, not %lld", path,
+                       2 * WN_ROPE_PAIRS, (long long)(2 * pairs));
+    WN_TRY(read_factors(path, json, "short_factor", pairs, rope->short_factor));
+    WN_TRY(read_factors(path, json, "long_factor", pairs, rope->long_factor));
+    double fallback = wn_rope_longrope_attention_factor(rope->factor, rope->original_max_positions);
+    return wn_config_positive(path, json, "attention_factor", fallback, &rope->attention_factor);
 }
 
 /* `json` is the object rope_parameters or rope_scaling of the file `top`; `path` names it in messages. */
@@ -197,14 +244,23 @@ static wn_status read_rope_object(const char *path, const cJSON *top, const cJSO
     WN_TRY(rope_kind(path, json, &rope->kind));
     WN_TRY(wn_config_positive(path, json, "rope_theta", rope->theta, &rope->theta));
     WN_TRY(wn_config_positive(path, json, "partial_rotary_factor", *part, part));
+    rope->dims = (int64_t)((double)config->head_dim * *part); /* longrope counts them */
     if (rope->kind == WN_ROPE_DEFAULT)
         return WN_OK;
-    WN_TRY(wn_config_positive(path, json, "factor", 0, &rope->factor));
+    bool may_lack = rope->kind == WN_ROPE_YARN || rope->kind == WN_ROPE_LONGROPE;
+    if (may_lack || rope->kind == WN_ROPE_LLAMA3)
+        WN_TRY(read_original(path, top, json, config, rope));
+    double ratio = (double)config->max_positions / (double)rope->original_max_positions;
+    WN_TRY(wn_config_positive(path, json, "factor", may_lack ? ratio : 0, &rope->factor));
+    if (rope->kind == WN_ROPE_LONGROPE)
+        return read_longrope(path, json, rope->dims / 2, rope);
     if (rope->factor < 1)
         return wn_fail(WN_ERR_INPUT, "%s: key \"factor\": expected a number of at least 1", path);
-    if (rope->kind == WN_ROPE_DYNAMIC && config->head_dim < 4)
+    if (rope->kind == WN_ROPE_DYNAMIC && rope->dims < 4)
         return wn_fail(WN_ERR_INPUT, "%s: key \"rope_type\": dynamic needs a \"head_dim\" of at least 4", path);
-    return rope->kind == WN_ROPE_LLAMA3 ? read_llama3(path, top, json, config, rope) : WN_OK;
+    if (rope->kind == WN_ROPE_YARN)
+        return read_yarn(path, json, rope);
+    return rope->kind == WN_ROPE_LLAMA3 ? read_llama3(path, json, rope) : WN_OK;
 }
 
 /* An empty object is as good as none. */
@@ -232,8 +288,12 @@ static wn_status read_rope(const char *path, const cJSON *json, const struct wn_
         wn_free(place);
         WN_TRY(status);
     }
-    if (part != 1)
+    if (part != 1 && !row->may_rotate_part)
         return wn_fail(WN_ERR_INPUT, "%s: key \"%s\": only 1 is supported, not %g", path, part_key, part);
+    rope->dims = (int64_t)((double)config->head_dim * part);
+    if (rope->dims < 2 || rope->dims > config->head_dim || rope->dims % 2)
+        return wn_fail(WN_ERR_INPUT, "%s: key \"%s\": %g of a head of %lld is %lld, not an even number of them", path,
+                       part_key, part, (long long)config->head_dim, (long long)rope->dims);
     return WN_OK;
 }
 

@@ -112,12 +112,13 @@ static void rotate(const struct call *c)
     uint8_t bits = decoder->blocks[c->block->index];
     const struct wn_rope *rope =
         bits & WN_BLOCK_SLIDES && decoder->window_rope.theta > 0 ? &decoder->window_rope : &config->rope;
+    int64_t dims = wn_rope_dims(rope, config->head_dim);
     if (decoder->no_rope || bits & WN_BLOCK_HAS_NO_ROPE)
         return;
     wn_rope_chunk_table(rope, config->head_dim, c->chunk->n_sequences, c->chunk->offset, c->chunk->start, c->s.cosine,
                         c->s.sine);
-    wn_rope_apply(c->s.cosine, c->s.sine, c->s.q, c->rows, config->n_heads, config->head_dim);
-    wn_rope_apply(c->s.cosine, c->s.sine, c->s.k, c->rows, config->n_kv_heads, config->head_dim);
+    wn_rope_apply(c->s.cosine, c->s.sine, c->s.q, c->rows, config->n_heads, config->head_dim, dims);
+    wn_rope_apply(c->s.cosine, c->s.sine, c->s.k, c->rows, config->n_kv_heads, config->head_dim, dims);
 }
 
 static struct wn_attention_rule attention_rule(const struct call *c)

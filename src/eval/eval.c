@@ -79,8 +79,8 @@ static bool may_share(const struct wn_model *model, const struct wn_eval_set *se
 {
     bool may = strcmp(set->kind->section, "tasks") == 0 && !set->divergence && set->top == 0;
 
-    for (int64_t s = 0; may && model->config.rope.kind == WN_ROPE_DYNAMIC && s < set->sequences.n_sequences; s++)
-        may = set->sequences.offset[s + 1] - set->sequences.offset[s] <= model->config.rope.original_max_positions;
+    for (int64_t s = 0; may && s < set->sequences.n_sequences; s++)
+        may = set->sequences.offset[s + 1] - set->sequences.offset[s] <= wn_rope_limit(&model->config.rope);
     return may;
 }
 

@@ -81,8 +81,10 @@ static void check_wrong_rope(void)
 {
     check_mistake("rope_theta", "-1", "rope_theta", "above 0");
     check_mistake("rope_scaling", "[]", "rope_scaling", "expected an object");
-    check_mistake("rope_scaling", "{\"rope_type\": \"yarn\", \"factor\": 4}", "rope_type", "default, linear, dynamic");
-    check_mistake("rope_scaling", "{\"type\": \"longrope\"}", "type", "\"longrope\" is not supported");
+    check_mistake("rope_scaling", "{\"rope_type\": \"axial\", \"factor\": 4}", "rope_type", "default, linear, dynamic");
+    check_mistake("rope_scaling", "{\"type\": \"longrope\"}", "short_factor", "missing");
+    check_mistake("rope_scaling", "{\"type\": \"longrope\", \"short_factor\": [1, 2]}", "short_factor", "a list of");
+    check_mistake("rope_scaling", "{\"type\": \"yarn\", \"factor\": 4, \"beta_fast\": -1}", "beta_fast", "above 0");
     check_mistake("rope_scaling", "{\"type\": \"linear\"}", "factor", "missing");
     check_mistake("rope_scaling", "{\"type\": \"linear\", \"factor\": 0.5}", "factor", "at least 1");
     check_mistake("rope_parameters", "{\"rope_theta\": 0}", "rope_theta", "above 0");

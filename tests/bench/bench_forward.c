@@ -176,8 +176,8 @@ static void run_rest(struct state *s)
         wn_rms_norm(s->hidden, s->rows, c->hidden_size, s->model.final_norm, 0, c->norm_eps, projected);
         wn_add(s->hidden, projected, s->rows * c->hidden_size);
     }
-    wn_rope_apply(s->cosine, s->sine, gate, s->rows, c->n_heads, c->head_dim);
-    wn_rope_apply(s->cosine, s->sine, gate, s->rows, c->n_kv_heads, c->head_dim);
+    wn_rope_apply(s->cosine, s->sine, gate, s->rows, c->n_heads, c->head_dim, c->head_dim);
+    wn_rope_apply(s->cosine, s->sine, gate, s->rows, c->n_kv_heads, c->head_dim, c->head_dim);
     wn_nonlinear(WN_SILU, gate, up, s->rows * c->intermediate_size);
 }
 

@@ -232,10 +232,9 @@ static float *hidden_states(const struct wn_model *model, const struct reference
 static void check_pieces(const char *name, const struct wn_model *model, const struct reference *r)
 {
     int64_t count = r->tokens * model->config.hidden_size;
-    if (model->config.rope.kind == WN_ROPE_DYNAMIC)
-        for (int64_t s = 0; s < r->n_sequences; s++)
-            if (r->offset[s + 1] - r->offset[s] > model->config.max_positions)
-                return; /* its keys depend on the length of the whole sequence */
+    for (int64_t s = 0; s < r->n_sequences; s++)
+        if (r->offset[s + 1] - r->offset[s] > wn_rope_limit(&model->config.rope))
+            return; /* its keys depend on the length of the whole sequence */
     float *whole = hidden_states(model, r, true), *pieces = hidden_states(model, r, false);
     double worst = 0, largest = 0;
     for (int64_t i = 0; i < count; i++) {

@@ -222,82 +222,6 @@ static void check_positions(int64_t width)
     wn_free(x);
 }
 
-/* ---- rotary positions ---- */
-
-static void rotate(const struct wn_rope *rope, float *x, int64_t n_sequences, const int64_t *offset, int64_t heads,
-                   int64_t head_dim)
-{
-    int64_t rows = offset[n_sequences];
-    float *cosine = wn_alloc(rows * head_dim / 2, sizeof *cosine), *sine = wn_alloc(rows * head_dim / 2, sizeof *sine);
-    wn_rope_chunk_table(rope, head_dim, n_sequences, offset, NULL, cosine, sine);
-    wn_rope_apply(cosine, sine, x, rows, heads, head_dim);
-    wn_free(cosine);
-    wn_free(sine);
-}
-
-static void check_rope(const struct wn_rope *rope)
-{
-    const int64_t offset[] = {0, 30, 230, 240, 1500, 1500, 1700}, n = 6, heads = 3, dim = 24, rows = 1700;
-    float *x = random_floats(rows * heads * dim, 5, 1), *expected = copy_of(x, rows * heads * dim);
-    float *first = copy_of(x, rows * heads * dim);
-    for (int64_t s = 0; s < n; s++)
-        wn_rope_apply_ref(rope, expected + offset[s] * heads * dim, offset[s + 1] - offset[s], heads, dim);
-    omp_set_num_threads(1);
-    rotate(rope, first, n, offset, heads, dim);
-    CHECK_NEAR(worst_difference(first, expected, rows * heads * dim), 0, 3e-7);
-    CHECK(worst_difference(first, x, rows * heads * dim) > 0.5);
-    for (int threads = 2; threads <= 4; threads++) {
-        float *y = copy_of(x, rows * heads * dim);
-        test_set_threads(threads);
-        rotate(rope, y, n, offset, heads, dim);
-        CHECK(same_bits(y, first, rows * heads * dim));
-        wn_free(y);
-    }
-    wn_free(x);
-    wn_free(expected);
-    wn_free(first);
-}
-
-/* Sequences that begin later have the rows of those positions, bit for bit; so `dynamic` has them up to its limit. */
-static void check_rope_start(const struct wn_rope *rope)
-{
-    enum { DIM = 24, HALF = DIM / 2, ROWS = 60 + 5 + 90 + 1 + 1 };
-    const int64_t offset[] = {0, 60, 65, 155, 156, ROWS}, start[] = {0, 40, 10, 99, 0};
-    float whole_cosine[100 * HALF], whole_sine[100 * HALF], cosine[ROWS * HALF], sine[ROWS * HALF];
-    wn_rope_table(rope, DIM, 100, whole_cosine, whole_sine);
-    wn_rope_chunk_table(rope, DIM, 5, offset, start, cosine, sine);
-    for (int64_t s = 0; s < 5; s++) {
-        int64_t count = (offset[s + 1] - offset[s]) * HALF;
-        CHECK(same_bits(cosine + offset[s] * HALF, whole_cosine + start[s] * HALF, count));
-        CHECK(same_bits(sine + offset[s] * HALF, whole_sine + start[s] * HALF, count));
-    }
-}
-
-/* Angles at position 1 are the inverse frequencies: by hand from the formulas. */
-static void check_rope_values(void)
-{
-    float cosine[100 * 4], sine[100 * 4];
-    const struct wn_rope linear = {.kind = WN_ROPE_LINEAR, .theta = 10000, .factor = 4};
-    wn_rope_table(&linear, 8, 2, cosine, sine);
-    for (int j = 0; j < 4; j++)
-        CHECK_NEAR(sine[4 + j], sin(pow(10000, -j / 4.0) / 4), 1e-7);
-    const struct wn_rope dynamic = {.kind = WN_ROPE_DYNAMIC, .theta = 10000, .factor = 2, .original_max_positions = 50};
-    wn_rope_table(&dynamic, 8, 100, cosine, sine);
-    double theta = 10000 * pow(2 * 100 / 50.0 - 1, 8 / 6.0);
-    for (int j = 0; j < 4; j++)
-        CHECK_NEAR(sine[4 + j], sin(pow(theta, -j / 4.0)), 1e-7);
-    wn_rope_table(&dynamic, 8, 50, cosine, sine);
-    CHECK_NEAR(sine[4 + 3], sin(0.001), 1e-7);
-    /* wavelengths 6.28, 62.8, 628 and 6283: kept, between, divided, divided */
-    const struct wn_rope llama3 = {WN_ROPE_LLAMA3, 10000, 8, 1, 4, 128};
-    wn_rope_table(&llama3, 8, 2, cosine, sine);
-    double smooth = (128 / (2 * M_PI * 10) - 1) / 3;
-    CHECK_NEAR(sine[4], sin(1), 1e-7);
-    CHECK_NEAR(sine[5], sin((1 - smooth) * 0.1 / 8 + smooth * 0.1), 1e-7);
-    CHECK_NEAR(sine[6], sin(0.01 / 8), 1e-7);
-    CHECK_NEAR(sine[7], sin(0.001 / 8), 1e-7);
-}
-
 /* ---- sums over the vocabulary ---- */
 
 static void check_log_sum_exp(int64_t count)
@@ -397,12 +321,6 @@ static void check_largest(void)
 
 int main(void)
 {
-    const struct wn_rope ropes[] = {
-        {.kind = WN_ROPE_DEFAULT, .theta = 10000, .factor = 1},
-        {.kind = WN_ROPE_LINEAR, .theta = 10000, .factor = 4},
-        {.kind = WN_ROPE_DYNAMIC, .theta = 10000, .factor = 2, .original_max_positions = 100},
-        {WN_ROPE_LLAMA3, 500000, 8, 1, 4, 128},
-    };
     const struct norm norms[] = {{.offset = 0}, {.offset = 1}, {.layer = true}, {.layer = true, .bias = true}};
     CHECK_OK(wn_linalg_start());
     check_exp();
@@ -423,11 +341,6 @@ int main(void)
     check_add_scale(100003);
     check_positions(9);
     check_positions(6000);
-    for (size_t i = 0; i < sizeof ropes / sizeof ropes[0]; i++)
-        check_rope(&ropes[i]);
-    for (size_t i = 0; i < sizeof ropes / sizeof ropes[0]; i++)
-        check_rope_start(&ropes[i]);
-    check_rope_values();
     check_log_sum_exp(3);
     check_log_sum_exp(32001);
     check_divergence(1000, 1e-3);
