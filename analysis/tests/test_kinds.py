@@ -1,6 +1,7 @@
 """Ordinary results files of many kinds: the notebooks and figures make what they can of each."""
 
 import shutil
+from html.parser import HTMLParser
 
 import h5py
 import matplotlib.pyplot as plt
@@ -9,7 +10,7 @@ import pytest
 from conftest import ANALYSIS, DEMO, head, run
 
 import winnow
-from winnow import plots
+from winnow import plots, report
 
 CALIBRATION = {"text": str(DEMO / "data" / "general_calibration.jsonl"), "samples": 4, "length": 64}
 PRUNED = {"method": "magnitude", "sparsity": [0.3, 0.5]}
@@ -100,3 +101,63 @@ def test_settings_have_their_names(files):
     labels = {t.get_text() for t in plots.over_bits(results).legends[0].get_texts()}
     assert labels == {"gptq, act order", "gptq, not act order"}
     plt.close("all")
+
+
+class Page(HTMLParser):
+    """Open elements, texts, and whatever a page would load from elsewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.texts, self.outside, self.count = [], [], [], {}
+
+    def handle_starttag(self, tag, attributes):
+        self.count[tag] = self.count.get(tag, 0) + 1
+        if tag not in ("meta", "br", "img", "link"):
+            self.open.append(tag)
+        for name, value in attributes:
+            if name in ("src", "href", "xlink:href") and not value.startswith("#"):
+                self.outside.append(value)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+FIGURES = {"bits only": 2, "settings": 3, "one point": 1, "no texts": 2, "all open": 0}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reports(files, tmp_path, kind):
+    path = tmp_path / "report.html"
+    assert report.main([str(files(kind)), "-o", str(path)]) == 0
+    page = Page()
+    page.feed(path.read_text(encoding="utf-8"))
+    assert not page.open and not page.outside
+    results = winnow.open(files(kind))
+    done = (results.points["status"] == "done").sum()
+    text = " ".join(page.texts)
+    assert page.count["tr"] > done, "a row per point"
+    assert page.count.get("svg", 0) >= FIGURES.get(kind, 1)
+    assert ("not computed yet" in text) == kind.endswith("open")
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_report_as_pdf(files, tmp_path):
+    path = tmp_path / "report.pdf"
+    assert report.main([str(files("settings")), "-o", str(path)]) == 0
+    assert path.read_bytes().startswith(b"%PDF-")
+
+
+def test_report_mistakes(files, tmp_path, capsys):
+    assert report.main([str(tmp_path / "none.h5")]) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert report.main([str(files("one point")), "-o", str(tmp_path / "report.doc")]) == 2
+    assert ".html or .pdf" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -57,7 +57,8 @@ def _labels(method: str, keys: list[dict[str, Any]], names: list[str]) -> list[s
 
     Settings that follow from another one (the parameters of an allocation) need not be named.
     """
-    values = {n: {str(k[n]) for k in keys if k.get(n) not in (None, "")} for n in names}
+    values = {n: {str(k[n]) for k in keys if k.get(n) is not None} for n in names}
+    values = {n: v if n == "allocation" else v - {""} for n, v in values.items()}
     named = [n for n in names if len(values[n]) > 1]
     for name in [None, *(n for n in names if n not in named)]:
         named += [name] if name else []

@@ -34,6 +34,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 _GREY = "#555555"
 _PANEL = (4.4, 3.5)  # inches
 T = TypeVar("T")
+_LEGEND = 0.6  # inches that figures have for it
 _COLUMNS = 4  # panels beside each other
 
 
@@ -67,6 +68,7 @@ def over_sparsity(
     cells = cells[cells["sparsity"].notna() & ~is_dense(cells)]
     if "bits" in cells:
         cells = cells[cells["bits"].isna()]
+    cells = _done(results, cells)
     figure, axes = _panels(results, names, cells["model"], "sparsity", intact="left")
     lines = _lines(results, cells, "sparsity")
     for axis, name in zip(axes, names):
@@ -85,7 +87,7 @@ def over_bits(
     cells = _of_model(results, results.cells, model)
     if "bits" not in cells or cells["bits"].isna().all():
         raise ValueError(f"{results.path}: no quantized points")
-    cells = cells[cells["bits"].notna() & cells["bits_per_weight"].notna()]
+    cells = _done(results, cells[cells["bits"].notna() & cells["bits_per_weight"].notna()])
     figure, axes = _panels(results, names, cells["model"], "stored bits per weight", intact="right")
     lines = _lines(results, cells, "bits_per_weight")
     for axis, name in zip(axes, names):
@@ -122,7 +124,7 @@ def survival(results: Results, table: pd.DataFrame, xlabel: str = "sparsity") ->
         axis.plot(at[~never], height[~never], "o", color=colour, ms=5, label=method)
         axis.plot(at[never], height[never], "o", mfc="white", mec=colour, ms=5)
     axis.set_yticks(range(len(tasks)), [t.replace("_", " ") for t in tasks])
-    axis.invert_yaxis()
+    axis.set_ylim(len(tasks) - 0.5, -0.5)
     axis.set_xlabel(xlabel)
     axis.set_xlim(0, end * 1.03)
     axis.xaxis.set_major_formatter(ticker.PercentFormatter(1, decimals=0))
@@ -308,7 +310,9 @@ def _legend_below(figure: Figure, handles: list[Line2D]) -> None:
     rows = math.ceil(len(handles) / columns)
     columns = math.ceil(len(handles) / max(rows, 1))
     figure.legend(handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize=9)
-    room = (0.15 + 0.2 * rows) / figure.get_figheight()
+    inches = 0.15 + 0.2 * rows
+    figure.set_figheight(figure.get_figheight() + max(inches - _LEGEND, 0))
+    room = inches / figure.get_figheight()
     figure.get_layout_engine().set(rect=(0, room, 1, 1 - room))
 
 
@@ -330,6 +334,13 @@ def _of_model(results: Results, table: pd.DataFrame, model: str | None) -> pd.Da
     if model is None and len(results.models) > 1:
         raise ValueError(f"{results.path}: several models: give model= one of {results.models}")
     return table if model is None else table[table["model"] == model]
+
+
+def _done(results: Results, cells: pd.DataFrame) -> pd.DataFrame:
+    cells = cells[cells["status"] == "done"]
+    if cells.empty:
+        raise ValueError(f"{results.path}: no such points that are done")
+    return cells
 
 
 def _panels(

@@ -335,6 +335,21 @@ class Results:
             return {name: _decode(value) for name, value in file["provenance"].attrs.items()}
 
     @property
+    def starts(self) -> pd.DataFrame:
+        """The starts of the program that wrote the file: time, arithmetic, build, hosts, ranks.
+
+        ``points["start"]`` is the row of the one that began a point last.
+        """
+        with self._h5() as file:
+            if "starts" not in file:
+                return pd.DataFrame(columns=["arithmetic"])
+            columns = {
+                n: _values(d) for n, d in file["starts"].items() if d.ndim and n != "checksum"
+            }
+        table = pd.DataFrame({n: v for n, v in columns.items() if v.ndim == 1})
+        return table[table["time"].astype(str) != ""] if "time" in table else table
+
+    @property
     def sweep(self) -> dict[str, Any]:
         """The sweep file, parsed."""
         return parse_sweep(self.sweep_text)

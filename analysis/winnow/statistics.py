@@ -46,7 +46,8 @@ class Correlation:
         sign = {"spearman": "ρ", "pearson": "r", "kendall": "τ"}[self.method]
         if np.isnan(self.rho):
             return f"{sign} undefined, n = {self.n}"
-        text = f"{sign} = {self.rho:.2f} [{self.low:.2f}, {self.high:.2f}], n = {self.n}"
+        interval = f" [{self.low:.2f}, {self.high:.2f}]" if np.isfinite(self.low) else ""
+        text = f"{sign} = {self.rho:.2f}{interval}, n = {self.n}"
         return text.replace("-", "\N{MINUS SIGN}")
 
 

@@ -1,0 +1,414 @@
+"""winnow-report: a results file as one page that needs nothing else.
+
+What was asked and computed, the table of points, the figures that the file has data for, with
+captions that say what their bars are, failed points with their reasons, warnings, and provenance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import io
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+
+from winnow import plots
+from winnow.layer_errors import monotonicity
+from winnow.results import Results, open_results, stderr_column
+from winnow.statistics import correlation
+from winnow.survival import breaking_points
+
+_FEW_TOKENS = 16_384  # below this many calibration tokens, another draw moves scores visibly
+_ROWS = 400  # of the table in a page
+
+
+# ---- what a report says ----
+
+
+def main_columns(results: Results) -> list[str]:
+    """The scores a reader looks at first: perplexities, divergences, main metrics of the tasks."""
+    names = list(results.scores)
+    found = [f"{t}/perplexity" for t in results.texts]
+    found += [f"{t}/{m}" for t in results.texts for m in ("kl_mean", "js_mean")]
+    found += [results.main_score(t) for t in results.tasks]
+    return [n for n in dict.fromkeys(found) if n in names]
+
+
+def point_axes(points: pd.DataFrame, axes: list[str]) -> list[str]:
+    """The axes that a table of points needs: those with several values, and the method."""
+    several = []
+    for name in axes:
+        values = points[name].dropna() if name in points else pd.Series(dtype=object)
+        values = values[values.astype(str) != ""]
+        if (
+            name == "method"
+            or len(set(values)) > 1
+            or (name in ("sparsity", "bits") and len(values))
+        ):
+            several.append(name)
+    return several
+
+
+def summary(results: Results) -> pd.DataFrame:
+    """One row per point that is done: what it is, its main scores with their standard errors."""
+    scores = results.scores
+    scores = scores[scores["status"] == "done"]
+    axes = point_axes(scores, results.axes)
+    table = scores[axes].astype(object)
+    table = table.where(table.notna() & (table != ""), "–").map(_short)
+    table["bits per weight"] = scores["bits_per_weight"].map(_short)
+    for name in main_columns(results):
+        error = stderr_column(name, scores.columns)
+        texts = scores[name].map(_number)
+        if error:
+            errors = scores[error].map(lambda e: f" ± {e:.2g}" if np.isfinite(e) else "")
+            texts = texts + errors
+        table[name] = texts
+    return table
+
+
+def warnings(results: Results) -> list[str]:
+    """What a reader should know before believing a number."""
+    points, found = results.points, []
+    counts = points["status"].value_counts()
+    if counts.get("open", 0):
+        found.append(f"{counts['open']} of {len(points)} points are not computed yet.")
+    if counts.get("failed", 0):
+        found.append(f"{counts['failed']} points failed; their reasons are listed below.")
+    if "calibration_tokens" in points:
+        few = points[points["calibration_tokens"] < _FEW_TOKENS]
+        for name, group in few.groupby("calibration", observed=True):
+            tokens = int(group["calibration_tokens"].iloc[0])
+            found.append(
+                f"Calibration set “{name}” has {tokens:,} tokens: with so few, another draw of it "
+                "moves scores; compare draws before small differences."
+            )
+    for model in results.models:
+        try:
+            dense = results.dense_of(model)
+        except KeyError:
+            continue
+        for task, name in results.main_scores.items():
+            error = dense.get(f"{name}_stderr", np.nan)
+            if not dense[name] - results.chance(task) > 2 * error:
+                found.append(
+                    f"{model} does “{task}” no better than guessing "
+                    f"({_number(dense[name])}, chance {_number(results.chance(task))}): "
+                    "nothing can be lost there."
+                )
+    if len(_arithmetics(results)) > 1:
+        found.append("Points were computed with different kernels or builds; see /starts.")
+    if "-dirty" in results.provenance.get("winnow_revision", ""):
+        found.append("winnow was built from a working tree with changes that were not committed.")
+    return found
+
+
+def _arithmetics(results: Results) -> set[str]:
+    used = set(results.points["start"]) if "start" in results.points else set()
+    return {text for number, text in results.starts["arithmetic"].items() if number in used}
+
+
+def figures(results: Results, model: str) -> Iterator[tuple[str, str, Figure]]:
+    """Title, caption and figure of everything that the file has data for."""
+    error = "Bars are one standard error over the windows of a text or the items of a task."
+    parts: list[tuple[str, str, Callable[[], Figure | None]]] = [
+        (
+            "Over sparsity",
+            "Scores of pruned points, a line per method and setting; dashed: the dense model. "
+            + error,
+            lambda: plots.over_sparsity(results, model=model),
+        ),
+        (
+            "Over stored bits",
+            "Scores of quantized points over all bits that are stored per weight of the linears: "
+            f"codes, scales, zero points, masks. {error}",
+            lambda: plots.over_bits(results, model=model),
+        ),
+        (
+            "Where tasks break",
+            "Where along the sparsity a task has lost ten points of its score, by straight lines "
+            "between the points of the sweep. Bars are 95 % intervals over items, drawn together "
+            "for all points; an open mark: it never loses as much.",
+            lambda: plots.survival(results, breaking_points(results, model=model), "sparsity"),
+        ),
+        (
+            "Perplexity and divergence against tasks",
+            "A mark per point. Titles: Spearman's rank correlation with a 95 % interval from a "
+            f"bootstrap over clusters of related points. {error}",
+            lambda: plots.against(results, model=model),
+        ),
+        (
+            "Layer errors against the whole model",
+            "A mark per point: the sum of its relative squared layer errors, and what comes of "
+            "them end to end. Dashed: the worst pair of which the one with less error is worse. "
+            "Title: Kendall's tau with a 95 % interval from a bootstrap over clusters of points, "
+            "where there are enough of them.",
+            lambda: _monotonicity(results, model),
+        ),
+    ]
+    for title, caption, draw in parts:
+        try:
+            figure = draw()
+        except (ValueError, KeyError, IndexError):
+            continue  # the file has no data for it
+        if figure is not None:
+            yield title, caption, figure
+
+
+def _monotonicity(results: Results, model: str) -> Figure | None:
+    score = next((p for p in reversed(results.predictors)), None)
+    if score is None or len(monotonicity(results, score, model=model).points) < 4:
+        return None
+    return plots.monotonicity(results, score, model=model)
+
+
+def correlations(results: Results, model: str) -> pd.DataFrame:
+    """Every predictor against every task, over all points and within methods."""
+    rows = []
+    for task in results.main_scores:
+        for x in results.predictors:
+            table = correlation(results, x, task, by="method", model=model)
+            for kind in ("pooled", "within"):
+                if kind in table.index and table.loc[kind, "n"] > 2:
+                    row = table.loc[kind]
+                    text = f"{row['rho']:.2f}"
+                    if np.isfinite(row["low"]):
+                        text += f" [{row['low']:.2f}, {row['high']:.2f}]"
+                    rows.append({"task": task, "predictor": x, "points": kind, "rho": text,
+                                 "n": int(row["n"]), "clusters": int(row["clusters"])})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+# ---- texts ----
+
+
+def _number(value: float) -> str:
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:.3e}" if abs(value) >= 1e5 else f"{value:.4g}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    return _number(value) if isinstance(value, int | float | np.number) else str(value)
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    # Names inside do not change from run to run.
+    with mpl.rc_context({"svg.hashsalt": "winnow", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _table(table: pd.DataFrame, index: str | None = None) -> str:
+    columns = ([index] if index else []) + [str(c) for c in table.columns]
+    head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
+    body = []
+    for number, row in zip(table.index, table.itertuples(index=False, name=None)):
+        cells = ([str(number)] if index else []) + [str(v) for v in row]
+        body.append("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>")
+    rows = "".join(body)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="wide">{table}</div>'
+
+
+def _grid(results: Results) -> str:
+    """The grid as it was asked for, a line per product."""
+    sweep = results.sweep
+    lines = []
+    for product in sweep.get("grid", []):
+        parts = [f"{k} {json.dumps(v, ensure_ascii=False)}" for k, v in product.items()]
+        lines.append(f"<li>{html.escape('; '.join(parts))}</li>")
+    return f"<ul>{''.join(lines)}</ul>"
+
+
+def _protocols(results: Results) -> str:
+    facts = {k: v for k, v in results.provenance.items() if k.startswith(("evaluation_", "calib"))}
+    rows = "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in facts.items()
+    )
+    return f"<dl>{rows}</dl>"
+
+
+def _provenance(results: Results) -> str:
+    skip = ("evaluation_", "calib", "task_")
+    facts = {k: v for k, v in results.provenance.items() if not k.startswith(skip)}
+    rows = "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in facts.items()
+    )
+    return f"<dl>{rows}</dl>"
+
+
+_STYLE = """
+:root { color-scheme: light }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto;
+       padding: 0 1.5rem }
+h1 { font-size: 1.7rem; margin-bottom: 0 } h2 { margin-top: 2.5rem; font-size: 1.25rem }
+p.lead { color: #555; margin-top: .3rem }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums }
+th { text-align: left; border-bottom: 2px solid #222; padding: .3rem .7rem; white-space: nowrap }
+td { border-bottom: 1px solid #ddd; padding: .25rem .7rem; white-space: nowrap }
+tbody tr:hover { background: #f3f6fa }
+figure { margin: 1.5rem 0 } figure svg { max-width: 100%; height: auto }
+figcaption { color: #444; font-size: 13.5px; max-width: 60rem }
+ul.warn { background: #fff6e0; border-left: 4px solid #e69f00; padding: .8rem 1rem .8rem 2rem }
+dt { font-weight: 600; font-size: 13px } dd { margin: 0 0 .5rem; font-size: 13px; color: #444;
+     white-space: pre-wrap; overflow-wrap: anywhere }
+@media print { body { max-width: none; margin: 0 } h2 { break-after: avoid }
+               figure { break-inside: avoid } }
+"""
+
+
+def _section(title: str, *parts: str) -> str:
+    return f"<section><h2>{html.escape(title)}</h2>{''.join(parts)}</section>"
+
+
+def _lead(results: Results) -> str:
+    counts = results.points["status"].value_counts()
+    status = ", ".join(f"{counts[s]} {s}" for s in ("done", "failed", "open") if counts.get(s, 0))
+    made = results.provenance.get("created", "")
+    return f"{', '.join(results.models)}: {status} points; begun {made}; {results.path.name}"
+
+
+def page(results: Results) -> str:
+    """The whole report as HTML."""
+    name = str(results.sweep.get("name") or results.path.stem)
+    told = warnings(results)
+    table = summary(results)
+    parts = [f"<h1>{html.escape(name)}</h1>", f'<p class="lead">{html.escape(_lead(results))}</p>']
+    if told:
+        items = "".join(f"<li>{html.escape(w)}</li>" for w in told)
+        parts.append(f'<ul class="warn">{items}</ul>')
+    about = results.sweep.get("description")
+    asked = [f"<p>{html.escape(str(about))}</p>"] if about else []
+    parts.append(_section("What was asked", *asked, _grid(results), _protocols(results)))
+    more = f"<p>The first {_ROWS} of {len(table)} points.</p>" if len(table) > _ROWS else ""
+    note = "<p>± is one standard error over windows or items.</p>"
+    parts.append(_section("Points", note, more, _table(table.head(_ROWS), "point")))
+    for model in results.models:
+        shown = [
+            f"<figure><h3>{html.escape(title)}</h3>{_svg(figure)}"
+            f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+            for title, caption, figure in figures(results, model)
+        ]
+        if shown:
+            parts.append(
+                _section(f"Figures: {model}" if len(results.models) > 1 else "Figures", *shown)
+            )
+        found = correlations(results, model)
+        if len(found):
+            note = (
+                "<p>Spearman's rho with a 95 % interval from a bootstrap over clusters of related "
+                "points; “within” is centred per method.</p>"
+            )
+            parts.append(_section(f"Correlations: {model}", note, _table(found)))
+    failed = results.points.query("status == 'failed'")
+    if len(failed):
+        parts.append(_section("Failed points", _table(failed[["key", "reason"]], "point")))
+    parts.append(_section("Provenance", _provenance(results)))
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(name)}</title><style>{_STYLE}</style></head>"
+        f"<body>{''.join(parts)}</body></html>\n"
+    )
+
+
+# ---- PDF ----
+
+
+def _text_pages(pages: PdfPages, title: str, lines: list[str]) -> None:
+    """Lines of fixed width, as many to a page as fit."""
+    for first in range(0, max(len(lines), 1), 62):
+        figure = plt.figure(figsize=(11.7, 8.3))
+        figure.text(0.05, 0.95, title, fontsize=14, weight="bold", va="top")
+        body = "\n".join(lines[first : first + 62])
+        figure.text(0.05, 0.9, body, fontsize=7, family="monospace", va="top")
+        pages.savefig(figure)
+        plt.close(figure)
+
+
+def write_pdf(results: Results, path: Path) -> None:
+    """The same as pages: texts and tables in lines, a figure per page."""
+    with PdfPages(path, metadata={"CreationDate": None}) as pages:
+        lines = [_lead(results), ""]
+        for warning in warnings(results):
+            lines += textwrap.wrap(warning, 150, initial_indent="! ", subsequent_indent="  ")
+        for product in results.sweep.get("grid", []):
+            lines += textwrap.wrap(json.dumps(product), 150, initial_indent="grid: ")
+        _text_pages(pages, str(results.sweep.get("name") or results.path.stem), lines)
+        _text_pages(pages, "Points", summary(results).to_string().splitlines())
+        for model in results.models:
+            for title, caption, figure in figures(results, model):
+                figure.suptitle(title, fontsize=12)
+                pages.savefig(figure, bbox_inches="tight")
+                plt.close(figure)
+                del caption
+        facts = [f"{k}: {v}" for k, v in results.provenance.items()]
+        lines = [w for f in facts for w in textwrap.wrap(f, 150, subsequent_indent="  ")]
+        _text_pages(pages, "Provenance", lines)
+
+
+# ---- command ----
+
+
+def _write(results: Results, path: Path) -> None:
+    """Never half a file: beside it first."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        if path.suffix.lower() == ".pdf":
+            write_pdf(results, beside)
+        else:
+            beside.write_text(page(results), encoding="utf-8")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command winnow-report."""
+    parser = argparse.ArgumentParser(
+        prog="winnow-report",
+        description="A results file as one page that needs nothing else.",
+        epilog="Example: winnow-report demo.h5 -o demo.html",
+    )
+    parser.add_argument("results", type=Path, help="a results file, also of a sweep that runs")
+    parser.add_argument(
+        "-o", "--output", type=Path, help="FILE.html or FILE.pdf; default: beside the results"
+    )
+    options = parser.parse_args(arguments)
+    mpl.use("Agg")
+    output = options.output or options.results.with_suffix(".html")
+    if output.suffix.lower() not in (".html", ".pdf"):
+        print(
+            f"winnow-report: {output}: expected a name that ends in .html or .pdf", file=sys.stderr
+        )
+        return 2
+    try:
+        _write(open_results(options.results), output)
+    except (OSError, ValueError) as mistake:
+        print(f"winnow-report: {mistake}", file=sys.stderr)
+        return 2
+    print(output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
