@@ -155,9 +155,11 @@ static bool grids_are_known(const struct wn_packed *p)
     if (!p->bits)
         return p->kind != WN_PACKED_CODES && p->group_bytes == 0 && p->n_outliers == 0 &&
                p->input_kind == WN_PACKED_NONE;
+    if (p->group < 0 || p->group > p->columns) /* before it is added to anything */
+        return false;
     const int64_t n_groups = p->group > 0 ? (p->columns + p->group - 1) / p->group : 1;
-    return p->kind == WN_PACKED_CODES && is_code_width(p->bits) && p->group >= 0 && p->group <= p->columns &&
-           p->n_groups == n_groups && numbers_are_known(&p->scales, false) && numbers_are_known(&p->zeros, true) &&
+    return p->kind == WN_PACKED_CODES && is_code_width(p->bits) && p->n_groups == n_groups &&
+           numbers_are_known(&p->scales, false) && numbers_are_known(&p->zeros, true) &&
            (p->group_bytes == 0 || p->group_bytes == 2 || p->group_bytes == 4) &&
            (p->input_kind == WN_PACKED_NONE || is_number(p->input_kind));
 }
