@@ -62,6 +62,12 @@ int64_t wn_kept_blocks_bytes(const struct wn_model *model, const struct wn_recip
  */
 int64_t wn_kept_blocks_pack(const struct wn_kept_blocks *kept, int64_t index, uint8_t *out);
 void wn_kept_blocks_unpack(struct wn_kept_blocks *kept, int64_t index, const uint8_t *bytes);
+/* The same of the linears that were taken so far of a block alone, and of a rule, which may be NULL; unpack moves
+ * *bytes behind what it has read. */
+int64_t wn_kept_linears_pack(const struct wn_kept_blocks *kept, int64_t index, uint8_t *out);
+void wn_kept_linears_unpack(struct wn_kept_blocks *kept, int64_t index, const uint8_t **bytes);
+int64_t wn_rule_pack(const struct wn_activation *rule, uint8_t *out);
+struct wn_activation *wn_rule_unpack(const uint8_t **bytes); /* owned by the caller */
 
 /* ---- what is to be generated ---- */
 

@@ -142,7 +142,7 @@ enum wn_queue_event {
     WN_QUEUE_RESUMED, /* it goes on behind step of steps, which an earlier start has saved */
     WN_QUEUE_STEP,    /* step of steps of the job are finished */
     WN_QUEUE_DONE,    /* the job is finished and committed */
-    WN_QUEUE_SAVED,   /* it was left for a later start, saved behind `step` of `steps` */
+    WN_QUEUE_SAVED,   /* it was left for a later start, which goes on behind `step` of `steps` */
     WN_QUEUE_LEFT     /* it will not ask again; a job that it did not take goes to another rank */
 };
 
@@ -151,6 +151,7 @@ struct wn_queue_report {
     int32_t event, rank;
     int32_t status;         /* DONE: wn_status of the point */
     int32_t step, steps;    /* RESUMED, STEP, SAVED */
+    double inside;          /* RESUMED, SAVED: share of the next step that is done, too */
     double seconds, tokens; /* DONE */
 };
 /*
@@ -176,10 +177,10 @@ int64_t wn_queue_take(struct wn_queue *queue);
  * the manager takes some microseconds for each, also from 1,000 ranks. */
 #define WN_QUEUE_STEP_SECONDS 1.0
 void wn_queue_step(struct wn_queue *queue, int64_t job, int64_t step, int64_t steps);
-/* Tells the manager that a job goes on behind its first `step` steps. */
-void wn_queue_resumed(struct wn_queue *queue, int64_t job, int64_t step, int64_t steps);
-/* Tells the manager that a job is left for a later start, its first `step` steps saved. */
-void wn_queue_saved(struct wn_queue *queue, int64_t job, int64_t step, int64_t steps);
+/* Tells the manager that a job goes on behind its first `done` steps, which may have a share of the next one. */
+void wn_queue_resumed(struct wn_queue *queue, int64_t job, double done, int64_t steps);
+/* Tells the manager that a job is left for a later start, its first `done` steps saved, likewise. */
+void wn_queue_saved(struct wn_queue *queue, int64_t job, double done, int64_t steps);
 /* Tells the manager that a job is finished and committed. */
 void wn_queue_done(struct wn_queue *queue, int64_t job, wn_status status, double seconds, double tokens);
 /*

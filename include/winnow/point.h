@@ -174,15 +174,15 @@ int64_t wn_point_search_bytes(const struct wn_run *run, const struct wn_point_se
 
 struct wn_point_report {
     double seconds, tokens; /* tokens: rows pushed through blocks; both with those of earlier starts */
-    int64_t saved;          /* with WN_ERR_INTERRUPTED: blocks that are done and saved */
+    double saved;           /* with WN_ERR_INTERRUPTED: blocks that are done and saved, with the share of the next */
 };
 /*
  * Walks the model once: load a block, collect statistics, compress, push calibration and evaluation sequences on, drop
  * it; then scores, of what the row lacks (wn_run_lacks). Fills `record` (of the model's schema). A failure inside (a
  * NaN in a weight ...) is returned as a status, with its reason in the record. Not collective.
  *
- * With a saver: begins behind the blocks of an earlier start whose state is on scratch, and when a stop is requested,
- * or the next block would end too late, saves its own and returns WN_ERR_INTERRUPTED.
+ * With a saver: begins where the state of an earlier start that is on scratch ends, behind a block or inside one, and
+ * when a stop is requested, or the next piece of work would end too late, saves its own and returns WN_ERR_INTERRUPTED.
  */
 wn_status wn_point_compute(const struct wn_run *run, const struct wn_reference *reference, int64_t point,
                            struct wn_record *record, struct wn_point_report *report);

@@ -1,6 +1,6 @@
 /*
  * scratch.h: what a start leaves on scratch so that the next one goes on where it stopped: hidden states and the record
- * of a point between two blocks, and parts of the dense pass.
+ * of a point between two blocks or inside one, and parts of the dense pass.
  *
  * A state is one file: a header with its key, what it is of and how far it got, then pieces of memory. The key is a
  * hash of all that its numbers depend on: sweep, point, build, arithmetic. A file is written under a temporary name,
@@ -25,7 +25,7 @@ struct wn_saver {
     /* Told of every state of the point in work that is saved, and of the blocks that it goes on behind; NULL: nobody.
      */
     void (*saved)(void *context);
-    void (*resumed)(void *context, int64_t point, int64_t step, int64_t steps);
+    void (*resumed)(void *context, int64_t point, double steps_done, int64_t steps);
     void *context;
 };
 
@@ -38,6 +38,10 @@ struct wn_state {
     const char *what; /* it is of, in words: part of the key */
     int64_t point;    /* -1: of the dense pass */
     int64_t step, steps;
+    /* Inside the step behind `step` of them: where, in numbers of whoever writes it, and about its share that is done,
+     * below 1; all 0: at its beginning. */
+    int64_t place[3];
+    double inside;
 };
 struct wn_state_piece {
     void *data;
@@ -48,12 +52,15 @@ struct wn_state_piece {
  * broken from then on, and nothing of it is left. Not collective. */
 wn_status wn_state_write(struct wn_saver *saver, const struct wn_state *state, const struct wn_state_piece *pieces,
                          int64_t count);
-/* How far the state of that name and key got; 0: there is none. Reads the header alone. */
+/* Fills how far the state of that name and key got: step, place and inside. False: there is none. Reads the header
+ * alone. */
+bool wn_state_find(const struct wn_saver *saver, struct wn_state *state);
+/* The same: the whole steps; 0: none, or there is no state. */
 int64_t wn_state_step(const struct wn_saver *saver, const struct wn_state *state);
 /* Bytes of all its pieces; 0: there is none. */
 int64_t wn_state_bytes(const struct wn_saver *saver, const struct wn_state *state);
-/* Fills the pieces from the state, which must be at state->step. WN_ERR_IO when it is damaged: then no piece was
- * touched. */
+/* Fills the pieces from the state, which must be at state->step, place and inside. WN_ERR_IO when it is damaged: then
+ * no piece was touched. */
 wn_status wn_state_read(const struct wn_saver *saver, const struct wn_state *state, const struct wn_state_piece *pieces,
                         int64_t count);
 void wn_state_remove(const struct wn_saver *saver, const char *name);
@@ -61,8 +68,13 @@ void wn_state_remove(const struct wn_saver *saver, const char *name);
 #define WN_STATE_NAME 64
 void wn_state_point_name(int64_t point, char name[WN_STATE_NAME]);
 
-/* Calls visit for the header of every state of a point in a folder, whatever its key. */
-typedef void wn_state_visitor(void *context, int64_t point, int64_t step, int64_t steps);
+/* How far a point is, in words: "behind block 2 of 6", or "in block 3 of 6 (37 %)". Returns `text`. */
+#define WN_STATE_PLACE 80
+const char *wn_state_place_text(double steps_done, int64_t steps, char text[WN_STATE_PLACE]);
+
+/* Calls visit for the header of every state of a point in a folder, whatever its key; `steps_done` of `steps`, with the
+ * share of the one in work. */
+typedef void wn_state_visitor(void *context, int64_t point, double steps_done, int64_t steps);
 void wn_state_list(const char *folder, wn_state_visitor *visit, void *context);
 /* A number that grows with whatever is saved in a folder: of each state of a point the share of its blocks, and less
  * than 1 for all of the dense pass. */

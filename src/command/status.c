@@ -20,7 +20,8 @@ enum { IN_FLIGHT_LINES = 16, SAVED_LINES = 8 };
 
 /* A point that was in work when its start stopped. */
 struct saved {
-    int64_t point, block, blocks;
+    int64_t point, blocks;
+    double done; /* blocks, with the share of the next one */
 };
 /* Lost attempts that put a point behind all others. */
 enum { TRIED_LAST = 2 };
@@ -110,13 +111,13 @@ static void read_progress(struct view *view)
     wn_free(path);
 }
 
-static void take_saved(void *context, int64_t point, int64_t block, int64_t blocks)
+static void take_saved(void *context, int64_t point, double done, int64_t blocks)
 {
     struct view *view = context;
     if (point >= view->points || view->status[point] != WN_POINT_OPEN)
         return;
     view->saved = wn_resize(view->saved, view->n_saved + 1, sizeof *view->saved);
-    view->saved[view->n_saved++] = (struct saved){point, block, blocks};
+    view->saved[view->n_saved++] = (struct saved){point, blocks, done};
 }
 
 static int compare_saved(const void *a, const void *b)
@@ -232,9 +233,11 @@ static void print_running(const struct view *view)
 static void print_saved(const struct view *view)
 {
     double waiting = view->running ? number(view->progress, "waiting") : 0;
+    char place[WN_STATE_PLACE];
     for (int64_t i = 0; i < view->n_saved && i < SAVED_LINES; i++)
-        printf("saved     %lld %s: block %lld of %lld, the next start goes on there\n", (long long)view->saved[i].point,
-               view->keys[view->saved[i].point], (long long)view->saved[i].block, (long long)view->saved[i].blocks);
+        printf("saved     %lld %s: %s, the next start goes on there\n", (long long)view->saved[i].point,
+               view->keys[view->saved[i].point],
+               wn_state_place_text(view->saved[i].done, view->saved[i].blocks, place));
     if (view->n_saved > SAVED_LINES)
         printf("... and %lld more that are saved (--json has all)\n", (long long)(view->n_saved - SAVED_LINES));
     if (waiting > 0)
@@ -299,7 +302,7 @@ static void add_saved(const struct view *view, cJSON *json)
         cJSON *one = cJSON_CreateObject();
         cJSON_AddNumberToObject(one, "point", (double)view->saved[i].point);
         cJSON_AddStringToObject(one, "key", view->keys[view->saved[i].point]);
-        cJSON_AddNumberToObject(one, "block", (double)view->saved[i].block);
+        cJSON_AddNumberToObject(one, "block", view->saved[i].done);
         cJSON_AddNumberToObject(one, "blocks", (double)view->saved[i].blocks);
         cJSON_AddItemToArray(list, one);
     }

@@ -158,6 +158,21 @@ static void put_linear(struct packing *packing, const struct wn_kept_blocks *kep
     put(packing, packed->bytes, packed->size);
 }
 
+int64_t wn_kept_linears_pack(const struct wn_kept_blocks *kept, int64_t index, uint8_t *out)
+{
+    struct packing packing = {.out = out};
+    for (int l = 0; l < kept->model->layout.n_linears; l++)
+        put_linear(&packing, kept, index, l);
+    return packing.bytes;
+}
+
+int64_t wn_rule_pack(const struct wn_activation *rule, uint8_t *out)
+{
+    struct packing packing = {.out = out};
+    put_rule(&packing, rule);
+    return packing.bytes;
+}
+
 int64_t wn_kept_blocks_pack(const struct wn_kept_blocks *kept, int64_t index, uint8_t *out)
 {
     const struct wn_layout *layout = &kept->model->layout;
@@ -193,7 +208,7 @@ static float *take_floats(const uint8_t **bytes, int64_t count)
     return floats;
 }
 
-static struct wn_activation *take_rule(const uint8_t **bytes)
+struct wn_activation *wn_rule_unpack(const uint8_t **bytes)
 {
     struct wn_integer_linear form;
     bool there;
@@ -237,6 +252,12 @@ static void take_weights(const uint8_t **bytes, struct wn_kept_blocks *kept, int
     use_packed(kept, index, linear);
 }
 
+void wn_kept_linears_unpack(struct wn_kept_blocks *kept, int64_t index, const uint8_t **bytes)
+{
+    for (int l = 0; l < kept->model->layout.n_linears; l++)
+        take_weights(bytes, kept, index, l);
+}
+
 void wn_kept_blocks_unpack(struct wn_kept_blocks *kept, int64_t index, const uint8_t *bytes)
 {
     const struct wn_layout *layout = &kept->model->layout;
@@ -253,7 +274,7 @@ void wn_kept_blocks_unpack(struct wn_kept_blocks *kept, int64_t index, const uin
         take(&bytes, &bias, sizeof bias);
         if (bias)
             block->biases[l] = take_floats(&bytes, linear->rows);
-        block->activations[l] = kept->rules[index * WN_MAX_LINEARS + l] = take_rule(&bytes);
+        block->activations[l] = kept->rules[index * WN_MAX_LINEARS + l] = wn_rule_unpack(&bytes);
     }
 }
 

@@ -264,14 +264,15 @@ int64_t wn_queue_take(struct wn_queue *queue)
     return job;
 }
 
-static void tell_step(struct wn_queue *queue, enum wn_queue_event event, int64_t job, int64_t step, int64_t steps)
+static void tell_step(struct wn_queue *queue, enum wn_queue_event event, int64_t job, double done, int64_t steps)
 {
     struct wn_queue_report report;
 
     memset(&report, 0, sizeof report);
     report.event = event;
     report.job = job;
-    report.step = (int32_t)step;
+    report.step = (int32_t)done;
+    report.inside = done - report.step;
     report.steps = (int32_t)steps;
     send_note(queue, NOTE_STEP, &report);
 }
@@ -283,17 +284,17 @@ void wn_queue_step(struct wn_queue *queue, int64_t job, int64_t step, int64_t st
     if (now - queue->stepped < WN_QUEUE_STEP_SECONDS)
         return;
     queue->stepped = now;
-    tell_step(queue, WN_QUEUE_STEP, job, step, steps);
+    tell_step(queue, WN_QUEUE_STEP, job, (double)step, steps);
 }
 
-void wn_queue_resumed(struct wn_queue *queue, int64_t job, int64_t step, int64_t steps)
+void wn_queue_resumed(struct wn_queue *queue, int64_t job, double done, int64_t steps)
 {
-    tell_step(queue, WN_QUEUE_RESUMED, job, step, steps);
+    tell_step(queue, WN_QUEUE_RESUMED, job, done, steps);
 }
 
-void wn_queue_saved(struct wn_queue *queue, int64_t job, int64_t step, int64_t steps)
+void wn_queue_saved(struct wn_queue *queue, int64_t job, double done, int64_t steps)
 {
-    tell_step(queue, WN_QUEUE_SAVED, job, step, steps);
+    tell_step(queue, WN_QUEUE_SAVED, job, done, steps);
 }
 
 void wn_queue_done(struct wn_queue *queue, int64_t job, wn_status status, double seconds, double tokens)

@@ -39,6 +39,13 @@ void wn_collector_release(struct wn_collector *collector, const struct wn_subjec
     *collector = (struct wn_collector){0};
 }
 
+/* What is collected, and where a walk is then. */
+struct what {
+    int input; /* -1: all */
+    struct wn_place place;
+    int64_t all; /* of its part */
+};
+
 /* Statistics of all inputs, or of one. */
 struct input_tap {
     struct wn_statistics_tap all;
@@ -70,16 +77,16 @@ static void collect_chunks(struct wn_collector *collector, const struct wn_model
     wn_model_run_block(model, block, &group, workspace->copy, workspace->scratch, tap);
 }
 
-/* Sums of each group, added in group order: the order of the shared dense pass too. `input` -1: of all inputs. */
-static void collect(struct wn_collector *collector, const struct wn_model *model, struct wn_workspace *workspace,
-                    const struct wn_block *block, int input)
+/* Sums of each group from `first` on, added in group order: the order of the shared dense pass too. */
+static wn_status collect(struct wn_collector *collector, const struct wn_model *model, struct wn_workspace *workspace,
+                         const struct wn_block *block, int64_t first, const struct what *what)
 {
     const struct wn_layout *layout = &model->layout;
     const struct wn_sequences *sequences = collector->sequences;
     int64_t bytes = wn_statistics_bytes(layout, collector->needs);
-    struct input_tap context = {{.layout = layout, .needs = collector->needs}, input};
+    struct input_tap context = {{.layout = layout, .needs = collector->needs}, what->input};
     struct wn_tap tap = {.take = take_input, .context = &context};
-    for (int64_t g = 0; g < wn_statistics_groups(sequences); g++) {
+    for (int64_t g = first; g < wn_statistics_groups(sequences); g++) {
         context.all.statistics = g == 0 ? collector->statistics : collector->group_statistics; /* 0 + first is first */
         clear(context.all.statistics, bytes);
         int64_t end = wn_statistics_group(sequences, g + 1);
@@ -89,30 +96,42 @@ static void collect(struct wn_collector *collector, const struct wn_model *model
         }
         if (g > 0)
             wn_statistics_add(layout, collector->needs, collector->statistics, collector->group_statistics);
+        struct wn_place place = what->place;
+        *(what->input < 0 ? &place.done : &place.groups) = g + 1;
+        WN_TRY(wn_pause(collector->pauses, place, what->all));
     }
     if (collector->needs & WN_NEED_SECOND_MOMENTS)
         wn_statistics_symmetrize(layout, collector->statistics);
     workspace->tokens += (double)wn_sequences_tokens(sequences);
+    return WN_OK;
 }
 
-void wn_collector_gather(struct wn_collector *collector, const struct wn_subject *subject,
-                         struct wn_workspace *workspace, int64_t block_index, const struct wn_block *block)
+wn_status wn_collector_gather(struct wn_collector *collector, const struct wn_subject *subject,
+                              struct wn_workspace *workspace, int64_t block_index, const struct wn_block *block)
 {
     const struct wn_reference *reference = subject->reference;
     int64_t model = subject->point->model, calibration = subject->point->calibration;
     release_factors(collector, subject);
-    if (collector->group_statistics)
-        collect(collector, subject->model, workspace, block, -1);
-    else if (calibration >= 0)
+    if (collector->group_statistics) {
+        int64_t groups = wn_statistics_groups(collector->sequences);
+        if (collector->pauses && collector->pauses->from.part > WN_PART_GATHER)
+            return WN_OK;
+        return collect(collector, subject->model, workspace, block, wn_pauses_done(collector->pauses, WN_PART_GATHER),
+                       &(struct what){-1, {.part = WN_PART_GATHER}, groups});
+    }
+    if (calibration >= 0)
         collector->statistics =
             (char *)reference->statistics[model][calibration].data +
             block_index * wn_statistics_bytes(&subject->model->layout, reference->needs[model][calibration]);
+    return WN_OK;
 }
 
-void wn_collector_again(struct wn_collector *collector, const struct wn_subject *subject,
-                        struct wn_workspace *workspace, const struct wn_block *block, int input)
+wn_status wn_collector_again(struct wn_collector *collector, const struct wn_subject *subject,
+                             struct wn_workspace *workspace, const struct wn_block *block, int input, int64_t groups,
+                             int64_t made, int64_t all)
 {
-    collect(collector, subject->model, workspace, block, input);
+    return collect(collector, subject->model, workspace, block, groups,
+                   &(struct what){input, {.part = WN_PART_LINEARS, .done = made}, all});
 }
 
 void wn_collector_tell(struct wn_collector *collector, const struct wn_subject *subject, int input,

@@ -20,6 +20,8 @@ static void forget_block(struct wn_compressor *compressor)
         wn_free(compressor->run_moments[i]);
         compressor->scales[i] = compressor->run_moments[i] = NULL;
     }
+    wn_free(compressor->loss);
+    compressor->loss = NULL;
 }
 
 void wn_compressor_release(struct wn_compressor *compressor, const struct wn_model *model)
@@ -42,11 +44,28 @@ static void share_zeros(struct wn_compressor *compressor, const struct wn_layout
         is_even && wn_recipe_share_zeros(&compressor->recipes[0], linears, layout->n_linears, compressor->zeros);
 }
 
+/* A vector of the compressed block is that of the dense one divided; -1: none. */
+static void divide(const struct wn_compressor *compressor, int vector, int64_t width, const float *by)
+{
+    for (int64_t j = 0; vector >= 0 && j < width; j++)
+        compressor->compressed->vectors[vector][j] = compressor->dense->vectors[vector][j] / by[j];
+}
+
+/* The vector before an input, and its bias, are divided by its scale, in the compressed block. */
+static void divide_vectors(struct wn_compressor *compressor, const struct wn_layout *layout, int input)
+{
+    int64_t width = layout->input_widths[input];
+    divide(compressor, layout->producer_vector[input], width, compressor->scales[input]);
+    divide(compressor, layout->producer_bias[input], width, compressor->scales[input]);
+}
+
 void wn_compressor_begin(struct wn_compressor *compressor, const struct wn_subject *subject,
                          const struct wn_allocation *allocation, int64_t block_index, const struct wn_block *dense)
 {
     const struct wn_layout *layout = &subject->model->layout;
-    forget_block(compressor);
+    if (!compressor->restored)
+        forget_block(compressor);
+    compressor->restored = false;
     compressor->block_index = block_index;
     compressor->dense = dense;
     for (int l = 0; l < layout->n_linears; l++) {
@@ -57,6 +76,9 @@ void wn_compressor_begin(struct wn_compressor *compressor, const struct wn_subje
     for (int branch = 0; branch < WN_BRANCHES; branch++)
         compressor->left_out[branch] = wn_allocation_leaves_out(allocation, block_index, (enum wn_branch)branch);
     share_zeros(compressor, layout, wn_allocation_is_even(allocation, block_index));
+    for (int i = 0; i < layout->n_inputs; i++) /* of an earlier start */
+        if (compressor->folded && compressor->scales[i])
+            divide_vectors(compressor, layout, i);
 }
 
 /* ---- scales of inputs ---- */
@@ -71,13 +93,6 @@ static struct wn_input_stats input_stats(const struct wn_compressor *compressor,
                                    .run_moments = compressor->run_moments[input]};
     wn_collector_tell(collector, subject, input, &stats);
     return stats;
-}
-
-/* A vector of the compressed block is that of the dense one divided; -1: none. */
-static void divide(const struct wn_compressor *compressor, int vector, int64_t width, const float *by)
-{
-    for (int64_t j = 0; vector >= 0 && j < width; j++)
-        compressor->compressed->vectors[vector][j] = compressor->dense->vectors[vector][j] / by[j];
 }
 
 /* Asks the method what to divide an input by, and divides the vector before it in the compressed block. */
@@ -103,8 +118,7 @@ static wn_status scale_input(struct wn_compressor *compressor, const struct wn_s
     WN_TRY(wn_recipe_scale_inputs(recipe, &task, compressor->scales[input], &scaled));
     compressor->folded = compressor->folded || scaled;
     if (scaled) {
-        divide(compressor, layout->producer_vector[input], width, compressor->scales[input]);
-        divide(compressor, layout->producer_bias[input], width, compressor->scales[input]);
+        divide_vectors(compressor, layout, input);
     } else {
         wn_free(compressor->scales[input]);
         compressor->scales[input] = NULL;
@@ -112,12 +126,23 @@ static wn_status scale_input(struct wn_compressor *compressor, const struct wn_s
     return WN_OK;
 }
 
+static wn_status pause_search(void *context, int64_t done, int64_t all)
+{
+    const struct wn_compressor *compressor = context;
+    return wn_pause(compressor->pauses, (struct wn_place){.part = WN_PART_SCALE, .done = done}, all);
+}
+
 static wn_status search_scales(struct wn_compressor *compressor, const struct wn_subject *subject,
                                struct wn_collector *collector, struct wn_workspace *workspace)
 {
     struct wn_input_stats stats[WN_MAX_INPUTS];
-    for (int i = 0; i < subject->model->layout.n_inputs; i++)
+    int64_t losses = subject->model->layout.n_inputs * wn_recipe_trials(&subject->point->recipe);
+    for (int i = 0; i < subject->model->layout.n_inputs; i++) {
         stats[i] = input_stats(compressor, subject, collector, i);
+        stats[i].run_moments = NULL; /* trials are not clipped, also in a search that goes on and has some */
+    }
+    if (!compressor->loss)
+        compressor->loss = wn_alloc_zero(losses, sizeof *compressor->loss);
     const struct wn_scale_search search = {.model = subject->model,
                                            .recipes = compressor->recipes,
                                            .block_index = compressor->block_index,
@@ -130,9 +155,14 @@ static wn_status search_scales(struct wn_compressor *compressor, const struct wn
                                            .scratch = workspace->scratch,
                                            .offset = workspace->offset,
                                            .stats = stats,
-                                           .zeros = compressor->shares_zeros ? compressor->zeros : NULL};
+                                           .zeros = compressor->shares_zeros ? compressor->zeros : NULL,
+                                           .done = wn_pauses_done(compressor->pauses, WN_PART_SCALE),
+                                           .loss = compressor->loss,
+                                           .tried = pause_search,
+                                           .context = compressor};
+    WN_TRY(wn_search_scales(&search, compressor->scales, compressor->trials, compressor->run_moments));
     workspace->tokens += (double)wn_sequences_tokens(collector->sequences);
-    return wn_search_scales(&search, compressor->scales, compressor->trials, compressor->run_moments);
+    return WN_OK;
 }
 
 wn_status wn_compressor_scale(struct wn_compressor *compressor, const struct wn_subject *subject,
@@ -185,6 +215,11 @@ static void keep_linear(const struct wn_compressor *compressor, const struct wn_
 }
 
 /* Where branches are left out, the others stay as they are. */
+bool wn_point_changes_linears(const struct wn_point *point)
+{
+    return point->recipe.n_stages && !wn_recipe_drop(&point->recipe);
+}
+
 static bool changes_linears(const struct wn_compressor *compressor)
 {
     return compressor->compressed && !wn_recipe_drop(&compressor->recipes[0]);

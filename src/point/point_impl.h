@@ -71,6 +71,13 @@ struct wn_scale_search {
     int64_t *offset;
     const struct wn_input_stats *stats; /* [n_inputs] */
     const int64_t *zeros;               /* [n_linears] for their `zeros`, or NULL */
+    /* Of a search that goes on: what is done of it, with its losses so far [n_inputs, trials] and moments; else 0, and
+     * losses that are 0. */
+    int64_t done;
+    double *loss;
+    /* Told behind each trial of a chunk and an input; what is not WN_OK ends the search. NULL: nobody. */
+    wn_status (*tried)(void *context, int64_t done, int64_t all);
+    void *context;
 };
 /*
  * scales[input] is allocated for every input with a producer: the best scale, trials[input] which one it is. moments

@@ -1,5 +1,5 @@
 /* resume.c: see resume.h. The state of a point is one file, and one for each kept block, which does not change. */
-#include "resume.h"
+#include "inside.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -19,35 +19,24 @@ struct small {
     uint64_t weights_hash;
 };
 
-struct list {
-    struct wn_state_piece *pieces; /* owned */
-    int64_t count;
-};
-
-static void add_piece(struct list *list, void *data, int64_t bytes)
-{
-    list->pieces = wn_resize(list->pieces, list->count + 1, sizeof *list->pieces);
-    list->pieces[list->count++] = (struct wn_state_piece){data, data ? bytes : 0};
-}
-
-static void add_hidden(struct list *list, const struct wn_subject *subject, const struct wn_sequences *sequences,
+static void add_hidden(struct wn_pieces *list, const struct wn_subject *subject, const struct wn_sequences *sequences,
                        float *hidden)
 {
-    add_piece(list, hidden,
-              wn_sequences_tokens(sequences) * subject->model->config.hidden_size * (int64_t)sizeof(float));
+    wn_pieces_add(list, hidden,
+                  wn_sequences_tokens(sequences) * subject->model->config.hidden_size * (int64_t)sizeof(float));
 }
 
 /* Calibration and sample are done with behind the last block, texts come then. */
-static struct list list_pieces(const struct wn_between *between, int64_t step, struct small *small)
+static struct wn_pieces list_pieces(const struct wn_between *between, int64_t step, struct small *small)
 {
     const struct wn_subject *subject = between->subject;
     const struct wn_evaluation *evaluation = between->evaluation;
     const struct wn_record *record = between->recorder->record;
     bool behind = step == subject->model->config.n_blocks;
-    struct list list = {0};
-    add_piece(&list, small, sizeof *small);
+    struct wn_pieces list = {0};
+    wn_pieces_add(&list, small, sizeof *small);
     for (int f = 0; f < record->schema->n_fields; f++)
-        add_piece(&list, record->data[f], record->schema->fields[f].bytes);
+        wn_pieces_add(&list, record->data[f], record->schema->fields[f].bytes);
     for (int64_t e = 0; e < evaluation->n_sets; e++)
         add_hidden(&list, subject, &subject->prepared->sets[e].sequences, evaluation->hidden[e]);
     if (!behind)
@@ -57,8 +46,8 @@ static struct list list_pieces(const struct wn_between *between, int64_t step, s
     for (int64_t e = 0; behind && e < evaluation->n_sets; e++) {
         const struct wn_generation *generation = subject->prepared->sets[e].generation;
         if (generation)
-            add_piece(&list, evaluation->texts[e].records,
-                      wn_generation_texts(generation) * wn_generated_record_bytes(generation));
+            wn_pieces_add(&list, evaluation->texts[e].records,
+                          wn_generation_texts(generation) * wn_generated_record_bytes(generation));
     }
     return list;
 }
@@ -180,36 +169,81 @@ static void open_texts(const struct wn_between *between, int64_t step)
 
 /* ---- saving and reading ---- */
 
+/* Where a point is: behind `step` blocks, or at a place inside the next one. */
+struct where {
+    int64_t step;
+    struct wn_place place;
+    double inside;
+};
+
+static void set_place(const struct where *where, struct wn_state *state)
+{
+    state->place[0] = where->place.part;
+    state->place[1] = where->place.done;
+    state->place[2] = where->place.groups;
+    state->inside = where->inside;
+}
+
 /* Kept blocks first: the state says that they are there. */
-static wn_status save(struct wn_resume *resume, const struct wn_between *between, int64_t step)
+static wn_status save(struct wn_resume *resume, const struct wn_between *between, const struct where *where)
 {
     char name[WN_STATE_NAME];
     struct small small;
+    struct wn_inside inside = {0};
+    int64_t step = where->step;
     struct wn_state state = point_state(between->subject, step, name);
+    set_place(where, &state);
     WN_TRY(wn_checkpoint_check(between->subject->model->checkpoint)); /* it may have changed behind the last load */
     open_texts(between, step);
     take_small(between, wn_seconds() - resume->start, &small);
-    struct list list = list_pieces(between, step, &small);
+    struct wn_pieces list = list_pieces(between, step, &small);
+    if (where->place.part) {
+        wn_inside_open(&inside, between, step, &where->place);
+        wn_inside_list(&inside, between, &list);
+    }
     wn_status status = needs_kept(between, step) ? save_kept(resume, between, step) : WN_OK;
     if (status == WN_OK)
-        status = wn_state_write(resume->saver, &state, list.pieces, list.count);
-    wn_free(list.pieces);
+        status = wn_state_write(resume->saver, &state, list.items, list.count);
+    wn_inside_release(&inside);
+    wn_free(list.items);
     resume->saved = wn_seconds();
     if (status != WN_OK)
         return status;
-    resume->done = step;
+    resume->done = (double)step + where->inside;
     if (resume->saver->saved)
         resume->saver->saved(resume->saver->context);
     return WN_OK;
 }
 
+/* The last piece is as long as the state says. */
+static void expect_rest(const struct wn_resume *resume, const struct wn_state *state, struct wn_inside *inside,
+                        struct wn_pieces *list)
+{
+    int64_t rest = wn_state_bytes(resume->saver, state) - list->bytes;
+    if (inside->place.part < WN_PART_LINEARS || rest <= 0)
+        return;
+    inside->rest_bytes = rest;
+    inside->rest = wn_alloc(rest, 1);
+    list->items[list->count - 1] = (struct wn_state_piece){inside->rest, rest};
+}
+
 static wn_status read(struct wn_resume *resume, const struct wn_between *between, const struct wn_state *state)
 {
     struct small small;
+    struct wn_inside inside = {0};
+    const struct wn_place place = {state->place[0], state->place[1], state->place[2]};
     open_texts(between, state->step);
-    struct list list = list_pieces(between, state->step, &small);
-    wn_status status = wn_state_read(resume->saver, state, list.pieces, list.count);
-    wn_free(list.pieces);
+    struct wn_pieces list = list_pieces(between, state->step, &small);
+    if (place.part) {
+        wn_inside_expect(&inside, between, &place);
+        wn_inside_list(&inside, between, &list);
+        expect_rest(resume, state, &inside, &list);
+    }
+    wn_status status = wn_state_read(resume->saver, state, list.items, list.count);
+    wn_free(list.items);
+    if (status == WN_OK && place.part)
+        wn_inside_give(&inside, between, state->step);
+    wn_inside_release(&inside);
     WN_TRY(status);
     if (needs_kept(between, state->step)) {
         WN_TRY(read_kept(resume, between, state->step));
@@ -219,16 +253,16 @@ static wn_status read(struct wn_resume *resume, const struct wn_between *between
     return WN_OK;
 }
 
-int64_t wn_resume_begin(struct wn_resume *resume, const struct wn_between *between)
+int64_t wn_resume_begin(struct wn_resume *resume, const struct wn_between *between, struct wn_place *place)
 {
     char name[WN_STATE_NAME];
     struct wn_state state = point_state(between->subject, 0, name);
-    resume->start = resume->last = resume->saved = wn_seconds();
+    resume->start = resume->last = resume->saved = resume->place = wn_seconds();
     resume->n_blocks = state.steps;
+    *place = (struct wn_place){0};
     if (!resume->saver)
         return 0;
-    state.step = wn_state_step(resume->saver, &state);
-    if (!state.step)
+    if (!wn_state_find(resume->saver, &state))
         return 0;
     wn_status status = read(resume, between, &state);
     if (status != WN_OK) {
@@ -236,32 +270,37 @@ int64_t wn_resume_begin(struct wn_resume *resume, const struct wn_between *betwe
                (long long)state.point, wn_error_message());
         return -1;
     }
-    resume->done = state.step;
-    resume->last = wn_seconds();
+    *place = (struct wn_place){state.place[0], state.place[1], state.place[2]};
+    resume->begun = state.inside;
+    resume->done = (double)state.step + state.inside;
+    resume->last = resume->place = wn_seconds();
     if (resume->saver->resumed)
-        resume->saver->resumed(resume->saver->context, state.point, state.step, state.steps);
+        resume->saver->resumed(resume->saver->context, state.point, resume->done, state.steps);
     return state.step;
 }
 
 /* ---- stopping ---- */
 
-static double state_bytes(const struct wn_between *between, int64_t kept)
+static double state_bytes(const struct wn_between *between, const struct wn_resume *resume)
 {
     const struct wn_subject *subject = between->subject;
     double bytes = (double)wn_point_state_bytes(subject->run, index_of(subject));
     if (between->evaluation->generates)
-        bytes -= (double)(kept * wn_block_bytes(subject->model));
+        bytes -= (double)(resume->kept * wn_block_bytes(subject->model));
     return bytes;
 }
 
-/* What is left behind `done` blocks; NaN: not known. */
-static double seconds_left(const struct wn_resume *resume, const struct wn_between *between, int64_t done)
+/* What is left behind `done` blocks. Of the first block of a start its share says how long it takes. */
+static double seconds_left(const struct wn_resume *resume, const struct wn_between *between, const struct where *where,
+                           double now)
 {
-    double blocks = (double)resume->n_blocks, block = resume->block;
+    double blocks = (double)resume->n_blocks, done = (double)where->step, block = resume->block;
+    if (where->inside > resume->begun)
+        block = fmax(block, (now - resume->last) / (where->inside - resume->begun));
     double share = resume->saver->share ? resume->saver->share[index_of(between->subject)] : (double)NAN;
     if (isnan(share)) /* no limit is known: only whether it is nearly done matters */
         share = 0.5;
-    return (blocks - (double)done) * block + share * blocks * block;
+    return (blocks - done) * block + share * blocks * block;
 }
 
 /* What is left is done although a stop is requested, when it fits into the time that the request leaves. That time may
@@ -273,30 +312,57 @@ static bool wants_saving(const struct wn_resume *resume, bool fits, double left,
     return wn_par_stop_requested() && fits && left > FINISH_SECONDS && !resume->safe;
 }
 
-wn_status wn_resume_check(struct wn_resume *resume, const struct wn_between *between, int64_t done)
+/* Saves, leaves or goes on; `next`: seconds to the next place where it can be left. */
+static wn_status rest(struct wn_resume *resume, const struct wn_between *between, const struct where *where,
+                      double next, double now)
 {
     struct wn_saver *saver = resume->saver;
-    double now = wn_seconds(), end;
-    resume->block = fmax(resume->block, now - resume->last);
-    resume->last = now;
-    if (!saver || saver->broken)
-        return WN_OK;
     bool asked = wn_par_stop_requested();
-    double left = seconds_left(resume, between, done), next = done < resume->n_blocks ? resume->block : left;
-    end = fmin(saver->end, wn_par_stop_deadline());
+    double left = seconds_left(resume, between, where, now), end = fmin(saver->end, wn_par_stop_deadline());
     bool fits = now + MARGIN * left <= end || (asked && left <= FINISH_SECONDS);
-    bool next_fits = now + MARGIN * next + state_bytes(between, resume->kept) / saver->rate <= end;
+    bool next_fits = now + MARGIN * next + state_bytes(between, resume) / saver->rate <= end;
     bool leaves = !fits && (asked || !next_fits);
     if (!leaves && !wants_saving(resume, fits, left, now))
         return WN_OK;
-    wn_status status = save(resume, between, done);
+    wn_status status = save(resume, between, where);
     resume->safe = asked;
-    resume->last = wn_seconds();
     if (status != WN_OK || !leaves)
         return status == WN_ERR_CHANGED ? status : WN_OK;
     saver->left = true;
-    return wn_fail(WN_ERR_INTERRUPTED, "stopped behind block %lld of %lld, which is saved", (long long)done,
+    return wn_fail(WN_ERR_INTERRUPTED, "stopped behind block %lld of %lld, which is saved", (long long)where->step,
                    (long long)resume->n_blocks);
+}
+
+wn_status wn_resume_check(struct wn_resume *resume, const struct wn_between *between, int64_t done)
+{
+    const struct where where = {.step = done};
+    double now = wn_seconds();
+    resume->block = fmax(resume->block, now - resume->last);
+    resume->piece = fmax(resume->piece, now - resume->place);
+    resume->last = resume->place = now;
+    resume->begun = 0;
+    if (!resume->saver || resume->saver->broken)
+        return WN_OK;
+    double next = done < resume->n_blocks ? resume->piece : seconds_left(resume, between, &where, now);
+    wn_status status = rest(resume, between, &where, next, now);
+    resume->last = resume->place = wn_seconds();
+    return status;
+}
+
+wn_status wn_resume_inside(struct wn_resume *resume, const struct wn_between *between, int64_t done,
+                           const struct wn_place *place, double inside)
+{
+    const struct where where = {done, *place, inside};
+    double now = wn_seconds(), saved = resume->saved;
+    resume->piece = fmax(resume->piece, now - resume->place);
+    resume->place = now;
+    if (resume->saver->broken)
+        return WN_OK;
+    wn_status status = rest(resume, between, &where, resume->piece, now);
+    resume->place = wn_seconds();
+    if (resume->saved > saved) /* writing is no work of the block */
+        resume->last += resume->place - now;
+    return status;
 }
 
 bool wn_resume_has_to_stop(const struct wn_resume *resume, double seconds)
@@ -307,7 +373,7 @@ bool wn_resume_has_to_stop(const struct wn_resume *resume, double seconds)
 
 wn_status wn_resume_leave(struct wn_resume *resume, const struct wn_between *between)
 {
-    wn_status status = save(resume, between, resume->n_blocks);
+    wn_status status = save(resume, between, &(struct where){.step = resume->n_blocks});
     if (status != WN_OK)
         return status == WN_ERR_CHANGED ? status : WN_OK;
     resume->saver->left = true;
@@ -343,6 +409,6 @@ int64_t wn_point_state_bytes(const struct wn_run *run, int64_t index)
         rows += wn_sequences_tokens(&prepared->calibrations[point->calibration].sequences);
     wn_generation_bytes(run, point->model, &point->recipe, &texts);
     int64_t rules = prepared->model->config.n_blocks * wn_point_rules_bytes(run, point);
-    return rows * prepared->model->config.hidden_size * (int64_t)sizeof(float) + wn_schema_bytes(&prepared->schema) +
-           texts.records + (texts.kept ? texts.kept + rules : 0);
+    return wn_inside_bytes(run, point) + rows * prepared->model->config.hidden_size * (int64_t)sizeof(float) +
+           wn_schema_bytes(&prepared->schema) + texts.records + (texts.kept ? texts.kept + rules : 0);
 }

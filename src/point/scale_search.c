@@ -20,11 +20,12 @@ struct work {
     float *inputs[WN_MAX_INPUTS]; /* [tokens of a chunk, width]; NULL: not searched */
     float *dense, *trial;         /* [tokens of a chunk, hidden]: outputs of a part */
     float *scale;                 /* [widest input] */
-    double *loss;                 /* [n_inputs, trials] */
-    int trials;
-    int64_t row, step; /* of the set: first row of the current chunk; every step-th row is in the sample */
-    float *sample;     /* [sampled rows of a chunk, longest run] */
-    float **moments;   /* [n_inputs] of the caller */
+    double *loss;                 /* [n_inputs, trials] of the caller */
+    int trials, n_searched;       /* trials of an input; inputs */
+    bool added;                   /* moments of the current chunk are in already */
+    int64_t row, step;            /* of the set: first row of the current chunk; every step-th row is in the sample */
+    float *sample;                /* [sampled rows of a chunk, longest run] */
+    float **moments;              /* [n_inputs] of the caller */
 };
 
 static bool is_searched(const struct wn_layout *layout, int input)
@@ -92,17 +93,19 @@ static void open_work(struct work *work, int64_t longest)
     searched_width(&model->layout, &widest);
     work->trials = wn_recipe_trials(work->search->recipes);
     for (int i = 0; i < model->layout.n_inputs; i++)
-        if (is_searched(&model->layout, i))
+        if (is_searched(&model->layout, i)) {
             work->inputs[i] = wn_alloc(longest * model->layout.input_widths[i], sizeof(float));
+            work->n_searched++;
+        }
     work->dense = wn_alloc(longest * hidden, sizeof(float));
     work->trial = wn_alloc(longest * hidden, sizeof(float));
     work->scale = wn_alloc(widest, sizeof(float));
-    work->loss = wn_alloc_zero(model->layout.n_inputs * work->trials, sizeof(double));
+    work->loss = work->search->loss;
     work->step = tokens > WN_RUN_TOKENS ? tokens / WN_RUN_TOKENS : 1;
     work->sample = wn_alloc(longest * longest_run(&model->layout, work->search->recipes), sizeof(float));
     for (int i = 0; i < model->layout.n_inputs; i++) {
         int64_t width = model->layout.input_widths[i], run = wn_recipe_moment_run(work->search->recipes, width);
-        if (run)
+        if (run && !work->moments[i])
             work->moments[i] = wn_alloc_zero(width * run, sizeof(float));
     }
 }
@@ -114,7 +117,6 @@ static void close_work(struct work *work)
     wn_free(work->dense);
     wn_free(work->trial);
     wn_free(work->scale);
-    wn_free(work->loss);
     wn_free(work->sample);
 }
 
@@ -136,7 +138,7 @@ static void take_inputs(void *context, int input, const float *x, int64_t n_chun
 {
     struct work *work = context;
     int64_t rows = row[n_chunks];
-    if (work->moments[input])
+    if (work->moments[input] && !work->added)
         add_run_moments(work, input, x, rows, width);
     if (work->inputs[input])
         memcpy(work->inputs[input], x, (size_t)(rows * width) * sizeof(float));
@@ -188,8 +190,9 @@ static wn_status make_trial(const struct work *work, int input, struct wn_block 
     return status;
 }
 
-/* Adds the squared errors of one chunk over all trials of an input. */
-static wn_status try_scales(struct work *work, const struct wn_chunk *chunk, int input)
+/* Adds the squared errors of one chunk over all trials of an input, but for the first ones. `before`: what is done of
+ * the search before this input. */
+static wn_status try_scales(struct work *work, const struct wn_chunk *chunk, int input, int64_t before, int64_t first)
 {
     const struct wn_scale_search *search = work->search;
     const struct wn_model *model = search->model;
@@ -197,11 +200,14 @@ static wn_status try_scales(struct work *work, const struct wn_chunk *chunk, int
     const float *x = work->inputs[input];
     struct wn_block view;
     model->arch->run_part(&model->config, search->dense, chunk, input, x, search->scratch, work->dense);
-    for (int t = 0; t < work->trials; t++) {
+    const int64_t all = search->calibration->n_chunks * work->n_searched * work->trials;
+    for (int t = (int)first; t < work->trials; t++) {
         WN_TRY(propose(work, input, t, work->scale));
         WN_TRY(make_trial(work, input, &view));
         model->arch->run_part(&model->config, &view, chunk, input, x, search->scratch, work->trial);
         work->loss[input * work->trials + t] += wn_sum_squared_difference(work->dense, work->trial, count);
+        if (search->tried)
+            WN_TRY(search->tried(search->context, before + t + 1, all));
     }
     return WN_OK;
 }
@@ -213,12 +219,19 @@ static wn_status try_chunk(struct work *work, int64_t index)
     struct wn_chunk chunk;
     int64_t row = wn_sequences_chunk(search->calibration, index, search->offset, &chunk);
     int64_t hidden = search->model->config.hidden_size, rows = chunk.offset[chunk.n_sequences];
+    int64_t before = index * work->n_searched * work->trials; /* trials */
     work->row = row;
+    work->added = search->done > before;
     memcpy(search->copy, search->hidden + row * hidden, (size_t)(rows * hidden) * sizeof(float));
     wn_model_run_block(search->model, search->dense, &chunk, search->copy, search->scratch, &tap);
-    for (int i = 0; i < search->model->layout.n_inputs; i++)
-        if (work->inputs[i])
-            WN_TRY(try_scales(work, &chunk, i));
+    for (int i = 0; i < search->model->layout.n_inputs; i++) {
+        int64_t first = search->done > before ? search->done - before : 0;
+        if (!work->inputs[i])
+            continue;
+        if (first < work->trials)
+            WN_TRY(try_scales(work, &chunk, i, before, first));
+        before += work->trials;
+    }
     return WN_OK;
 }
 
@@ -249,12 +262,17 @@ static void finish_moments(const struct work *work)
     }
 }
 
+/*
+ * A trial of a chunk and an input needs losses and moments alone of what was before, so the search can be left behind
+ * each.
+ */
 wn_status wn_search_scales(const struct wn_scale_search *search, float **scales, int *trials, float **moments)
 {
     struct work work = {.search = search, .moments = moments};
     wn_status status = WN_OK;
     open_work(&work, wn_sequences_longest_chunk(search->calibration));
-    for (int64_t c = 0; c < search->calibration->n_chunks && status == WN_OK; c++)
+    int64_t first = search->done / (work.n_searched ? work.n_searched * work.trials : 1);
+    for (int64_t c = first; c < search->calibration->n_chunks && status == WN_OK; c++)
         status = try_chunk(&work, c);
     for (int i = 0; i < search->model->layout.n_inputs && status == WN_OK; i++)
         if (work.inputs[i])

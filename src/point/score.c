@@ -50,16 +50,17 @@ wn_status wn_evaluation_check(const struct wn_evaluation *evaluation, const stru
     return WN_OK;
 }
 
-void wn_evaluation_push(struct wn_evaluation *evaluation, const struct wn_subject *subject,
-                        struct wn_workspace *workspace, int64_t block_index, const struct wn_block *block,
-                        struct wn_activation **activations)
+wn_status wn_evaluation_push(struct wn_evaluation *evaluation, const struct wn_subject *subject,
+                             struct wn_workspace *workspace, int64_t block_index, const struct wn_block *block,
+                             struct wn_activation **activations, struct wn_pushing *pushing)
 {
     for (int64_t e = 0; e < evaluation->n_sets; e++)
         if (wn_subject_wants(subject, e))
-            wn_workspace_push(workspace, subject->model, block, &subject->prepared->sets[e].sequences,
-                              evaluation->hidden[e]);
+            WN_TRY(wn_workspace_push_set(workspace, subject->model, block, &subject->prepared->sets[e].sequences,
+                                         evaluation->hidden[e], pushing));
     if (evaluation->generates)
         wn_kept_blocks_take(&evaluation->kept, block_index, block, activations);
+    return WN_OK;
 }
 
 /* Texts have no targets: what they are is all there is to score. */

@@ -2,11 +2,10 @@
  * walk.c: one walk down the decoder blocks. Load a block, collect what the method needs, compress its linears, push
  * the calibration and evaluation sequences through the compressed block, drop it; after the last block, score. Memory
  * is the hidden states of the sequences plus two blocks (dense and compressed), whatever the number of blocks. Where a
- * set has texts to be generated, the evaluated blocks are kept, all of them, until that is done. Between two blocks a
- * point can be left, and another start goes on with it (resume.c).
+ * set has texts to be generated, the evaluated blocks are kept, all of them, until that is done. Between two blocks,
+ * and at many places inside one, a point can be left, and another start goes on with it (resume.c).
  */
-#include "walk.h"
-#include "resume.h"
+#include "inside.h"
 
 struct walk {
     struct wn_subject subject;
@@ -21,6 +20,9 @@ struct walk {
     struct wn_evaluation evaluation;
     struct wn_resume resume;
     double seconds[WN_STAGES], mark, before; /* before: seconds of earlier starts */
+    struct wn_pauses pauses;
+    struct wn_between between;
+    int64_t block;
 };
 
 /* Time since the last call belongs to `stage`. */
@@ -41,6 +43,8 @@ static void open_walk(struct walk *walk)
     wn_sample_open(&walk->sample, subject);
     wn_compressor_open(&walk->compressor, subject);
     wn_evaluation_open(&walk->evaluation, subject, walk->sink ? 0 : subject->run->n_sets);
+    walk->workspace.pauses = walk->collector.pauses = walk->compressor.pauses =
+        walk->resume.saver ? &walk->pauses : NULL;
 }
 
 /* What only the walk over the blocks needs; scoring comes after it. */
@@ -81,63 +85,95 @@ static wn_status make_linear(struct walk *walk, int index)
     return status;
 }
 
-/* Input by input: each is calibrated on what the compressed linears before it make. The first has its statistics. */
-static wn_status make_in_order(struct walk *walk)
+/* An input is calibrated anew on what the compressed linears before it make; the first has its statistics. */
+static wn_status collect_again(struct walk *walk, int input, int made, int all)
 {
-    const struct wn_layout *layout = &walk->subject.model->layout;
+    const struct wn_place *from = &walk->pauses.from;
     struct wn_block view;
-    for (int i = 0; i < layout->n_inputs; i++) {
-        clock_stage(walk, WN_STAGE_COMPRESS);
-        if (i > 0)
-            wn_collector_again(&walk->collector, &walk->subject, &walk->workspace,
-                               wn_compressor_view(&walk->compressor, layout, i, &view), i);
-        clock_stage(walk, WN_STAGE_STATISTICS);
-        for (int l = 0; l < layout->n_linears; l++)
-            if (layout->linears[l].input == i)
-                WN_TRY(make_linear(walk, l));
-    }
+    bool goes_on = from->part == WN_PART_LINEARS && from->done == made;
+    clock_stage(walk, WN_STAGE_COMPRESS);
+    WN_TRY(wn_collector_again(&walk->collector, &walk->subject, &walk->workspace,
+                              wn_compressor_view(&walk->compressor, &walk->subject.model->layout, input, &view), input,
+                              goes_on ? from->groups : 0, made, all));
+    clock_stage(walk, WN_STAGE_STATISTICS);
     return WN_OK;
 }
 
 static wn_status make_linears(struct walk *walk)
 {
-    if (wn_recipe_true_sequential(&walk->subject.point->recipe))
-        return make_in_order(walk);
-    for (int l = 0; l < walk->subject.model->layout.n_linears; l++)
-        WN_TRY(make_linear(walk, l));
+    const struct wn_linear_info *linears = walk->subject.model->layout.linears;
+    bool by_input = wn_recipe_true_sequential(&walk->subject.point->recipe);
+    int order[WN_MAX_LINEARS], all = wn_order_linears(&walk->subject.model->layout, by_input, order);
+    for (int k = (int)wn_pauses_done(walk->compressor.pauses, WN_PART_LINEARS); k < all; k++) {
+        int input = linears[order[k]].input;
+        if (by_input && k > 0 && linears[order[k - 1]].input != input)
+            WN_TRY(collect_again(walk, input, k, all));
+        WN_TRY(make_linear(walk, order[k]));
+        WN_TRY(wn_pause(walk->compressor.pauses, (struct wn_place){.part = WN_PART_LINEARS, .done = k + 1}, all));
+    }
     return WN_OK;
 }
 
 /* Calibration sequences see the block that the next one is calibrated behind; behind the last there is none. */
-static void push(struct walk *walk, int64_t block_index)
+static wn_status push(struct walk *walk, const struct wn_block *view)
 {
     const struct wn_subject *subject = &walk->subject;
     struct wn_collector *collector = &walk->collector;
-    struct wn_block view;
-    wn_compressor_view(&walk->compressor, &subject->model->layout, subject->model->layout.n_inputs, &view);
-    wn_recorder_vectors(&walk->recorder, subject, &walk->compressor, &view);
-    if (collector->sequences && block_index + 1 < subject->model->config.n_blocks) {
-        const struct wn_block *next = subject->point->propagation == WN_PROPAGATION_DENSE ? walk->dense : &view;
-        wn_workspace_push(&walk->workspace, subject->model, next, collector->sequences, collector->hidden);
+    bool calibrates = collector->sequences && walk->block + 1 < subject->model->config.n_blocks;
+    struct wn_pushing pushing = {.all = calibrates ? wn_sequences_parts(collector->sequences) : 0};
+    for (int64_t e = 0; e < walk->evaluation.n_sets; e++)
+        if (wn_subject_wants(subject, e))
+            pushing.all += wn_sequences_parts(&subject->prepared->sets[e].sequences);
+    if (calibrates) {
+        const struct wn_block *next = subject->point->propagation == WN_PROPAGATION_DENSE ? walk->dense : view;
+        WN_TRY(wn_workspace_push_set(&walk->workspace, subject->model, next, collector->sequences, collector->hidden,
+                                     &pushing));
     }
-    wn_evaluation_push(&walk->evaluation, subject, &walk->workspace, block_index, &view, walk->compressor.activations);
+    return wn_evaluation_push(&walk->evaluation, subject, &walk->workspace, walk->block, view,
+                              walk->compressor.activations, &pushing);
 }
 
+/* What is done of the first block that a start walks is left out. */
 static wn_status walk_block(struct walk *walk, int64_t block_index)
 {
     const struct wn_subject *subject = &walk->subject;
+    const int64_t part = walk->pauses.from.part;
+    struct wn_block view;
+    walk->block = block_index;
     WN_TRY(wn_model_load_block(subject->model, block_index, walk->dense));
     clock_stage(walk, WN_STAGE_LOAD);
-    wn_collector_gather(&walk->collector, subject, &walk->workspace, block_index, walk->dense);
-    wn_sample_push(&walk->sample, subject, &walk->workspace, walk->dense);
+    WN_TRY(wn_collector_gather(&walk->collector, subject, &walk->workspace, block_index, walk->dense));
+    if (part <= WN_PART_GATHER)
+        wn_sample_push(&walk->sample, subject, &walk->workspace, walk->dense);
     clock_stage(walk, WN_STAGE_STATISTICS);
     wn_compressor_begin(&walk->compressor, subject, &walk->allocation, block_index, walk->dense);
-    WN_TRY(wn_compressor_scale(&walk->compressor, subject, &walk->collector, &walk->workspace));
-    WN_TRY(make_linears(walk));
+    if (part <= WN_PART_SCALE)
+        WN_TRY(wn_compressor_scale(&walk->compressor, subject, &walk->collector, &walk->workspace));
+    if (part <= WN_PART_LINEARS)
+        WN_TRY(make_linears(walk));
+    wn_compressor_view(&walk->compressor, &subject->model->layout, subject->model->layout.n_inputs, &view);
+    if (part <= WN_PART_LINEARS)
+        wn_recorder_vectors(&walk->recorder, subject, &walk->compressor, &view);
     clock_stage(walk, WN_STAGE_COMPRESS);
-    push(walk, block_index);
+    WN_TRY(push(walk, &view));
     clock_stage(walk, WN_STAGE_FORWARD);
+    walk->pauses.from = (struct wn_place){0};
     return WN_OK;
+}
+
+/* What stages ask at places where the point can be left. */
+static wn_status pause_walk(void *context, const struct wn_place *place, int64_t all)
+{
+    static const enum wn_point_stage stages[WN_PARTS] = {[WN_PART_GATHER] = WN_STAGE_STATISTICS,
+                                                         [WN_PART_SCALE] = WN_STAGE_COMPRESS,
+                                                         [WN_PART_LINEARS] = WN_STAGE_COMPRESS,
+                                                         [WN_PART_PUSH] = WN_STAGE_FORWARD};
+    struct walk *walk = context;
+    double parts = WN_PARTS - 1, done = (double)place->part - 1 + (double)place->done / (double)(all + 1);
+    clock_stage(walk, place->groups ? WN_STAGE_STATISTICS : stages[place->part]);
+    wn_status status = wn_resume_inside(&walk->resume, &walk->between, walk->block, place, done / parts);
+    walk->mark = wn_seconds();
+    return status;
 }
 
 /* ---- the point ---- */
@@ -156,10 +192,9 @@ static struct wn_between between_of(struct walk *walk)
 }
 
 /* The blocks that earlier starts have done. */
-static int64_t resume(struct walk *walk, const struct wn_between *between)
+static int64_t resume(struct walk *walk)
 {
-    walk->resume.saver = walk->sink ? NULL : walk->subject.run->saver;
-    int64_t first = wn_resume_begin(&walk->resume, between);
+    int64_t first = wn_resume_begin(&walk->resume, &walk->between, &walk->pauses.from);
     if (first < 0) { /* half read */
         close_walk(walk);
         wn_record_clear(walk->recorder.record);
@@ -170,18 +205,18 @@ static int64_t resume(struct walk *walk, const struct wn_between *between)
     return first;
 }
 
-static wn_status walk_blocks(struct walk *walk, const struct wn_between *between)
+static wn_status walk_blocks(struct walk *walk)
 {
     const struct wn_subject *subject = &walk->subject;
     int64_t n_blocks = subject->model->config.n_blocks;
     WN_TRY(wn_evaluation_check(&walk->evaluation, subject));
-    int64_t first = resume(walk, between);
+    int64_t first = resume(walk);
     WN_TRY(wn_point_allocate(subject->run, subject->reference, subject->point, &walk->allocation));
     wn_recorder_allocation(&walk->recorder, subject, &walk->allocation);
     for (int64_t b = first; b < n_blocks; b++) {
         WN_TRY(walk_block(walk, b));
         wn_watch(subject->run, subject->point - subject->run->grid.points, b + 1, n_blocks);
-        WN_TRY(wn_resume_check(&walk->resume, between, b + 1));
+        WN_TRY(wn_resume_check(&walk->resume, &walk->between, b + 1));
         walk->mark = wn_seconds();
     }
     close_blocks(walk);
@@ -191,8 +226,7 @@ static wn_status walk_blocks(struct walk *walk, const struct wn_between *between
 static wn_status walk_model(struct walk *walk)
 {
     const struct wn_subject *subject = &walk->subject;
-    struct wn_between between = between_of(walk);
-    WN_TRY(walk_blocks(walk, &between));
+    WN_TRY(walk_blocks(walk));
     double tokens = walk->workspace.tokens;
     wn_status generated;
     do {
@@ -201,7 +235,7 @@ static wn_status walk_model(struct walk *walk)
         clock_stage(walk, WN_STAGE_GENERATE);
         if (generated == WN_ERR_INTERRUPTED) {
             walk->workspace.tokens = tokens;
-            WN_TRY(wn_resume_leave(&walk->resume, &between));
+            WN_TRY(wn_resume_leave(&walk->resume, &walk->between));
         }
     } while (generated == WN_ERR_INTERRUPTED); /* it could not be saved: the rest of them */
     wn_status status = wn_evaluation_score(&walk->evaluation, subject, generated, &walk->recorder);
@@ -219,10 +253,13 @@ static wn_status compute(const struct wn_run *run, const struct wn_reference *re
                                     .point = point,
                                     .reference = reference},
                         .sink = sink,
-                        .recorder = {.record = record}};
+                        .recorder = {.record = record},
+                        .resume = {.saver = sink ? NULL : run->saver},
+                        .pauses = {.at = pause_walk, .context = &walk}};
     int64_t before = wn_memory_bytes();
     double start = walk.mark = wn_seconds();
     wn_memory_reset_peak();
+    walk.between = between_of(&walk);
     open_walk(&walk);
     wn_status status = walk_model(&walk);
     if (status != WN_OK && status != WN_ERR_INTERRUPTED)

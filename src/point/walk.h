@@ -23,6 +23,27 @@ const struct wn_calibration *wn_subject_calibration(const struct wn_subject *sub
 /* Whether an evaluation is walked: one that the row has already is left alone. */
 bool wn_subject_wants(const struct wn_subject *subject, int64_t set);
 
+/* ---- places inside a block where a point can be left (inside.c) ---- */
+
+/* The parts of a block, one after the other. */
+enum wn_part { WN_PART_NONE, WN_PART_GATHER, WN_PART_SCALE, WN_PART_LINEARS, WN_PART_PUSH, WN_PARTS };
+/* What is done of a part: groups of statistics, trials of the search of scales, linears, or runs of sequences that were
+ * pushed; all zero: nothing of the block. */
+struct wn_place {
+    int64_t part, done;
+    int64_t groups; /* of statistics that are summed anew for the next linear */
+};
+/* Where stages ask whether to go on; they return what is not WN_OK, and another start goes on from there. */
+struct wn_pauses {
+    struct wn_place from; /* where that start goes on in the block that it begins with */
+    wn_status (*at)(void *context, const struct wn_place *place, int64_t all);
+    void *context;
+};
+/* all: of the part, so that done / all is its share. `pauses` NULL: nobody asks, for both. */
+wn_status wn_pause(const struct wn_pauses *pauses, struct wn_place place, int64_t all);
+/* What an earlier start has done of a part of the current block; 0: nothing. */
+int64_t wn_pauses_done(const struct wn_pauses *pauses, enum wn_part part);
+
 /* Room for rows on their way through a block: the stages use it one after the other. */
 struct wn_workspace {
     int64_t group_rows; /* that are run at once: what copy and scratch are for */
@@ -30,6 +51,7 @@ struct wn_workspace {
     float *scratch;
     int64_t *offset; /* [most sequences of a set + 1] */
     double tokens;   /* rows that went through blocks so far */
+    const struct wn_pauses *pauses;
 };
 void wn_workspace_open(struct wn_workspace *workspace, const struct wn_subject *subject);
 void wn_workspace_release(struct wn_workspace *workspace); /* `tokens` stays */
@@ -38,6 +60,13 @@ float *wn_workspace_embed(const struct wn_model *model, const struct wn_sequence
 /* Runs a block over all chunks of a set, hidden [tokens, hidden] in place. */
 void wn_workspace_push(struct wn_workspace *workspace, const struct wn_model *model, const struct wn_block *block,
                        const struct wn_sequences *sequences, float *hidden);
+/* The same for one of the sets of a walk, but for what an earlier start has done. */
+struct wn_pushing {
+    int64_t done, all; /* parts (model.h, wn_sequences_parts) of all sets */
+};
+wn_status wn_workspace_push_set(struct wn_workspace *workspace, const struct wn_model *model,
+                                const struct wn_block *block, const struct wn_sequences *sequences, float *hidden,
+                                struct wn_pushing *pushing);
 /* Copies by all threads. */
 void wn_copy_floats(float *to, const float *from, int64_t count);
 
@@ -49,15 +78,18 @@ struct wn_collector {
     unsigned needs;                       /* of the recipe */
     void *statistics, *group_statistics;  /* of the current block; the second only when the first is made here */
     struct wn_factor_cache factors[WN_MAX_INPUTS];
+    const struct wn_pauses *pauses;
 };
 void wn_collector_open(struct wn_collector *collector, const struct wn_subject *subject);
 void wn_collector_release(struct wn_collector *collector, const struct wn_subject *subject);
 /* The statistics of a dense block: collected, or those of the shared dense pass. */
-void wn_collector_gather(struct wn_collector *collector, const struct wn_subject *subject,
-                         struct wn_workspace *workspace, int64_t block_index, const struct wn_block *block);
-/* Collects those of one input anew, from the sequences through `block`. */
-void wn_collector_again(struct wn_collector *collector, const struct wn_subject *subject,
-                        struct wn_workspace *workspace, const struct wn_block *block, int input);
+wn_status wn_collector_gather(struct wn_collector *collector, const struct wn_subject *subject,
+                              struct wn_workspace *workspace, int64_t block_index, const struct wn_block *block);
+/* Collects those of one input anew, from the sequences through `block`, when `made` of `all` linears are made; groups
+ * that an earlier start has summed are there. */
+wn_status wn_collector_again(struct wn_collector *collector, const struct wn_subject *subject,
+                             struct wn_workspace *workspace, const struct wn_block *block, int input, int64_t groups,
+                             int64_t made, int64_t all);
 /* Adds what is known of an input of the current block to `stats`. */
 void wn_collector_tell(struct wn_collector *collector, const struct wn_subject *subject, int input,
                        struct wn_input_stats *stats);
@@ -78,7 +110,10 @@ struct wn_compressor {
     float *scales[WN_MAX_INPUTS];                      /* of the inputs of the current block; NULL: none */
     int trials[WN_MAX_INPUTS];                         /* which trial of the search a scale is */
     float *run_moments[WN_MAX_INPUTS];                 /* what the search has summed for clipping; NULL: nothing */
-    bool folded;                                       /* the evaluated block divides inputs by their scales */
+    double *loss;                                      /* [n_inputs, trials] of the search; NULL: there is none */
+    bool restored; /* what was made of the current block is from an earlier start: the next begin keeps it */
+    const struct wn_pauses *pauses;
+    bool folded; /* the evaluated block divides inputs by their scales */
 };
 /* A linear as the point has it. */
 struct wn_made {
@@ -93,6 +128,8 @@ void wn_compressor_begin(struct wn_compressor *compressor, const struct wn_subje
 /* What the inputs are divided by, as the method says or a search finds. */
 wn_status wn_compressor_scale(struct wn_compressor *compressor, const struct wn_subject *subject,
                               struct wn_collector *collector, struct wn_workspace *workspace);
+/* Whether the evaluated linears are those in `compressed`, but where branches are left out. */
+bool wn_point_changes_linears(const struct wn_point *point);
 /* Makes a linear: compressed, as it was, or left out. Release it when it was made. */
 wn_status wn_compressor_make(struct wn_compressor *compressor, const struct wn_subject *subject,
                              struct wn_collector *collector, int linear, struct wn_made *made);
@@ -155,9 +192,9 @@ void wn_evaluation_release(struct wn_evaluation *evaluation);
 /* Tensors outside the blocks: a number that is not finite there would only show as losses that are not. */
 wn_status wn_evaluation_check(const struct wn_evaluation *evaluation, const struct wn_subject *subject);
 /* All sets through a block; it is kept when texts are to be generated. */
-void wn_evaluation_push(struct wn_evaluation *evaluation, const struct wn_subject *subject,
-                        struct wn_workspace *workspace, int64_t block_index, const struct wn_block *block,
-                        struct wn_activation **activations);
+wn_status wn_evaluation_push(struct wn_evaluation *evaluation, const struct wn_subject *subject,
+                             struct wn_workspace *workspace, int64_t block_index, const struct wn_block *block,
+                             struct wn_activation **activations, struct wn_pushing *pushing);
 struct wn_resume;
 /* Texts of all sets (generation.c), then, when the kept blocks are gone, their losses under the dense model. *tokens
  * grows by the rows that were run. WN_ERR_INTERRUPTED between two batches, all texts made so far and the kept blocks

@@ -49,6 +49,36 @@ void wn_workspace_push(struct wn_workspace *workspace, const struct wn_model *mo
     workspace->tokens += (double)wn_sequences_tokens(sequences);
 }
 
+/* The part behind as many as make a group for all threads, and at least one of the longest. */
+static int64_t parts_end(const struct wn_sequences *sequences, int64_t first, int64_t rows)
+{
+    int64_t parts = wn_sequences_parts(sequences), end = first + 1;
+    int64_t begin = sequences->offset[sequences->chunk[wn_sequences_part(sequences, first)]];
+    while (end < parts && sequences->offset[sequences->chunk[wn_sequences_part(sequences, end + 1)]] - begin <= rows)
+        end++;
+    return end;
+}
+
+wn_status wn_workspace_push_set(struct wn_workspace *workspace, const struct wn_model *model,
+                                const struct wn_block *block, const struct wn_sequences *sequences, float *hidden,
+                                struct wn_pushing *pushing)
+{
+    int64_t parts = wn_sequences_parts(sequences), before = pushing->done;
+    int64_t first = wn_pauses_done(workspace->pauses, WN_PART_PUSH) - before, end;
+    pushing->done += parts;
+    for (int64_t p = first > 0 ? first : 0; p < parts; p = end) {
+        end = parts_end(sequences, p, workspace->group_rows);
+        int64_t chunk = wn_sequences_part(sequences, p), chunk_end = wn_sequences_part(sequences, end);
+        int64_t row = sequences->offset[sequences->chunk[chunk]];
+        wn_sequences_run(model, block, sequences, chunk, chunk_end, hidden + row * model->config.hidden_size,
+                         workspace->group_rows, workspace->scratch, workspace->offset, NULL);
+        workspace->tokens += (double)(sequences->offset[sequences->chunk[chunk_end]] - row);
+        WN_TRY(
+            wn_pause(workspace->pauses, (struct wn_place){.part = WN_PART_PUSH, .done = before + end}, pushing->all));
+    }
+    return WN_OK;
+}
+
 void wn_copy_floats(float *to, const float *from, int64_t count)
 {
 #pragma omp parallel for schedule(static)

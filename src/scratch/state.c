@@ -14,7 +14,7 @@
 #include <winnow/io.h>
 
 enum { PIECE = 1 << 24 }; /* hashed and written at a time */
-static const char magic[16] = "winnow state 1";
+static const char magic[16] = "winnow state 2";
 #define SUFFIX  ".state"
 #define PARTIAL ".state.partial"
 
@@ -22,7 +22,9 @@ struct header {
     char magic[16];
     uint8_t key[32];
     int64_t point, step, steps, bytes; /* bytes of all pieces */
-    uint8_t hash[32];                  /* of the sizes and bytes of all pieces, and of the numbers above */
+    int64_t place[3];
+    double inside;
+    uint8_t hash[32]; /* of the sizes and bytes of all pieces, and of the numbers above */
 };
 
 /* ---- names and keys ---- */
@@ -59,6 +61,17 @@ void wn_state_point_name(int64_t point, char name[WN_STATE_NAME])
     snprintf(name, WN_STATE_NAME, "point-%lld", (long long)point);
 }
 
+const char *wn_state_place_text(double steps_done, int64_t steps, char text[WN_STATE_PLACE])
+{
+    double whole = floor(steps_done);
+    if (steps_done == whole)
+        snprintf(text, WN_STATE_PLACE, "behind block %.0f of %lld", whole, (long long)steps);
+    else
+        snprintf(text, WN_STATE_PLACE, "in block %.0f of %lld (%.0f %%)", whole + 1, (long long)steps,
+                 floor(100 * (steps_done - whole)));
+    return text;
+}
+
 static char *path_of(const struct wn_saver *saver, const char *name, const char *suffix)
 {
     return wn_format("%s/%s%s", saver->folder, name, suffix);
@@ -83,6 +96,8 @@ static struct header header_of(const struct wn_saver *saver, const struct wn_sta
     header.point = state->point;
     header.step = state->step;
     header.steps = state->steps;
+    memcpy(header.place, state->place, sizeof header.place);
+    header.inside = state->inside;
     for (int64_t i = 0; i < count; i++)
         header.bytes += pieces[i].bytes;
     return header;
@@ -187,10 +202,22 @@ int64_t wn_state_bytes(const struct wn_saver *saver, const struct wn_state *stat
     return find_header(saver, state, &header) ? header.bytes : 0;
 }
 
-int64_t wn_state_step(const struct wn_saver *saver, const struct wn_state *state)
+bool wn_state_find(const struct wn_saver *saver, struct wn_state *state)
 {
     struct header header;
-    return find_header(saver, state, &header) && header.step > 0 && header.step <= state->steps ? header.step : 0;
+    if (!find_header(saver, state, &header) || header.step < 0 || header.step > state->steps ||
+        !(header.step > 0 || header.place[0] > 0) || !(header.inside >= 0 && header.inside < 1))
+        return false;
+    state->step = header.step;
+    memcpy(state->place, header.place, sizeof state->place);
+    state->inside = header.inside;
+    return true;
+}
+
+int64_t wn_state_step(const struct wn_saver *saver, const struct wn_state *state)
+{
+    struct wn_state found = *state;
+    return wn_state_find(saver, &found) ? found.step : 0;
 }
 
 /* Behind the header lie exactly these pieces, and their hash is the one that it has. */
@@ -256,7 +283,7 @@ void wn_state_list(const char *folder, wn_state_visitor *visit, void *context)
             continue;
         char *path = wn_join_path(folder, entry->d_name);
         if (read_header(path, &header) && header.point >= 0)
-            visit(context, header.point, header.step, header.steps);
+            visit(context, header.point, (double)header.step + header.inside, header.steps);
         wn_free(path);
     }
     if (all)
@@ -291,7 +318,7 @@ double wn_state_progress(const char *folder)
         bool good = read_header(path, &header);
         wn_free(path);
         if (good && !strncmp(entry->d_name, POINT, strlen(POINT)))
-            points += (double)header.step / (double)(header.steps + 1);
+            points += ((double)header.step + header.inside) / (double)(header.steps + 1);
         else if (good && !strncmp(entry->d_name, DENSE, strlen(DENSE)))
             take_dense(entry->d_name + strlen(DENSE), header.step, &pass);
     }

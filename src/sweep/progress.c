@@ -9,6 +9,8 @@
 
 #include <cjson/cJSON.h>
 
+#include <winnow/scratch.h>
+
 #include "progress_impl.h"
 
 enum { TICK_US = 200000 };
@@ -305,6 +307,7 @@ static void finish_point(struct wn_progress *p, const struct wn_queue_report *re
 static void take_resumed(struct wn_progress *p, const struct wn_queue_report *report, double now)
 {
     struct wn_progress_worker *worker = &p->workers[report->rank];
+    char place[WN_STATE_PLACE];
     if (worker->job == report->job) {
         worker->step = worker->first = report->step;
         worker->steps = report->steps;
@@ -312,21 +315,24 @@ static void take_resumed(struct wn_progress *p, const struct wn_queue_report *re
     }
     if (p->quiet)
         return;
-    fprintf(stderr, "%swinnow: goes on: %lld %s, behind block %d of %d, on rank %d\n", p->terminal ? "\r\033[K" : "",
-            (long long)report->job, name_of(p, report->job), report->step, report->steps, report->rank);
+    fprintf(stderr, "%swinnow: goes on: %lld %s, %s, on rank %d\n", p->terminal ? "\r\033[K" : "",
+            (long long)report->job, name_of(p, report->job),
+            wn_state_place_text(report->step + report->inside, report->steps, place), report->rank);
     fflush(stderr);
 }
 
 /* Left for a later start. */
 static void take_saved(struct wn_progress *p, const struct wn_queue_report *report)
 {
+    char place[WN_STATE_PLACE];
     if (p->workers[report->rank].job == report->job)
         p->workers[report->rank].job = -1;
     p->saved++;
     if (p->quiet)
         return;
-    fprintf(stderr, "%swinnow: saved: %lld %s, behind block %d of %d, on rank %d\n", p->terminal ? "\r\033[K" : "",
-            (long long)report->job, name_of(p, report->job), report->step, report->steps, report->rank);
+    fprintf(stderr, "%swinnow: saved: %lld %s, %s, on rank %d\n", p->terminal ? "\r\033[K" : "", (long long)report->job,
+            name_of(p, report->job), wn_state_place_text(report->step + report->inside, report->steps, place),
+            report->rank);
     fflush(stderr);
 }
 

@@ -139,10 +139,10 @@ static void take_step(void *context, int64_t point, int64_t done, int64_t all)
 }
 
 /* A point goes on where an earlier start left it. */
-static void take_resumed(void *context, int64_t point, int64_t step, int64_t steps)
+static void take_resumed(void *context, int64_t point, double done, int64_t steps)
 {
     struct worker *worker = context;
-    wn_queue_resumed(worker->queue, point, step, steps);
+    wn_queue_resumed(worker->queue, point, done, steps);
 }
 
 static void label_record(const struct worker *worker, struct wn_record *record)

@@ -100,11 +100,11 @@ struct search {
 };
 
 /* States of points that were written since are not needed any more: the start was killed in between. */
-static void take_state(void *context, int64_t index, int64_t step, int64_t steps)
+static void take_state(void *context, int64_t index, double done, int64_t steps)
 {
     struct search *search = context;
     char name[WN_STATE_NAME];
-    (void)step;
+    (void)done;
     (void)steps;
     if (index >= search->run->grid.n_points)
         return;
@@ -114,8 +114,8 @@ static void take_state(void *context, int64_t index, int64_t step, int64_t steps
                              .what = point->key,
                              .point = index,
                              .steps = search->run->models[point->model].model->config.n_blocks};
-    if (search->wanted[index])
-        search->saving->saved[index] = wn_state_step(&search->saving->saver, &state);
+    if (search->wanted[index] && wn_state_find(&search->saving->saver, &state))
+        search->saving->saved[index] = (double)state.step + state.inside;
     else if (search->status[index] == WN_POINT_DONE)
         wn_state_remove(&search->saving->saver, name);
 }

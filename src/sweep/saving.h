@@ -15,7 +15,7 @@ struct wn_saving {
     double length;         /* seconds of the slot; INFINITY: not known */
     double fits;           /* wn_seconds() by which a point must end so that it fits; INFINITY: not known */
     /* rank 0 alone, [points] each, owned: */
-    int64_t *saved;  /* blocks of open points that are saved */
+    double *saved;   /* blocks of open points that are saved, with the share of the next */
     double *seconds; /* predicted; operations where no limit is known */
     double *earlier; /* seconds that points took in earlier starts with as many threads; NaN: not known */
 };

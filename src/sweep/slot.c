@@ -5,8 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A prediction may be short by so much, less once points of the method were measured; and so may one of a block. */
-static const double MARGIN_PREDICTED = 1.3, MARGIN_MEASURED = 1.1, MARGIN_BLOCK = 1.5;
+/* A prediction may be short by so much, less once points of the method were measured. */
+static const double MARGIN_PREDICTED = 1.3, MARGIN_MEASURED = 1.1;
+/* Of a block that must fit for a point to be begun that does not: the longest that goes by between two places inside it
+ * where a point can be left, as a linear that takes most of its block, and reading what was saved. */
+static const double SHARE_OF_BLOCK = 0.5;
 
 /* Points of one method: seconds measured of some, and predicted for the same ones. */
 struct kind {
@@ -116,18 +119,17 @@ struct wn_slot *wn_slot_start(const struct wn_run *run, const struct wn_slot_opt
     for (int64_t i = 0; i < n; i++) {
         const struct wn_point *point = &run->grid.points[i];
         int64_t blocks = run->models[point->model].model->config.n_blocks;
-        int64_t saved = options->saved && options->saved[i] > 0 ? options->saved[i] : 0;
+        double saved = options->saved && options->saved[i] > 0 ? options->saved[i] : 0;
         slot->seconds[i] = options->seconds[i];
         slot->kind_of[i] = (int)wn_point_kind(&labels, point->key);
         if (!options->wanted[i])
             continue;
-        slot->jobs[slot->n_jobs++] =
-            (struct job){.turn = options->turn[i],
-                         .kind = slot->kind_of[i],
-                         .saved = saved > 0,
-                         .left = options->seconds[i] * (1 - (double)saved / (double)(blocks + 1)),
-                         .point = i,
-                         .blocks = blocks};
+        slot->jobs[slot->n_jobs++] = (struct job){.turn = options->turn[i],
+                                                  .kind = slot->kind_of[i],
+                                                  .saved = saved > 0,
+                                                  .left = options->seconds[i] * (1 - saved / (double)(blocks + 1)),
+                                                  .point = i,
+                                                  .blocks = blocks};
     }
     slot->n_kinds = (int)labels.count;
     slot->kinds = wn_alloc_zero(labels.count, sizeof *slot->kinds);
@@ -208,7 +210,7 @@ static int64_t find_fitting(struct wn_slot *slot, double left)
     return best;
 }
 
-/* Of the jobs of which at least a block fits: the lowest turn, then one that was saved, then the dearest. */
+/* Of the jobs of which at least a piece fits: the lowest turn, then one that was saved, then the dearest. */
 static int64_t find_savable(struct wn_slot *slot, double left)
 {
     int64_t best = -1;
@@ -217,7 +219,7 @@ static int64_t find_savable(struct wn_slot *slot, double left)
         const struct lane *lane = &slot->lanes[i];
         const struct job *head = &slot->jobs[lane->first];
         double factor = pace(slot, head->kind);
-        int64_t at = dearest(slot, lane, left * (double)lane->least_blocks / (factor * MARGIN_BLOCK));
+        int64_t at = dearest(slot, lane, left * (double)lane->least_blocks / (factor * SHARE_OF_BLOCK));
         if (at == lane->end)
             continue;
         if (best >= 0 && (slot->jobs[best].turn < head->turn || (slot->jobs[best].saved && !head->saved)))

@@ -1,8 +1,8 @@
 /*
  * slot.h: which point goes out next. The points of the lowest turn that are left come first, and of them the dearest
- * that fits into what is left of the time slot. When none fits, one is begun that can be saved at a block boundary and
- * continued in the next slot (point/state.h), those that were saved before first; what cannot is left for a longer
- * slot.
+ * that fits into what is left of the time slot. When none fits, one is begun that can be saved between blocks or
+ * inside one, and continued in the next slot (winnow/scratch.h), those that were saved before first; what cannot is
+ * left for a longer slot.
  *
  * What a point takes is predicted from shapes and short runs (wn_predict), times what the points of its method have
  * taken so far over what was predicted for them. Without a limit all fit, and the order is by operations.
@@ -21,7 +21,7 @@ struct wn_slot_options {
     const bool *wanted;    /* [points] */
     const int *turn;       /* [points]; 0: first, then 1 ... */
     const double *seconds; /* [points] predicted; without a limit anything that orders them, as operations */
-    const int64_t *saved;  /* [points] blocks that are done and saved; NULL: nothing was saved */
+    const double *saved;   /* [points] blocks that are done and saved, with the share of the next; NULL: none */
     bool saves;            /* a point that does not fit can be saved */
 };
 

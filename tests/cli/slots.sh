@@ -20,8 +20,8 @@ same_end() {
   same "$1: files" "$(cd "$folder" && echo "$(basename "$2")"*)" "$(basename "$2")"
 }
 
-# block_of WORD LOG: the block that a line "WORD: POINT, behind block B of 6" tells.
-block_of() { sed -nE "s/^winnow: $1: .*, behind block ([0-9]+) of 6.*/\1/p" "$2" | head -n 1; }
+# place_of WORD LOG: what a line "WORD: POINT, PLACE, on rank N" tells: "behind block B of 6", or "in block B of 6 (S %)".
+place_of() { sed -nE "s/^winnow: $1: .*, ((behind|in) block [0-9]+ of 6.*), on rank .*/\1/p" "$2" | head -n 1; }
 
 # wait_state FILE: until a state of the long point is on scratch.
 wait_state() {
@@ -40,14 +40,14 @@ wait_state "$file"
 pkill -TERM -P "$started"
 wait_started
 same "exit code after SIGTERM" "$code" 75
-at=$(block_of saved "$folder/log")
-{ [ "${at:-0}" -ge 1 ] && [ "$at" -lt 6 ]; } || fail "saved behind block \"$at\": $(tail -n 3 "$folder/log" | tr '\n' '|')"
+at=$(place_of saved "$folder/log")
+case $at in in\ block*) ;; *) fail "not saved inside a block, but \"$at\": $(tail -n 3 "$folder/log" | tr '\n' '|')" ;; esac
 expect "status of a stopped run" 0 "$winnow" status "$file"
-has "status of a stopped run" "^saved +$long .*: block $at of 6, the next start goes on there" "$folder/out"
+has "status of a stopped run" "^saved +$long .*: $(echo "$at" | sed 's/[()]/\\&/g'), the next start goes on there" "$folder/out"
 cp "$file" "$folder/damaged.h5"
 cp -r "$file.scratch" "$folder/damaged.h5.scratch"
 ranks 2 "$winnow" run "$folder/sweep.json" -o "$file" >"$folder/log" 2>&1 || fail "the next start ends with $?"
-same "the block that the next start goes on behind" "$(block_of 'goes on' "$folder/log")" "$at"
+same "the place where the next start goes on" "$(place_of 'goes on' "$folder/log")" "$at"
 same_end "after SIGTERM" "$file"
 
 # ---- a state that is damaged: the point starts again, and says so ----
@@ -67,8 +67,7 @@ wait_state "$file"
 pkill -KILL -P "$started"
 wait_started
 expect "the start after SIGKILL" 0 "$winnow" run "$folder/sweep.json" -o "$file"
-at=$(block_of 'goes on' "$folder/err")
-[ "${at:-0}" -ge 1 ] || fail "after SIGKILL nothing goes on: $(tail -n 3 "$folder/err" | tr '\n' '|')"
+[ -n "$(place_of 'goes on' "$folder/err")" ] || fail "after SIGKILL nothing goes on: $(tail -n 3 "$folder/err" | tr '\n' '|')"
 same_end "after SIGKILL" "$file"
 
 # ---- a scratch folder that cannot be made: one line, and the run stops as if there were none ----
@@ -86,15 +85,15 @@ has "a run without scratch" "^winnow: 2 of 4 points: 1 awq" "$folder/log"
 # ---- a time limit that the long point does not fit into: the light ones first, then one slot after the other ----
 
 file=$folder/limited.h5
-starts=0 before=0 code=75
+starts=0 before= code=75
 while [ $code = 75 ] && [ $starts -lt 12 ]; do
   starts=$((starts + 1))
   code=0
   "$winnow" run "$folder/sweep.json" -o "$file" --time-limit "${WINNOW_SLOT_SECONDS:-4}" 2>"$folder/log" || code=$?
-  went_on=$(block_of 'goes on' "$folder/log") saved=$(block_of saved "$folder/log")
-  [ $starts = 1 ] || same "slot $starts: the block it goes on behind" "${went_on:-0}" "$before"
+  went_on=$(place_of 'goes on' "$folder/log") saved=$(place_of saved "$folder/log")
+  [ $starts = 1 ] || same "slot $starts: the place where it goes on" "$went_on" "$before"
   [ $starts != 1 ] || has "the first slot" '^winnow: 3 of 4 points: ' "$folder/log"
-  before=${saved:-0}
+  before=$saved
 done
 same "exit code of the last slot" "$code" 0
 [ $starts -ge 2 ] || fail "one slot was enough: nothing was tested"

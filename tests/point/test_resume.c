@@ -1,7 +1,8 @@
 /*
- * A point that is left behind every single block and batch of texts, and goes on each time with another number of
- * threads, gives the bits of one that is not; so does a dense pass. A state that is damaged, of another sweep or gone
- * is not used, and a folder that cannot be written costs the saving only.
+ * A point that is left at every single place where it can be, inside blocks, behind them and between batches of texts,
+ * and goes on each time with another number of threads, gives the bits of one that is not; so does a dense pass. A
+ * state that is damaged, of another sweep or gone is not used, and a folder that cannot be written costs the saving
+ * only.
  */
 #include <sys/stat.h>
 
@@ -22,12 +23,14 @@ static const char *const sweep_text =
     "{\"model\": \"%s/sweeps/demo/model\","
     " \"calibration\": {\"general\": {\"text\": \"%s/sweeps/demo/data/general_calibration.jsonl\","
     "   \"samples\": 4, \"length\": 64}, \"long\": {\"text\": \"%s/sweeps/demo/data/general_calibration.jsonl\","
-    "   \"samples\": 40, \"length\": 128}},"
+    "   \"samples\": 40, \"length\": 128}, \"chunks\": {\"text\":"
+    "   \"%s/sweeps/demo/data/general_calibration.jsonl\", \"samples\": 17, \"length\": 128}},"
     " \"grid\": [{\"method\": \"llm_int8\", \"threshold\": 1e-9, \"outlier_weights\": \"fp\"},"
-    "   {\"method\": \"awq\", \"bits\": 4, \"group\": 32, \"calibration\": \"general\"},"
+    "   {\"method\": \"awq\", \"bits\": 4, \"group\": 32, \"calibration\": \"chunks\"},"
     "   {\"method\": \"gptq\", \"bits\": 3, \"group\": 32, \"true_sequential\": true, \"calibration\": \"general\"},"
     "   {\"method\": \"sparsegpt\", \"sparsity\": 0.6, \"allocation\": \"owl\", \"calibration\": \"general\","
     "    \"propagation\": \"dense\"},"
+    "   {\"method\": \"smoothquant\", \"calibration\": \"general\"},"
     "   {\"method\": \"drop\", \"sparsity\": 0.3, \"score\": \"perplexity\", \"calibration\": \"long\"}],"
     " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"%s/sweeps/demo/data/general_eval.txt\","
     "   \"length\": 64, \"windows\": 4}}, \"tasks\": [\"tales.jsonl\"],"
@@ -58,7 +61,7 @@ static void write_inputs(void)
                        i);
     write_text("tales.jsonl", text.data);
     wn_text_release(&text);
-    char *sweep = wn_format(sweep_text, WN_SOURCE_DIR, WN_SOURCE_DIR, WN_SOURCE_DIR, WN_SOURCE_DIR);
+    char *sweep = wn_format(sweep_text, WN_SOURCE_DIR, WN_SOURCE_DIR, WN_SOURCE_DIR, WN_SOURCE_DIR, WN_SOURCE_DIR);
     write_text("sweep.json", sweep);
     wn_free(sweep);
 }
@@ -74,20 +77,24 @@ static void check_same(const char *what, const struct wn_record *a, const struct
 
 /* ---- what the saver was told ---- */
 
-static int states, resumed_at;
+static int states, goes_on_for;
+static double resumed_at;
 
+/* A start goes on for some states before its time is over. */
 static void take_saved(void *context)
 {
-    (void)context;
+    struct wn_saver *saver = context;
     states++;
+    if (goes_on_for > 0 && --goes_on_for == 0)
+        saver->end = wn_seconds() - 1;
 }
 
-static void take_resumed(void *context, int64_t point, int64_t step, int64_t steps)
+static void take_resumed(void *context, int64_t point, double done, int64_t steps)
 {
     (void)context;
     (void)point;
-    CHECK(step >= 1 && step <= steps);
-    resumed_at = (int)step;
+    CHECK(done > 0 && done <= (double)steps);
+    resumed_at = done;
 }
 
 /* ---- the passes ---- */
@@ -101,7 +108,8 @@ static void start_saver(struct wn_saver *saver)
                                .every = INFINITY,
                                .rate = 1e9,
                                .saved = take_saved,
-                               .resumed = take_resumed};
+                               .resumed = take_resumed,
+                               .context = saver};
 }
 
 static void check_reference(struct wn_par *par, struct wn_run *run, const bool *wanted, struct wn_reference *reference)
@@ -118,28 +126,71 @@ static void check_reference(struct wn_par *par, struct wn_run *run, const bool *
     CHECK(starts == n_blocks + 1 + chunks); /* each block; of two batches of texts the second waits, and so do chunks */
 }
 
-/* A start for each block, for each batch of texts, and one more. Returns the starts. */
-static int interrupt_point(struct wn_run *run, const struct wn_reference *reference, int64_t point,
-                           struct wn_record *record)
+/* How often a point was left in each part of a block (walk.h), and while an input was calibrated anew. */
+enum { BETWEEN, GATHER, SCALE, LINEARS, PUSH, PARTS };
+enum { FIRST_BLOCKS = 2, STRIDE = 19, STRIDE_BEHIND = 9 };
+struct left {
+    int parts[PARTS], again;
+};
+
+static void look_at_state(struct wn_run *run, int64_t point, double done, struct left *left)
+{
+    char name[WN_STATE_NAME];
+    wn_state_point_name(point, name);
+    struct wn_state state = {.name = name,
+                             .what = run->grid.points[point].key,
+                             .point = point,
+                             .steps = run->models[0].model->config.n_blocks};
+    CHECK(wn_state_find(run->saver, &state) && (double)state.step + state.inside == done);
+    CHECK(wn_state_bytes(run->saver, &state) <= wn_point_state_bytes(run, point));
+    left->parts[state.place[0]]++;
+    left->again += state.place[2] > 0;
+}
+
+/* A start for each place of the first blocks where the point can be left, and some behind them; a search of scales has
+ * so many that only each STRIDE-th is taken, and none behind. Each start gets on. Returns the starts. */
+static int interrupt_point(struct wn_run *run, const struct wn_reference *reference, int64_t point, bool searches,
+                           struct wn_record *record, struct left *left)
 {
     struct wn_point_report report;
     wn_status status = WN_ERR_INTERRUPTED;
     int starts = 0;
-    for (int64_t done = 0; status == WN_ERR_INTERRUPTED && starts < 100; starts++) {
+    for (double done = 0; status == WN_ERR_INTERRUPTED && starts < 5000; starts++) {
         resumed_at = 0;
+        bool behind = done >= FIRST_BLOCKS, whole = searches && behind;
+        goes_on_for = whole ? 0 : searches ? STRIDE - 1 : behind ? STRIDE_BEHIND - 1 : 0;
+        run->saver->every = goes_on_for ? 0 : INFINITY;
+        run->saver->end = goes_on_for || whole ? INFINITY : wn_seconds() - 1;
         wn_record_clear(record);
         test_set_threads(1 + starts % 2);
         status = wn_point_compute(run, reference, point, record, &report);
         CHECK(resumed_at == done);
+        CHECK(report.saved >= done);
         done = report.saved;
+        if (status == WN_ERR_INTERRUPTED)
+            look_at_state(run, point, done, left);
     }
     CHECK_OK(status);
     return starts;
 }
 
+/* The demo model has 6 blocks of 7 linears with 4 inputs. */
+static void check_left(const struct wn_point *point, int starts, const struct left *left)
+{
+    bool collects = point->propagation == WN_PROPAGATION_SEQUENTIAL && point->calibration >= 0;
+    bool searches = strstr(point->key, "awq") != NULL; /* 4 inputs, 20 trials, 2 chunks */
+    if (searches)
+        CHECK(left->parts[SCALE] >= 8);
+    else
+        CHECK(starts > FIRST_BLOCKS * 8 + 3 && left->parts[BETWEEN] >= FIRST_BLOCKS &&
+              left->parts[PUSH] >= FIRST_BLOCKS && left->parts[LINEARS] >= FIRST_BLOCKS * 7);
+    CHECK(searches || (left->parts[GATHER] > 0) == collects);
+    CHECK(searches || left->parts[SCALE] == 0);
+    CHECK((left->again > 0) == (strstr(point->key, "true_sequential=true") != NULL));
+}
+
 static void check_points(struct wn_run *run, const struct wn_reference *whole, const struct wn_reference *resumed)
 {
-    int64_t n_blocks = run->models[0].model->config.n_blocks;
     struct wn_saver *saver = run->saver;
     struct wn_record a, b;
     wn_record_init(&a, &run->models[0].schema);
@@ -150,8 +201,9 @@ static void check_points(struct wn_run *run, const struct wn_reference *whole, c
         test_set_threads(1);
         CHECK_OK(wn_point_compute(run, whole, p, &a, &report));
         run->saver = saver;
-        int starts = interrupt_point(run, resumed, p, &b);
-        CHECK(starts >= n_blocks + 3); /* 2 batches */
+        struct left left = {{0}, 0};
+        int starts = interrupt_point(run, resumed, p, strstr(run->grid.points[p].key, "awq") != NULL, &b, &left);
+        check_left(&run->grid.points[p], starts, &left);
         check_same(run->grid.points[p].key, &a, &b);
         CHECK(report.tokens == *wn_record_f64(&b, run->fields.tokens));
         wn_point_forget(run, p);
@@ -173,9 +225,9 @@ static void change_byte(const char *path, long at)
     fclose(file);
 }
 
-/* Left behind block 1; then `spoil` happens to the state, and the point starts again or goes on. */
+/* Left inside the second block; then `spoil` happens to the state, and the point starts again or goes on. */
 static void check_spoiled(struct wn_run *run, const struct wn_reference *reference, const struct wn_record *whole,
-                          const char *what, int64_t goes_on, void (*spoil)(struct wn_run *run, const char *state))
+                          const char *what, bool goes_on, void (*spoil)(struct wn_run *run, const char *state))
 {
     struct wn_point_report report;
     struct wn_record record;
@@ -183,13 +235,18 @@ static void check_spoiled(struct wn_run *run, const struct wn_reference *referen
     const int64_t point = 1;
     char *state = wn_format("%s/point-%lld.state", saver->folder, (long long)point);
     wn_record_init(&record, &run->models[0].schema);
-    CHECK(wn_point_compute(run, reference, point, &record, &report) == WN_ERR_INTERRUPTED && report.saved == 1);
+    do {
+        wn_record_clear(&record);
+        CHECK(wn_point_compute(run, reference, point, &record, &report) == WN_ERR_INTERRUPTED);
+    } while (report.saved < 1.4);
+    CHECK(report.saved < 2);
     spoil(run, state);
+    const double left = report.saved;
     saver->end = INFINITY;
     resumed_at = 0;
     wn_record_clear(&record);
     CHECK_OK(wn_point_compute(run, reference, point, &record, &report));
-    CHECK(resumed_at == goes_on);
+    CHECK(resumed_at == (goes_on ? left : 0));
     check_same(what, whole, &record);
     wn_point_forget(run, point);
     CHECK(!wn_file_exists(state));
@@ -272,13 +329,13 @@ static void check_states(struct wn_run *run, const struct wn_reference *referenc
     CHECK_OK(wn_point_compute(run, reference, 1, &whole, &report));
     run->saver = saver;
     wn_log_set(WN_LOG_ERROR, 0, 1); /* each says in a line that the point starts again */
-    check_spoiled(run, reference, &whole, "as it was", 1, leave_alone);
-    check_spoiled(run, reference, &whole, "damaged", 0, damage);
-    check_spoiled(run, reference, &whole, "another step", 0, damage_number);
-    check_spoiled(run, reference, &whole, "cut", 0, cut);
-    check_spoiled(run, reference, &whole, "gone", 0, lose);
-    check_spoiled(run, reference, &whole, "a kept block is gone", 0, lose_kept);
-    check_spoiled(run, reference, &whole, "another sweep", 0, change_sweep);
+    check_spoiled(run, reference, &whole, "as it was", true, leave_alone);
+    check_spoiled(run, reference, &whole, "damaged", false, damage);
+    check_spoiled(run, reference, &whole, "another step", false, damage_number);
+    check_spoiled(run, reference, &whole, "cut", false, cut);
+    check_spoiled(run, reference, &whole, "gone", false, lose);
+    check_spoiled(run, reference, &whole, "a kept block is gone", false, lose_kept);
+    check_spoiled(run, reference, &whole, "another sweep", false, change_sweep);
     wn_log_set(WN_LOG_WARNING, 0, 1);
     wn_record_release(&whole);
     check_broken(run, reference);

@@ -160,6 +160,7 @@ static void check_arch(const struct wn_arch *arch, int64_t tokens)
                                            .sequences = 3,
                                            .width = model.layout.input_widths[i],
                                            .magnitudes = inputs.magnitudes[i]};
+    double loss_of_all[WN_MAX_INPUTS * TRIALS];
     const struct wn_scale_search search = {.model = &model,
                                            .recipes = recipes,
                                            .dense = &dense,
@@ -170,10 +171,12 @@ static void check_arch(const struct wn_arch *arch, int64_t tokens)
                                            .copy = copy,
                                            .scratch = scratch,
                                            .offset = work,
-                                           .stats = stats};
+                                           .stats = stats,
+                                           .loss = loss_of_all};
     for (int threads = 1; threads <= 3; threads++) {
         float *scales[WN_MAX_INPUTS] = {0}, *moments[WN_MAX_INPUTS] = {0};
         int trials[WN_MAX_INPUTS];
+        memset(loss_of_all, 0, sizeof loss_of_all);
         test_set_threads(threads);
         CHECK_OK(wn_search_scales(&search, scales, trials, moments));
         for (int i = 0; i < model.layout.n_inputs; i++) {

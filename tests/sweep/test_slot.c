@@ -20,7 +20,7 @@ static const int few_turn[FEW] = {0, 1, 1, 2, 1, 1, 1};
 static const double few_seconds[FEW] = {5, 300, 200, 400, 10, 20, 30};
 
 /* What comes one after the other, as digits; a slot of `left` seconds. */
-static void check_order(const char *what, double left, const int64_t *saved, bool saves, double awq_pace,
+static void check_order(const char *what, double left, const double *saved, bool saves, double awq_pace,
                         const char *wanted)
 {
     char order[FEW + 1] = "";
@@ -49,7 +49,7 @@ static void check_order(const char *what, double left, const int64_t *saved, boo
 
 static void check_few(void)
 {
-    const int64_t saved[FEW] = {0, 0, 8, 0, 0, 0, 0};
+    const double saved[FEW] = {0, 0, 8, 0, 0, 0, 0};
     check_order("no limit", INFINITY, NULL, true, 0, "0126543");
     check_order("no limit, saved", INFINITY, saved, true, 0, "0126543");
     /* 1.3 times 200 s do not fit into 250 s; the others do */
@@ -58,10 +58,10 @@ static void check_few(void)
     check_order("a limit, measured", 250, NULL, false, 0.5, "0126543");
     /* two blocks of ten are left of a point: 200 * (1 - 8/11) = 55 s */
     check_order("a limit, saved", 100, saved, false, 0, "02654");
-    /* 1.5 blocks of any point fit into 100 s: those that do not fit come behind those that do */
+    /* half a block of any point fits into 100 s: those that do not fit come behind those that do */
     check_order("a limit, savable", 100, NULL, true, 0, "0654123");
-    /* into 35 s fit 1.5 blocks of 20 s, no more */
-    check_order("a short limit, savable", 35, NULL, true, 0, "05426");
+    /* into 12 s fits half a block of 20 s, no more */
+    check_order("a short limit, savable", 12, NULL, true, 0, "02654");
     check_order("none", 0.001, NULL, true, 0, "");
 }
 
