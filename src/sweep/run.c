@@ -1,7 +1,8 @@
 /*
  * run.c: the whole sweep. Open or continue the results file, share the dense pass, take points from the queue, the
  * dense one and then the dearest first that fits into the time slot, write each as soon as it is computed. The next
- * point is asked for before the last one is written. A point that has to stop is saved and continued by a later start.
+ * point is asked for before the last one is written. A point that has to stop is saved and continued by a later start:
+ * behind the others where the end of the slot is not known.
  */
 #include <math.h>
 #include <omp.h>
@@ -42,8 +43,8 @@ static struct wn_slot *order_points(struct wn_par *par, const struct wn_run *run
     if (wn_par_rank(par) != 0)
         return NULL;
     int *turn = wn_alloc(n, sizeof *turn);
-    for (int64_t i = 0; i < n; i++)
-        turn[i] = turn_of(run, results, first, i);
+    for (int64_t i = 0; i < n; i++) /* where no end is known, what a stop has cut off must not fill each slot again */
+        turn[i] = 2 * turn_of(run, results, first, i) + (!saving->limited && saving->saved[i] > 0);
     struct wn_slot_options options = {.end = saving->fits,
                                       .wanted = wanted,
                                       .turn = turn,

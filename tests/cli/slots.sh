@@ -67,6 +67,7 @@ wait_state "$file"
 pkill -KILL -P "$started"
 wait_started
 expect "the start after SIGKILL" 0 "$winnow" run "$folder/sweep.json" -o "$file"
+has "the start after SIGKILL" "^winnow: 3 of 3 points: $long" "$folder/err" # behind those that were not begun
 [ -n "$(place_of 'goes on' "$folder/err")" ] || fail "after SIGKILL nothing goes on: $(tail -n 3 "$folder/err" | tr '\n' '|')"
 same_end "after SIGKILL" "$file"
 

@@ -128,7 +128,7 @@ static void check_reference(struct wn_par *par, struct wn_run *run, const bool *
 
 /* How often a point was left in each part of a block (walk.h), and while an input was calibrated anew. */
 enum { BETWEEN, GATHER, SCALE, LINEARS, PUSH, PARTS };
-enum { FIRST_BLOCKS = 2, STRIDE = 19, STRIDE_BEHIND = 9 };
+enum { STRIDE = 19, STRIDE_BEHIND = 9 };
 struct left {
     int parts[PARTS], again;
 };
@@ -157,7 +157,7 @@ static int interrupt_point(struct wn_run *run, const struct wn_reference *refere
     int starts = 0;
     for (double done = 0; status == WN_ERR_INTERRUPTED && starts < 5000; starts++) {
         resumed_at = 0;
-        bool behind = done >= FIRST_BLOCKS, whole = searches && behind;
+        bool behind = done >= 1, whole = searches && behind;
         goes_on_for = whole ? 0 : searches ? STRIDE - 1 : behind ? STRIDE_BEHIND - 1 : 0;
         run->saver->every = goes_on_for ? 0 : INFINITY;
         run->saver->end = goes_on_for || whole ? INFINITY : wn_seconds() - 1;
@@ -180,10 +180,9 @@ static void check_left(const struct wn_point *point, int starts, const struct le
     bool collects = point->propagation == WN_PROPAGATION_SEQUENTIAL && point->calibration >= 0;
     bool searches = strstr(point->key, "awq") != NULL; /* 4 inputs, 20 trials, 2 chunks */
     if (searches)
-        CHECK(left->parts[SCALE] >= 8);
+        CHECK(left->parts[SCALE] >= 4);
     else
-        CHECK(starts > FIRST_BLOCKS * 8 + 3 && left->parts[BETWEEN] >= FIRST_BLOCKS &&
-              left->parts[PUSH] >= FIRST_BLOCKS && left->parts[LINEARS] >= FIRST_BLOCKS * 7);
+        CHECK(starts > 7 + 5 && left->parts[BETWEEN] >= 1 && left->parts[PUSH] >= 1 && left->parts[LINEARS] >= 7);
     CHECK(searches || (left->parts[GATHER] > 0) == collects);
     CHECK(searches || left->parts[SCALE] == 0);
     CHECK((left->again > 0) == (strstr(point->key, "true_sequential=true") != NULL));
