@@ -104,6 +104,7 @@ struct wn_config {
     int64_t bos_id; /* -1: none */
     int64_t eos_ids[32], n_eos_ids; /* of generation_config.json where there is one, else of config.json */
     char dtype[16];                 /* what the checkpoint says: "bfloat16" ... */
+    bool scaled;                    /* weights are 8-bit floats with factors (quantization_config) */
     int64_t scale_block[2];         /* rows and columns of 8-bit floats with one factor; 0: config.json does not say */
     struct wn_decoder decoder;
 };

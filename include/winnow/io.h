@@ -120,7 +120,17 @@ wn_status wn_hash_file(const char *path, char hex[WN_HASH_HEX]);
 
 /* ---- safetensors ---- */
 
-enum wn_dtype { WN_F32, WN_F16, WN_BF16, WN_OTHER };
+enum wn_dtype { WN_F32, WN_F16, WN_BF16, WN_F64, WN_F8_E4M3, WN_F8_E5M2, WN_OTHER };
+
+/* Bytes of an element; WN_OTHER: 0. */
+int wn_dtype_bytes(enum wn_dtype dtype);
+
+/* Factors of a matrix of 8-bit floats: a grid, `across` of them side by side, each of which is for rows by columns. */
+struct wn_scale {
+    const uint8_t *data; /* NULL: none */
+    enum wn_dtype dtype;
+    int64_t rows, columns, across;
+};
 
 struct wn_tensor {
     const char *name; /* borrowed from the checkpoint */
@@ -131,6 +141,8 @@ struct wn_tensor {
     int64_t shape[8];
     const uint8_t *data; /* mapped, little-endian, row-major, possibly unaligned */
     int64_t bytes;
+    struct wn_scale scale; /* by wn_checkpoint_scale */
+    bool is_scale;         /* of another tensor */
 };
 
 /*
@@ -151,6 +163,12 @@ const struct wn_tensor *wn_checkpoint_find(const struct wn_checkpoint *checkpoin
  */
 int64_t wn_checkpoint_rename(struct wn_checkpoint *checkpoint, char *(*rename)(const void *context, const char *name),
                              const void *context);
+/*
+ * Gives matrices of 8-bit floats their factors: tensor "X" has those of "X_scale_inv" or "X_scale", a number or a grid
+ * that divides it. block: rows and columns of a factor where config.json says so (the last may then be shorter), else
+ * 0. needed: one without factors is an error.
+ */
+wn_status wn_checkpoint_scale(struct wn_checkpoint *checkpoint, const int64_t block[2], bool needed);
 int64_t wn_checkpoint_count(const struct wn_checkpoint *checkpoint);
 const struct wn_tensor *wn_checkpoint_at(const struct wn_checkpoint *checkpoint, int64_t index);
 /* Paths of the files the checkpoint is made of (for hashing); borrowed. */
@@ -161,7 +179,10 @@ void wn_checkpoint_set_hash(struct wn_checkpoint *checkpoint, int64_t index, con
  */
 wn_status wn_checkpoint_check(struct wn_checkpoint *checkpoint);
 
-/* Converts elements [first, first + count) of a tensor to float. F32, F16 (subnormals too) and BF16 are exact. */
+/*
+ * Converts elements [first, first + count) of a tensor to float. F32, F16 (subnormals too), BF16 and 8-bit floats are
+ * exact, F64 is rounded; a factor is then multiplied in fp32.
+ */
 void wn_tensor_to_float(const struct wn_tensor *tensor, int64_t first, int64_t count, float *out);
 
 /* ---- writing safetensors ---- */

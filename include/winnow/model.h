@@ -2,8 +2,8 @@
  * model.h: a Hugging Face checkpoint directory, ready for layer streaming.
  *
  * wn_model_open maps the files, reads config.json and tokenizer.json, and checks that every tensor the architecture
- * names exists with its shape and a dtype of F32, F16 or BF16, before any work. Blocks are converted to fp32 one at a
- * time into buffers of the caller; embedding and head stay in the mapping and are converted row-wise.
+ * names exists with its shape and a dtype of floats (8 to 64 bits), before any work. Blocks are converted to fp32 one
+ * at a time into buffers of the caller; embedding and head stay in the mapping and are converted row-wise.
  *
  * A model is read-only: all ranks of a node share the page cache. Nothing here is collective.
  *
@@ -50,7 +50,7 @@ void wn_model_close(struct wn_model **model);
 /* Weights of the linears of one block, and of all blocks (what sparsity is counted over). */
 int64_t wn_model_block_weights(const struct wn_model *model);
 int64_t wn_model_weights(const struct wn_model *model);
-/* Bytes of a weight in the checkpoint: 2, or 4 when any matrix has fp32. */
+/* Bytes of a weight as it is kept: 2, or 4 when any matrix is neither F16 nor BF16 (8-bit floats have factors). */
 int wn_model_source_bytes(const struct wn_model *model);
 int64_t wn_model_parameters(const struct wn_model *model); /* all tensors the architecture names, tied counted once */
 

@@ -124,8 +124,10 @@ wn_status quantization_read(const char *path, const cJSON *json, struct wn_confi
     if (!cJSON_IsObject(about))
         return wn_fail(WN_ERR_INPUT, "%s: key \"%s\": expected an object", path, key);
     name = method = method_of(about);
-    if (is_float8(about, method))
+    if (is_float8(about, method)) {
+        config->scaled = true;
         return read_block(path, about, config);
+    }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(names[i].method, method))
             name = names[i].name;

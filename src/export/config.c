@@ -51,6 +51,37 @@ static bool is_key(const char *at, const char *end, const char *key)
     return (size_t)(end - at) == strlen(key) + 2 && !strncmp(at + 1, key, strlen(key));
 }
 
+/* The end of the value that begins at `at`. */
+static const char *value_end(const char *at)
+{
+    int depth = 0;
+    do {
+        depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
+        at = *at == '"' ? string_end(at) : at + 1;
+        if (!depth && (at[-1] == '"' || at[-1] == '}' || at[-1] == ']'))
+            return at;
+    } while (depth || !strchr(",} \t\r\n", *at));
+    return at;
+}
+
+/* config.json without a key of the whole, whatever its value. */
+static char *without_key(const char *config, const char *key)
+{
+    const char *at = skip_space(config) + 1;
+    while (*(at = skip_space(at)) == '"') {
+        const char *end = string_end(at), *behind = skip_space(value_end(skip_space(skip_space(end) + 1)));
+        if (is_key(at, end, key)) {
+            const char *rest = *behind == ',' ? skip_space(behind + 1) : behind;
+            size_t before = (size_t)(at - config);
+            while (*behind != ',' && before && strchr(", \t\r\n", config[before - 1]))
+                before--; /* the last one: the comma in front goes with it */
+            return wn_format("%.*s%s", (int)before, config, rest);
+        }
+        at = behind + (*behind == ',');
+    }
+    return wn_strdup(config);
+}
+
 /*
  * config.json with another value (JSON text) of a key, or of its old name; put in front where neither is there. Only
  * that value is replaced in the text: printed anew, 10000.0 would become 10000, which readers that check types refuse.
@@ -111,6 +142,12 @@ wn_status wn_export_write_config(const struct wn_model *model, const char *folde
             set_config(&text, "dtype", "torch_dtype", wn_format("\"%s\"", wn_export_dtype_name(dtype)));
         if (n_blocks < model->config.n_blocks)
             set_config(&text, "num_hidden_layers", "num_hidden_layers", wn_format("%lld", (long long)n_blocks));
+        if (model->config.scaled) { /* its factors are multiplied in */
+            char *plain = without_key(text, "quantization_config");
+            wn_free(text);
+            text = without_key(plain, "compression_config");
+            wn_free(plain);
+        }
         status = wn_export_write(folder, "config.json", text, (int64_t)strlen(text));
         wn_free(text);
     }

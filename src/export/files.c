@@ -42,15 +42,17 @@ static int64_t index_of(const struct wn_export_files *files, const struct wn_ten
     return tensor - tensor_at(files, 0);
 }
 
-/* The dtype a tensor gets; WN_OTHER: its bytes are copied. */
-static enum wn_dtype dtype_of(const struct wn_export_files *files, const struct wn_tensor *tensor)
+static bool is_plain(enum wn_dtype dtype)
 {
-    return tensor->dtype == WN_OTHER || files->dtype == WN_OTHER ? tensor->dtype : files->dtype;
+    return dtype == WN_F32 || dtype == WN_F16 || dtype == WN_BF16;
 }
 
-static int64_t size_of(enum wn_dtype dtype)
+/* The dtype a tensor gets; WN_OTHER: its bytes are copied. Of 64 bits, and of 8 with factors, there is F32 alone. */
+static enum wn_dtype dtype_of(const struct wn_export_files *files, const struct wn_tensor *tensor)
 {
-    return dtype == WN_F32 ? 4 : 2;
+    if (tensor->dtype == WN_OTHER || (files->dtype == WN_OTHER && is_plain(tensor->dtype)))
+        return tensor->dtype;
+    return files->dtype == WN_OTHER ? WN_F32 : files->dtype;
 }
 
 /* "model.layers.4.mlp" for block 4; linear "mlp". */
@@ -80,7 +82,7 @@ static void choose_names(struct wn_export_files *files, const bool *gone)
     for (int64_t b = 0; b < files->model->config.n_blocks; b++)
         files->place[b] = gone && gone[b] ? -1 : kept++;
     for (int64_t i = 0; i < files->n_tensors; i++)
-        files->names[i] = name_of(files, tensor_at(files, i)->name);
+        files->names[i] = tensor_at(files, i)->is_scale ? NULL : name_of(files, tensor_at(files, i)->name);
 }
 
 static void plan_tensor(const struct wn_export_files *files, const struct wn_tensor *tensor,
@@ -92,7 +94,7 @@ static void plan_tensor(const struct wn_export_files *files, const struct wn_ten
     for (int i = 0; i < tensor->n_dims; i++)
         elements *= plan->shape[i] = tensor->shape[i];
     plan->dtype = dtype == WN_F32 ? "F32" : dtype == WN_F16 ? "F16" : dtype == WN_BF16 ? "BF16" : tensor->dtype_name;
-    plan->bytes = dtype == WN_OTHER ? tensor->bytes : elements * size_of(dtype);
+    plan->bytes = dtype == WN_OTHER ? tensor->bytes : elements * wn_dtype_bytes(dtype);
     plan->element_bytes = elements && plan->bytes >= elements ? (int)(plan->bytes / elements) : 1;
 }
 
@@ -182,14 +184,14 @@ static wn_status put_floats(struct wn_export_files *files, const struct wn_tenso
     if (overflows)
         return wn_fail(WN_ERR_INPUT, "%s: %lld numbers are too large for the dtype %s", tensor->name,
                        (long long)overflows, wn_export_dtype_name(dtype));
-    return put_bytes(files, tensor, first * size_of(dtype), files->numbers, count * size_of(dtype));
+    return put_bytes(files, tensor, first * wn_dtype_bytes(dtype), files->numbers, count * wn_dtype_bytes(dtype));
 }
 
 static wn_status put_dense(struct wn_export_files *files, const struct wn_tensor *tensor)
 {
     if (dtype_of(files, tensor) == tensor->dtype)
         return put_bytes(files, tensor, 0, tensor->data, tensor->bytes);
-    int64_t count = tensor->bytes / size_of(tensor->dtype);
+    int64_t count = tensor->bytes / wn_dtype_bytes(tensor->dtype);
     for (int64_t first = 0; first < count; first += PIECE) {
         int64_t piece = count - first < PIECE ? count - first : PIECE;
         wn_tensor_to_float(tensor, first, piece, files->floats);

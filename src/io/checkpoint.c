@@ -5,6 +5,7 @@
  */
 #include "found.h"
 #include "image.h"
+#include "scales.h"
 
 #include <cjson/cJSON.h>
 
@@ -265,6 +266,11 @@ int64_t wn_checkpoint_rename(struct wn_checkpoint *checkpoint, char *(*rename)(c
         qsort(checkpoint->tensors, (size_t)checkpoint->count, sizeof *checkpoint->tensors, image_compare_names);
     wn_free(place);
     return count;
+}
+
+wn_status wn_checkpoint_scale(struct wn_checkpoint *checkpoint, const int64_t block[2], bool needed)
+{
+    return scales_attach(checkpoint->tensors, checkpoint->count, block, needed);
 }
 
 int64_t wn_checkpoint_count(const struct wn_checkpoint *checkpoint)

@@ -23,10 +23,10 @@ struct dtype {
 
 static const struct dtype dtypes[] = {
     {"F32", 32, WN_F32},      {"F16", 16, WN_F16},      {"BF16", 16, WN_BF16},        {"BOOL", 8, WN_OTHER},
-    {"U8", 8, WN_OTHER},      {"I8", 8, WN_OTHER},      {"F8_E4M3", 8, WN_OTHER},     {"F8_E5M2", 8, WN_OTHER},
+    {"U8", 8, WN_OTHER},      {"I8", 8, WN_OTHER},      {"F8_E4M3", 8, WN_F8_E4M3},   {"F8_E5M2", 8, WN_F8_E5M2},
     {"F8_E8M0", 8, WN_OTHER}, {"I16", 16, WN_OTHER},    {"F8_E4M3FNUZ", 8, WN_OTHER}, {"F8_E5M2FNUZ", 8, WN_OTHER},
     {"U16", 16, WN_OTHER},    {"I32", 32, WN_OTHER},    {"U32", 32, WN_OTHER},        {"C64", 64, WN_OTHER},
-    {"F64", 64, WN_OTHER},    {"I64", 64, WN_OTHER},    {"U64", 64, WN_OTHER},        {"F4", 4, WN_OTHER},
+    {"F64", 64, WN_F64},      {"I64", 64, WN_OTHER},    {"U64", 64, WN_OTHER},        {"F4", 4, WN_OTHER},
     {"F6_E2M3", 6, WN_OTHER}, {"F6_E3M2", 6, WN_OTHER},
 };
 

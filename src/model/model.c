@@ -68,7 +68,8 @@ static void check_tensor(struct checker *checker, const char *name, int64_t rows
         wn_problems_add(checker->problems, "%s: tensor \"%s\": the shape is %s, expected %s", tensor->file, name, found,
                         expected);
     } else {
-        wn_problems_add(checker->problems, "%s: tensor \"%s\": the dtype is %s, expected F32, F16 or BF16",
+        wn_problems_add(checker->problems,
+                        "%s: tensor \"%s\": the dtype is %s, expected F64, F32, F16, BF16, F8_E4M3 or F8_E5M2",
                         tensor->file, name, tensor->dtype_name);
     }
 }
@@ -120,6 +121,10 @@ static void check_tensors(struct wn_model *model, struct wn_problems *problems)
                         "%s: the names of its tensors say that the model is quantized already (%s): take the "
                         "checkpoint it was made from",
                         checker.place, quantized);
+        return;
+    }
+    if (wn_checkpoint_scale(model->checkpoint, config->scale_block, config->scaled) != WN_OK) {
+        wn_problems_add(problems, "%s", wn_error_message());
         return;
     }
     wn_tensors_rename(model);
@@ -261,7 +266,7 @@ int wn_model_source_bytes(const struct wn_model *model)
 {
     for (int64_t i = 0; model->checkpoint && i < wn_checkpoint_count(model->checkpoint); i++) {
         const struct wn_tensor *tensor = wn_checkpoint_at(model->checkpoint, i);
-        if (tensor->dtype == WN_F32 && tensor->n_dims > 1)
+        if (tensor->n_dims > 1 && tensor->dtype != WN_F16 && tensor->dtype != WN_BF16 && tensor->dtype != WN_OTHER)
             return 4;
     }
     return model->checkpoint ? 2 : 4;

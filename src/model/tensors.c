@@ -154,12 +154,13 @@ void wn_tensors_tie(struct wn_model *model, struct wn_problems *problems)
 
 /* ---- what is left over ---- */
 
-/* Buffers that old versions stored and nothing reads: masks, tables of rotary positions. */
+/* Buffers that old versions stored and nothing reads: masks, tables of rotary positions; factors of inputs that a
+ * checkpoint of 8-bit floats has for kernels of its own. */
 static bool is_harmless(const char *name)
 {
     static const char *const endings[] = {
-        ".rotary_emb.inv_freq", ".rotary_emb.cos_cached", ".rotary_emb.sin_cached", ".attn.bias", ".attn.masked_bias",
-        ".attention.bias",      ".attention.masked_bias", ".position_ids",          ".rope.freqs"};
+        ".rotary_emb.inv_freq", ".rotary_emb.cos_cached", ".rotary_emb.sin_cached", ".attn.bias",  ".attn.masked_bias",
+        ".attention.bias",      ".attention.masked_bias", ".position_ids",          ".rope.freqs", ".input_scale"};
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
         if (ends(name, endings[i]) || !strcmp(name, endings[i] + 1))
             return true;
@@ -210,8 +211,9 @@ void wn_tensors_tell_unused(struct wn_model *model, const bool *used)
     struct wn_text line = {0};
     int64_t unused = 0;
     for (int64_t i = 0; i < wn_checkpoint_count(model->checkpoint); i++) {
-        const char *name = wn_checkpoint_at(model->checkpoint, i)->name;
-        if (used[i] || is_harmless(name) || !strcmp(name, model->layout.head))
+        const struct wn_tensor *tensor = wn_checkpoint_at(model->checkpoint, i);
+        const char *name = tensor->name;
+        if (used[i] || tensor->is_scale || is_harmless(name) || !strcmp(name, model->layout.head))
             continue;
         count_kind(&kinds, kind_of(name));
         unused++;

@@ -139,7 +139,7 @@ static void check_tensor_mistakes(void)
     check_changed_entry(NORM, (struct entry){ENTRIES[NORM].name, "F32", 4, 1}, "input_layernorm.weight",
                         "the shape is [4, 1], expected [4]");
     check_changed_entry(Q_PROJ, (struct entry){ENTRIES[Q_PROJ].name, "I32", 4, 4}, "self_attn.q_proj.weight",
-                        "the dtype is I32, expected F32, F16 or BF16");
+                        "the dtype is I32, expected F64, F32, F16, BF16, F8_E4M3 or F8_E5M2");
     check_changed_entry(HEAD, (struct entry){ENTRIES[HEAD].name, "F32", 11, 4}, "lm_head.weight",
                         "the shape is [11, 4], expected [10, 4]");
 }
