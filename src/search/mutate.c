@@ -23,16 +23,30 @@ struct choice {
     const struct moves *moves; /* genes that have moved the other way are left out; NULL: none */
 };
 
+/* Levels to the next one; 0: there is none. Asked of every gene, so the next number is tried here. */
+static int64_t step_of(const struct choice *choice, int64_t number)
+{
+    const struct wn_gene *gene = &choice->space->genes[number];
+    const int32_t level = choice->genome[number];
+    int32_t next = level + choice->direction;
+
+    if (next < gene->low || next > gene->high)
+        return 0;
+    if (choice->space->bits && !(choice->space->bits & WN_BITS(next)))
+        next = wn_space_next(choice->space, gene, level, choice->direction);
+    return llabs((int64_t)next - level);
+}
+
 static bool is_able(const struct choice *choice, int64_t gene)
 {
-    const int32_t level = choice->genome[gene];
-    const int64_t step =
-        llabs((int64_t)wn_space_next(choice->space, &choice->space->genes[gene], level, choice->direction) - level);
+    const int64_t step = gene == choice->except ? 0 : step_of(choice, gene);
 
+    if (step == 0 || step > choice->longest)
+        return false;
     for (int64_t i = 0; choice->moves && i < choice->moves->count; i++)
         if (choice->moves->gene[i] == gene && choice->moves->direction[i] != choice->direction)
             return false;
-    return gene != choice->except && step > 0 && step <= choice->longest;
+    return true;
 }
 
 static int64_t count_able(const struct choice *choice)
