@@ -28,6 +28,12 @@
 /* Weights [rows, columns] of a linear at a level. Not collective. Not called for drop spaces. */
 typedef wn_status wn_judge_weights(void *context, int64_t block, int64_t linear, int32_t level, float *weights);
 
+/* How a linear with these weights is computed when its inputs are quantized as well (NULL: it is not), owned by the
+ * caller; and the vectors of a block that are others than those of the model, overwritten in a loaded block. */
+typedef wn_status wn_judge_rule(void *context, int64_t block, int64_t linear, int32_t level, const float *weights,
+                                struct wn_activation **rule);
+typedef wn_status wn_judge_vectors(void *context, int64_t block, struct wn_block *loaded);
+
 /* All borrowed, and to outlive the judge. */
 struct wn_judge_spec {
     const struct wn_model *model;
@@ -36,6 +42,9 @@ struct wn_judge_spec {
     enum wn_fitness fitness;
     int64_t top; /* of sparse_kl */
     wn_judge_weights *weights;
+    wn_judge_rule *rule;       /* NULL: no linear has one */
+    wn_judge_vectors *vectors; /* NULL: those of the model */
+    int64_t rule_bytes;        /* of two rules for each linear of a block, and of what one takes while it computes */
     void *context;
     int64_t states; /* hidden states of a chunk that a rank keeps at most, at least 1 */
     bool alone;     /* nothing is shared: for comparison */
@@ -66,14 +75,20 @@ struct wn_judge_work wn_judge_work(const struct wn_judge *judge);
 
 /* A level database (level.h), one block of which is open at a time. */
 struct wn_judge_levels {
-    const char *folder, *key; /* borrowed */
+    const char *folder, *key;     /* borrowed */
+    const struct wn_model *model; /* borrowed; of rules and vectors */
     struct wn_level_block block;
     int64_t index; /* of the open block, -1: none */
 };
-void wn_judge_levels_init(struct wn_judge_levels *levels, const char *folder, const char *key);
+void wn_judge_levels_init(struct wn_judge_levels *levels, const struct wn_model *model, const char *folder,
+                          const char *key);
 void wn_judge_levels_close(struct wn_judge_levels *levels); /* may be used again */
 /* A wn_judge_weights; the context is the levels. An error names a level that is not there, or the file. */
 wn_status wn_judge_level_weights(void *levels, int64_t block, int64_t linear, int32_t level, float *weights);
+/* A wn_judge_rule and a wn_judge_vectors with the same context. */
+wn_status wn_judge_level_rule(void *levels, int64_t block, int64_t linear, int32_t level, const float *weights,
+                              struct wn_activation **rule);
+wn_status wn_judge_level_vectors(void *levels, int64_t block, struct wn_block *loaded);
 /* Errors of all genes at all their levels, for wn_space_minimize: [n_genes, high - low + 1]. Not for drop spaces. */
 wn_status wn_judge_level_errors(struct wn_judge_levels *levels, const struct wn_space *space, double *errors);
 

@@ -46,12 +46,14 @@ struct wn_level_task {
 char *wn_levels_key(const struct wn_level_task *task);
 /*
  * Makes what is not there yet: block b by rank b modulo their number. All blocks see the inputs of the dense model, and
- * all levels of an input have one factor of its second moments. A linear at a level is that of a point in which the
- * allocation gives it this level, bit for bit; a sparsity level has exactly as many zeros as the space says. Of a
- * method with a search of scales, every rank pushes the calibration set through all dense blocks before its own.
+ * all levels of an input have one factor of its second moments. A linear at a level is that of a point with dense
+ * propagation in which the allocation gives it this level, bit for bit, rules of inputs included; a sparsity level has
+ * exactly as many zeros as the space says. Of a method with a search of scales (AWQ), every rank pushes the calibration
+ * set through all dense blocks before its own, and as scales are those of the linears that read an input together, a
+ * linear at a level is that of a point in which all of its block have this level.
  *
  * WN_ERR_UNSUPPORTED: a recipe without the parameter that the space varies, an N:M pattern or a pruner that makes
- * another number of zeros, a quantizer that rounds inputs as well (its weights alone do not say what it does).
+ * another number of zeros.
  * WN_ERR_IO: scratch is full or cannot be written; what was finished stays. WN_ERR_INTERRUPTED: a stop was requested,
  * likewise. Collective.
  */
@@ -87,6 +89,20 @@ const struct wn_level_entry *wn_levels_find(const struct wn_level_block *levels,
 /* Borrowed from the mapped file. WN_ERR_IO when it is damaged. */
 wn_status wn_levels_packed(struct wn_level_block *levels, const struct wn_level_entry *entry, struct wn_packed *packed);
 
+/*
+ * Methods that quantize inputs as well (LLM.int8(), SmoothQuant): besides the linear a level has the rule by which it
+ * is computed, and the block the vectors that inputs are divided in. They are entries like others: of "linear"
+ * WN_LEVEL_RULE + l and WN_LEVEL_OUTLIERS + l at the level of linear l, and WN_LEVEL_VECTOR + v at level 0.
+ */
+enum { WN_LEVEL_RULE = 1 << 16, WN_LEVEL_OUTLIERS = 2 << 16, WN_LEVEL_VECTOR = 3 << 16 };
+
+/* The rule for unpacked `weights` [rows, columns] of a linear at a level, the same as that of the point; NULL: it is
+ * computed as it is. Owned by the caller (wn_activation_release). */
+wn_status wn_levels_rule(struct wn_level_block *levels, int linear, int32_t level, const float *weights, int64_t rows,
+                         int64_t columns, struct wn_activation **rule);
+/* Overwrites those of the vectors [n_vectors] of the dense block that are others with these levels. */
+wn_status wn_levels_vectors(struct wn_level_block *levels, float *const *vectors, int n_vectors);
+
 /* ---- writing ---- */
 
 struct wn_level_writer; /* opaque */
@@ -98,6 +114,12 @@ wn_status wn_level_writer_create(const char *folder, const char *key, int64_t bl
 /* One more, in any order. offset and bytes of `entry` are filled here. */
 wn_status wn_level_writer_add(struct wn_level_writer *writer, const struct wn_level_entry *entry,
                               const struct wn_packed *packed);
+/* The rule of `form`, which has one: two entries. WN_ERR_UNSUPPORTED: it is no rule on integers (nn.h). */
+wn_status wn_level_writer_add_rule(struct wn_level_writer *writer, int linear, int32_t level,
+                                   const struct wn_compressed *form);
+wn_status wn_level_writer_add_vector(struct wn_level_writer *writer, int vector, const float *values, int64_t width);
+/* Bytes of a rule, from above; 0: the recipe has none. */
+int64_t wn_level_rule_bytes(const struct wn_recipe *recipe, int64_t rows, int64_t columns, int source_bytes);
 /* Syncs, and gives the file its name; *writer becomes NULL. On failure nothing is left. */
 wn_status wn_level_writer_finish(struct wn_level_writer **writer);
 /* Closes and removes it; NULL is fine. */

@@ -234,7 +234,8 @@ int64_t wn_judge_bytes(const struct wn_judge_spec *spec)
     int64_t longest = longest_chunk(spec->calibration), width = model->config.hidden_size;
     int64_t vocabulary = model->config.vocab_size, tile = wn_judge_tile_rows(vocabulary);
     int64_t walk = (spec->states * longest * width + wn_model_scratch(model, longest)) * (int64_t)sizeof(float) +
-                   wn_block_bytes(model) + 2 * wn_model_block_weights(model) * (int64_t)sizeof(float);
+                   wn_block_bytes(model) + 2 * wn_model_block_weights(model) * (int64_t)sizeof(float) +
+                   spec->rule_bytes;
     int64_t score = (spec->states * longest * width + 2 * tile * (width + vocabulary) + wn_model_head_scratch(model)) *
                     (int64_t)sizeof(float);
 

@@ -3,15 +3,16 @@
 
 #include <math.h>
 
-void wn_judge_levels_init(struct wn_judge_levels *levels, const char *folder, const char *key)
+void wn_judge_levels_init(struct wn_judge_levels *levels, const struct wn_model *model, const char *folder,
+                          const char *key)
 {
-    *levels = (struct wn_judge_levels){.folder = folder, .key = key, .index = -1};
+    *levels = (struct wn_judge_levels){.folder = folder, .key = key, .model = model, .index = -1};
 }
 
 void wn_judge_levels_close(struct wn_judge_levels *levels)
 {
     wn_levels_close(&levels->block);
-    wn_judge_levels_init(levels, levels->folder, levels->key);
+    wn_judge_levels_init(levels, levels->model, levels->folder, levels->key);
 }
 
 /* The file of a block, which stays open until another one is asked for. */
@@ -46,6 +47,24 @@ wn_status wn_judge_level_weights(void *context, int64_t block, int64_t linear, i
     WN_TRY(wn_levels_packed(&levels->block, entry, &packed));
     wn_packed_all(&packed, weights);
     return WN_OK;
+}
+
+wn_status wn_judge_level_rule(void *context, int64_t block, int64_t linear, int32_t level, const float *weights,
+                              struct wn_activation **rule)
+{
+    struct wn_judge_levels *levels = context;
+    const struct wn_linear_info *info = &levels->model->layout.linears[linear];
+
+    WN_TRY(turn_to(levels, block));
+    return wn_levels_rule(&levels->block, (int)linear, level, weights, info->rows, info->columns, rule);
+}
+
+wn_status wn_judge_level_vectors(void *context, int64_t block, struct wn_block *loaded)
+{
+    struct wn_judge_levels *levels = context;
+
+    WN_TRY(turn_to(levels, block));
+    return wn_levels_vectors(&levels->block, loaded->vectors, levels->model->layout.n_vectors);
 }
 
 wn_status wn_judge_level_errors(struct wn_judge_levels *levels, const struct wn_space *space, double *errors)

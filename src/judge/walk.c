@@ -5,7 +5,8 @@
 
 /* The two last levels of a linear that were asked for. */
 struct place {
-    float *weights[2]; /* [rows, columns]; owned */
+    float *weights[2];             /* [rows, columns]; owned */
+    struct wn_activation *rule[2]; /* owned; NULL: none */
     int32_t level[2];
     bool filled[2];
     int last; /* used last */
@@ -59,8 +60,10 @@ static void close_walk(struct walk *walk)
     wn_free(walk->scratch);
     wn_free(walk->offset);
     for (int l = 0; l < WN_MAX_LINEARS; l++)
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < 2; i++) {
             wn_free(walk->places[l].weights[i]);
+            wn_activation_release(&walk->places[l].rule[i]);
+        }
 }
 
 static void free_states(struct walk *walk)
@@ -106,26 +109,44 @@ static void part_states(struct walk *walk, int64_t block)
 
 /* ---- blocks ---- */
 
-/* The weights of a linear at a level, from one of its two places. */
-static wn_status find_weights(struct walk *walk, int64_t block, int linear, int32_t level, float **weights)
+static wn_status fill_place(struct walk *walk, int64_t block, int linear, int32_t level, struct place *place, int into)
 {
     const struct wn_judge_spec *spec = &walk->judge->spec;
-    struct place *place = &walk->places[linear];
 
-    for (int i = 0; i < 2; i++)
-        if (place->filled[i] && place->level[i] == level) {
-            place->last = i;
-            *weights = place->weights[i];
-            return WN_OK;
-        }
-    int into = !place->filled[place->last] ? place->last : !place->last;
+    place->filled[into] = false;
+    wn_activation_release(&place->rule[into]);
     WN_TRY(spec->weights(spec->context, block, linear, level, place->weights[into]));
     walk->judge->work.weights++;
+    if (spec->rule)
+        WN_TRY(spec->rule(spec->context, block, linear, level, place->weights[into], &place->rule[into]));
     place->filled[into] = true;
     place->level[into] = level;
-    place->last = into;
-    *weights = place->weights[into];
     return WN_OK;
+}
+
+/* Puts a linear at a level into a view, from one of its two places. */
+static wn_status find_weights(struct walk *walk, int64_t block, int linear, int32_t level, struct wn_block *view)
+{
+    struct place *place = &walk->places[linear];
+    int at = 0;
+
+    while (at < 2 && !(place->filled[at] && place->level[at] == level))
+        at++;
+    if (at == 2) {
+        at = !place->filled[place->last] ? place->last : !place->last;
+        WN_TRY(fill_place(walk, block, linear, level, place, at));
+    }
+    place->last = at;
+    view->linears[linear] = place->weights[at];
+    view->activations[linear] = place->rule[at];
+    return WN_OK;
+}
+
+static wn_status change_vectors(struct walk *walk, int64_t block)
+{
+    const struct wn_judge_spec *spec = &walk->judge->spec;
+
+    return spec->vectors ? spec->vectors(spec->context, block, walk->dense) : WN_OK;
 }
 
 /* The block as a genome has it. */
@@ -138,7 +159,7 @@ static wn_status make_view(struct walk *walk, int64_t block, const int32_t *geno
     for (int64_t i = block * n_genes; i < (block + 1) * n_genes; i++) {
         const struct wn_gene *gene = &space->genes[i];
         if (space->kind != WN_SPACE_DROP) {
-            WN_TRY(find_weights(walk, block, gene->linear, genome[i], &view->linears[gene->linear]));
+            WN_TRY(find_weights(walk, block, gene->linear, genome[i], view));
         } else if (genome[i]) {
             view->skip[WN_BRANCH_ATTENTION] |= gene->linear != 1;
             view->skip[WN_BRANCH_MLP] |= gene->linear != 0;
@@ -195,6 +216,8 @@ wn_status wn_judge_walk(struct wn_judge *judge, const struct wn_judge_stage *sta
     for (int64_t b = 0; b < judge->spec.model->config.n_blocks && status == WN_OK; b++) {
         part_states(&walk, b);
         status = wn_model_load_block(judge->spec.model, b, walk.dense);
+        if (status == WN_OK)
+            status = change_vectors(&walk, b);
         if (status == WN_OK)
             status = run_block(&walk, b);
     }

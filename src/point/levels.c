@@ -54,11 +54,6 @@ static wn_status check_task(const struct wn_level_task *task)
     if (task->space->kind == WN_SPACE_SPARSITY && m)
         return wn_fail(WN_ERR_UNSUPPORTED, "levels of sparsity need an unstructured pattern, got %lld:%lld",
                        (long long)n, (long long)m);
-    for (int s = 0; s < recipe->n_stages; s++)
-        if (recipe->stages[s].method->activation_bytes)
-            return wn_fail(WN_ERR_UNSUPPORTED,
-                           "levels of %s cannot be exchanged: it quantizes the inputs of linears as well",
-                           recipe->stages[s].method->name);
     return WN_OK;
 }
 
@@ -86,6 +81,63 @@ char *wn_levels_key(const struct wn_level_task *task)
     return text.data;
 }
 
+/* ---- what goes with the linears of a block ---- */
+
+/* Inputs are quantized as well. */
+static bool has_rules(const struct wn_recipe *recipe)
+{
+    bool has = false;
+
+    for (int s = 0; s < recipe->n_stages; s++)
+        has = has || recipe->stages[s].method->activation_bytes;
+    return has;
+}
+
+/* Inputs are divided in the vectors that make them. */
+static bool has_vectors(const struct wn_recipe *recipe)
+{
+    bool has = false;
+
+    for (int s = 0; s < recipe->n_stages; s++)
+        has = has || recipe->stages[s].method->scale_inputs;
+    return has;
+}
+
+/* The vectors of an input, at most 2: what is multiplied, and what is added behind it. */
+static int vectors_of(const struct wn_layout *layout, int input, int *vectors)
+{
+    int count = 0;
+
+    if (layout->producer_vector[input] >= 0)
+        vectors[count++] = layout->producer_vector[input];
+    if (count && layout->producer_bias[input] >= 0)
+        vectors[count++] = layout->producer_bias[input];
+    return count;
+}
+
+static int64_t count_vectors(const struct wn_level_task *task)
+{
+    const struct wn_layout *layout = &task->run->models[task->point->model].model->layout;
+    int64_t count = 0;
+    int vectors[2];
+
+    for (int i = 0; i < layout->n_inputs && has_vectors(&task->point->recipe); i++)
+        count += vectors_of(layout, i, vectors);
+    return count;
+}
+
+static int64_t vector_bytes(const struct wn_level_task *task)
+{
+    const struct wn_layout *layout = &task->run->models[task->point->model].model->layout;
+    int64_t widest = 0;
+
+    for (int i = 0; i < layout->n_inputs; i++)
+        widest = layout->input_widths[i] > widest ? layout->input_widths[i] : widest;
+    return count_vectors(task) * (widest * (int64_t)sizeof(float) + WN_PACKED_HEADER + WN_PACKED_TRAILER + 64);
+}
+
+/* ---- sizes ---- */
+
 int64_t wn_levels_bytes(const struct wn_level_task *task)
 {
     const struct wn_model *model = task->run->models[task->point->model].model;
@@ -102,10 +154,13 @@ int64_t wn_levels_bytes(const struct wn_level_task *task)
             const struct wn_level one = level_of(space, gene, level, weights_of(&model->layout, gene));
             struct wn_recipe recipe = task->point->recipe;
             wn_level_apply(&one, &recipe);
-            bytes += wn_pack_bytes_of(&recipe, linear->rows, linear->columns, wn_model_source_bytes(model));
+            bytes += wn_pack_bytes_of(&recipe, linear->rows, linear->columns, wn_model_source_bytes(model)) +
+                     wn_level_rule_bytes(&recipe, linear->rows, linear->columns, wn_model_source_bytes(model));
         }
     }
-    return bytes + space->n_blocks * wn_levels_overhead(entries / space->n_blocks + 1);
+    entries += has_rules(&task->point->recipe) ? 2 * entries : 0;
+    bytes += space->n_blocks * vector_bytes(task);
+    return bytes + space->n_blocks * wn_levels_overhead(entries / space->n_blocks + 1 + count_vectors(task));
 }
 
 /* ---- one block ---- */
@@ -227,8 +282,25 @@ static wn_status make_linear(struct maker *maker, int64_t block, int linear, int
         status = wn_level_writer_add(writer, &entry, &packed);
         wn_packed_release(&packed);
     }
+    if (status == WN_OK && made.form.activation)
+        status = wn_level_writer_add_rule(writer, linear, level, &made.form);
     wn_made_release(&made);
     return status;
+}
+
+/* They come of the dense block and its inputs, so they are the same for all levels. */
+static wn_status add_vectors(const struct maker *maker, struct wn_level_writer *writer)
+{
+    const struct wn_layout *layout = &maker->subject.model->layout;
+    int vectors[2];
+
+    for (int i = 0; i < layout->n_inputs && has_vectors(&maker->subject.point->recipe); i++) {
+        const int count = vectors_of(layout, i, vectors);
+        for (int v = 0; v < count; v++)
+            WN_TRY(wn_level_writer_add_vector(writer, vectors[v], maker->compressor.compressed->vectors[vectors[v]],
+                                              layout->vectors[vectors[v]].size));
+    }
+    return WN_OK;
 }
 
 static bool is_any(const struct wn_space *space, int32_t level)
@@ -244,6 +316,7 @@ static bool is_any(const struct wn_space *space, int32_t level)
 static wn_status make_levels(struct maker *maker, int64_t block, struct wn_level_writer *writer)
 {
     const struct wn_space *space = maker->task->space;
+    bool begun = false;
 
     wn_collector_gather(&maker->collector, &maker->subject, &maker->workspace, block, maker->dense);
     for (int32_t level = space->low; level <= space->high; level++) {
@@ -252,6 +325,9 @@ static wn_status make_levels(struct maker *maker, int64_t block, struct wn_level
         set_levels(maker, block, level);
         wn_compressor_begin(&maker->compressor, &maker->subject, &maker->allocation, block, maker->dense);
         WN_TRY(wn_compressor_scale(&maker->compressor, &maker->subject, &maker->collector, &maker->workspace));
+        if (!begun)
+            WN_TRY(add_vectors(maker, writer));
+        begun = true;
         for (int l = 0; l < maker->allocation.n_linears; l++)
             if (wn_space_has(space, gene_of(space, block, l), level))
                 WN_TRY(make_linear(maker, block, l, level, writer));
@@ -259,14 +335,15 @@ static wn_status make_levels(struct maker *maker, int64_t block, struct wn_level
     return WN_OK;
 }
 
-static int64_t count_entries(const struct wn_space *space, int64_t block)
+static int64_t count_entries(const struct wn_level_task *task, int64_t block)
 {
+    const struct wn_space *space = task->space;
     int64_t count = 0;
 
     for (int64_t g = 0; g < space->n_genes; g++)
         for (int32_t level = space->low; space->genes[g].block == block && level <= space->high; level++)
             count += wn_space_has(space, &space->genes[g], level);
-    return count;
+    return (has_rules(&task->point->recipe) ? 3 : 1) * count + count_vectors(task);
 }
 
 static bool is_there(const struct maker *maker, int64_t block)
@@ -283,8 +360,7 @@ static wn_status make_block(struct maker *maker, int64_t block)
 {
     struct wn_level_writer *writer;
 
-    WN_TRY(wn_level_writer_create(maker->task->folder, maker->key, block, count_entries(maker->task->space, block),
-                                  &writer));
+    WN_TRY(wn_level_writer_create(maker->task->folder, maker->key, block, count_entries(maker->task, block), &writer));
     wn_status status = make_levels(maker, block, writer);
     if (status == WN_OK)
         return wn_level_writer_finish(&writer);

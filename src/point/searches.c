@@ -7,6 +7,7 @@
 #include <winnow/level.h>
 
 #include <math.h>
+#include <omp.h>
 
 #include "point_impl.h"
 
@@ -15,15 +16,34 @@ enum { STATES = 32 };
 /* A generation may take so much longer than the one before. */
 static const double GENERATION_MARGIN = 1.2;
 
+/* Of the rules that a judge keeps, their making included, and of one that computes a chunk. */
+static int64_t rule_bytes(const struct wn_model *model, const struct wn_recipe *recipe, int64_t tokens)
+{
+    int64_t sum = 0, most = 0;
+    for (int l = 0; l < model->layout.n_linears; l++) {
+        const struct wn_linear_info *linear = &model->layout.linears[l];
+        int64_t bytes, scratch;
+        wn_recipe_activation_bytes(recipe, linear->rows, linear->columns, tokens, omp_get_max_threads(), &bytes,
+                                   &scratch);
+        const int64_t making = bytes ? bytes + linear->rows * linear->columns : 0;
+        sum += 2 * bytes;
+        most = scratch > most ? scratch : most;
+        most = making > most ? making : most;
+    }
+    return sum + most;
+}
+
 static struct wn_judge_spec spec_of(const struct wn_run *run, const struct wn_point_search *search)
 {
     const struct wn_prepared_model *prepared = &run->models[run->grid.points[search->point].model];
-    return (struct wn_judge_spec){.model = prepared->model,
-                                  .space = &search->space,
-                                  .calibration = &prepared->calibrations[search->calibration].sequences,
-                                  .fitness = search->settings.fitness,
-                                  .top = search->settings.top,
-                                  .states = STATES};
+    return (struct wn_judge_spec){
+        .model = prepared->model,
+        .space = &search->space,
+        .calibration = &prepared->calibrations[search->calibration].sequences,
+        .fitness = search->settings.fitness,
+        .top = search->settings.top,
+        .rule_bytes = rule_bytes(prepared->model, &run->grid.points[search->point].recipe, WN_CHUNK_TOKENS),
+        .states = STATES};
 }
 
 int64_t wn_point_search_bytes(const struct wn_run *run, const struct wn_point_search *search, int64_t *shared)
@@ -129,7 +149,7 @@ static wn_status make_levels(const struct searching *s, struct made_levels *made
     made->folder = wn_format("%s.levels", saver->folder);
     made->key = wn_levels_key(&task);
     task.folder = made->folder;
-    wn_judge_levels_init(&made->levels, made->folder, made->key);
+    wn_judge_levels_init(&made->levels, s->run->models[task.point->model].model, made->folder, made->key);
     return wn_levels_make(s->par, &task);
 }
 
@@ -165,6 +185,8 @@ static wn_status judge(struct searching *s, bool begun, struct made_levels *made
     struct wn_judge_spec spec = spec_of(s->run, s->point);
     struct wn_judge *judge;
     spec.weights = has_levels(s) ? wn_judge_level_weights : NULL;
+    spec.rule = spec.rule_bytes ? wn_judge_level_rule : NULL;
+    spec.vectors = spec.rule_bytes ? wn_judge_level_vectors : NULL;
     spec.context = &made->levels;
     WN_TRY(wn_judge_open(s->par, &spec, &judge));
     s->search.evaluate = wn_judge_evaluate;

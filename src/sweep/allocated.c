@@ -95,9 +95,6 @@ static const char *why_not_searched(const struct wn_recipe *recipe, enum wn_spac
         return "a search needs no \"score\"; leave it out";
     if (stage->method->kind == WN_DROPPER)
         return minimizes ? "what is left out has no layer errors" : NULL;
-    for (int s = 0; s < recipe->n_stages; s++)
-        if (recipe->stages[s].method->activation_bytes)
-            return "it quantizes the inputs of linears as well, which levels do not tell";
     if (!wn_params_find(&recipe->stages[kind == WN_SPACE_BITS ? recipe->n_stages - 1 : 0].params,
                         kind == WN_SPACE_BITS ? "bits" : "sparsity"))
         return "it has no levels to choose from";

@@ -130,7 +130,7 @@ static void check_files(struct example *example)
     struct wn_judge_levels levels;
     struct wn_space wider;
 
-    wn_judge_levels_init(&levels, example->folder, "rtn");
+    wn_judge_levels_init(&levels, example->model, example->folder, "rtn");
     CHECK_OK(wn_judge_level_weights(&levels, 5, 2, 3, weights));
     CHECK(memcmp(weights, example->weights, (size_t)count * sizeof *weights) != 0);
     CHECK_OK(wn_judge_level_weights(&levels, 3, 2, 3, weights));
@@ -182,7 +182,7 @@ static void check_search(struct wn_par *par, struct example *example)
     struct wn_search_state state;
     struct wn_judge *judge;
 
-    wn_judge_levels_init(&levels, example->folder, "rtn");
+    wn_judge_levels_init(&levels, example->model, example->folder, "rtn");
     CHECK_OK(wn_judge_open(par, &spec, &judge));
     search.context = judge;
     wn_space_uniform(&example->space, genomes);

@@ -1,6 +1,7 @@
 /*
- * Levels of the demo model: each linear at each level is that of a point with this level everywhere, bit for bit, also
- * with a search of scales; sparsity levels have exactly the zeros of the space, so that any genome has the same zeros
+ * Levels of the demo model, of every method and of joint points: each linear at each level is that of a point with this
+ * level everywhere, bit for bit, rules of inputs included, also with a search of scales; and what a search has found is
+ * walked to the same bits. Sparsity levels have exactly the zeros of the space, so that any genome has the same zeros
  * in all; files have the same bytes from any number of ranks and threads; what is there is not made again. Run alone
  * and with 2 and 3 ranks.
  */
@@ -16,23 +17,70 @@
 
 #define DENSE "\"calibration\": \"general\", \"propagation\": \"dense\""
 
-static const char *const sweep_text =
-    "{\"model\": \"%s/sweeps/demo/model\", \"inputs\": \"%s/sweeps/demo/data\","
-    " \"calibration\": {\"general\": {\"text\": \"general_calibration.jsonl\", \"samples\": 4, \"length\": 32}},"
-    " \"grid\": [{\"method\": \"gptq\", \"bits\": [2, 3, 4], " DENSE "},"
-    "   {\"method\": \"awq\", \"bits\": [2, 3, 4], " DENSE "},"
-    "   {\"method\": \"magnitude\", \"sparsity\": 0.6},"
-    "   {\"method\": \"sparsegpt\", \"sparsity\": 0.6, " DENSE "},"
-    "   {\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"rtn\", \"bits\": [2, 3, 4], " DENSE "},"
-    "   {\"prune\": \"magnitude\", \"scope\": \"block\", \"sparsity\": 0.5, \"quantize\": \"gptq\", \"bits\": [2, 3, "
-    "4], " DENSE "},"
-    "   {\"method\": \"sparsegpt\", \"pattern\": \"2:4\", " DENSE "},"
-    "   {\"method\": \"wanda\", \"sparsity\": 0.5, \"variant\": \"alpha\", " DENSE "},"
-    "   {\"method\": \"smoothquant\", \"calibration\": \"general\"}],"
-    " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"general_eval.txt\", \"length\": 64, \"windows\": 1}}}}";
+/* Of each, ordinary points of 2, 3 and 4 bits, and one that is searched. */
+static const char *const of_bits[] = {
+    "\"method\": \"gptq\"",
+    "\"method\": \"rtn\", \"group\": 32",
+    "\"method\": \"spqr\"",
+    "\"method\": \"awq\"",
+    "\"method\": \"smoothquant\", \"quantize_outputs\": true",
+    "\"prune\": \"magnitude\", \"scope\": \"block\", \"sparsity\": 0.5, \"quantize\": \"gptq\"",
+    "\"prune\": \"wanda\", \"pattern\": \"2:4\", \"quantize\": \"smoothquant\""};
 
-/* Points in the order of the grid, behind the dense one. */
-enum { GPTQ = 1, AWQ = 4, MAGNITUDE = 7, SPARSEGPT, JOINT, SHARED = 12, PATTERN = 15, ALPHA, SMOOTHQUANT, POINTS };
+/* Of each, one that is searched. */
+static const char *const of_zeros[] = {
+    "\"method\": \"random\", \"sparsity\": 0.6",
+    "\"method\": \"magnitude\", \"sparsity\": 0.6",
+    "\"method\": \"wanda\", \"sparsity\": 0.6",
+    "\"method\": \"sparsegpt\", \"sparsity\": 0.6",
+    "\"method\": \"sparsegpt\", \"sparsity\": 0.6, \"bits\": 4",
+    "\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"rtn\", \"bits\": 4",
+    "\"prune\": \"sparsegpt\", \"sparsity\": 0.5, \"quantize\": \"llm_int8\", \"outlier_weights\": \"fp\", "
+    "\"threshold\": 1.3",
+    "\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"smoothquant\""};
+
+static const char *const not_searched =
+    "{\"method\": \"magnitude\", \"sparsity\": 0.6}, {\"method\": \"sparsegpt\", \"pattern\": \"2:4\", " DENSE "},"
+    " {\"method\": \"wanda\", \"sparsity\": 0.5, \"variant\": \"alpha\", " DENSE "}";
+
+enum { OF_BITS = sizeof of_bits / sizeof *of_bits, OF_ZEROS = sizeof of_zeros / sizeof *of_zeros };
+
+/* Points in the order of the grid, behind the dense one: of bits the searched ones. */
+enum {
+    GPTQ = 4,
+    SPQR = 12,
+    AWQ = 16,
+    FIRST_ZEROS = 1 + 4 * OF_BITS,
+    SPARSEGPT = FIRST_ZEROS + 3,
+    WANDA_RTN = FIRST_ZEROS + 5,
+    SPARSEGPT_INT8,
+    PLAIN = FIRST_ZEROS + OF_ZEROS,
+    PATTERN,
+    ALPHA,
+    POINTS
+};
+
+#define SEARCH "{\"on\": \"general\", \"survivors\": [1, 1], \"tokens\": [16, 32], \"initial_tokens\": 16"
+
+static char *sweep_text(void)
+{
+    struct wn_text text = {0};
+
+    wn_text_printf(&text, "{\"model\": \"%s/sweeps/demo/model\", \"inputs\": \"%s/sweeps/demo/data\", ", WN_SOURCE_DIR,
+                   WN_SOURCE_DIR);
+    wn_text_printf(&text, "\"calibration\": {\"general\": {\"text\": \"general_calibration.jsonl\", \"samples\": 4, "
+                          "\"length\": 32}}, \"search\": {\"any\": " SEARCH "}, \"bits\": " SEARCH
+                          ", \"bits\": [2, 3, 4]}}, \"evaluate\": {\"perplexity\": {\"world\": "
+                          "{\"text\": \"general_eval.txt\", \"length\": 64, \"windows\": 1}}}, \"grid\": [");
+    for (int i = 0; i < OF_BITS; i++)
+        wn_text_printf(&text,
+                       "{%s, \"bits\": [2, 3, 4], " DENSE "}, {%s, \"bits\": 3, \"allocation\": \"bits\", " DENSE "}, ",
+                       of_bits[i], of_bits[i]);
+    for (int i = 0; i < OF_ZEROS; i++)
+        wn_text_printf(&text, "{%s, \"allocation\": \"any\", " DENSE "}, ", of_zeros[i]);
+    wn_text_printf(&text, "%s]}", not_searched);
+    return text.data;
+}
 
 struct setting {
     struct wn_par *par;
@@ -113,34 +161,114 @@ static int64_t count_of(const struct setting *setting, int linear)
 struct comparison {
     const struct setting *setting;
     struct levels *levels;
-    int32_t level;
-    int64_t compared;
+    const struct wn_space *space;
+    const int32_t *genome;
+    int64_t compared, rules;
 };
+
+static bool same_floats(const float *a, const float *b, int64_t count)
+{
+    return (!a && !b) || (a && b && !memcmp(a, b, (size_t)count * sizeof *a));
+}
+
+/* Thresholds are compared in fp32. */
+static void compare_rules(const struct wn_activation *made, const struct wn_activation *kept)
+{
+    const struct wn_integer_linear *a = wn_integer_linear_form(made), *b = wn_integer_linear_form(kept);
+
+    CHECK(a && b && a->rows == b->rows && a->columns == b->columns && a->bits == b->bits && a->zero == b->zero);
+    CHECK((float)a->threshold == (float)b->threshold && (float)a->least == (float)b->least);
+    CHECK(a->round_outputs == b->round_outputs && same_floats(a->scales, b->scales, a->rows));
+    CHECK(!memcmp(a->codes, b->codes, (size_t)(a->rows * a->columns)));
+    CHECK(same_floats(a->outlier_weight, b->outlier_weight, a->rows * a->columns));
+}
+
+static int32_t level_of(const struct comparison *comparison, int64_t block, int linear)
+{
+    int64_t g = 0;
+
+    while (comparison->space->genes[g].block != block || comparison->space->genes[g].linear != linear)
+        g++;
+    return comparison->genome[g];
+}
 
 static wn_status compare_linear(void *context, int64_t block, int linear, const struct wn_compressed *compressed)
 {
     struct comparison *comparison = context;
     int64_t count = count_of(comparison->setting, linear);
+    const int32_t level = level_of(comparison, block, linear);
     float *weights = wn_alloc(count, sizeof *weights);
+    struct wn_activation *rule;
 
-    unpack(comparison->levels, block, linear, comparison->level, weights);
+    unpack(comparison->levels, block, linear, level, weights);
     CHECK(!memcmp(weights, compressed->weight, (size_t)count * sizeof *weights));
+    CHECK_OK(wn_levels_rule(&comparison->levels->blocks[block], linear, level, weights, compressed->rows,
+                            compressed->columns, &rule));
+    CHECK(!rule == !compressed->activation);
+    if (rule && compressed->activation)
+        compare_rules(compressed->activation, rule);
+    comparison->rules += rule != NULL;
     comparison->compared++;
+    wn_activation_release(&rule);
     wn_free(weights);
     return WN_OK;
 }
 
-static void compare_point(const struct setting *setting, int64_t point, struct levels *levels, int32_t level)
+/* The point has in every linear the level of the genome. */
+static void compare_point(const struct setting *setting, int64_t point, struct levels *levels,
+                          const struct wn_space *space, const int32_t *genome, bool rules)
 {
     const struct wn_prepared_model *prepared = &setting->run->models[0];
-    struct comparison comparison = {.setting = setting, .levels = levels, .level = level};
+    const int64_t linears = prepared->model->config.n_blocks * prepared->model->layout.n_linears;
+    struct comparison comparison = {.setting = setting, .levels = levels, .space = space, .genome = genome};
     const struct wn_point_sink sink = {compare_linear, &comparison};
     struct wn_record record;
 
     wn_record_init(&record, &prepared->schema);
     CHECK_OK(wn_point_compress(setting->run, setting->reference, point, &sink, &record));
-    CHECK(comparison.compared == prepared->model->config.n_blocks * prepared->model->layout.n_linears);
+    CHECK(comparison.compared == linears && comparison.rules == (rules ? linears : 0));
     wn_record_release(&record);
+}
+
+static bool has_rules(const struct setting *setting, int64_t point)
+{
+    const struct wn_recipe *recipe = &setting->run->grid.points[point].recipe;
+    return recipe->stages[recipe->n_stages - 1].method->activation_bytes != NULL;
+}
+
+/* Ordinary points of 2, 3 and 4 bits, in front of the searched one. */
+static void compare_constants(const struct setting *setting, int64_t point, struct levels *levels,
+                              const struct wn_space *space)
+{
+    int32_t *genome = wn_alloc(space->n_genes, sizeof *genome);
+
+    for (int32_t bits = 2; bits <= 4; bits++) {
+        for (int64_t g = 0; g < space->n_genes; g++)
+            genome[g] = bits;
+        compare_point(setting, point - 5 + bits, levels, space, genome, has_rules(setting, point));
+    }
+    wn_free(genome);
+}
+
+/* What a search may have found: many mutations of the uniform genome. */
+static void compare_found(const struct setting *setting, int64_t point, struct levels *levels,
+                          const struct wn_space *space)
+{
+    struct wn_found *found = &setting->reference->found[point];
+    int64_t moved = 0;
+
+    *found = (struct wn_found){.space = space, .genome = wn_alloc(space->n_genes, sizeof(int32_t))};
+    wn_space_uniform(space, found->genome);
+    for (int64_t i = 0; i < 20; i++) {
+        struct wn_draws draws = wn_draws_begin(5, WN_DRAW_OFFSPRING, i, 0, 0);
+        wn_space_mutate(space, &draws, found->genome);
+    }
+    for (int64_t g = 1; g < space->n_genes; g++)
+        moved += found->genome[g] != found->genome[0];
+    CHECK(moved > 0);
+    compare_point(setting, point, levels, space, found->genome, has_rules(setting, point));
+    wn_free(found->genome);
+    *found = (struct wn_found){0};
 }
 
 /* ---- against a recipe with a number of zeros ---- */
@@ -312,30 +440,63 @@ static void check_again(const struct setting *setting, const struct wn_level_tas
     wn_free(last);
 }
 
+/* Vectors that inputs are divided in: of SmoothQuant, and of no other. */
+static void check_vectors(const struct setting *setting, int64_t point, struct levels *levels)
+{
+    const struct wn_model *model = setting->run->models[0].model;
+    const struct wn_recipe *recipe = &setting->run->grid.points[point].recipe;
+    const bool divides = recipe->stages[recipe->n_stages - 1].method->scale_inputs;
+    struct wn_block *dense = wn_block_create(model), *changed = wn_block_create(model);
+
+    for (int64_t b = 0; b < levels->n_blocks; b++) {
+        int64_t different = 0;
+        CHECK_OK(wn_model_load_block(model, b, dense));
+        CHECK_OK(wn_model_load_block(model, b, changed));
+        CHECK_OK(wn_levels_vectors(&levels->blocks[b], changed->vectors, model->layout.n_vectors));
+        for (int v = 0; v < model->layout.n_vectors; v++)
+            different += !same_floats(dense->vectors[v], changed->vectors[v], model->layout.vectors[v].size);
+        CHECK(different == (divides ? 2 : 0)); /* of the demo model, the norms of a block */
+    }
+    wn_block_destroy(&dense, model);
+    wn_block_destroy(&changed, model);
+}
+
+static void check_levels(const struct setting *setting, const struct wn_level_task *task, int64_t point,
+                         struct levels *levels)
+{
+    CHECK(setting->reference->needs[0][0] & WN_NEED_SECOND_MOMENTS);
+    if (task->point->calibration >= 0) /* else they are not known */
+        check_errors(task->space, levels);
+    check_vectors(setting, point, levels);
+    if (task->space->kind == WN_SPACE_BITS)
+        compare_constants(setting, point, levels, task->space);
+    else
+        check_budget(task->space, levels);
+    if (point != AWQ) /* its scales are those of the linears together */
+        compare_found(setting, point, levels, task->space);
+    if (point == SPARSEGPT || point == WANDA_RTN)
+        check_recipes(setting, task, levels);
+    if (point == SPARSEGPT_INT8)
+        check_alone(setting, *task, levels);
+    int64_t bytes = compare_files(setting, levels, NULL), said = wn_levels_bytes(task);
+    if (point != SPQR) /* with 2 bits it has more outliers than are said */
+        CHECK(bytes <= said && (double)said < 1.6 * (double)bytes);
+}
+
 /* Collective. The levels of a point are made; rank 0 looks at them. */
 static void check_point(const struct setting *setting, int64_t point, enum wn_space_kind kind, double target)
 {
     struct wn_space space;
     struct levels levels;
 
+    CHECK(setting->run->grid.points[point].recipe.search);
     make_space(setting, kind, target, &space);
     const struct wn_level_task task = task_of(setting, point, &space);
     CHECK_OK(wn_levels_make(setting->par, &task));
     wn_par_barrier(setting->par);
     open_levels(&task, wn_par_rank(setting->par) == 0, &levels);
-    if (wn_par_rank(setting->par) == 0) {
-        check_errors(&space, &levels);
-        for (int32_t bits = 2; kind == WN_SPACE_BITS && bits <= 4; bits++)
-            compare_point(setting, point + bits - 2, &levels, bits);
-        if (kind == WN_SPACE_SPARSITY) {
-            check_recipes(setting, &task, &levels);
-            check_budget(&space, &levels);
-        }
-        if (point != AWQ) /* its search takes long */
-            check_alone(setting, task, &levels);
-        int64_t bytes = compare_files(setting, &levels, NULL), said = wn_levels_bytes(&task);
-        CHECK(bytes <= said && (double)said < 1.6 * (double)bytes);
-    }
+    if (wn_par_rank(setting->par) == 0)
+        check_levels(setting, &task, point, &levels);
     if (point == GPTQ)
         check_again(setting, &task, &levels);
     wn_par_barrier(setting->par);
@@ -363,10 +524,9 @@ static void check_refused(const struct setting *setting)
 
     refuse(setting, PATTERN, WN_SPACE_SPARSITY, 0.5, "unstructured");
     refuse(setting, ALPHA, WN_SPACE_SPARSITY, 0.5, "zeros, the level asks for");
-    refuse(setting, SMOOTHQUANT, WN_SPACE_BITS, 3, "quantizes the inputs");
-    refuse(setting, MAGNITUDE, WN_SPACE_BITS, 3, "need a method with \"bits\"");
+    refuse(setting, PLAIN, WN_SPACE_BITS, 3, "need a method with \"bits\"");
     make_space(setting, WN_SPACE_SPARSITY, 0.6, &space);
-    struct wn_level_task task = task_of(setting, MAGNITUDE, &space);
+    struct wn_level_task task = task_of(setting, PLAIN, &space);
     char *key = wn_levels_key(&task), *other;
     task.folder = "/dev/null/levels";
     CHECK(wn_levels_make(setting->par, &task) == WN_ERR_IO);
@@ -379,14 +539,17 @@ static void check_refused(const struct setting *setting)
     wn_space_release(&space);
 }
 
+/* Several ranks make those that differ in how: with a factor, with a search, with rules. */
 static void check_run(const struct setting *setting)
 {
-    check_point(setting, GPTQ, WN_SPACE_BITS, 3);
-    check_point(setting, AWQ, WN_SPACE_BITS, 3);
-    check_point(setting, SPARSEGPT, WN_SPACE_SPARSITY, 0.6);
-    check_point(setting, JOINT, WN_SPACE_SPARSITY, 0.5);
-    check_point(setting, JOINT, WN_SPACE_BITS, 3);
-    check_point(setting, SHARED, WN_SPACE_BITS, 3);
+    const bool all = wn_par_size(setting->par) == 1;
+
+    for (int64_t point = GPTQ; point < FIRST_ZEROS; point += 4)
+        if (all || point == GPTQ || point == AWQ)
+            check_point(setting, point, WN_SPACE_BITS, 3);
+    for (int64_t point = FIRST_ZEROS; point < PLAIN; point++)
+        if (all || point == SPARSEGPT_INT8)
+            check_point(setting, point, WN_SPACE_SPARSITY, 0.6);
     check_refused(setting);
 }
 
@@ -397,7 +560,7 @@ int main(int argc, char **argv)
     struct wn_reference reference;
     struct setting setting = {.reference = &reference};
     bool wanted[POINTS];
-    char *text = wn_format(sweep_text, WN_SOURCE_DIR, WN_SOURCE_DIR), *folder = NULL;
+    char *text = sweep_text(), *folder = NULL;
 
     CHECK_OK(wn_linalg_start());
     omp_set_num_threads(1);
