@@ -143,8 +143,9 @@ static const struct wn_command commands[] = {
      "Exit codes: 0 all checksums agree, 1 some differ (each is named), 2 the file cannot be read.\n\n"
      "Example:\n  winnow verify demo.h5",
      wn_command_verify},
-    {"help", "help methods|architectures|metrics|tasks|tasks-schema|sweep|search|schema",
+    {"help", "help COMMAND|METHOD|methods|architectures|metrics|tasks|tasks-schema|sweep|search|schema|man|completion",
      "reference pages, printed from the tables",
+     "  COMMAND, METHOD the page of one of them: winnow help run, winnow help gptq\n"
      "  methods         compression methods with their parameters\n"
      "  architectures   model types that can be loaded\n"
      "  metrics         evaluations with their parameters\n"
@@ -152,11 +153,19 @@ static const struct wn_command commands[] = {
      "  tasks-schema    the JSON Schema of their lines\n"
      "  sweep           the sweep file, key by key\n"
      "  search          its section \"search\": who gets how much, found end to end\n"
-     "  schema          its JSON Schema",
+     "  schema          its JSON Schema\n"
+     "  man             all commands as a manual page: winnow help man >winnow.1\n"
+     "  completion      for bash: source <(winnow help completion)",
      wn_command_help},
 };
 
 static const int n_commands = (int)(sizeof commands / sizeof commands[0]);
+
+const struct wn_command *wn_commands(int *count)
+{
+    *count = n_commands;
+    return commands;
+}
 
 static void print_usage(FILE *stream)
 {

@@ -18,6 +18,8 @@ struct wn_command {
     int (*run)(const struct wn_command *command, int argc, char **argv);
 };
 
+const struct wn_command *wn_commands(int *count); /* all of them (src/main.c) */
+
 int wn_command_plan(const struct wn_command *command, int argc, char **argv);
 int wn_command_run(const struct wn_command *command, int argc, char **argv);
 int wn_command_status(const struct wn_command *command, int argc, char **argv);
@@ -55,6 +57,10 @@ bool wn_option_duration(const struct wn_command *command, const char *name, cons
 
 /* What is left of a search: its trajectory and levels, or as JSON; an exit code (show_search.c). */
 int wn_show_search(const char *path, const char *name, bool json);
+
+/* All commands as a manual page in roff, and as completion for bash, made from their pages (manual.c). */
+void wn_print_manual(void);
+void wn_print_completion(void);
 
 /* Prints all problems, one line each, to stderr. */
 void wn_problems_print(const struct wn_problems *problems);

@@ -6,23 +6,28 @@
 
 #include "command.h"
 
-static void print_methods(void)
+static void print_method(const struct wn_method *method)
 {
     static const char *const kinds[] = {"identity", "pruning", "quantization", "depth pruning"};
+    struct wn_text text = {0};
+    printf("%s (%s%s)\n  %s\n", method->name, kinds[method->kind], method->needs ? "; needs calibration data" : "",
+           method->help);
+    if (method->paper)
+        printf("  %s\n", method->paper);
+    if (method->n_parameters) {
+        wn_params_help(method->parameters, method->n_parameters, &text);
+        printf("%s", text.data);
+    }
+    wn_text_release(&text);
+}
+
+static void print_methods(void)
+{
     int64_t count;
     const struct wn_method *const *table = wn_method_table(&count);
     for (int64_t i = 0; i < count; i++) {
-        struct wn_text text = {0};
-        printf("%s (%s%s)\n  %s\n", table[i]->name, kinds[table[i]->kind],
-               table[i]->needs ? "; needs calibration data" : "", table[i]->help);
-        if (table[i]->paper)
-            printf("  %s\n", table[i]->paper);
-        if (table[i]->n_parameters) {
-            wn_params_help(table[i]->parameters, table[i]->n_parameters, &text);
-            printf("%s", text.data);
-        }
+        print_method(table[i]);
         printf("\n");
-        wn_text_release(&text);
     }
     printf(
         "Any pruning method can be followed by any quantization method: \"prune\" and \"quantize\" in one product.\n");
@@ -102,6 +107,25 @@ static void print_tasks_schema(void)
     wn_text_release(&text);
 }
 
+static bool print_named(const char *name)
+{
+    int64_t n_methods;
+    int n_commands;
+    const struct wn_method *const *methods = wn_method_table(&n_methods);
+    const struct wn_command *commands = wn_commands(&n_commands);
+    for (int i = 0; i < n_commands; i++)
+        if (!strcmp(commands[i].name, name)) {
+            printf("Usage: winnow %s\n\n%s\n", commands[i].usage, commands[i].page);
+            return true;
+        }
+    for (int64_t i = 0; i < n_methods; i++)
+        if (!strcmp(methods[i]->name, name)) {
+            print_method(methods[i]);
+            return true;
+        }
+    return false;
+}
+
 int wn_command_help(const struct wn_command *command, int argc, char **argv)
 {
     static const struct {
@@ -114,7 +138,9 @@ int wn_command_help(const struct wn_command *command, int argc, char **argv)
                   {"tasks-schema", print_tasks_schema},
                   {"sweep", print_sweep},
                   {"search", print_search},
-                  {"schema", print_schema}};
+                  {"schema", print_schema},
+                  {"man", wn_print_manual},
+                  {"completion", wn_print_completion}};
     const char *topic = NULL;
     int code;
     if (!wn_options_read(command, argc, argv, NULL, 0, &topic, 1, &code))
@@ -125,9 +151,12 @@ int wn_command_help(const struct wn_command *command, int argc, char **argv)
             return 0;
         }
     }
+    if (print_named(topic))
+        return 0;
     fprintf(stderr,
-            "winnow: help: unknown topic \"%s\" (topics: methods, architectures, metrics, tasks, tasks-schema, "
-            "sweep, search, schema)\n",
+            "winnow: help: unknown topic \"%s\" (topics: the name of a command or a method, methods, architectures, "
+            "metrics, tasks, tasks-schema, "
+            "sweep, search, schema, man, completion)\n",
             topic);
     return 2;
 }

@@ -21,6 +21,14 @@ for command in $commands; do
   expect "$command with an unknown option" 2 "$winnow" "$command" --jsno "$file"
   has "$command with an unknown option" "^winnow: $command: unknown option --jsno" "$folder/err"
 done
+expect "help run" 0 "$winnow" help run
+"$winnow" run --help | cmp -s - "$folder/out" || fail "help run is not run --help"
+expect "help gptq" 0 "$winnow" help gptq
+has "help gptq" '^gptq \(quantization' "$folder/out"
+expect "the manual page" 0 "$winnow" help man
+same "commands in the manual page" "$(grep -c '^\.SH WINNOW' "$folder/out")" 7
+expect "completion" 0 "$winnow" help completion
+same "completion of run --on" "$(. "$folder/out" && COMP_WORDS=(winnow run --on) COMP_CWORD=2 && _winnow && echo "${COMPREPLY[*]}")" "--only"
 expect "winnow --version" 0 "$winnow" --version
 has "winnow --version" '^winnow [0-9]+\.[0-9]+\.[0-9]+ ' "$folder/out"
 expect "no command" 2 "$winnow"
