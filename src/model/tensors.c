@@ -25,10 +25,21 @@ static const char *place_of(const struct wn_model *model)
 /* "P" + "layers.0...", where the layout has "model." + "layers.0...". */
 struct prefixes {
     const struct wn_layout *layout;
-    size_t base;       /* length of "model." */
+    size_t base;       /* length of "model.", which embedding and blocks have in common */
+    size_t head;       /* length of what the head has in common with it */
     const char *found; /* a name that begins with P */
     size_t length;     /* of P */
 };
+
+/* How much of `name` two names have in common, up to a dot. */
+static size_t common_prefix(const char *name, const char *other)
+{
+    size_t common = 0;
+    for (size_t i = 0; name[i] && name[i] == other[i]; i++)
+        if (name[i] == '.')
+            common = i + 1;
+    return common;
+}
 
 /* Whether `rest` is, behind "model.", one of the names of the layout. */
 static bool is_inner_name(const struct prefixes *prefixes, const char *rest)
@@ -50,14 +61,15 @@ static bool is_inner_name(const struct prefixes *prefixes, const char *rest)
 static char *renamed(const void *context, const char *name)
 {
     const struct prefixes *prefixes = context;
-    const char *head = prefixes->layout->head;
+    const char *head = prefixes->layout->head + prefixes->head;
     if (strncmp(name, prefixes->found, prefixes->length) == 0 && is_inner_name(prefixes, name + prefixes->length))
         return wn_format("%.*s%s", (int)prefixes->base, prefixes->layout->block_prefix, name + prefixes->length);
     /* The head lies outside the inner model: with a part of the prefix, or none. */
-    size_t before = strlen(name) - (ends(name, head) ? strlen(head) : 0);
-    if (ends(name, head) && before > 0 && before <= prefixes->length && !strncmp(name, prefixes->found, before))
-        return wn_strdup(head);
-    return NULL;
+    if (!ends(name, head) || !strcmp(name, prefixes->layout->head))
+        return NULL;
+    size_t before = strlen(name) - strlen(head);
+    return before <= prefixes->length && !strncmp(name, prefixes->found, before) ? wn_strdup(prefixes->layout->head)
+                                                                                 : NULL;
 }
 
 /* Some tensor of a block behind the prefix of `name`. */
@@ -91,10 +103,12 @@ static bool find_prefix(const struct wn_model *model, struct prefixes *prefixes)
 
 void wn_tensors_rename(struct wn_model *model)
 {
-    static const char *const usual[] = {"", "language_model.model.", "model.language_model.", "language_model."};
-    const char *dot = strchr(model->layout.block_prefix, '.');
-    struct prefixes prefixes = {.layout = &model->layout};
-    prefixes.base = (size_t)(dot - model->layout.block_prefix) + 1;
+    static const char *const usual[] = {
+        "", "model.", "language_model.model.", "model.language_model.", "language_model.", "decoder."};
+    const struct wn_layout *layout = &model->layout;
+    struct prefixes prefixes = {.layout = layout,
+                                .base = common_prefix(layout->embedding, layout->block_prefix),
+                                .head = common_prefix(layout->head, layout->embedding)};
     if (wn_checkpoint_find(model->checkpoint, model->layout.embedding) || !find_prefix(model, &prefixes))
         return;
     char *prefix = wn_format("%.*s", (int)prefixes.length, prefixes.found);

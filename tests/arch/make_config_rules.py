@@ -16,15 +16,16 @@ import pathlib
 import tempfile
 
 from transformers import AutoConfig, logging
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 logging.set_verbosity_error()
 FILE = pathlib.Path(__file__).parent / "config_rules.json"
 TYPES = ("llama mistral qwen2 qwen3 granite smollm3 olmo2 gemma2 gemma3_text phi3 mixtral qwen2_moe qwen3_moe stablelm "
          "gpt_neox falcon bloom opt gpt2").split()
-ROPES = {"default": 0, "linear": 1, "dynamic": 2, "llama3": 3}
+ROPES = {"default": 0, "linear": 1, "dynamic": 2, "llama3": 3, "yarn": 4, "longrope": 5}
 
 # no file lacks these; heads that every class's own number of key-value heads divides
-SIZES = dict(vocab_size=300, hidden_size=64, intermediate_size=100, num_hidden_layers=3, num_attention_heads=32)
+SIZES = dict(vocab_size=300, hidden_size=256, intermediate_size=100, num_hidden_layers=3, num_attention_heads=32)
 OWN_NAMES = {
     "gpt2": dict(hidden_size="n_embd", intermediate_size="n_inner", num_hidden_layers="n_layer",
                  num_attention_heads="n_head"),
@@ -82,15 +83,21 @@ def expect(file):
         rope = config.rope_parameters
         rope = rope.get("full_attention", rope)
         found.update(kind=ROPES[rope["rope_type"]], theta=rope["rope_theta"], factor=rope.get("factor", 1.0),
-                     part=rope.get("partial_rotary_factor", 1.0))
-        if rope["rope_type"] == "llama3":
+                     dims=int(found["head_dim"] * rope.get("partial_rotary_factor", 1.0)))
+        if rope["rope_type"] in ("llama3", "yarn", "longrope"):
             found["original"] = rope["original_max_position_embeddings"]
+        if rope["rope_type"] in ("yarn", "longrope"):
+            found["attention_factor"] = ROPE_INIT_FUNCTIONS[rope["rope_type"]](config, "cpu")[1]
+            found["factor"] = rope.get("factor") or config.max_position_embeddings / found["original"]
+        if rope["rope_type"] == "yarn":
+            found.update(beta_fast=rope.get("beta_fast") or 32, beta_slow=rope.get("beta_slow") or 1,
+                         truncate=rope.get("truncate", True))
     return {key: value for key, value in found.items() if value is not None}
 
 
 HEADS = ("n_heads", "n_kv_heads", "head_dim")
 IDS = ("bos", "eos")
-ROPE = ("kind", "theta", "factor", "part", "original")
+ROPE = ("kind", "theta", "factor", "dims", "original", "attention_factor", "beta_fast", "beta_slow", "truncate")
 
 
 def files():
@@ -142,6 +149,33 @@ def files():
     yield "llama3: no original", {**ONE_ROPE, "rope_scaling": LLAMA3}, *ROPE
     yield "llama3: parameters, original at both places", {
         **ONE_ROPE, "rope_parameters": {**inside, "rope_theta": 5e5}, "original_max_position_embeddings": 32}, *ROPE
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+    yield "yarn", {**ONE_ROPE, "rope_scaling": yarn}, *ROPE
+    yield "yarn: original at both places", {**ONE_ROPE, "rope_scaling": yarn,
+                                            "original_max_position_embeddings": 128}, *ROPE
+    yield "yarn: no original", {**ONE_ROPE, "rope_scaling": {"type": "yarn", "factor": 4.0}}, *ROPE
+    yield "yarn: all keys", {**ONE_ROPE, "rope_scaling": {**yarn, "beta_fast": 16, "beta_slow": 2, "truncate": False,
+                                                          "attention_factor": 1.25}}, *ROPE
+    yield "yarn: mscale", {**ONE_ROPE, "rope_scaling": {**yarn, "mscale": 0.7, "mscale_all_dim": 1.3}}, *ROPE
+    yield "yarn: mscale alone", {**ONE_ROPE, "rope_scaling": {**yarn, "mscale": 0.7}}, *ROPE
+    yield "yarn: factor 1", {**ONE_ROPE, "rope_scaling": {**yarn, "factor": 1.0}}, *ROPE
+    long = {"rope_type": "longrope", "short_factor": [1.0] * 32, "long_factor": [2.5] * 32}
+    yield "longrope: original at the top", {**ONE_ROPE, "rope_scaling": long,
+                                            "original_max_position_embeddings": 128}, *ROPE
+    yield "longrope: factor", {**ONE_ROPE, "rope_scaling": {**long, "factor": 3.0},
+                               "original_max_position_embeddings": 128}, *ROPE
+    yield "longrope: attention_factor", {**ONE_ROPE, "rope_scaling": {**long, "attention_factor": 1.5},
+                                         "original_max_position_embeddings": 128}, *ROPE
+    yield "longrope: no original", {**ONE_ROPE, "rope_scaling": long}, *ROPE
+    phi3 = {**ONE_ROPE, "model_type": "phi3", "original_max_position_embeddings": 128}
+    for name in ("su", "yarn", "longrope"):
+        yield f"phi3: longrope called {name}", {
+            **phi3, "rope_scaling": {**long, "rope_type": name, "original_max_position_embeddings": 128}}, *ROPE
+    yield "phi3: a part", {**phi3, "partial_rotary_factor": 0.75}, *ROPE
+    yield "phi3: a part, parameters", {**phi3, "rope_parameters": {"rope_type": "default",
+                                                                  "partial_rotary_factor": 0.75}}, *ROPE
+    yield "stablelm: a part", {**ONE_ROPE, "model_type": "stablelm", "num_key_value_heads": 4,
+                                "partial_rotary_factor": 0.5}, *ROPE
 
 
 def main():
