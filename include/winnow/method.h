@@ -46,8 +46,8 @@ struct wn_input_stats {
      * NULL: none. The statistics and the weights of a task are those without it. */
     const float *scale;
     int trial; /* which trial `scale` is, when a search has chosen it */
-    /* [width / run, run, run] sums over a sample of the tokens of x x^T inside each run of columns, both triangles
-     * (struct wn_method, moment_run); NULL: none. */
+    /* [runs, run, run] sums over a sample of the tokens of x x^T inside each run of columns, both triangles (struct
+     * wn_method, moment_run); of a last run of fewer columns [left, left]; NULL: none. */
     const float *run_moments;
 };
 
@@ -116,13 +116,13 @@ struct wn_compressed {
     uint8_t *keep; /* [rows, columns] 1 = kept; valid when has_mask */
     bool has_mask;
     int bits;         /* of a code; 0: not quantized */
-    int64_t group;    /* columns per grid; columns: per channel; 0: one grid for the tensor */
+    int64_t group;    /* columns per grid, fewer in the last group; columns: per channel; 0: one grid for the tensor */
     int64_t n_groups; /* grids per row (1 for channel), 1 in all for the tensor */
     uint8_t *codes;   /* [rows, columns] 0 .. 2^bits - 1; owned; NULL when not quantized */
     float *scales;    /* [rows, n_groups], or [1]; owned */
     float *zeros;     /* same shape: zero points; owned */
     double zero_bits; /* stored bits of a zero point: `bits` asymmetric, 0 symmetric */
-    /* Only with SpQR: group g has the columns order[g * group] .. ; NULL: as stored. Owned. */
+    /* Only with SpQR and act_order of GPTQ: group g has the columns order[g * group] .. ; NULL: as stored. Owned. */
     int64_t *order;
     int64_t n_outliers;
     struct wn_outlier *outliers; /* by index; their codes are those of 0; owned */
@@ -165,7 +165,7 @@ struct wn_method {
     int n_parameters;
     /* Rules that cross parameters, and values that follow from others; wn_fail names the key. May be NULL. */
     wn_status (*check)(struct wn_params *params);
-    /* Rules about a shape (a width that M or a group does not divide), found by `plan`. May be NULL. */
+    /* Rules about a shape (a width that M does not divide), found by `plan`. May be NULL. */
     wn_status (*check_linear)(const struct wn_params *params, const char *name, int64_t rows, int64_t columns);
     /* True when these parameters change nothing (sparsity 0): the point collapses to the dense one. May be NULL. */
     bool (*is_identity)(const struct wn_params *params);
@@ -183,7 +183,7 @@ struct wn_method {
      * that reads the input, over the calibration set, is taken. 0: no search. */
     int n_trials;
     wn_status (*trial_scale)(const struct wn_input_task *task, int trial, float *scale);
-    /* Columns of the runs (they divide `columns`) inside which the search collects second moments of every input, also
+    /* Columns of the runs (the last may have fewer) inside which the search collects second moments of every input, also
      * of those without a producer: about WN_RUN_TOKENS tokens at equal distances of the calibration set. NULL or 0:
      * none. */
     int64_t (*moment_run)(const struct wn_params *params, int64_t columns);

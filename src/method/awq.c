@@ -39,13 +39,6 @@ static const struct wn_parameter parameters[] = {
              "mean squared error of what the group adds to the output (as published; not for queries and keys)"},
 };
 
-static int64_t group_of(const struct wn_params *params, int64_t columns)
-{
-    const struct wn_value *group = wn_params_find(params, "group");
-
-    return isnan(group->number) ? columns : (int64_t)group->number;
-}
-
 /* s = max(mean|x|^ratio, 1e-4), then divided by sqrt(max s * min s). */
 static wn_status trial_scale(const struct wn_input_task *task, int trial, float *scale)
 {
@@ -94,7 +87,7 @@ struct clip_trial {
     const struct wn_linear_task *task;
     const struct wn_compressed *out;
     bool symmetric;
-    int64_t row, rows, group; /* first row; number of rows; group */
+    int64_t row, rows, group, count; /* first row; number of rows; group, and its columns */
     int clip;
     float *w, *changes, *products; /* [group]; [BAND, group] */
     uint8_t *codes;                /* [group] */
@@ -104,7 +97,7 @@ struct clip_trial {
 /* change [group] = (values on the clipped grid - scaled weights) / scales of one row. */
 static void change_of_group(const struct clip_trial *trial, int64_t row, float *change)
 {
-    const int64_t count = trial->out->group, first = trial->group * count;
+    const int64_t count = trial->count, first = trial->group * trial->out->group;
     const float *weight = trial->task->weight + row * trial->task->columns + first;
     const float *by = trial->out->input_scale ? trial->out->input_scale + first : NULL;
 
@@ -120,7 +113,7 @@ static void change_of_group(const struct clip_trial *trial, int64_t row, float *
 /* best and clips [rows, n_groups] where d^T H d is less than with all clips before. */
 static void take_better(struct clip_trial *trial, uint8_t *clips)
 {
-    const int64_t count = trial->out->group;
+    const int64_t count = trial->count;
 
     for (int64_t r = 0; r < trial->rows; r++) {
         double error = 0;
@@ -135,8 +128,8 @@ static void take_better(struct clip_trial *trial, uint8_t *clips)
 
 static void search_band(struct clip_trial *trial, uint8_t *clips)
 {
-    const int64_t count = trial->out->group;
-    const float *moments = trial->task->stats->run_moments + trial->group * count * count;
+    const int64_t count = trial->count, group = trial->out->group;
+    const float *moments = trial->task->stats->run_moments + trial->group * group * group;
 
     for (trial->clip = 0; trial->clip < CLIPS; trial->clip++) {
         for (int64_t r = 0; r < trial->rows; r++)
@@ -164,6 +157,7 @@ static uint8_t *search_clips(const struct wn_linear_task *task, bool symmetric, 
 #pragma omp for schedule(dynamic)
         for (int64_t item = 0; item < bands * out->n_groups; item++) {
             trial.group = item / bands;
+            trial.count = wn_group_width(task->columns, count, trial.group);
             trial.row = item % bands * BAND;
             trial.rows = task->rows - trial.row < BAND ? task->rows - trial.row : BAND;
             search_band(&trial, clips);
@@ -184,7 +178,7 @@ static bool clips_ranges(const struct wn_params *params)
 
 static int64_t moment_run(const struct wn_params *params, int64_t columns)
 {
-    return clips_ranges(params) ? group_of(params, columns) : 0;
+    return clips_ranges(params) ? wn_group_of(params, columns) : 0;
 }
 
 static double mean_ratio(const uint8_t *clips, int64_t count)
@@ -208,12 +202,13 @@ static void quantize_row(const struct wn_linear_task *task, bool symmetric, int6
     scale_weights(task->weight + at, by, task->columns, w);
     for (int64_t g = 0; g < out->n_groups; g++) {
         const int64_t first = g * out->group, index = row * out->n_groups + g;
+        const int64_t count = wn_group_width(task->columns, out->group, g);
         if (clips)
-            clip_group(w + first, out->group, clips[g]);
-        struct wn_grid grid = wn_grid_fit(w + first, out->group, out->bits, symmetric);
+            clip_group(w + first, count, clips[g]);
+        struct wn_grid grid = wn_grid_fit(w + first, count, out->bits, symmetric);
         out->scales[index] = grid.scale;
         out->zeros[index] = grid.zero;
-        wn_grid_apply(&grid, w + first, out->group, out->codes + at + first, w + first);
+        wn_grid_apply(&grid, w + first, count, out->codes + at + first, w + first);
     }
     for (int64_t j = 0; j < task->columns; j++)
         out->weight[at + j] = w[j] / (by ? by[j] : 1.0f);
@@ -225,8 +220,8 @@ static wn_status compress_linear(const struct wn_linear_task *task, struct wn_co
     uint8_t *clips = NULL;
 
     out->bits = (int)wn_params_integer(task->params, "bits");
-    out->group = group_of(task->params, task->columns);
-    out->n_groups = task->columns / out->group;
+    out->group = wn_group_of(task->params, task->columns);
+    out->n_groups = wn_group_count(task->columns, out->group);
     out->zero_bits = symmetric ? 0 : out->bits;
     out->codes = wn_alloc(task->rows * task->columns, sizeof *out->codes);
     out->scales = wn_alloc(task->rows * out->n_groups, sizeof *out->scales);
@@ -263,7 +258,6 @@ const struct wn_method wn_method_awq = {
     .needs = WN_NEED_ABSOLUTE_SUMS,
     .parameters = parameters,
     .n_parameters = sizeof parameters / sizeof *parameters,
-    .check_linear = wn_group_check_linear,
     .n_trials = TRIALS,
     .trial_scale = trial_scale,
     .moment_run = moment_run,

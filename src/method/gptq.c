@@ -2,7 +2,8 @@
  * GPTQ: columns are rounded one after the other, and the columns not rounded yet take the error over (Frantar,
  * Ashkboos, Hoefler, Alistarh, arXiv:2210.17323, algorithm 1). Grids are those of quant.c: per row on the weights as
  * given; per group of columns on the weights as updated when the group begins, or with static groups on the weights as
- * given, which is what lets act-order keep a plain storage order.
+ * given. With act-order a group is one of columns that follow each other in the sweep, and every column stores its
+ * group (the published g_idx); static groups are those of the stored order, which needs no index.
  *
  * The published code fits a group on weights that miss the updates of the running block of 128 columns, so that groups
  * of 32 or 64 see old values; group_statistics says whether to do the same.
@@ -39,19 +40,18 @@ static const struct wn_parameter parameters[] = {
     WN_TRUE_SEQUENTIAL_PARAMETER,
 };
 
-/* Columns per grid; 0: channel. */
-static int64_t group_of(const struct wn_params *params)
+static bool has_groups(const struct wn_params *params)
 {
-    const struct wn_value *group = wn_params_find(params, "group");
-
-    return isnan(group->number) ? 0 : (int64_t)group->number;
+    return !isnan(wn_params_find(params, "group")->number);
 }
 
 struct state {
     const struct wn_linear_task *task;
     int bits, levels;
     bool symmetric;
+    bool fixed; /* grids of groups as stored, before the sweep; else of groups in its order, as it reaches them */
     int64_t group, n_groups;
+    struct wn_compressed *out;
     int64_t lanes;         /* rows rounded up to a strip */
     float *scales, *zeros; /* [n_groups, lanes] */
 };
@@ -69,7 +69,7 @@ static void fit_static(void *context, const struct wn_factor *factor)
 {
     struct state *state = context;
     const struct wn_linear_task *task = state->task;
-    const bool drop = state->n_groups > 1 && factor->n_dead > 0;
+    const bool drop = has_groups(task->params) && factor->n_dead > 0;
 
 #pragma omp parallel
     {
@@ -80,9 +80,9 @@ static void fit_static(void *context, const struct wn_factor *factor)
             for (int64_t j = 0; drop && j < task->columns; j++)
                 copy[j] = factor->dead[j] ? 0.0f : w[j];
             for (int64_t g = 0; g < state->n_groups; g++)
-                put_grid(
-                    state, g, row,
-                    wn_grid_fit((drop ? copy : w) + g * state->group, state->group, state->bits, state->symmetric));
+                put_grid(state, g, row,
+                         wn_grid_fit((drop ? copy : w) + g * state->group,
+                                     wn_group_width(task->columns, state->group, g), state->bits, state->symmetric));
         }
         wn_free(copy);
     }
@@ -104,12 +104,13 @@ static const uint8_t *mask_of(const struct state *state, const struct wn_strip *
                               uint8_t lanes[STRIP])
 {
     const struct wn_linear_task *task = state->task;
+    const int64_t place = wn_solver_place(strip->solver, column);
 
     if (column < strip->first + strip->columns)
         return strip->keep[column - strip->first];
     memset(lanes, 1, STRIP);
     for (int64_t r = 0; task->keep && r < strip->rows; r++)
-        lanes[r] = task->keep[(strip->row + r) * task->columns + column];
+        lanes[r] = task->keep[(strip->row + r) * task->columns + place];
     return lanes;
 }
 
@@ -117,14 +118,15 @@ static void fit_group(struct state *state, const struct wn_strip *strip, int64_t
 {
     float low[STRIP] = {0}, high[STRIP] = {0};
     uint8_t lanes[STRIP];
+    const int64_t group = column / state->group, count = wn_group_width(state->task->columns, state->group, group);
 
-    for (int64_t j = column; j < column + state->group; j++) {
+    for (int64_t j = column; j < column + count; j++) {
         const float *w =
             stale ? strip->solver->work + j * strip->solver->stride + strip->row : wn_strip_column(strip, j);
         widen(w, mask_of(state, strip, j, lanes), low, high);
     }
     for (int64_t r = 0; r < strip->rows; r++)
-        put_grid(state, column / state->group, strip->row + r,
+        put_grid(state, group, strip->row + r,
                  wn_grid_of((struct wn_range){low[r], high[r]}, state->bits, state->symmetric));
 }
 
@@ -149,8 +151,8 @@ static void load_mask(void *context, struct wn_strip *strip)
 static void choose(void *context, struct wn_strip *strip, int64_t column)
 {
     const struct state *state = context;
-    const int64_t j = column - strip->first, group = wn_solver_place(strip->solver, column) / state->group;
-    const int64_t at = group * state->lanes + strip->row;
+    const int64_t place = state->fixed ? wn_solver_place(strip->solver, column) : column;
+    const int64_t j = column - strip->first, at = place / state->group * state->lanes + strip->row;
     const float *w = strip->w[j];
     const uint8_t *keep = strip->keep[j];
     float *q = strip->q[j];
@@ -171,10 +173,23 @@ static void choose_stale(void *context, struct wn_strip *strip, int64_t column)
 
 /* ---- the method ---- */
 
-static void set_rule(const struct state *state, struct wn_second_order *run)
+/* Where a reordered sweep makes the groups, the group of a column is stored with it (the published g_idx). */
+static void take_order(void *context, const struct wn_factor *factor)
+{
+    const struct state *state = context;
+    const size_t bytes = (size_t)factor->width * sizeof *factor->order;
+
+    if (!factor->order)
+        return;
+    state->out->order = wn_alloc(factor->width, sizeof *factor->order);
+    memcpy(state->out->order, factor->order, bytes);
+}
+
+static void set_rule(struct state *state, struct wn_second_order *run)
 {
     const struct wn_params *params = state->task->params;
-    const bool fixed = state->n_groups == 1 || wn_params_flag(params, "static_groups");
+    state->fixed = state->n_groups == 1 || wn_params_flag(params, "static_groups");
+    const bool fixed = state->fixed;
     const bool stale = !fixed && !strcmp(wn_params_text(params, "group_statistics"), "reference");
 
     if (state->task->keep)
@@ -182,8 +197,7 @@ static void set_rule(const struct state *state, struct wn_second_order *run)
     run->rule.choose = stale ? choose_stale : choose;
     run->rule.eager = stale;
     run->rule.run = 1;
-    if (fixed)
-        run->prepare = fit_static;
+    run->prepare = fixed ? fit_static : take_order;
     if (!fixed && !stale) {
         run->rule.run = state->group;
         run->rule.begin_run = begin_group;
@@ -192,15 +206,15 @@ static void set_rule(const struct state *state, struct wn_second_order *run)
 
 static wn_status compress_linear(const struct wn_linear_task *task, struct wn_compressed *out)
 {
-    const int64_t group = group_of(task->params);
     struct state state = {.task = task,
+                          .out = out,
                           .bits = (int)wn_params_integer(task->params, "bits"),
                           .symmetric = wn_params_flag(task->params, "symmetric"),
-                          .group = group ? group : task->columns};
+                          .group = wn_group_of(task->params, task->columns)};
     struct wn_second_order run = {.task = task, .rule.context = &state};
 
     state.levels = (1 << state.bits) - 1;
-    state.n_groups = task->columns / state.group;
+    state.n_groups = wn_group_count(task->columns, state.group);
     state.lanes = (task->rows + STRIP - 1) / STRIP * STRIP;
     state.scales = wn_alloc(state.n_groups * state.lanes, sizeof *state.scales);
     state.zeros = wn_alloc_zero(state.n_groups * state.lanes, sizeof *state.zeros);
@@ -219,15 +233,6 @@ static wn_status compress_linear(const struct wn_linear_task *task, struct wn_co
     return status;
 }
 
-static wn_status check(struct wn_params *params)
-{
-    if (wn_params_flag(params, "act_order") && group_of(params) && !wn_params_flag(params, "static_groups"))
-        return wn_fail(WN_ERR_INPUT,
-                       "key \"act_order\": groups of reordered columns need an index per column, which no "
-                       "packed format holds: expected \"static_groups\": true, or group \"channel\"");
-    return WN_OK;
-}
-
 const struct wn_method wn_method_gptq = {
     .name = "gptq",
     .help = "round column by column, and let the columns behind make up for the error",
@@ -236,7 +241,5 @@ const struct wn_method wn_method_gptq = {
     .needs = WN_NEED_SECOND_MOMENTS,
     .parameters = parameters,
     .n_parameters = sizeof parameters / sizeof *parameters,
-    .check = check,
-    .check_linear = wn_group_check_linear,
     .compress_linear = compress_linear,
 };

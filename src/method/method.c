@@ -314,12 +314,13 @@ static bool is_identity(const struct wn_stage *stage)
 static void round_again(const struct wn_compressed *out, int64_t row, float *ordered, uint8_t *codes)
 {
     for (int64_t g = 0; out->bits && g < (out->group ? out->n_groups : 1); g++) {
-        const int64_t index = out->group ? row * out->n_groups + g : 0, count = out->group ? out->group : out->columns;
+        const int64_t index = out->group ? row * out->n_groups + g : 0, first = g * out->group;
+        const int64_t count = out->group ? wn_group_width(out->columns, out->group, g) : out->columns;
         const struct wn_grid grid = {out->scales[index], out->zeros[index], (1 << out->bits) - 1};
         if (grid.zero == rintf(grid.zero))
-            wn_grid_apply(&grid, ordered + g * count, count, codes + g * count, ordered + g * count);
+            wn_grid_apply(&grid, ordered + first, count, codes + first, ordered + first);
         else
-            wn_grid_apply_shifted(&grid, ordered + g * count, count, codes + g * count, ordered + g * count);
+            wn_grid_apply_shifted(&grid, ordered + first, count, codes + first, ordered + first);
     }
 }
 

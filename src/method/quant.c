@@ -48,15 +48,13 @@ static inline int32_t code_of(float scale, int32_t zero, int32_t levels, float w
     return code < levels ? code : levels;
 }
 
-wn_status wn_group_check_linear(const struct wn_params *params, const char *name, int64_t rows, int64_t columns)
+int64_t wn_group_of(const struct wn_params *params, int64_t columns)
 {
-    const double group = wn_params_find(params, "group")->number; /* NaN for a word: it fits every width */
+    const struct wn_value *group = wn_params_find(params, "group");
 
-    (void)rows;
-    if (isnan(group) || columns % (int64_t)group == 0)
-        return WN_OK;
-    return wn_fail(WN_ERR_INPUT, "%s: key \"group\": %lld columns are not a multiple of %lld", name, (long long)columns,
-                   (long long)group);
+    if (isnan(group->number))
+        return group->text[0] == 't' ? 0 : columns;
+    return (int64_t)group->number < columns ? (int64_t)group->number : columns;
 }
 
 bool wn_makes_scores(const char *name)
@@ -167,7 +165,7 @@ wn_status wn_grids_take(struct wn_compressed *out, const char *name, int bits, b
 
     out->bits = bits;
     out->group = group;
-    out->n_groups = out->columns / group;
+    out->n_groups = wn_group_count(out->columns, group);
     out->zero_bits = symmetric ? 0 : bits;
     if (!out->codes)
         out->codes = wn_alloc(out->rows * out->columns, sizeof *out->codes);

@@ -25,8 +25,24 @@
         .help = "grid centred on 0 without stored zero points"                                                         \
     }
 
-/* check_linear of a method with WN_GROUP_PARAMETER: a group given as a number divides the columns. */
-wn_status wn_group_check_linear(const struct wn_params *params, const char *name, int64_t rows, int64_t columns);
+/*
+ * Columns per grid of a method with WN_GROUP_PARAMETER: at most `columns`, which the word channel stands for; 0 for the
+ * word tensor. Where a group does not divide the columns, the last group of a row is shorter, as in the published codes
+ * of GPTQ and SpQR.
+ */
+int64_t wn_group_of(const struct wn_params *params, int64_t columns);
+/* Groups of a row. */
+static inline int64_t wn_group_count(int64_t columns, int64_t group)
+{
+    return (columns + group - 1) / group;
+}
+/* Columns of one of them. */
+static inline int64_t wn_group_width(int64_t columns, int64_t group, int64_t index)
+{
+    const int64_t left = columns - index * group;
+
+    return left < group ? left : group;
+}
 
 /* ---- linears by name, as the published codes tell them apart: of checkpoints of Hugging Face ---- */
 
@@ -53,7 +69,7 @@ void wn_grid_apply_lanes(const float *scales, const float *zeros, int levels, co
                          uint8_t *codes, float *values);
 
 /*
- * Fills the code form of `out` from grids [columns / group, lanes], row r of the linear in lane r: bits, group, scales
+ * Fills the code form of `out` from grids [groups, lanes], row r of the linear in lane r: bits, group, scales
  * and zeros as stored; codes are allocated when they are not there. A scale that is not finite is WN_ERR_NUMERIC.
  */
 wn_status wn_grids_take(struct wn_compressed *out, const char *name, int bits, bool symmetric, int64_t group,

@@ -26,15 +26,6 @@ static const struct wn_parameter parameters[] = {
 };
 
 /* Columns per grid: 0 for one grid in all. */
-static int64_t group_of(const struct wn_params *params, int64_t columns)
-{
-    const struct wn_value *group = wn_params_find(params, "group");
-
-    if (isnan(group->number))
-        return group->text[0] == 't' ? 0 : columns;
-    return (int64_t)group->number;
-}
-
 /* ---- the clip search ---- */
 
 /*
@@ -170,11 +161,12 @@ static void quantize_groups(const struct wn_linear_task *task, bool symmetric, b
     for (int64_t row = 0; row < task->rows; row++)
         for (int64_t g = 0; g < out->n_groups; g++) {
             int64_t at = row * task->columns + g * out->group, index = row * out->n_groups + g;
-            struct wn_grid grid = wn_grid_of(range_of_group(task->weight + at, out->group, out->bits, symmetric, clip),
-                                             out->bits, symmetric);
+            int64_t count = wn_group_width(task->columns, out->group, g);
+            struct wn_grid grid =
+                wn_grid_of(range_of_group(task->weight + at, count, out->bits, symmetric, clip), out->bits, symmetric);
             out->scales[index] = grid.scale;
             out->zeros[index] = grid.zero;
-            wn_grid_apply(&grid, task->weight + at, out->group, out->codes + at, out->weight + at);
+            wn_grid_apply(&grid, task->weight + at, count, out->codes + at, out->weight + at);
         }
 }
 
@@ -184,8 +176,8 @@ static wn_status compress_linear(const struct wn_linear_task *task, struct wn_co
     const bool clip = !strcmp(wn_params_text(task->params, "clip"), "mse");
 
     out->bits = (int)wn_params_integer(task->params, "bits");
-    out->group = group_of(task->params, task->columns);
-    out->n_groups = out->group ? task->columns / out->group : 1;
+    out->group = wn_group_of(task->params, task->columns);
+    out->n_groups = out->group ? wn_group_count(task->columns, out->group) : 1;
     out->zero_bits = symmetric ? 0 : out->bits;
     int64_t grids = out->group ? task->rows * out->n_groups : 1;
     out->codes = wn_alloc(task->rows * task->columns, sizeof *out->codes);
@@ -209,6 +201,5 @@ const struct wn_method wn_method_rtn = {
     .needs = WN_NEED_NOTHING,
     .parameters = parameters,
     .n_parameters = sizeof parameters / sizeof *parameters,
-    .check_linear = wn_group_check_linear,
     .compress_linear = compress_linear,
 };

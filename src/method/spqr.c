@@ -114,7 +114,6 @@ static int number_or_zero(const struct wn_params *params, const char *name)
 static void open_state(struct wn_spqr *state, const struct wn_linear_task *task, struct wn_compressed *out)
 {
     const struct wn_params *params = task->params;
-    const int group = number_or_zero(params, "group");
     const double threshold = wn_params_find(params, "outlier_threshold")->number;
     int zero_bits = number_or_zero(params, "qq_zero_bits");
 
@@ -124,10 +123,10 @@ static void open_state(struct wn_spqr *state, const struct wn_linear_task *task,
                               .symmetric = wn_params_flag(params, "symmetric"),
                               .round_zero = wn_params_flag(params, "round_zero"),
                               .threshold = isnan(threshold) ? (double)INFINITY : threshold,
-                              .group = group ? group : task->columns,
+                              .group = wn_group_of(params, task->columns),
                               .run = wn_params_integer(params, "qq_groupsize")};
     state->levels = (float)((1 << state->bits) - 1);
-    state->n_groups = task->columns / state->group;
+    state->n_groups = wn_group_count(task->columns, state->group);
     state->lanes = (task->rows + WN_SOLVER_STRIP - 1) / WN_SOLVER_STRIP * WN_SOLVER_STRIP;
     state->scales = wn_alloc_zero(state->n_groups * state->lanes, sizeof *state->scales);
     state->zeros = wn_alloc_zero(state->n_groups * state->lanes, sizeof *state->zeros);
@@ -386,6 +385,5 @@ const struct wn_method wn_method_spqr = {
     .parameters = parameters,
     .n_parameters = sizeof parameters / sizeof *parameters,
     .check = check,
-    .check_linear = wn_group_check_linear,
     .compress_linear = compress_linear,
 };

@@ -1,4 +1,5 @@
 /* spqr_grids.c: the grids of SpQR: of a group without its likely outliers, and those of its scales and zero points. */
+#include "quant.h"
 #include "spqr.h"
 
 #include <string.h>
@@ -49,6 +50,12 @@ static const uint8_t *mask_of(const struct wn_spqr *state, const struct wn_strip
     for (int64_t r = 0; task->keep && r < strip->rows; r++)
         lanes[r] = task->keep[(strip->row + r) * task->columns + place];
     return lanes;
+}
+
+/* Of the group that begins at a column. */
+static int64_t columns_of(const struct wn_spqr *state, int64_t column)
+{
+    return wn_group_width(state->task->columns, state->group, column / state->group);
 }
 
 /* ---- which weights to leave out ---- */
@@ -112,6 +119,7 @@ static void left_out_add(struct left_out *x, const float *w, const uint8_t *keep
 
 static void fit_left_out(const struct wn_spqr *state, const struct wn_strip *strip, int64_t column, struct left_out *x)
 {
+    const int64_t count = columns_of(state, column);
     uint8_t lanes[WN_SOLVER_STRIP];
 
     fit_grids(state, false, x->extremes.low, x->extremes.high, &x->all);
@@ -119,7 +127,7 @@ static void fit_left_out(const struct wn_spqr *state, const struct wn_strip *str
     fit_grids(state, false, x->extremes.low, x->extremes.next_high, &x->without_high);
     for (int r = 0; r < WN_SOLVER_STRIP; r++)
         x->sum[r] = x->sum_without_low[r] = x->sum_without_high[r] = 0;
-    for (int64_t j = 0; j < state->group; j++)
+    for (int64_t j = 0; j < count; j++)
         left_out_add(x, wn_strip_column(strip, column + j), mask_of(state, strip, column + j, lanes),
                      wn_spqr_inverse_pivot(strip, column + j), (int32_t)j, state->levels);
 }
@@ -146,9 +154,10 @@ void wn_spqr_fit(const struct wn_spqr *state, const struct wn_strip *strip, int6
     struct left_out x;
     struct extremes rest;
     uint8_t lanes[WN_SOLVER_STRIP], likely[WN_SOLVER_STRIP];
+    const int64_t count = columns_of(state, column);
 
     extremes_init(&x.extremes);
-    for (int64_t j = 0; j < state->group; j++)
+    for (int64_t j = 0; j < count; j++)
         extremes_add(&x.extremes, wn_strip_column(strip, column + j), mask_of(state, strip, column + j, lanes),
                      (int32_t)j);
     if (!state->leave_one_out) {
@@ -157,7 +166,7 @@ void wn_spqr_fit(const struct wn_spqr *state, const struct wn_strip *strip, int6
     }
     fit_left_out(state, strip, column, &x);
     extremes_init(&rest);
-    for (int64_t j = 0; j < state->group; j++) {
+    for (int64_t j = 0; j < count; j++) {
         const float *w = wn_strip_column(strip, column + j);
         keep_likely(&x, w, mask_of(state, strip, column + j, lanes), wn_spqr_inverse_pivot(strip, column + j),
                     (int32_t)j, state->levels, state->tau, likely);

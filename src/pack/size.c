@@ -56,7 +56,8 @@ static void add_codes(const struct wn_stage *stage, int bits, int64_t rows, int6
         contents->grids = 1;
     contents->scale_bits = second_level(stage, "qq_scale_bits", contents);
     contents->zero_bits = symmetric ? 0 : whole ? bits : second_level(stage, "qq_zero_bits", contents);
-    contents->ordered = find(stage, "order") != NULL;
+    contents->ordered = find(stage, "order") != NULL ||
+                        (is_on(stage, "act_order") && !is_on(stage, "static_groups") && group && !isnan(group->number));
     contents->has_outliers = find(stage, "outlier_threshold") != NULL;
     contents->scaled = stage->method->n_trials > 0 || (stage->method->needs & WN_NEED_ABSOLUTE_MAXIMA);
 }

@@ -58,7 +58,7 @@ static int64_t longest_run(const struct wn_layout *layout, const struct wn_recip
 /* Floats of a clip search: twice a run of some rows for every thread, a row more, and a choice for every run. */
 static int64_t clip_floats(const struct wn_linear_info *linear, int64_t run)
 {
-    return omp_get_max_threads() * (2 * WN_CLIP_ROWS + 2) * run + linear->rows * linear->columns / run;
+    return omp_get_max_threads() * (2 * WN_CLIP_ROWS + 2) * run + linear->rows * ((linear->columns + run - 1) / run);
 }
 
 /* Floats of the moments of runs, of the sample, and of a clip search. */
@@ -120,17 +120,23 @@ static void close_work(struct work *work)
     wn_free(work->sample);
 }
 
+/* Of the run that begins at a column: the last one may be shorter. */
+static int64_t run_columns(int64_t width, int64_t run, int64_t first)
+{
+    return width - first < run ? width - first : run;
+}
+
 /* Adds the sampled rows of a chunk to the moments of every run. */
 static void add_run_moments(struct work *work, int input, const float *x, int64_t rows, int64_t width)
 {
     const int64_t run = wn_recipe_moment_run(work->search->recipes, width);
     const int64_t begin = (work->step - work->row % work->step) % work->step;
     for (int64_t first = 0; first < width; first += run) {
-        int64_t count = 0;
+        int64_t count = 0, columns = run_columns(width, run, first);
         for (int64_t r = begin; r < rows; r += work->step)
-            memcpy(work->sample + count++ * run, x + r * width + first, (size_t)run * sizeof(float));
+            memcpy(work->sample + count++ * columns, x + r * width + first, (size_t)columns * sizeof(float));
         if (count)
-            wn_add_second_moments(work->sample, count, run, work->moments[input] + first * run);
+            wn_add_second_moments(work->sample, count, columns, work->moments[input] + first * run);
     }
 }
 
@@ -258,7 +264,7 @@ static void finish_moments(const struct work *work)
     for (int i = 0; i < layout->n_inputs; i++) {
         int64_t run = wn_recipe_moment_run(work->search->recipes, layout->input_widths[i]);
         for (int64_t first = 0; run && first < layout->input_widths[i]; first += run)
-            wn_symmetrize(work->moments[i] + first * run, run);
+            wn_symmetrize(work->moments[i] + first * run, run_columns(layout->input_widths[i], run, first));
     }
 }
 

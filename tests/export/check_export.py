@@ -74,8 +74,9 @@ def check_scores(file, directory, about):
 
 def grids(codes, name, part, rows, columns, group):
     """Scales or zero points of every weight, in the order of the groups."""
-    values = codes[f"{name}.{part}"].reshape(-1, 1 if group == 0 else columns // group)
-    return numpy.repeat(numpy.broadcast_to(values, (rows, values.shape[1])), columns // values.shape[1], axis=1)
+    group = group or columns
+    values = codes[f"{name}.{part}"].reshape(-1, -(-columns // group))  # the last group of a row may be shorter
+    return numpy.repeat(numpy.broadcast_to(values, (rows, values.shape[1])), group, axis=1)[:, :columns]
 
 
 def from_codes(codes, name, shape, weight):

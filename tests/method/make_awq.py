@@ -24,6 +24,9 @@ SETTINGS = [
     {"bits": 3, "group": 16, "symmetric": True},
     {"bits": 4, "group": 16},
     {"bits": 8, "group": 24},
+    {"bits": 3, "group": 20},  # 20, 20, 8
+    {"bits": 4, "group": 32, "symmetric": True},
+    {"bits": 3, "group": 64},
 ]
 
 

@@ -61,11 +61,12 @@ def wanda(weight, squares, sparsity=None, pattern="unstructured"):
     return np.where(drop, F(0), weight)
 
 
-def rtn(weight, _squares, bits, group="channel", symmetric=False):
+def rtn(weight, squares, bits, group="channel", symmetric=False):
+    if not isinstance(group, str):  # the last one of a row may be shorter
+        parts = [weight[:, i : i + group] for i in range(0, weight.shape[1], group)]
+        return np.concatenate([rtn(part, squares, bits, "channel", symmetric) for part in parts], 1)
     levels = F(2**bits - 1)
-    groups = {"tensor": weight.reshape(1, -1), "channel": weight}.get(group)
-    if groups is None:
-        groups = weight.reshape(-1, group)
+    groups = {"tensor": weight.reshape(1, -1), "channel": weight}[group]
     low = np.minimum(groups.min(1, keepdims=True), F(0))
     high = np.maximum(groups.max(1, keepdims=True), F(0))
     if symmetric:
@@ -90,7 +91,7 @@ SETTINGS = (
     + [("wanda", {"pattern": p}) for p in ("2:4", "4:8")]
     + [("rtn", {"bits": b}) for b in (2, 3, 4, 8)]
     + [("rtn", {"bits": b, "symmetric": True}) for b in (3, 8)]
-    + [("rtn", {"bits": 4, "group": g, "symmetric": s}) for g in (8, "tensor") for s in (False, True)]
+    + [("rtn", {"bits": 4, "group": g, "symmetric": s}) for g in (8, "tensor", 28, 100) for s in (False, True)]
 )
 
 

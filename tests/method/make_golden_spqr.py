@@ -170,8 +170,12 @@ def magnitude(weight, _inputs, _mask, sparsity):
 def rtn(weight, _inputs, _mask, bits, group, symmetric, clip):
     """80 ranges from the widest to a fifth of it; the first of the smallest sum of |error|^2.4."""
     assert clip == "mse"
+    if not isinstance(group, str):  # the last one of a row may be shorter
+        parts = [weight[:, i : i + group] for i in range(0, weight.shape[1], group)]
+        made = [rtn(part, None, None, bits, "channel", symmetric, clip) for part in parts]
+        return np.concatenate([m[0] for m in made], 1), np.concatenate([m[1] for m in made], 1), None
     flat = weight.astype(np.float64)
-    flat = flat.reshape(1, -1) if group == "tensor" else flat if group == "channel" else flat.reshape(-1, group)
+    flat = flat.reshape(1, -1) if group == "tensor" else flat
     levels = 2**bits - 1
     codes = np.zeros(flat.shape, np.uint8)
     result = np.zeros(flat.shape)
@@ -231,11 +235,17 @@ CASES = [
     [("magnitude", {"sparsity": 0.9}), ("spqr", {"bits": 3, "group": 8, "outlier_threshold": 0.05})],
     [("spqr", {"bits": 3, "order": "spearman"})],
     [("magnitude", {"sparsity": 0.5}), ("spqr", {"bits": 3, "order": "spearman", "outlier_threshold": 0.05})],
+    # the last group of a row is shorter, or the only one
+    [("spqr", {"bits": 3, "group": 20, "outlier_threshold": 0.1})],
+    [("spqr", {"bits": 3, "group": 40, "order": "identity", "outlier_threshold": 0.05})],
+    [("spqr", {"bits": 4, "group": 64, "simplified_outliers": True})],
+    [("magnitude", {"sparsity": 0.5}), ("spqr", {"bits": 3, "group": 20})],
 ]
 OTHERS = [
     [("rtn", {"bits": 3, "group": "channel", "symmetric": False, "clip": "mse"})],
     [("rtn", {"bits": 2, "group": 16, "symmetric": True, "clip": "mse"})],
     [("rtn", {"bits": 4, "group": "tensor", "symmetric": False, "clip": "mse"})],
+    [("rtn", {"bits": 3, "group": 40, "symmetric": False, "clip": "mse"})],
     [("wanda", {"sparsity": 0.5, "variant": "alpha"})],
     [("wanda", {"sparsity": 0.2, "variant": "alpha"})],
     [("wanda", {"sparsity": 0.95, "variant": "alpha"})],

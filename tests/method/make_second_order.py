@@ -123,7 +123,7 @@ def gptq(weight, inputs, mask, bits, group="channel", symmetric=False, act_order
         if not known and i % size == 0:
             seen = (stale if group_statistics == "reference" else left)[:, i : i + size]
             fixed[i // size] = grid(np.where(mask[:, i : i + size], seen, 0), bits, symmetric)
-        scale, zero = fixed[order[i] // size]
+        scale, zero = fixed[order[i] // size if known else i // size]
         value = np.where(mask[:, i], left[:, i], 0)
         codes[:, i] = codes_of(value, scale, zero, bits)
         result[:, i] = scale * (codes[:, i] - zero)
@@ -156,6 +156,17 @@ CASES = [
     [("gptq", {"bits": 3, "group": 8, "static_groups": True, "act_order": True})],
     [("magnitude", {"sparsity": 0.5}), ("gptq", {"bits": 4, "group": 24})],
     [("sparsegpt", {"sparsity": 0.5}), ("gptq", {"bits": 3})],
+    # the last group of a row is shorter, or the only one
+    [("gptq", {"bits": 4, "group": 40})],
+    [("gptq", {"bits": 3, "group": 100, "group_statistics": "reference"})],
+    [("gptq", {"bits": 3, "group": 128, "symmetric": True})],
+    [("gptq", {"bits": 3, "group": 100, "static_groups": True, "act_order": True})],
+    [("magnitude", {"sparsity": 0.5}), ("gptq", {"bits": 4, "group": 40})],
+    # groups in the order of the sweep
+    [("gptq", {"bits": 3, "group": 24, "act_order": True})],
+    [("gptq", {"bits": 4, "group": 100, "act_order": True})],
+    [("gptq", {"bits": 3, "group": 40, "act_order": True, "group_statistics": "reference"})],
+    [("magnitude", {"sparsity": 0.5}), ("gptq", {"bits": 4, "group": 40, "act_order": True})],
 ]
 
 

@@ -118,10 +118,10 @@ int main(void)
     cJSON *cases = cJSON_Parse(cJSON_GetObjectItem(metadata, "cases")->valuestring);
     int64_t sequences = atoll(cJSON_GetObjectItem(metadata, "sequences")->valuestring);
 
-    CHECK(cJSON_GetArraySize(cases) >= 48);
+    CHECK(cJSON_GetArraySize(cases) >= 75);
     cJSON_ArrayForEach (one, cases)
         check_case(&golden, one, sequences);
-    CHECK(totals.entries > 40000);
+    CHECK(totals.entries > 60000);
     CHECK_NEAR((double)totals.masks / (double)totals.entries, 0, 1e-3);
     CHECK_NEAR((double)totals.codes / (double)totals.entries, 0, 1e-3);
     if (getenv("WINNOW_TEST_VERBOSE"))

@@ -447,17 +447,12 @@ static void check_refusals(void)
         {"{\"bits\": 3, \"outlier_threshold\": -1}", "\"outlier_threshold\""},
         {"{\"bits\": 3, \"outlier_threshold\": \"inf\"}", "\"none\""},
     };
-    struct wn_recipe shape = {0};
 
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct wn_recipe recipe = {0};
         CHECK(add_stage(&recipe, "spqr", wrong[i][0]) == WN_ERR_INPUT);
         CHECK_MESSAGE(wrong[i][1]);
     }
-    CHECK_OK(add_stage(&shape, "spqr", "{\"bits\": 3}"));
-    CHECK_OK(wn_recipe_check_linear(&shape, "a.b", 5, 256));
-    CHECK(wn_recipe_check_linear(&shape, "a.b", 5, 300) == WN_ERR_INPUT);
-    CHECK_MESSAGE("a.b: key \"group\": 300 columns are not a multiple of 16");
 }
 
 static void check_overflow(void)

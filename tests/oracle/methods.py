@@ -160,11 +160,6 @@ def codes_of(values, scale, zero, bits):
     return np.clip(np.round(values.astype(F) / scale) + zero, 0, 2**bits - 1)
 
 
-def grouped(weight, group):
-    shape = {"tensor": (1, -1), "channel": weight.shape}.get(group)
-    return weight.reshape(shape if shape else (-1, group))
-
-
 def mse_grid(values, bits, symmetric):
     """80 ranges from the widest to a fifth of it; the first of the smallest sum of |error|^2.4."""
     full, zero = grid(values, bits, symmetric)
@@ -181,8 +176,18 @@ def mse_grid(values, bits, symmetric):
     return result
 
 
-def rtn(weight, _statistics, mask, _name, bits, group="channel", symmetric=False, clip="none"):
-    values = grouped(weight, group)
+def parts_of(array, group):
+    """Groups of columns; the last one may be shorter."""
+    return [array[:, i : i + group] for i in range(0, array.shape[1], group)]
+
+
+def rtn(weight, statistics, mask, name, bits, group="channel", symmetric=False, clip="none"):
+    if not isinstance(group, str):
+        made = [rtn(part, statistics, None, name, bits, "channel", symmetric, clip) for part in parts_of(weight, group)]
+        result = np.concatenate([part.weight for part in made], 1)
+        codes = np.concatenate([part.codes for part in made], 1)
+        return Linear(result if mask is None else np.where(mask, result, F(0)), mask, codes)
+    values = weight.reshape(1, -1) if group == "tensor" else weight
     scale, zero = (mse_grid if clip == "mse" else grid)(values, bits, symmetric)
     code = codes_of(values, scale[:, None], zero[:, None], bits)
     result = (scale[:, None] * (code - zero[:, None])).astype(F).reshape(weight.shape)
@@ -459,9 +464,10 @@ def awq_scale(statistics, trial):
 def clipped(weight, inputs, bits, group, symmetric):
     """Groups cut at 1, 0.95 .. 0.55 of their largest magnitude, the first of the least mean squared error of what a
     group adds to the output of the tokens `inputs`."""
-    size = weight.shape[1] if group == "channel" else group
-    values = weight.reshape(len(weight), -1, size)
-    seen = inputs.reshape(len(inputs), -1, size).transpose(1, 0, 2).astype(np.float64)
+    if group != "channel":
+        pairs = zip(parts_of(weight, group), parts_of(inputs, group))
+        return np.concatenate([clipped(part, seen, bits, "channel", symmetric) for part, seen in pairs], 1)
+    values, seen = weight[:, None], inputs[None].astype(np.float64)
     largest = np.abs(values).max(-1, keepdims=True)
     least, result = np.full(values.shape[:2], np.inf), values.copy()
     for step in range(10):
