@@ -14,6 +14,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from winnow import plots
     from winnow.agreement import flips, margins
+    from winnow.inference import (
+        benjamini_hochberg,
+        correlations,
+        dependent,
+        holm,
+        partial,
+        perplexity_ratio,
+        with_items,
+    )
     from winnow.layer_errors import Monotonicity, layer_error_sums, monotonicity
     from winnow.results import Results
     from winnow.results import open_results as open  # noqa: A004 - winnow.open
@@ -28,6 +37,13 @@ if TYPE_CHECKING:
 
 # Loaded when first asked for: winnow.tasks runs where only Python is installed.
 _HOME = {
+    "benjamini_hochberg": "winnow.inference",
+    "correlations": "winnow.inference",
+    "dependent": "winnow.inference",
+    "holm": "winnow.inference",
+    "partial": "winnow.inference",
+    "perplexity_ratio": "winnow.inference",
+    "with_items": "winnow.inference",
     "Correlation": "winnow.statistics",
     "Monotonicity": "winnow.layer_errors",
     "Results": "winnow.results",
@@ -51,20 +67,27 @@ __all__ = [
     "Correlation",
     "Monotonicity",
     "Results",
+    "benjamini_hochberg",
     "breaking_points",
     "compare",
     "compare_calibrations",
     "correlation",
+    "correlations",
+    "dependent",
     "flips",
+    "holm",
     "item_scores",
     "layer_error_sums",
     "margins",
     "monotonicity",
     "open",
     "paired_difference",
+    "partial",
+    "perplexity_ratio",
     "plots",
     "read_sweep",
     "relative",
+    "with_items",
 ]
 
 

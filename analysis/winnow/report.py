@@ -25,6 +25,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from winnow import plots
+from winnow.inference import correlations
 from winnow.layer_errors import monotonicity
 from winnow.results import Results, open_results, stderr_column
 from winnow.statistics import correlation
@@ -102,10 +103,14 @@ def warnings(results: Results) -> list[str]:
             continue
         for task, name in results.main_scores.items():
             error = dense.get(f"{name}_stderr", np.nan)
-            if not dense[name] - results.chance(task) > 2 * error:
+            levels = {"guessing": results.chance(task)}
+            if name.endswith("/acc"):
+                levels["always giving the most common answer"] = results.majority(task)
+            what = max(levels, key=lambda level: np.nan_to_num(levels[level]))
+            if np.isfinite(dense[name]) and not dense[name] - levels[what] > 2 * error:
                 found.append(
-                    f"{model} does “{task}” no better than guessing "
-                    f"({_number(dense[name])}, chance {_number(results.chance(task))}): "
+                    f"{model} does “{task}” no better than {what} "
+                    f"({_number(dense[name])} against {_number(levels[what])}): "
                     "nothing can be lost there."
                 )
     if len(_arithmetics(results)) > 1:
@@ -174,21 +179,23 @@ def _monotonicity(results: Results, model: str) -> Figure | None:
     return plots.monotonicity(results, score, model=model)
 
 
-def correlations(results: Results, model: str) -> pd.DataFrame:
-    """Every predictor against every task, over all points and within methods."""
+def correlation_table(results: Results, model: str) -> pd.DataFrame:
+    """Every predictor against every task, p values adjusted for all of them."""
+    found = correlations(results, model=model)
     rows = []
-    for task in results.main_scores:
-        for x in results.predictors:
-            table = correlation(results, x, task, by="method", model=model)
-            for kind in ("pooled", "within"):
-                if kind in table.index and table.loc[kind, "n"] > 2:
-                    row = table.loc[kind]
-                    text = f"{row['rho']:.2f}"
-                    if np.isfinite(row["low"]):
-                        text += f" [{row['low']:.2f}, {row['high']:.2f}]"
-                    rows.append({"task": task, "predictor": x, "points": kind, "rho": text,
-                                 "n": int(row["n"]), "clusters": int(row["clusters"])})  # fmt: skip
+    for row in found.itertuples():
+        within = correlation(results, row.x, row.y, by="method", model=model).loc["within"]
+        rows.append(
+            {"task": row.y, "predictor": row.x, "rho": _interval(row), "within": _interval(within),
+             "n": row.n, "clusters": row.clusters, "p": _number(row.p),
+             "p (Holm)": _number(row.holm)}
+        )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _interval(row: Any) -> str:
+    text = f"{row.rho:.2f}" if np.isfinite(row.rho) else "–"
+    return text + (f" [{row.low:.2f}, {row.high:.2f}]" if np.isfinite(row.low) else "")
 
 
 # ---- texts ----
@@ -312,11 +319,12 @@ def page(results: Results) -> str:
             parts.append(
                 _section(f"Figures: {model}" if len(results.models) > 1 else "Figures", *shown)
             )
-        found = correlations(results, model)
+        found = correlation_table(results, model)
         if len(found):
             note = (
                 "<p>Spearman's rho with a 95 % interval from a bootstrap over clusters of related "
-                "points; “within” is centred per method.</p>"
+                "points, and p values of that bootstrap, adjusted for all rows after Holm; "
+                "“within” is centred per method.</p>"
             )
             parts.append(_section(f"Correlations: {model}", note, _table(found)))
     failed = results.points.query("status == 'failed'")

@@ -328,6 +328,18 @@ class Results:
 
     # ---- documents ----
 
+    def majority(self, task: str) -> float:
+        """The score of always giving the answer that is right most often; NaN without choices.
+
+        Of answers by their number: what a model reaches that only knows which label is common.
+        """
+        with self.task(task) as data:
+            if "gold" not in data.coords or "choices" not in data.coords:
+                return float("nan")
+            gold = np.asarray(data["gold"].values, dtype=float)
+        gold = gold[np.isfinite(gold) & (gold >= 0)]
+        return float(np.bincount(gold.astype(int)).max() / len(gold)) if len(gold) else np.nan
+
     @property
     def provenance(self) -> dict[str, str]:
         """Who computed it, with what, where, on which inputs."""
