@@ -102,6 +102,26 @@ struct wn_outcome {
                                      wanted, or of the dense model */
 };
 
+/* How likely the right answer to an item is, and whether a model gives it: what a search can be for. */
+struct wn_gold {
+    double log_likelihood; /* nat, or per what `unit` says */
+    bool right;
+};
+
+/*
+ * Of a kind whose items have right answers, each by targets of its own. Numbers of targets are those of the kind, in
+ * the order in which it added them: wn_eval_share does not change them.
+ */
+struct wn_gold_kind {
+    const char *(*unit)(const struct wn_eval_set *set); /* of log_likelihood, by the main metric: "nat/character" ... */
+    int64_t (*items)(const struct wn_eval_set *set);
+    /* Targets first .. first + count - 1 are those of the item. */
+    void (*targets)(const struct wn_eval_set *set, int64_t item, int64_t *first, int64_t *count);
+    /* Reads loss and greedy of these targets alone. */
+    void (*judge)(const struct wn_eval_set *set, int64_t item, const struct wn_target_scores *scores,
+                  struct wn_gold *gold);
+};
+
 struct wn_eval {
     const char *name, *help; /* "perplexity", "multiple_choice" */
     const char *section;     /* key below "evaluate" in the sweep file: "perplexity", "tasks" */
@@ -109,6 +129,7 @@ struct wn_eval {
     int n_parameters;
     const struct wn_task_kind *task; /* of a kind that the header of a request file names; its section is "tasks" */
     bool compares;                   /* wants the outcome of the dense model, item by item */
+    const struct wn_gold_kind *gold; /* NULL: no search can be for it */
     bool generates;                  /* its sets have texts to be generated, and no targets */
     /* Everything that can be checked without a model, lines with file, key or line number into `problems`. */
     void (*check)(const char *directory, const char *name, const struct cJSON *json, struct wn_problems *problems);

@@ -15,11 +15,16 @@
  * Sums of chunks are added in their order, and a unit is one rank's: the bits do not depend on ranks, threads, sharing
  * or the number of states.
  *
- * Depends on level, model, par and search.
+ * Or candidates are judged by a task: minus the mean over items of the log-likelihood of the right answer. A minibatch
+ * is some of its items; what their texts begin with in common is run once (wn_eval_share), and units are (part,
+ * candidate). Losses of targets are what ranks exchange; items are added in the order drawn.
+ *
+ * Depends on eval, level, model, par and search.
  */
 #ifndef WINNOW_JUDGE_H
 #define WINNOW_JUDGE_H
 
+#include <winnow/eval.h>
 #include <winnow/level.h>
 #include <winnow/model.h>
 #include <winnow/par.h>
@@ -34,11 +39,36 @@ typedef wn_status wn_judge_rule(void *context, int64_t block, int64_t linear, in
                                 struct wn_activation **rule);
 typedef wn_status wn_judge_vectors(void *context, int64_t block, struct wn_block *loaded);
 
+/* ---- items of a task ---- */
+
+/* What a search may see of a task: some of its items. The others are left for measuring what was found. */
+struct wn_judge_items {
+    const struct wn_eval_set *set; /* borrowed; knows what is right */
+    int64_t count;
+    int64_t *number;               /* [count] of the item in the set, rising; owned */
+    int64_t *tokens;               /* [count] of its texts, but what a text has in common with the one before; owned */
+    int64_t *sequence, *target;    /* [count + 1] first sequence and target of each, in the copies below; owned */
+    int64_t *in_set;               /* [count] first target in the set; owned */
+    struct wn_sequences sequences; /* copied; as the kind made them, not cut */
+    int64_t *target_row;           /* copied; owned */
+    int32_t *target_id;
+};
+/*
+ * The first ceil(share * items) of all items in a random order that is the same for every search (draws
+ * WN_DRAW_ITEMS), at least one: so none of the others is seen by a search with another seed, or with a smaller share.
+ * 0 < share <= 1. The set is of a kind with `gold`, and wn_eval_share comes later.
+ */
+void wn_judge_items_create(const struct wn_eval_set *set, double share, struct wn_judge_items *items);
+void wn_judge_items_release(struct wn_judge_items *items);
+
+/* ---- the judge ---- */
+
 /* All borrowed, and to outlive the judge. */
 struct wn_judge_spec {
     const struct wn_model *model;
     const struct wn_space *space;
-    const struct wn_sequences *calibration; /* without shared prefixes */
+    const struct wn_sequences *calibration; /* without shared prefixes; NULL for a task */
+    const struct wn_judge_items *items;     /* of fitness WN_FITNESS_task; else NULL */
     enum wn_fitness fitness;
     int64_t top; /* of sparse_kl */
     wn_judge_weights *weights;
@@ -46,21 +76,22 @@ struct wn_judge_spec {
     wn_judge_vectors *vectors; /* NULL: those of the model */
     int64_t rule_bytes;        /* of two rules for each linear of a block, and of what one takes while it computes */
     void *context;
-    int64_t states; /* hidden states of a chunk that a rank keeps at most, at least 1 */
+    int64_t states; /* hidden states of a chunk that a rank keeps at most, at least 1; of longer parts fewer */
     bool alone;     /* nothing is shared: for comparison */
 };
 
 struct wn_judge; /* opaque */
 
-/* Computes the final states of the dense model for all calibration sequences, unless the fitness is perplexity; they
- * are shared by the ranks of a node in a scratch file. Collective. */
+/* Computes the final states of the dense model for all calibration sequences, unless the fitness is perplexity or a
+ * task; they are shared by the ranks of a node in a scratch file. Collective. */
 wn_status wn_judge_open(struct wn_par *par, const struct wn_judge_spec *spec, struct wn_judge **judge);
 void wn_judge_close(struct wn_judge **judge); /* not collective */
 
 /* A wn_search_evaluate; the context is the judge. A candidate whose numbers are not finite gets such a fitness. An
- * error of `weights` on any rank is that of all. Collective. */
+ * error of `weights` on any rank is that of all. `accuracy` is written for a task only, and else may be NULL.
+ * Collective. */
 wn_status wn_judge_evaluate(void *judge, const int32_t *genomes, int64_t count, const struct wn_minibatch *batch,
-                            double *fitness);
+                            double *fitness, double *accuracy);
 
 /* What this rank has done since it opened the judge. */
 struct wn_judge_work {

@@ -22,6 +22,7 @@
 
 struct wn_sweep;
 struct wn_cell;
+struct wn_judge_items;
 
 /* ---- points ---- */
 
@@ -65,11 +66,13 @@ struct wn_prepared_model {
 /* A point whose allocation is searched for. */
 struct wn_point_search {
     int64_t point;                      /* of the grid */
-    int64_t calibration;                /* on which candidates are judged */
+    int64_t calibration;                /* on which candidates are judged; -1: by a task */
+    int64_t task;                       /* evaluation that they are judged by; -1: on a calibration set */
+    struct wn_judge_items *items;       /* of it; owned; NULL: on a calibration set */
     struct wn_search_settings settings; /* owned */
     struct wn_space space;              /* owned */
     int64_t generations;                /* behind the first choice */
-    int64_t *lengths;                   /* [sequences of the set] their tokens; owned */
+    int64_t n_sequences, *lengths;      /* sequences of the set or items, [n_sequences] their tokens; owned */
     int log;                            /* where its generations are kept in the results file */
     int64_t item;
 };

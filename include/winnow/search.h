@@ -34,7 +34,8 @@ struct cJSON;
 enum wn_draw_purpose {
     WN_DRAW_INITIAL = 1,   /* initial candidate `number`, generation 0 */
     WN_DRAW_OFFSPRING = 2, /* offspring `number` */
-    WN_DRAW_TOKENS = 3     /* minibatch of stage `number` */
+    WN_DRAW_TOKENS = 3,    /* minibatch of stage `number` */
+    WN_DRAW_ITEMS = 4      /* items of a task that searches may see; seed 0 */
 };
 
 struct wn_draws {
@@ -183,10 +184,11 @@ enum wn_fitness {
 #define X(name, description) WN_FITNESS_##name,
     WN_FITNESS_LIST(X)
 #undef X
-        WN_FITNESSES
+        WN_FITNESSES,
+    WN_FITNESS_task = WN_FITNESSES /* minus the mean log-likelihood of the right answers to items of a task */
 };
 
-const char *wn_fitness_name(enum wn_fitness fitness);
+const char *wn_fitness_name(enum wn_fitness fitness); /* "task" for one */
 /*
  * Sum over rows of what the fitness averages. dense, candidate: logits or log-probabilities [rows, vocabulary] (a
  * constant added to a row changes nothing); targets [rows]: the token that came next, read for perplexity only; dense
@@ -208,7 +210,8 @@ double wn_fitness_finish(enum wn_fitness fitness, double sum, int64_t rows);
 struct wn_search_settings {
     enum wn_space_kind kind;
     enum wn_fitness fitness;
-    char on[64];         /* the calibration set */
+    char on[64];         /* the calibration set; the task of fitness WN_FITNESS_task */
+    double items;        /* share of the items of that task that the search may see */
     int64_t top;         /* of sparse_kl */
     int64_t generations; /* 0: int(k (L - k) / 1.5) of a drop space (wn_search_generations) */
     int64_t offspring, seed;
@@ -224,42 +227,46 @@ struct wn_search_settings {
 /*
  * Reads a section for one kind: keys of the table, "bits", "survivors" and "tokens" (lists); what is not given
  * is taken from the preset, which is that of the kind when none is named. Mistakes become lines that start with
- * `place`: unknown keys, presets and fitness, lists of different length, survivors that grow or exceed the offspring,
- * a last stage with more than one. Release also after mistakes.
+ * `place`: unknown keys and presets, lists of different length, survivors that grow or exceed the offspring,
+ * a last stage with more than one. A fitness of no list is a task, which the caller has to know. Release also after
+ * mistakes.
  */
 void wn_search_settings_read(const char *place, const struct cJSON *json, enum wn_space_kind kind,
                              struct wn_search_settings *settings, struct wn_problems *problems);
 void wn_search_settings_release(struct wn_search_settings *settings);
-/* A line for every stage, and the initial choice, that asks for more tokens than the calibration set has. */
+/* A line for every stage, and the initial choice, that asks for more tokens than the calibration set, or what the
+ * search sees of the task, has. */
 void wn_search_settings_tokens(const char *place, const struct wn_search_settings *settings, int64_t tokens,
                                struct wn_problems *problems);
 /* Puts levels, step, bits and legal blocks of the settings into a request. Borrowed. */
 void wn_search_settings_request(const struct wn_search_settings *settings, struct wn_space_request *request);
 /* The keys and the presets, for `winnow help`. */
 void wn_search_help(struct wn_text *text);
-/* The keys; "bits", "survivors" and "tokens", which are lists, are not among them. Static. */
+/* The keys; "bits", "survivors" and "tokens", which are lists, are not among them, and neither is "items". Static. */
 const struct wn_parameter *wn_search_parameters(int *count);
+const struct wn_parameter *wn_search_items_parameter(void);
 
 /* ---- the search ---- */
 
 /* The tokens that all candidates of a stage see: sequences of the calibration set, drawn without repetition until the
- * tokens of the stage are met, the last one cut. */
+ * tokens of the stage are met, the last one cut. Of a task items in place of sequences, the last one whole. */
 struct wn_minibatch {
     int64_t generation, stage, tokens; /* stage 0 of generation 0: the initial choice */
     int64_t n_sequences;
     int64_t *sequence, *length; /* [n_sequences] number of the sequence, tokens of it from its beginning; owned */
 };
 
-/* fitness[i] of genomes [count, n_genes] on the batch, lower is better; not finite: worse than all others. The same
- * values on every rank that runs the search. */
+/* fitness[i] of genomes [count, n_genes] on the batch, lower is better; not finite: worse than all others. accuracy[i]:
+ * share of right answers, the higher the better of two with equal fitness; NaN beforehand, as it stays where nothing is
+ * answered. The same values on every rank that runs the search. */
 typedef wn_status wn_search_evaluate(void *context, const int32_t *genomes, int64_t count,
-                                     const struct wn_minibatch *batch, double *fitness);
+                                     const struct wn_minibatch *batch, double *fitness, double *accuracy);
 
 struct wn_search {
     const struct wn_search_settings *settings;
     const struct wn_space *space;
     int64_t n_sequences;
-    const int64_t *lengths; /* [n_sequences] tokens of each calibration sequence */
+    const int64_t *lengths; /* [n_sequences] tokens of each calibration sequence, or item */
     wn_search_evaluate *evaluate;
     void *context;
 };
@@ -277,7 +284,7 @@ struct wn_search_state {
      * the last. */
     int64_t n_candidates, winner; /* winner: which one the parent is */
     int32_t *genomes;             /* [n_candidates, n_genes]; owned */
-    double *fitness;              /* [n_candidates, n_stages], NaN: not evaluated in this stage; owned */
+    double *fitness, *accuracy;   /* [n_candidates, n_stages], NaN: not evaluated in this stage; owned */
 };
 
 /* Generations of the settings, for this space. */
@@ -297,9 +304,10 @@ void wn_minibatch_release(struct wn_minibatch *batch);
 wn_status wn_search_begin(const struct wn_search *search, struct wn_search_state *state);
 /*
  * One generation: different offspring of the parent, none like it (64 attempts each; what is not found is left out),
- * then the stages: all on one minibatch, the best survive; in the last one the parent joins. Equal fitness: the earlier
- * candidate, so offspring before their parent. The parent stays when no fitness is finite. (The published code lets
- * the parent join every stage that keeps as many as the last.) On an error the state is as before.
+ * then the stages: all on one minibatch, the best survive; in the last one the parent joins. Equal fitness: the higher
+ * accuracy, then the earlier candidate, so offspring before their parent. The parent stays when no fitness is finite.
+ * (The published code lets the parent join every stage that keeps as many as the last.) On an error the state is as
+ * before.
  */
 wn_status wn_search_step(const struct wn_search *search, struct wn_search_state *state);
 /* An empty state for one that is to be read from a file: parent and generation are set by the caller. */

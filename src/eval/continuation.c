@@ -130,6 +130,32 @@ static void score(const struct wn_eval_set *set, const struct wn_outcome *point,
     wn_item_values_release(&values);
 }
 
+/* ---- for searches ---- */
+
+static int64_t gold_items(const struct wn_eval_set *set)
+{
+    return ((const struct continuation *)set->state)->task.n_items;
+}
+
+static void gold_targets(const struct wn_eval_set *set, int64_t item, int64_t *first, int64_t *count)
+{
+    const struct continuation *state = set->state;
+
+    *first = state->spans[item].first;
+    *count = state->spans[item].count;
+}
+
+static void gold_judge(const struct wn_eval_set *set, int64_t item, const struct wn_target_scores *scores,
+                       struct wn_gold *gold)
+{
+    const struct continuation *state = set->state;
+
+    gold->log_likelihood = wn_span_log_likelihood(scores, state->spans[item]);
+    gold->right = wn_span_greedy(scores, state->spans[item]);
+}
+
+static const struct wn_gold_kind gold = {wn_gold_nat, gold_items, gold_targets, gold_judge};
+
 static const struct wn_task_kind task = {
     .item = WN_KEYS(item_rows),
     .metrics = metrics,
@@ -143,6 +169,7 @@ const struct wn_eval wn_eval_continuation = {
     .help = "one continuation of a context: its likelihood, and whether it is greedy (LAMBADA)",
     .section = "tasks",
     .task = &task,
+    .gold = &gold,
     .compares = true,
     .check = wn_requests_check,
     .prepare = prepare,

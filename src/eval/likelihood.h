@@ -47,6 +47,9 @@ void wn_append_rolling(struct wn_eval_set *set, const int32_t *stream, int64_t n
 double wn_span_log_likelihood(const struct wn_target_scores *scores, struct wn_target_span span);
 bool wn_span_greedy(const struct wn_target_scores *scores, struct wn_target_span span);
 
+/* struct wn_gold_kind, unit: of kinds that take the log-likelihood as it is. */
+const char *wn_gold_nat(const struct wn_eval_set *set);
+
 /* ---- the prepare of a kind ---- */
 
 /*

@@ -472,6 +472,65 @@ static void score(const struct wn_eval_set *set, const struct wn_outcome *point,
     wn_free(room);
 }
 
+/* ---- for searches ---- */
+
+static int64_t gold_items(const struct wn_eval_set *set)
+{
+    return ((const struct wn_choices *)set->state)->task.n_items;
+}
+
+/* Those of the choices alone, without context, are not among them. */
+static void gold_targets(const struct wn_eval_set *set, int64_t item, int64_t *first, int64_t *count)
+{
+    const struct wn_choices *state = set->state;
+    const struct wn_choice_item *about = &state->items[item];
+    const struct wn_choice *choices = &state->choices[about->first_choice];
+
+    *first = choices[0].span.first;
+    *count = 0;
+    for (int64_t c = 0; c < about->n_choices; c++) { /* those of one token come first */
+        *first = choices[c].span.first < *first ? choices[c].span.first : *first;
+        *count += choices[c].span.count;
+    }
+}
+
+/* acc_norm and acc_bytes have one of their own; all others take that of acc. */
+static int gold_metric(const struct wn_choices *state)
+{
+    int metric = state->task.metrics[0];
+
+    return metric == ACC_NORM || metric == ACC_BYTES ? metric : ACC;
+}
+
+static const char *gold_unit(const struct wn_eval_set *set)
+{
+    int metric = gold_metric(set->state);
+
+    return metric == ACC_NORM ? "nat/character" : metric == ACC_BYTES ? "nat/byte" : "nat";
+}
+
+/* Of several right choices the likeliest. */
+static void gold_judge(const struct wn_eval_set *set, int64_t item, const struct wn_target_scores *scores,
+                       struct wn_gold *gold)
+{
+    const struct wn_choices *state = set->state;
+    const struct wn_choice_item *about = &state->items[item];
+    const struct wn_choice *choices = &state->choices[about->first_choice];
+    double *likelihood = wn_alloc(about->n_choices, sizeof *likelihood);
+
+    gold->log_likelihood = -INFINITY;
+    for (int64_t c = 0; c < about->n_choices; c++) {
+        likelihood[c] = adjusted(scores, &choices[c], gold_metric(state));
+        if (choices[c].gold && (isnan(likelihood[c]) || likelihood[c] > gold->log_likelihood)) /* NaN stays */
+            gold->log_likelihood = likelihood[c];
+    }
+    int64_t best = best_choice(likelihood, about->n_choices);
+    gold->right = best >= 0 && choices[best].gold;
+    wn_free(likelihood);
+}
+
+static const struct wn_gold_kind gold = {gold_unit, gold_items, gold_targets, gold_judge};
+
 static const struct wn_task_kind task = {
     .item = WN_KEYS(item_rows),
     .metrics = metrics,
@@ -486,6 +545,7 @@ const struct wn_eval wn_eval_multiple_choice = {
     .help = "questions with choices: accuracy by log-likelihood, as lm-evaluation-harness",
     .section = "tasks",
     .task = &task,
+    .gold = &gold,
     .compares = true,
     .check = wn_requests_check,
     .prepare = prepare,

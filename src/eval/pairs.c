@@ -192,6 +192,32 @@ static void score(const struct wn_eval_set *set, const struct wn_outcome *point,
     wn_item_values_release(&values);
 }
 
+/* ---- for searches ---- */
+
+static int64_t gold_items(const struct wn_eval_set *set)
+{
+    return ((const struct pairs *)set->state)->task.n_items;
+}
+
+static void gold_targets(const struct wn_eval_set *set, int64_t item, int64_t *first, int64_t *count)
+{
+    const struct pair *pair = &((const struct pairs *)set->state)->pairs[item];
+
+    *first = pair->span[0].first;
+    *count = pair->span[0].count + pair->span[1].count;
+}
+
+static void gold_judge(const struct wn_eval_set *set, int64_t item, const struct wn_target_scores *scores,
+                       struct wn_gold *gold)
+{
+    const struct pair *pair = &((const struct pairs *)set->state)->pairs[item];
+
+    gold->log_likelihood = wn_span_log_likelihood(scores, pair->span[pair->gold]);
+    gold->right = value_of(pair, lead_of_first(pair, scores), ACC) == 1;
+}
+
+static const struct wn_gold_kind gold = {wn_gold_nat, gold_items, gold_targets, gold_judge};
+
 static const struct wn_task_kind task = {
     .item = WN_KEYS(item_rows),
     .metrics = metrics,
@@ -206,6 +232,7 @@ const struct wn_eval wn_eval_pairs = {
     .help = "pairs of texts, of which one is likelier (BLiMP, CrowS-Pairs)",
     .section = "tasks",
     .task = &task,
+    .gold = &gold,
     .compares = true,
     .check = wn_requests_check,
     .prepare = prepare,

@@ -179,6 +179,44 @@ static void score(const struct wn_eval_set *set, const struct wn_outcome *point,
     wn_item_values_release(&values);
 }
 
+/* ---- for searches ---- */
+
+static int64_t gold_items(const struct wn_eval_set *set)
+{
+    return ((const struct rolling *)set->state)->task.n_items;
+}
+
+static void gold_targets(const struct wn_eval_set *set, int64_t item, int64_t *first, int64_t *count)
+{
+    const struct text *text = &((const struct rolling *)set->state)->texts[item];
+
+    *first = text->span.first;
+    *count = text->span.count;
+}
+
+/* Words or bytes that the main metric divides by. */
+static bool by_words(const struct wn_eval_set *set)
+{
+    return ((const struct rolling *)set->state)->task.metrics[0] == WORD_PERPLEXITY;
+}
+
+static const char *gold_unit(const struct wn_eval_set *set)
+{
+    return by_words(set) ? "nat/word" : "nat/byte";
+}
+
+/* A text is no answer: it is never right. */
+static void gold_judge(const struct wn_eval_set *set, int64_t item, const struct wn_target_scores *scores,
+                       struct wn_gold *gold)
+{
+    const struct text *text = &((const struct rolling *)set->state)->texts[item];
+
+    gold->log_likelihood = wn_span_log_likelihood(scores, text->span) / (by_words(set) ? text->words : text->bytes);
+    gold->right = false;
+}
+
+static const struct wn_gold_kind gold = {gold_unit, gold_items, gold_targets, gold_judge};
+
 static const struct wn_task_kind task = {
     .header = WN_KEYS(header_rows),
     .item = WN_KEYS(item_rows),
@@ -192,6 +230,7 @@ const struct wn_eval wn_eval_rolling = {
     .help = "texts on their own, every token scored once: perplexity per word and byte, bits per byte",
     .section = "tasks",
     .task = &task,
+    .gold = &gold,
     .check = wn_requests_check,
     .prepare = prepare,
     .fields = fields,

@@ -26,7 +26,7 @@ struct score {
 /* Every token but the last of each sequence predicts the one behind it. */
 static void collect_targets(struct score *score, int64_t chunk)
 {
-    const struct wn_sequences *sequences = &score->stage->sequences, *from = score->judge->spec.calibration;
+    const struct wn_sequences *sequences = &score->stage->set.sequences, *from = score->judge->spec.calibration;
     int64_t begin = sequences->offset[sequences->chunk[chunk]];
 
     for (int64_t s = sequences->chunk[chunk]; s < sequences->chunk[chunk + 1]; s++)
@@ -94,8 +94,8 @@ static void score_tile(const struct score *score, int64_t at, int64_t n, int64_t
         take_rows(score, hidden[u - first], score->row + at, n);
         wn_model_final_norm(spec->model, score->states, n, score->states);
         wn_model_logits(spec->model, score->states, n, score->logits, score->scratch);
-        score->stage->sums[u] += wn_fitness_sum(spec->fitness, score->dense_logits, score->log_sums, score->logits,
-                                                score->target + at, n, spec->model->config.vocab_size, spec->top);
+        score->stage->results[u] += wn_fitness_sum(spec->fitness, score->dense_logits, score->log_sums, score->logits,
+                                                   score->target + at, n, spec->model->config.vocab_size, spec->top);
     }
 }
 
@@ -107,11 +107,11 @@ void wn_judge_score(const struct wn_judge *judge, const struct wn_judge_stage *s
 
     open_score(&score, first / stage->sharing.count);
     for (int64_t u = first; u < end; u++)
-        stage->sums[u] = 0;
+        stage->results[u] = 0;
     for (int64_t at = 0; at < score.count; at += step)
         score_tile(&score, at, score.count - at < step ? score.count - at : step, first, end, hidden);
     for (int64_t u = first; u < end; u++)
         if (!hidden[u - first])
-            stage->sums[u] = stage->sums[u - 1];
+            stage->results[u] = stage->results[u - 1];
     close_score(&score);
 }

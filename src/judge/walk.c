@@ -19,6 +19,7 @@ struct walk {
     float **hidden; /* [end - first] a state for every unit that is not like the one before it so far; owned */
     struct wn_block *dense;
     struct place places[WN_MAX_LINEARS];
+    int64_t longest; /* tokens of the longest chunk */
     float *scratch;
     int64_t *offset;
 };
@@ -41,11 +42,12 @@ static int64_t shared_blocks(const struct walk *walk, int64_t unit)
 static void open_walk(struct walk *walk)
 {
     const struct wn_model *model = walk->judge->spec.model;
-    const struct wn_sequences *sequences = &walk->stage->sequences;
+    const struct wn_sequences *sequences = &walk->stage->set.sequences;
 
+    walk->longest = wn_sequences_longest_chunk(sequences);
     walk->hidden = wn_alloc_zero(walk->end - walk->first, sizeof *walk->hidden);
     walk->dense = wn_block_create(model);
-    walk->scratch = wn_alloc(wn_model_scratch(model, wn_sequences_longest_chunk(sequences)), sizeof(float));
+    walk->scratch = wn_alloc(wn_model_scratch(model, walk->longest), sizeof(float));
     walk->offset = wn_alloc(sequences->n_sequences + 1, sizeof *walk->offset);
     for (int l = 0; l < model->layout.n_linears && walk->judge->spec.space->kind != WN_SPACE_DROP; l++)
         for (int i = 0; i < 2; i++)
@@ -82,11 +84,12 @@ static int64_t state_floats(const struct walk *walk, int64_t unit)
 
 static void embed_unit(struct walk *walk, int64_t unit)
 {
-    const struct wn_sequences *sequences = &walk->stage->sequences;
-    int64_t chunk = unit / walk->stage->sharing.count, row = sequences->offset[sequences->chunk[chunk]];
+    const struct wn_sequences *sequences = &walk->stage->set.sequences;
+    int64_t part = unit / walk->stage->sharing.count;
+    int64_t row = sequences->offset[sequences->chunk[wn_sequences_part(sequences, part)]];
     float *hidden = wn_alloc(state_floats(walk, unit), sizeof *hidden);
 
-    wn_sequences_embed(walk->judge->spec.model, sequences, row, walk->stage->tokens[chunk], hidden);
+    wn_sequences_embed(walk->judge->spec.model, sequences, row, walk->stage->tokens[part], hidden);
     walk->hidden[unit - walk->first] = hidden;
 }
 
@@ -168,6 +171,17 @@ static wn_status make_view(struct walk *walk, int64_t block, const int32_t *geno
     return WN_OK;
 }
 
+static void run_unit(struct walk *walk, const struct wn_block *view, int64_t unit)
+{
+    const struct wn_sequences *sequences = &walk->stage->set.sequences;
+    int64_t part = unit / walk->stage->sharing.count;
+
+    wn_sequences_run(walk->judge->spec.model, view, sequences, wn_sequences_part(sequences, part),
+                     wn_sequences_part(sequences, part + 1), walk->hidden[unit - walk->first], walk->longest,
+                     walk->scratch, walk->offset, NULL);
+    walk->judge->work.block_tokens += walk->stage->tokens[part];
+}
+
 /* All states through a block, candidate by candidate, so that each level is asked for once or twice. */
 static wn_status run_block(struct walk *walk, int64_t block)
 {
@@ -180,30 +194,29 @@ static wn_status run_block(struct walk *walk, int64_t block)
         struct wn_block view;
         bool made = false;
         for (int64_t u = walk->first / count * count + position; u < walk->end; u += count) {
-            struct wn_chunk chunk;
             if (u < walk->first || !walk->hidden[u - walk->first])
                 continue;
             if (!made)
                 WN_TRY(make_view(walk, block, genome_of(walk, position), &view));
             made = true;
-            wn_sequences_chunk(&stage->sequences, u / count, walk->offset, &chunk);
-            wn_model_run_block(walk->judge->spec.model, &view, &chunk, walk->hidden[u - walk->first], walk->scratch,
-                               NULL);
-            walk->judge->work.block_tokens += stage->tokens[u / count];
+            run_unit(walk, &view, u);
         }
     }
     return WN_OK;
 }
 
-/* Chunk by chunk, as the logits of the dense model are those of one. */
-static void score_chunks(struct walk *walk)
+/* Part by part, as the logits of the dense model are those of one. */
+static void score_parts(struct walk *walk)
 {
     const int64_t count = walk->stage->sharing.count;
 
     for (int64_t first = walk->first, end; first < walk->end; first = end) {
         end = (first / count + 1) * count;
         end = end < walk->end ? end : walk->end;
-        wn_judge_score(walk->judge, walk->stage, first, end, walk->hidden + (first - walk->first));
+        if (walk->judge->spec.items)
+            wn_judge_score_items(walk->judge, walk->stage, first, end, walk->hidden + (first - walk->first));
+        else
+            wn_judge_score(walk->judge, walk->stage, first, end, walk->hidden + (first - walk->first));
     }
 }
 
@@ -223,7 +236,7 @@ wn_status wn_judge_walk(struct wn_judge *judge, const struct wn_judge_stage *sta
     }
     close_walk(&walk);
     if (status == WN_OK)
-        score_chunks(&walk);
+        score_parts(&walk);
     judge->work.walks++;
     for (int64_t u = first; u < end; u++)
         judge->work.tokens += stage->tokens[u / stage->sharing.count];

@@ -36,10 +36,12 @@ static int64_t rule_bytes(const struct wn_model *model, const struct wn_recipe *
 static struct wn_judge_spec spec_of(const struct wn_run *run, const struct wn_point_search *search)
 {
     const struct wn_prepared_model *prepared = &run->models[run->grid.points[search->point].model];
+    const struct wn_calibration *on = search->items ? NULL : &prepared->calibrations[search->calibration];
     return (struct wn_judge_spec){
         .model = prepared->model,
         .space = &search->space,
-        .calibration = &prepared->calibrations[search->calibration].sequences,
+        .calibration = on ? &on->sequences : NULL,
+        .items = search->items,
         .fitness = search->settings.fitness,
         .top = search->settings.top,
         .rule_bytes = rule_bytes(prepared->model, &run->grid.points[search->point].recipe, WN_CHUNK_TOKENS),
@@ -201,10 +203,10 @@ static wn_status judge(struct searching *s, bool begun, struct made_levels *made
 static wn_status run_search(struct searching *s, struct wn_found *found)
 {
     const struct wn_point_search *point = s->point;
-    int64_t count =
-        s->run->models[s->run->grid.points[point->point].model].calibrations[point->calibration].sequences.n_sequences;
-    s->search = (struct wn_search){
-        .settings = &point->settings, .space = &point->space, .n_sequences = count, .lengths = point->lengths};
+    s->search = (struct wn_search){.settings = &point->settings,
+                                   .space = &point->space,
+                                   .n_sequences = point->n_sequences,
+                                   .lengths = point->lengths};
     bool begun;
     wn_status status = load(s, &begun);
     if (status == WN_OK && (!begun || s->state.generation < point->generations)) {

@@ -138,10 +138,10 @@ struct selection {
 
 struct judged {
     int64_t number;
-    double fitness;
+    double fitness, accuracy; /* accuracy: 0 where nothing is answered */
 };
 
-/* What is not finite comes last; of equals the earlier. */
+/* What is not finite comes last; of equals that with more right answers, then the earlier. */
 static int compare_judged(const void *a, const void *b)
 {
     const struct judged *left = a, *right = b;
@@ -150,16 +150,19 @@ static int compare_judged(const void *a, const void *b)
         return isfinite(left->fitness) ? -1 : 1;
     if (isfinite(left->fitness) && left->fitness != right->fitness)
         return left->fitness < right->fitness ? -1 : 1;
+    if (left->accuracy != right->accuracy)
+        return left->accuracy > right->accuracy ? -1 : 1;
     return (left->number > right->number) - (left->number < right->number);
 }
 
-static void keep_best(struct selection *selection, const double *fitness, int64_t survivors)
+static void keep_best(struct selection *selection, const double *fitness, const double *accuracy, int64_t survivors)
 {
     struct judged *judged = wn_alloc(selection->count, sizeof *judged);
     const double sign = selection->search->settings->inverted ? -1 : 1;
 
     for (int64_t i = 0; i < selection->count; i++)
-        judged[i] = (struct judged){selection->alive[i], sign * fitness[i]};
+        judged[i] =
+            (struct judged){selection->alive[i], sign * fitness[i], isnan(accuracy[i]) ? 0 : sign * accuracy[i]};
     qsort(judged, (size_t)selection->count, sizeof *judged, compare_judged);
     selection->count = selection->count < survivors ? selection->count : survivors;
     for (int64_t i = 0; i < selection->count; i++)
@@ -177,16 +180,20 @@ static wn_status run_stage(struct selection *selection, int64_t stage, int64_t s
     if (n == 0)
         return WN_OK;
     int32_t *genomes = wn_alloc(n * n_genes, sizeof *genomes);
-    double *fitness = wn_alloc(n, sizeof *fitness);
-    for (int64_t i = 0; i < n; i++)
+    double *fitness = wn_alloc(2 * n, sizeof *fitness), *accuracy = fitness + n;
+    for (int64_t i = 0; i < n; i++) {
         memcpy(genomes + i * n_genes, state->genomes + selection->alive[i] * n_genes,
                (size_t)n_genes * sizeof *genomes);
+        accuracy[i] = (double)NAN;
+    }
     wn_search_draw_batch(search, state->generation, stage, &batch);
-    wn_status status = search->evaluate(search->context, genomes, n, &batch, fitness);
+    wn_status status = search->evaluate(search->context, genomes, n, &batch, fitness, accuracy);
     if (status == WN_OK) {
-        for (int64_t i = 0; i < n; i++)
+        for (int64_t i = 0; i < n; i++) {
             state->fitness[selection->alive[i] * state->n_stages + stage] = fitness[i];
-        keep_best(selection, fitness, survivors);
+            state->accuracy[selection->alive[i] * state->n_stages + stage] = accuracy[i];
+        }
+        keep_best(selection, fitness, accuracy, survivors);
     }
     wn_minibatch_release(&batch);
     wn_free(genomes);
@@ -223,6 +230,7 @@ void wn_search_state_release(struct wn_search_state *state)
     wn_free(state->parent);
     wn_free(state->genomes);
     wn_free(state->fitness);
+    wn_free(state->accuracy);
     *state = (struct wn_search_state){0};
 }
 
@@ -231,8 +239,9 @@ static void open_selection(const struct wn_search *search, struct wn_search_stat
     int64_t values = state->n_candidates * state->n_stages;
 
     state->fitness = wn_alloc(values, sizeof *state->fitness);
+    state->accuracy = wn_alloc(values, sizeof *state->accuracy);
     for (int64_t i = 0; i < values; i++)
-        state->fitness[i] = (double)NAN;
+        state->fitness[i] = state->accuracy[i] = (double)NAN;
     *selection = (struct selection){.search = search, .state = state, .count = state->n_candidates};
     selection->alive = wn_alloc(state->n_candidates, sizeof *selection->alive);
     for (int64_t i = 0; i < state->n_candidates; i++)

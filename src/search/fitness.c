@@ -11,7 +11,7 @@ const char *wn_fitness_name(enum wn_fitness fitness)
 #define X(name, description) #name,
         WN_FITNESS_LIST(X)
 #undef X
-    };
+            "task"};
 
     return names[fitness];
 }

@@ -37,9 +37,6 @@ static const struct preset *find_preset(const char *name, enum wn_space_kind kin
 
 /* ---- keys ---- */
 
-/* The names of the kinds of fitness, as the list has them. */
-#define WORDS "kl|perplexity|sparse_kl|js"
-
 static const struct wn_parameter parameters[] = {
     {.name = "preset",
      .type = WN_STRING,
@@ -47,8 +44,13 @@ static const struct wn_parameter parameters[] = {
      .words = "auto|sparsity|bits|drop|super-fast",
      .help = "where generations, offspring, survivors and tokens come from when they are not given; auto: by what is "
              "searched"},
-    {.name = "on", .type = WN_STRING, .required = true, .help = "the calibration set that candidates are judged on"},
-    {.name = "fitness", .type = WN_STRING, .standard = "\"kl\"", .words = WORDS, .help = "what is to be small"},
+    {.name = "on",
+     .type = WN_STRING,
+     .help = "the calibration set that candidates are judged on; not of a fitness that is a task"},
+    {.name = "fitness",
+     .type = WN_STRING,
+     .standard = "\"kl\"",
+     .help = "what is to be small: one of those below, or the name of a task under \"evaluate\""},
     {.name = "top",
      .type = WN_INTEGER,
      .standard = "512",
@@ -99,6 +101,17 @@ static const struct wn_parameter parameters[] = {
 };
 
 enum { PARAMETERS = sizeof parameters / sizeof parameters[0] };
+
+/* Beside the table, which has as many rows as a list of values can have. */
+static const struct wn_parameter share_of_items = {
+    .name = "items",
+    .type = WN_NUMBER,
+    .standard = "0.5",
+    .low = 0.001,
+    .high = 1,
+    .help =
+        "fitness of a task: share of its items that searches see, the same ones for every seed; the others are left "
+        "to measure what was found"};
 
 /* ---- lists ---- */
 
@@ -187,11 +200,12 @@ static int64_t given_or(const struct wn_params *params, const char *name, int64_
     return wn_params_find(params, name)->set ? wn_params_integer(params, name) : otherwise;
 }
 
+/* What is none of the list is a task. */
 static enum wn_fitness fitness_of(const char *name)
 {
     int fitness = 0;
 
-    while (strcmp(wn_fitness_name((enum wn_fitness)fitness), name) != 0)
+    while (fitness < WN_FITNESSES && strcmp(wn_fitness_name((enum wn_fitness)fitness), name) != 0)
         fitness++;
     return (enum wn_fitness)fitness;
 }
@@ -199,7 +213,7 @@ static enum wn_fitness fitness_of(const char *name)
 static void take_params(const struct wn_params *params, const cJSON *json, enum wn_space_kind kind,
                         const struct preset *preset, struct wn_search_settings *settings)
 {
-    settings->fitness = fitness_of(wn_params_text(params, "fitness"));
+    settings->fitness = fitness_of(wn_settings_text(json, "fitness", "kl"));
     settings->top = wn_params_integer(params, "top");
     settings->generations = given_or(params, "generations", preset->generations);
     settings->offspring = given_or(params, "offspring", preset->offspring);
@@ -213,13 +227,32 @@ static void take_params(const struct wn_params *params, const cJSON *json, enum 
     settings->legal_mlp = wn_strdup(wn_settings_text(json, "legal_mlp", ""));
 }
 
-static void take_name(const char *place, const char *name, struct wn_search_settings *settings,
+/* The calibration set, or the task. */
+static void take_name(const char *place, const cJSON *json, struct wn_search_settings *settings,
                       struct wn_problems *problems)
 {
+    const bool task = settings->fitness == WN_FITNESS_task;
+    const char *on = wn_settings_text(json, "on", NULL), *name = task ? wn_settings_text(json, "fitness", "") : on;
+
+    if (!name && cJSON_IsObject(json) && !cJSON_HasObjectItem(json, "on"))
+        wn_problems_add(problems, "%s: key \"on\" is missing", place);
+    if (!name)
+        return;
     if (strlen(name) < sizeof settings->on)
         memcpy(settings->on, name, strlen(name) + 1);
     else
-        wn_problems_add(problems, "%s: key \"on\": no calibration set has a name this long", place);
+        wn_problems_add(problems, "%s: key \"%s\": nothing has a name this long", place, task ? "fitness" : "on");
+}
+
+static void take_items(const char *place, const cJSON *item, struct wn_search_settings *settings,
+                       struct wn_problems *problems)
+{
+    struct wn_params params;
+
+    wn_params_init(&params, &share_of_items, 1);
+    if (item && wn_params_set(&params, share_of_items.name, item) != WN_OK)
+        wn_problems_add(problems, "%s: %s", place, wn_error_message());
+    settings->items = wn_params_number(&params, share_of_items.name);
 }
 
 void wn_search_settings_read(const char *place, const cJSON *json, enum wn_space_kind kind,
@@ -229,6 +262,7 @@ void wn_search_settings_read(const char *place, const cJSON *json, enum wn_space
     cJSON *survivors = cJSON_DetachItemFromObjectCaseSensitive(plain, "survivors");
     cJSON *tokens = cJSON_DetachItemFromObjectCaseSensitive(plain, "tokens");
     cJSON *bits = cJSON_DetachItemFromObjectCaseSensitive(plain, "bits");
+    cJSON *items = cJSON_DetachItemFromObjectCaseSensitive(plain, share_of_items.name);
     struct wn_params params;
 
     *settings = (struct wn_search_settings){.kind = kind};
@@ -236,7 +270,8 @@ void wn_search_settings_read(const char *place, const cJSON *json, enum wn_space
     const struct preset *preset = find_preset(wn_params_text(&params, "preset"), kind);
     take_params(&params, plain, kind, preset, settings);
     settings->bits = read_bits(place, bits, problems);
-    take_name(place, wn_settings_text(plain, "on", ""), settings, problems);
+    take_name(place, plain, settings, problems);
+    take_items(place, items, settings, problems);
     read_stages(place, survivors, tokens, preset, settings, problems);
     check_survivors(place, settings, problems);
     if (settings->generations == 0 && kind != WN_SPACE_DROP)
@@ -246,6 +281,7 @@ void wn_search_settings_read(const char *place, const cJSON *json, enum wn_space
     cJSON_Delete(survivors);
     cJSON_Delete(tokens);
     cJSON_Delete(bits);
+    cJSON_Delete(items);
 }
 
 void wn_search_settings_release(struct wn_search_settings *settings)
@@ -258,15 +294,15 @@ void wn_search_settings_release(struct wn_search_settings *settings)
 void wn_search_settings_tokens(const char *place, const struct wn_search_settings *settings, int64_t tokens,
                                struct wn_problems *problems)
 {
+    const char *what = settings->fitness == WN_FITNESS_task ? "what the search sees of task" : "calibration set";
+
     for (int s = 0; s < settings->n_stages; s++)
         if (settings->tokens[s] > tokens)
-            wn_problems_add(problems,
-                            "%s: key \"tokens\": stage %d asks for %lld tokens, calibration set \"%s\" has "
-                            "%lld",
-                            place, s + 1, (long long)settings->tokens[s], settings->on, (long long)tokens);
+            wn_problems_add(problems, "%s: key \"tokens\": stage %d asks for %lld tokens, %s \"%s\" has %lld", place,
+                            s + 1, (long long)settings->tokens[s], what, settings->on, (long long)tokens);
     if (settings->kind != WN_SPACE_SPARSITY && settings->initial_tokens > tokens)
-        wn_problems_add(problems, "%s: key \"initial_tokens\": %lld tokens, calibration set \"%s\" has %lld", place,
-                        (long long)settings->initial_tokens, settings->on, (long long)tokens);
+        wn_problems_add(problems, "%s: key \"initial_tokens\": %lld tokens, %s \"%s\" has %lld", place,
+                        (long long)settings->initial_tokens, what, settings->on, (long long)tokens);
 }
 
 void wn_search_settings_request(const struct wn_search_settings *settings, struct wn_space_request *request)
@@ -284,6 +320,11 @@ const struct wn_parameter *wn_search_parameters(int *count)
 {
     *count = PARAMETERS;
     return parameters;
+}
+
+const struct wn_parameter *wn_search_items_parameter(void)
+{
+    return &share_of_items;
 }
 
 static void append_list(int count, const int64_t *values, struct wn_text *text)
@@ -309,11 +350,21 @@ void wn_search_help(struct wn_text *text)
         text, "  bits       a list  levels of bits, with gaps or without (default [2, 3, 4, 5, 6]) [bit]; of a joint "
               "point the bits are\n                     searched where this is given, or the preset \"bits\", or "
               "a mean that is no whole number; else its sparsity\n");
-    wn_text_printf(text, "  survivors  a list  candidates that each stage of a generation keeps; the last one keeps 1\n"
-                         "  tokens     a list  calibration tokens on which each stage judges, drawn anew [token]\n\n"
-                         "fitness, the smaller the better:\n");
+    wn_params_help(&share_of_items, 1, text);
+    wn_text_printf(text,
+                   "  survivors  a list  candidates that each stage of a generation keeps; the last one keeps 1\n"
+                   "  tokens     a list  calibration tokens on which each stage judges, drawn anew [token]; of a "
+                   "task as many\n                     items as have them, the last one whole; what a text begins "
+                   "with as the one before\n                     it in its item counts once\n\n"
+                   "fitness, the smaller the better:\n");
     for (int f = 0; f < WN_FITNESSES; f++)
         wn_text_printf(text, "  %-10s  %s\n", wn_fitness_name((enum wn_fitness)f), descriptions[f]);
+    wn_text_printf(
+        text,
+        "  %-10s  minus the mean log-likelihood of the right answers: of a multiple_choice task per character "
+        "or byte\n              where its main metric is acc_norm or acc_bytes, of rolling texts per word or byte; of "
+        "equals the\n              candidate with more right answers\n",
+        "(a task)");
     wn_text_printf(text, "\npresets:\n");
     for (int p = 0; p < PRESETS; p++) {
         wn_text_printf(text, "  %-10s  %s: generations ", presets[p].name, presets[p].help);

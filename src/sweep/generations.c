@@ -39,8 +39,10 @@ static void fill_generation(const struct wn_run *run, const struct wn_point_sear
     for (int64_t g = 0; g < state->n_genes; g++)
         wn_record_f32(record, WN_LOG_LEVEL)[wn_search_cell(run, search, g)] = (float)state->parent[g];
     for (int64_t c = 0; c < state->n_candidates; c++)
-        for (int64_t s = 0; s < state->n_stages; s++)
+        for (int64_t s = 0; s < state->n_stages; s++) {
             wn_record_f64(record, WN_LOG_FITNESS)[c * stages + s] = state->fitness[c * state->n_stages + s];
+            wn_record_f64(record, WN_LOG_ACCURACY)[c * stages + s] = state->accuracy[c * state->n_stages + s];
+        }
     *wn_record_i32(record, WN_LOG_WINNER) = (int32_t)(state->n_candidates ? state->winner : -1);
     *wn_record_f64(record, WN_LOG_BEST) = state->parent_fitness;
     *wn_record_f64(record, WN_LOG_ACHIEVED) = wn_space_achieved(&search->space, state->parent);

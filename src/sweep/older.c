@@ -180,13 +180,21 @@ static int64_t find_item(const struct wn_run *run, struct wn_results_reader *rea
     return item;
 }
 
-/* The same settings, on the same calibration set, for the same point. */
+/* What candidates are judged by is there, and the same. */
+static bool has_grounds(const struct wn_run *run, const struct wn_older *source, const struct wn_point_search *search)
+{
+    int64_t m = run->grid.points[search->point].model;
+    return search->task >= 0 ? source->eval[m * run->sweep->n_evals + search->task] >= 0
+                             : source->calibration[m * run->sweep->n_calibrations + search->calibration];
+}
+
+/* The same settings, on the same calibration set or task, for the same point. */
 static int64_t match_search(const struct wn_run *run, const struct wn_identity *identity,
                             struct wn_results_reader *reader, const struct wn_older *source,
                             const struct wn_point_search *search)
 {
     int64_t m = run->grid.points[search->point].model;
-    if (source->model[m] < 0 || !source->calibration[m * run->sweep->n_calibrations + search->calibration])
+    if (source->model[m] < 0 || !has_grounds(run, source, search))
         return -1;
     const struct wn_described_model *here = &identity->models[m];
     const struct wn_described_model *there = &source->identity.models[source->model[m]];

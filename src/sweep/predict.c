@@ -330,11 +330,13 @@ static void predict_search(const struct wn_run *run, const struct wn_point_searc
     const struct wn_recipe *recipe = &run->grid.points[search->point].recipe;
     double blocks = (double)model->config.n_blocks, dense = block_seconds(cost, counts) * blocks / counts->rows;
     double head = cost->target + cost->tile / head_rows(model->config.vocab_size);
+    /* Logits of both models for every token; of a task those of the candidate where answers are, and no dense pass. */
+    double heads = search->task >= 0 ? counts->targets / counts->rows : 2;
     double tokens = (double)wn_search_initial_tokens(&search->settings, &search->space) +
                     (double)search->generations * (double)wn_search_generation_tokens(&search->settings);
     prediction->search_tokens += tokens;
     prediction->search_seconds +=
-        tokens * (wn_kept_share(model, recipe) * dense + 2 * head) + (double)counts->rows * dense;
+        tokens * (wn_kept_share(model, recipe) * dense + heads * head) + (search->task >= 0 ? 0 : counts->rows * dense);
 }
 
 static void predict_searches(const struct wn_run *run, const struct wn_model_cost *costs, const struct counted *counted,
@@ -344,7 +346,10 @@ static void predict_searches(const struct wn_run *run, const struct wn_model_cos
         const struct wn_point_search *search = &run->searches[s];
         int64_t m = run->grid.points[search->point].model;
         if (!only || only[search->point])
-            predict_search(run, search, &costs[m], &counted[m].calibrations[search->calibration], prediction);
+            predict_search(run, search, &costs[m],
+                           search->task >= 0 ? &counted[m].sets[search->task]
+                                             : &counted[m].calibrations[search->calibration],
+                           prediction);
     }
 }
 

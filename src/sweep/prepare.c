@@ -369,6 +369,7 @@ static void build_schema(struct wn_run *run, struct wn_prepared_model *prepared)
     add_note_fields(run, prepared);
     for (int64_t e = 0; e < run->sweep->n_evals; e++)
         wn_eval_fields(&prepared->sets[e], &prepared->schema);
+    wn_search_mark_items(run, prepared);
 }
 
 /* The longest axis of this name among the models. */

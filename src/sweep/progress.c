@@ -56,9 +56,9 @@ static void say_search(const struct wn_progress *p, struct wn_text *line)
     wn_text_printf(line, "search %s (%s): generation %lld of %lld", p->run->grid.points[search->point].recipe.search,
                    name_of(p, search->point), (long long)p->generation, (long long)search->generations);
     bool minimizes = wn_recipe_minimizes(&p->run->grid.points[search->point].recipe);
+    const char *fitness = search->task >= 0 ? search->settings.on : wn_fitness_name(search->settings.fitness);
     if (isfinite(p->fitness))
-        wn_text_printf(line, ", %s %.6g", minimizes ? "layer errors" : wn_fitness_name(search->settings.fitness),
-                       p->fitness);
+        wn_text_printf(line, ", %s %.6g", minimizes ? "layer errors" : fitness, p->fitness);
     if (p->searched)
         wn_text_printf(line, "; %.0f candidate tokens/s, %s left of it", wn_progress_search_rate(p),
                        wn_duration_text(wn_progress_search_left(p), left));

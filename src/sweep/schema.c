@@ -297,6 +297,9 @@ static cJSON *search_schema(void)
         cJSON_AddStringToObject(list, "description", lists[i].help);
         cJSON_AddItemToObject(properties, lists[i].name, list);
     }
+    cJSON *items = object_schema(wn_search_items_parameter(), 1), *all = cJSON_GetObjectItem(items, "properties");
+    cJSON_AddItemToObject(properties, "items", cJSON_DetachItemFromObject(all, "items"));
+    cJSON_Delete(items);
     return schema;
 }
 

@@ -89,13 +89,15 @@ static void open_search(struct wn_run *run, int64_t point, struct wn_problems *p
     int64_t before = problems->count;
     run->searches = wn_resize(run->searches, run->n_searches + 1, sizeof *run->searches);
     struct wn_point_search *search = &run->searches[run->n_searches++];
-    *search = (struct wn_point_search){.point = point, .calibration = -1};
+    *search = (struct wn_point_search){.point = point, .calibration = -1, .task = -1};
     if (named)
         wn_search_settings_read(place, named->spec, kind, &search->settings, problems);
     else
         minimize_settings(kind, &search->settings);
     if (!named)
         search->calibration = run->grid.points[point].calibration;
+    else if (search->settings.fitness == WN_FITNESS_task)
+        search->task = wn_search_find_task(run->sweep, search->settings.on);
     else if (problems->count == before)
         search->calibration = find_calibration(run->sweep, search->settings.on);
     if (problems->count == before &&
@@ -116,6 +118,15 @@ void wn_searches_open(struct wn_run *run, struct wn_problems *problems)
             open_search(run, p, problems);
 }
 
+/* Sequences of the calibration set, whose tokens are counted. */
+static void take_lengths(const struct wn_sequences *sequences, struct wn_point_search *search)
+{
+    search->n_sequences = sequences->n_sequences;
+    search->lengths = wn_alloc(search->n_sequences, sizeof *search->lengths);
+    for (int64_t i = 0; i < search->n_sequences; i++)
+        search->lengths[i] = sequences->offset[i + 1] - sequences->offset[i];
+}
+
 void wn_searches_check(struct wn_run *run, struct wn_problems *problems)
 {
     if (problems->count)
@@ -123,14 +134,17 @@ void wn_searches_check(struct wn_run *run, struct wn_problems *problems)
     for (int64_t s = 0; s < run->n_searches; s++) {
         struct wn_point_search *search = &run->searches[s];
         const struct wn_point *point = &run->grid.points[search->point];
-        const struct wn_sequences *sequences = &run->models[point->model].calibrations[search->calibration].sequences;
+        int64_t tokens = 0;
+        if (search->task >= 0)
+            wn_search_take_items(run, search);
+        else
+            take_lengths(&run->models[point->model].calibrations[search->calibration].sequences, search);
+        for (int64_t i = 0; i < search->n_sequences; i++)
+            tokens += search->lengths[i];
         char *place = wn_format("%s: search.%s", run->sweep->path, point->recipe.search);
         if (!wn_recipe_minimizes(&point->recipe))
-            wn_search_settings_tokens(place, &search->settings, wn_sequences_tokens(sequences), problems);
+            wn_search_settings_tokens(place, &search->settings, tokens, problems);
         wn_free(place);
-        search->lengths = wn_alloc(sequences->n_sequences, sizeof *search->lengths);
-        for (int64_t i = 0; i < sequences->n_sequences; i++)
-            search->lengths[i] = sequences->offset[i + 1] - sequences->offset[i];
     }
 }
 
@@ -217,6 +231,8 @@ static struct wn_schema *create_schema(const char *name, const struct sizes *siz
     add_field(schema, name, "achieved", WN_FIELD_F64, 0, NULL, "1",
               "by the parent: sparsity, bits of a weight, or share of weights left out", true);
     add_field(schema, name, "seconds", WN_FIELD_F64, 0, NULL, "s", "wall time of the generation on all ranks", false);
+    add_field(schema, name, "accuracy", WN_FIELD_F64, 2, judged, "1",
+              "share of items that the candidates answer rightly, of a fitness that is a task; else NaN", true);
     return schema;
 }
 
@@ -272,6 +288,7 @@ void wn_searches_release(struct wn_run *run)
         wn_search_settings_release(&run->searches[s].settings);
         wn_space_release(&run->searches[s].space);
         wn_free(run->searches[s].lengths);
+        wn_search_release_items(&run->searches[s]);
     }
     wn_free(run->searches);
     for (int l = 0; l < run->n_logs; l++) {
@@ -366,6 +383,8 @@ static void put_settings(const struct wn_search_settings *settings, struct wn_te
                    (long long)settings->step);
     put_bits(settings->bits, text);
     wn_text_printf(text, " legal=%s/%s", settings->legal_attention, settings->legal_mlp);
+    if (settings->fitness == WN_FITNESS_task)
+        wn_text_printf(text, " items=%.17g", settings->items);
 }
 
 /* One line for each kind of a search that points of the model name. */

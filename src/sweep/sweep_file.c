@@ -112,6 +112,25 @@ static void read_calibrations(struct reader *reader)
     }
 }
 
+static void check_search_task(struct reader *reader, const char *place, const char *name)
+{
+    struct wn_text known = {0};
+    for (int64_t e = 0; e < reader->sweep->n_evals; e++) {
+        const struct wn_sweep_eval *eval = &reader->sweep->evals[e];
+        if (eval->kind->gold && !strcmp(eval->name, name)) {
+            wn_text_release(&known);
+            return;
+        }
+        if (eval->kind->gold)
+            wn_text_printf(&known, ", \"%s\"", eval->name);
+    }
+    PROBLEM(reader,
+            "%s: key \"fitness\": \"%s\" is no fitness (winnow help search) and no task under \"evaluate\" with right "
+            "answers; there is \"kl\"%s",
+            place, name, known.data ? known.data : "");
+    wn_text_release(&known);
+}
+
 /* Which kind of space a search is for is known from the points that name it (searches.c); what is wrong for all is
  * wrong for drop. */
 static void read_search(struct reader *reader, const cJSON *item)
@@ -125,7 +144,9 @@ static void read_search(struct reader *reader, const cJSON *item)
         wn_search_settings_read(place, item, WN_SPACE_DROP, &settings, reader->problems);
         for (int64_t c = 0; c < sweep->n_calibrations; c++)
             known = known || !strcmp(sweep->calibrations[c].name, settings.on);
-        if (!known && reader->problems->count == before)
+        if (settings.fitness == WN_FITNESS_task)
+            check_search_task(reader, place, settings.on);
+        else if (!known && reader->problems->count == before)
             PROBLEM(reader, "%s: key \"on\": \"%s\" is not a set under \"calibration\"", place, settings.on);
         wn_search_settings_release(&settings);
     } else {
@@ -456,8 +477,8 @@ static wn_status read_sweep(const char *path, char *text, int64_t length, wn_sta
     read_texts(&reader);
     read_models(&reader);
     read_calibrations(&reader);
-    read_searches(&reader);
     read_evaluate(&reader);
+    read_searches(&reader);
     read_statistics(&reader);
     read_grid_key(&reader);
     wn_paths_watch(NULL);

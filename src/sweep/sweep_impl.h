@@ -54,9 +54,15 @@ void wn_searches_check(struct wn_run *run, struct wn_problems *problems);
 void wn_searches_lay_out(struct wn_run *run);
 void wn_searches_release(struct wn_run *run);
 /* Fields of a log, in the order of its schema. */
-enum { WN_LOG_LEVEL, WN_LOG_FITNESS, WN_LOG_WINNER, WN_LOG_BEST, WN_LOG_ACHIEVED, WN_LOG_SECONDS };
+enum { WN_LOG_LEVEL, WN_LOG_FITNESS, WN_LOG_WINNER, WN_LOG_BEST, WN_LOG_ACHIEVED, WN_LOG_SECONDS, WN_LOG_ACCURACY };
 /* The cell of a gene in the levels of a row. */
 int64_t wn_search_cell(const struct wn_run *run, const struct wn_point_search *search, int64_t gene);
+/* Searches for a task (search_tasks.c): the evaluation of that name; what a search sees of it, before prefixes are
+ * shared; which items those are, as constants /tasks/NAME/searched of a model. */
+int64_t wn_search_find_task(const struct wn_sweep *sweep, const char *name);
+void wn_search_take_items(const struct wn_run *run, struct wn_point_search *search);
+void wn_search_release_items(struct wn_point_search *search);
+void wn_search_mark_items(const struct wn_run *run, struct wn_prepared_model *prepared);
 /* Lines of the identity: "search NAME for KIND: SETTINGS". */
 void wn_searches_identify(const struct wn_run *run, int64_t model, struct wn_text *text);
 /* What such a line begins with: "NAME for KIND"; owned by the caller. */

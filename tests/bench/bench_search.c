@@ -182,7 +182,7 @@ static double run_judge(struct wn_par *par, struct bench *bench, const int32_t *
     check(wn_judge_open(par, &spec, &judge));
     wn_par_barrier(par);
     double begin = seconds_now(bench->threads);
-    check(wn_judge_evaluate(judge, genomes, count, &batch, fitness));
+    check(wn_judge_evaluate(judge, genomes, count, &batch, fitness, NULL));
     double seconds = seconds_now(bench->threads) - begin;
     seconds = (double)wn_par_max(par, (int64_t)(seconds * 1e6)) / 1e6;
     *memory = (double)(wn_memory_peak() - before) / (double)wn_judge_bytes(&spec);

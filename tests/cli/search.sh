@@ -88,6 +88,26 @@ expect "--from with another seed" 0 "$winnow" run "$folder/s/seed.json" -o "$fol
 same "searches of another seed" "$(grep -c 'generation 25 of 25' "$folder/err")" 2
 same "digest of another seed" "$(digest_of "$folder/from.h5")" "$(digest_of "$folder/seed.h5")"
 
+# ---- for a task ----
+edit "$folder/s/measured.json" "s['evaluate']['tasks'] = ['data/facts.jsonl']"
+sweep=$folder/s/measured.json
+edit "$folder/s/task.json" "answers = s['search']['answers'] = dict(search, fitness='facts', tokens=[16, 40])
+del answers['on']
+s['grid'].append(dict(s['grid'][0], units='branch', allocation='answers'))"
+expect "a search for a task" 0 "$winnow" run "$folder/s/task.json" -o "$folder/task.h5"
+has "its progress" 'search answers (.*): generation 25 of 25, facts [0-9.]*' "$folder/err"
+digest=$(digest_of "$folder/task.h5")
+expect "a search for a task on two ranks" 0 ranks 2 "$winnow" run "$folder/s/task.json" -o "$folder/task2.h5" -q
+same "digest of a search for a task on two ranks" "$(digest_of "$folder/task2.h5")" "$digest"
+expect "a sweep without it" 0 "$winnow" run "$sweep" -o "$folder/grown_task.h5" -q
+expect "growing by a search for a task" 0 "$winnow" run "$folder/s/task.json" -o "$folder/grown_task.h5"
+same "points of that run" "$(grep -c ' points: [0-9]* .* on rank' "$folder/err")" 1
+same "digest of the grown file" "$(digest_of "$folder/grown_task.h5")" "$digest"
+sweep=$folder/s/task.json
+edit "$folder/s/all.json" "s['search']['answers']['items'] = 1"
+expect "a search that sees all items" 0 "$winnow" plan "$folder/s/all.json"
+has "a search that sees all items" 'search answers: sees all 12 items of facts' "$folder/err"
+
 # ---- levels of sparsity and bits ----
 make_sweep "$folder/l" '{"method": "wanda", "sparsity": 0.6, "allocation": ["uniform", "dynamic_programming", "fast"],
      "propagation": "dense", "calibration": "general"},
@@ -127,7 +147,10 @@ mistake() { # PYTHON PATTERN
 }
 sweep=$folder/s/sweep.json
 mistake "search['survivors'] = [5, 1]" 'search.fast: key "survivors": .*cannot grow'
-mistake "search['fitness'] = 'klx'" 'search.fast: key "fitness": expected one of "kl", "perplexity"'
+mistake "search['fitness'] = 'klx'" 'search.fast: key "fitness": "klx" is no fitness .*there is "kl"$'
+mistake "search['fitness'] = 'windows'" 'search.fast: key "fitness": "windows" is no fitness .*there is "kl"$'
+mistake "search.update(fitness='facts', tokens=[8, 500]); s['evaluate']['tasks'] = ['data/facts.jsonl']" \
+  'search.fast: key "tokens": stage 2 asks for 500 tokens, what the search sees of task "facts" has'
 mistake "search['on'] = 'nowhere'" 'search.fast: key "on": "nowhere" is not a set'
 mistake "search['tokens'] = [64, 1e6]" 'search.fast: key "tokens": stage 2 asks for 1000000 tokens'
 mistake "search['offsprin'] = 3" 'search.fast.*offsprin'

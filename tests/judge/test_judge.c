@@ -271,7 +271,7 @@ static struct wn_judge_work judge_all(struct wn_par *par, const struct example *
     struct wn_judge *judge;
 
     CHECK_OK(wn_judge_open(par, &example->spec, &judge));
-    CHECK_OK(wn_judge_evaluate(judge, example->genomes, COUNT, &example->batch, fitness));
+    CHECK_OK(wn_judge_evaluate(judge, example->genomes, COUNT, &example->batch, fitness, NULL));
     struct wn_judge_work work = wn_judge_work(judge);
     wn_judge_close(&judge);
     CHECK(!judge);
@@ -294,7 +294,7 @@ static struct wn_judge_work check_memory(struct wn_par *serial, const struct exa
     CHECK_OK(wn_judge_open(serial, &example->spec, &judge));
     int64_t before = wn_memory_bytes();
     wn_memory_reset_peak();
-    CHECK_OK(wn_judge_evaluate(judge, example->genomes, COUNT, &example->batch, fitness));
+    CHECK_OK(wn_judge_evaluate(judge, example->genomes, COUNT, &example->batch, fitness, NULL));
     double share = (double)(wn_memory_peak() - before) / (double)wn_judge_bytes(&example->spec);
     CHECK(share > 0.9 && share <= 1.01);
     CHECK(wn_judge_shared_bytes(&example->spec) == 71 * 64 * 128 * 4);
@@ -387,11 +387,11 @@ static void check_failure(struct wn_par *par)
 
     example_open(&example, WN_SPACE_BITS, 3, WN_FITNESS_perplexity, 260);
     CHECK_OK(wn_judge_open(par, &example.spec, &judge));
-    CHECK_OK(wn_judge_evaluate(judge, example.genomes, COUNT, &example.batch, found));
+    CHECK_OK(wn_judge_evaluate(judge, example.genomes, COUNT, &example.batch, found, NULL));
     example.source.fail_at = example.source.calls + (wn_par_rank(par) == 0 ? 9 : 100000);
-    CHECK(wn_judge_evaluate(judge, example.genomes, COUNT, &example.batch, again) == WN_ERR_IO);
+    CHECK(wn_judge_evaluate(judge, example.genomes, COUNT, &example.batch, again, NULL) == WN_ERR_IO);
     CHECK_MESSAGE("a level cannot be read");
-    CHECK_OK(wn_judge_evaluate(judge, example.genomes, COUNT, &example.batch, again));
+    CHECK_OK(wn_judge_evaluate(judge, example.genomes, COUNT, &example.batch, again, NULL));
     CHECK(same(found, again));
     wn_judge_close(&judge);
     example_close(&example);
@@ -417,7 +417,7 @@ static void check_search(struct wn_par *serial, struct wn_par *par)
         while (state[i].generation < generations)
             CHECK_OK(wn_search_step(&example.search, &state[i]));
         memcpy(example.genomes + example.space.n_genes, state[i].parent, bytes);
-        CHECK_OK(wn_judge_evaluate(judge, example.genomes, COUNT, &example.batch, found));
+        CHECK_OK(wn_judge_evaluate(judge, example.genomes, COUNT, &example.batch, found, NULL));
         CHECK(found[1] < found[0]);
         wn_judge_close(&judge);
     }

@@ -194,7 +194,7 @@ static void check_search(struct wn_par *par, struct example *example)
         CHECK_OK(wn_search_step(&search, &state));
     memcpy(genomes + 2 * n, state.parent, (size_t)n * sizeof *genomes);
     wn_search_draw_batch(&search, 1, 0, &batch);
-    CHECK_OK(wn_judge_evaluate(judge, genomes, 3, &batch, fitness));
+    CHECK_OK(wn_judge_evaluate(judge, genomes, 3, &batch, fitness, NULL));
     for (int i = 0; i < 3; i++)
         CHECK(wn_space_achieved(&example->space, genomes + i * n) == 2.5);
     CHECK(fitness[2] < fitness[0]);

@@ -68,7 +68,7 @@ static double perplexity_of_candidate(const struct setting *setting, const struc
 
     CHECK(length == 256);
     CHECK_OK(wn_judge_open(setting->par, &spec, &judge));
-    CHECK_OK(wn_judge_evaluate(judge, genome, 1, &batch, &fitness));
+    CHECK_OK(wn_judge_evaluate(judge, genome, 1, &batch, &fitness, NULL));
     wn_judge_close(&judge);
     return fitness;
 }

@@ -56,10 +56,11 @@ static void print_batch(const struct wn_minibatch *batch)
 }
 
 static wn_status evaluate(void *context, const int32_t *genomes, int64_t count, const struct wn_minibatch *batch,
-                          double *fitness)
+                          double *fitness, double *accuracy)
 {
     struct toy *toy = context;
 
+    CHECK(isnan(accuracy[0]) && isnan(accuracy[count - 1]));
     if (toy->calls++ == toy->fail_at)
         return wn_fail(WN_ERR_IO, "the disk is full");
     if (toy->trace)
@@ -352,22 +353,26 @@ static void check_failures(void)
 struct odd {
     double value; /* of all but the third candidate */
     double third;
+    double right; /* accuracy of the fifth; of the others 0.5; NaN: nothing is answered */
 };
 
 static wn_status odd_fitness(void *context, const int32_t *genomes, int64_t count, const struct wn_minibatch *batch,
-                             double *fitness)
+                             double *fitness, double *accuracy)
 {
     const struct odd *odd = context;
 
     (void)genomes;
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; i < count; i++) {
         fitness[i] = i == 2 && batch->stage == 0 ? odd->third : odd->value;
+        if (!isnan(odd->right))
+            accuracy[i] = i == 4 && batch->stage == 0 ? odd->right : 0.5;
+    }
     return WN_OK;
 }
 
-static int64_t winner_of(double value, double third, bool inverted)
+static int64_t winner_of_answers(double value, double third, double right, bool inverted)
 {
-    struct odd odd = {value, third};
+    struct odd odd = {value, third, right};
     struct example example;
     struct wn_search_state state;
 
@@ -385,8 +390,16 @@ static int64_t winner_of(double value, double third, bool inverted)
     return winner;
 }
 
+static int64_t winner_of(double value, double third, bool inverted)
+{
+    return winner_of_answers(value, third, (double)NAN, inverted);
+}
+
 static void check_odd_fitness(void)
 {
+    CHECK(winner_of_answers(1, 1, 0.6, false) == 4); /* of equals the one with more right answers */
+    CHECK(winner_of_answers(1, 1, 0.4, false) == 0 && winner_of_answers(1, 1, 0.4, true) == 4);
+    CHECK(winner_of_answers(1, 0.5, 0.6, false) == 2); /* fitness comes first */
     CHECK(winner_of(1, 0.5, false) == 2);
     CHECK(winner_of(1, 1, false) == 0); /* of equals the first; an offspring before its parent */
     CHECK(winner_of(1, 0.5, true) == 0);

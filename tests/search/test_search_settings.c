@@ -86,7 +86,7 @@ static void check_given(void)
               WN_SPACE_DROP, &s);
     CHECK(s.fitness == WN_FITNESS_sparse_kl && s.top == 10 && s.generations == 7 && s.offspring == 5 && s.seed == 9);
     CHECK(s.n_stages == 2 && same_list(2, s.survivors, (int64_t[]){5, 1}) && same_list(2, s.tokens, (int64_t[]){8, 4}));
-    CHECK(s.initial == 3 && s.initial_tokens == 5 && s.inverted);
+    CHECK(s.initial == 3 && s.initial_tokens == 5 && s.inverted && s.items == 0.5);
     wn_search_settings_request(&s, &request);
     CHECK(request.levels == 4 && request.step == 100 && request.bits == (WN_BITS(2) | WN_BITS(4) | WN_BITS(8)));
     CHECK_TEXT(request.legal_attention, "0-3,5,6,7,8,9,10,11,12,13,14,15,16,17");
@@ -94,13 +94,24 @@ static void check_given(void)
     wn_search_settings_release(&s);
 }
 
+/* What is no fitness is a task, in whose place no calibration set is named. */
+static void check_task(void)
+{
+    struct wn_search_settings s;
+
+    read_good("{\"fitness\": \"facts\", \"items\": 0.25}", WN_SPACE_DROP, &s);
+    CHECK(s.fitness == WN_FITNESS_task && s.items == 0.25);
+    CHECK_TEXT(s.on, "facts");
+    wn_search_settings_release(&s);
+}
+
 static void check_lines(void)
 {
     check_mistake("{}", "search.fast: key \"on\" is missing");
     check_mistake("{\"on\": 3}", "search.fast: key \"on\": expected a text");
-    check_mistake(
-        "{\"on\": \"a\", \"fitness\": \"kld\"}",
-        "search.fast: key \"fitness\": expected one of \"kl\", \"perplexity\", \"sparse_kl\", \"js\", got \"kld\"");
+    check_mistake("{\"fitness\": \"facts\", \"items\": 0}",
+                  "search.fast: key \"items\": expected a number in [0.001, 1], got 0");
+    check_mistake("{\"fitness\": 3, \"on\": \"a\"}", "search.fast: key \"fitness\": expected a text");
     check_mistake("{\"on\": \"a\", \"ofspring\": 3}",
                   "search.fast: unknown key \"ofspring\"; did you mean \"offspring\"?");
     check_mistake("{\"on\": \"a\", \"survivors\": [2, 4, 1]}",
@@ -179,6 +190,7 @@ int main(void)
 {
     check_presets();
     check_given();
+    check_task();
     check_lines();
     check_tokens();
     check_help();
