@@ -267,6 +267,7 @@ struct wn_search {
     const struct wn_space *space;
     int64_t n_sequences;
     const int64_t *lengths; /* [n_sequences] tokens of each calibration sequence, or item */
+    const double *errors;   /* as for wn_space_error, noted beside the fitness; NULL: unknown */
     wn_search_evaluate *evaluate;
     void *context;
 };
@@ -283,8 +284,10 @@ struct wn_search_state {
     /* What this generation looked at: the candidates in the order drawn; from generation 1 on the former parent is
      * the last. */
     int64_t n_candidates, winner; /* winner: which one the parent is */
+    int64_t tokens;               /* on which candidates were judged, of all of them and all stages together */
     int32_t *genomes;             /* [n_candidates, n_genes]; owned */
     double *fitness, *accuracy;   /* [n_candidates, n_stages], NaN: not evaluated in this stage; owned */
+    double *errors;               /* [n_candidates] sums of layer errors, NaN: unknown; owned */
 };
 
 /* Generations of the settings, for this space. */

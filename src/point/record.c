@@ -102,6 +102,7 @@ void wn_recorder_finish(struct wn_recorder *recorder, const struct wn_subject *s
     set_number(recorder, fields->bits_per_weight, recorder->bits / recorder->weights);
     set_number(recorder, fields->weight_error, sqrt(recorder->squared_error / recorder->squared_norm));
     set_number(recorder, fields->output_error, sqrt(recorder->output_error / recorder->linears));
+    set_number(recorder, fields->error_sum, recorder->output_error);
     char hash[WN_WEIGHTS_HASH];
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)recorder->weights_hash);
     wn_record_set_text(recorder->record, fields->weights_hash, hash);

@@ -182,6 +182,44 @@ static wn_status minimize(struct searching *s, struct made_levels *made)
     return status == WN_OK ? save(s, start) : status;
 }
 
+/* Sums of layer errors are noted beside the fitness: of levels as dynamic programming has them, 1 of a linear that is
+ * left out. One rank reads the files. Collective. */
+static wn_status layer_errors(const struct searching *s, struct made_levels *made, double *errors)
+{
+    const struct wn_space *space = &s->point->space;
+    const struct wn_layout *layout = &s->run->models[s->run->grid.points[s->point->point].model].model->layout;
+    int64_t columns = space->high - space->low + 1, count = space->n_genes * columns;
+    wn_status status = WN_OK;
+    if (has_levels(s) && wn_par_rank(s->par) == 0)
+        status = wn_judge_level_errors(&made->levels, space, errors);
+    for (int64_t g = 0; g < space->n_genes && !has_levels(s); g++) {
+        int32_t left_out = space->genes[g].linear; /* 0: attention, 1: MLP, 2: both */
+        errors[g * columns] = errors[g * columns + columns - 1] = 0;
+        for (int l = 0; l < layout->n_linears; l++)
+            errors[g * columns + columns - 1] +=
+                left_out == 2 || left_out == (layout->input_branches[layout->linears[l].input] == WN_BRANCH_MLP);
+    }
+    WN_TRY(wn_par_agree(s->par, status));
+    wn_par_broadcast(s->par, errors, count * (int64_t)sizeof *errors, 0);
+    return WN_OK;
+}
+
+/* All generations that are left. Collective. */
+static wn_status evolve(struct searching *s, bool begun, struct made_levels *made)
+{
+    const struct wn_space *space = &s->point->space;
+    double *errors = wn_alloc(space->n_genes * (space->high - space->low + 1), sizeof *errors);
+    wn_status status = layer_errors(s, made, errors);
+    s->search.errors = errors;
+    if (status == WN_OK && !begun)
+        status = begin(s);
+    while (status == WN_OK && s->state.generation < s->point->generations)
+        status = step(s);
+    s->search.errors = NULL;
+    wn_free(errors);
+    return status;
+}
+
 static wn_status judge(struct searching *s, bool begun, struct made_levels *made)
 {
     struct wn_judge_spec spec = spec_of(s->run, s->point);
@@ -193,9 +231,7 @@ static wn_status judge(struct searching *s, bool begun, struct made_levels *made
     WN_TRY(wn_judge_open(s->par, &spec, &judge));
     s->search.evaluate = wn_judge_evaluate;
     s->search.context = judge;
-    wn_status status = begun ? WN_OK : begin(s);
-    while (status == WN_OK && s->state.generation < s->point->generations)
-        status = step(s);
+    wn_status status = evolve(s, begun, made);
     wn_judge_close(&judge);
     return status;
 }

@@ -187,6 +187,8 @@ static wn_status run_stage(struct selection *selection, int64_t stage, int64_t s
         accuracy[i] = (double)NAN;
     }
     wn_search_draw_batch(search, state->generation, stage, &batch);
+    for (int64_t i = 0; i < batch.n_sequences; i++)
+        state->tokens += n * batch.length[i];
     wn_status status = search->evaluate(search->context, genomes, n, &batch, fitness, accuracy);
     if (status == WN_OK) {
         for (int64_t i = 0; i < n; i++) {
@@ -231,6 +233,7 @@ void wn_search_state_release(struct wn_search_state *state)
     wn_free(state->genomes);
     wn_free(state->fitness);
     wn_free(state->accuracy);
+    wn_free(state->errors);
     *state = (struct wn_search_state){0};
 }
 
@@ -242,6 +245,11 @@ static void open_selection(const struct wn_search *search, struct wn_search_stat
     state->accuracy = wn_alloc(values, sizeof *state->accuracy);
     for (int64_t i = 0; i < values; i++)
         state->fitness[i] = state->accuracy[i] = (double)NAN;
+    state->errors = wn_alloc(state->n_candidates, sizeof *state->errors);
+    for (int64_t i = 0; i < state->n_candidates; i++)
+        state->errors[i] = search->errors
+                               ? wn_space_error(search->space, search->errors, state->genomes + i * state->n_genes)
+                               : (double)NAN;
     *selection = (struct selection){.search = search, .state = state, .count = state->n_candidates};
     selection->alive = wn_alloc(state->n_candidates, sizeof *selection->alive);
     for (int64_t i = 0; i < state->n_candidates; i++)

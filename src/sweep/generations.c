@@ -38,15 +38,18 @@ static void fill_generation(const struct wn_run *run, const struct wn_point_sear
     int64_t stages = record->schema->dims[fitness->dims[1]].size;
     for (int64_t g = 0; g < state->n_genes; g++)
         wn_record_f32(record, WN_LOG_LEVEL)[wn_search_cell(run, search, g)] = (float)state->parent[g];
-    for (int64_t c = 0; c < state->n_candidates; c++)
+    for (int64_t c = 0; c < state->n_candidates; c++) {
+        wn_record_f64(record, WN_LOG_ERROR_SUM)[c] = state->errors[c];
         for (int64_t s = 0; s < state->n_stages; s++) {
             wn_record_f64(record, WN_LOG_FITNESS)[c * stages + s] = state->fitness[c * state->n_stages + s];
             wn_record_f64(record, WN_LOG_ACCURACY)[c * stages + s] = state->accuracy[c * state->n_stages + s];
         }
+    }
     *wn_record_i32(record, WN_LOG_WINNER) = (int32_t)(state->n_candidates ? state->winner : -1);
     *wn_record_f64(record, WN_LOG_BEST) = state->parent_fitness;
     *wn_record_f64(record, WN_LOG_ACHIEVED) = wn_space_achieved(&search->space, state->parent);
     *wn_record_f64(record, WN_LOG_SECONDS) = seconds;
+    *wn_record_f64(record, WN_LOG_TOKENS) = (double)state->tokens;
 }
 
 wn_status wn_save_generation(void *context, int64_t index, const struct wn_search_state *state, double seconds)

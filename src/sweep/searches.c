@@ -233,6 +233,12 @@ static struct wn_schema *create_schema(const char *name, const struct sizes *siz
     add_field(schema, name, "seconds", WN_FIELD_F64, 0, NULL, "s", "wall time of the generation on all ranks", false);
     add_field(schema, name, "accuracy", WN_FIELD_F64, 2, judged, "1",
               "share of items that the candidates answer rightly, of a fitness that is a task; else NaN", true);
+    add_field(schema, name, "tokens", WN_FIELD_F64, 0, NULL, "token",
+              "on which candidates were judged in the generation, of all candidates and stages together", true);
+    add_field(schema, name, "error_sum", WN_FIELD_F64, 1, judged, "1",
+              "of the candidates: sum over linears of tr(dW H dW^T) / tr(W H W^T) of their levels, 1 for one that is "
+              "left out",
+              true);
     return schema;
 }
 

@@ -54,7 +54,17 @@ void wn_searches_check(struct wn_run *run, struct wn_problems *problems);
 void wn_searches_lay_out(struct wn_run *run);
 void wn_searches_release(struct wn_run *run);
 /* Fields of a log, in the order of its schema. */
-enum { WN_LOG_LEVEL, WN_LOG_FITNESS, WN_LOG_WINNER, WN_LOG_BEST, WN_LOG_ACHIEVED, WN_LOG_SECONDS, WN_LOG_ACCURACY };
+enum {
+    WN_LOG_LEVEL,
+    WN_LOG_FITNESS,
+    WN_LOG_WINNER,
+    WN_LOG_BEST,
+    WN_LOG_ACHIEVED,
+    WN_LOG_SECONDS,
+    WN_LOG_ACCURACY,
+    WN_LOG_TOKENS,
+    WN_LOG_ERROR_SUM
+};
 /* The cell of a gene in the levels of a row. */
 int64_t wn_search_cell(const struct wn_run *run, const struct wn_point_search *search, int64_t gene);
 /* Searches for a task (search_tasks.c): the evaluation of that name; what a search sees of it, before prefixes are
@@ -67,6 +77,9 @@ void wn_search_mark_items(const struct wn_run *run, struct wn_prepared_model *pr
 void wn_searches_identify(const struct wn_run *run, int64_t model, struct wn_text *text);
 /* What such a line begins with: "NAME for KIND"; owned by the caller. */
 char *wn_search_title(const struct wn_run *run, int64_t point);
+
+/* Part of wn_prepare (point_fields.c): the fields of all points, which run->fields knows. */
+void wn_run_add_point_fields(struct wn_run *run, struct wn_schema *schema);
 
 /* Parts of wn_prepare (tables.c). */
 void wn_run_build_tables(struct wn_run *run);
