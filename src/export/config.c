@@ -103,7 +103,9 @@ static char *change_config(const char *config, const char *key, const char *old_
             value = skip_space(value + 1);
             wn_text_append(&out, copied, (size_t)(value - copied));
             wn_text_append(&out, new_value, strlen(new_value));
-            copied = *value == '"' ? string_end(value) : value + strcspn(value, ",} \t\r\n");
+            copied = *value == '"'   ? string_end(value)
+                     : *value == '[' ? value + strcspn(value, "]") + 1 /* of words or numbers */
+                                     : value + strcspn(value, ",} \t\r\n");
             end = copied;
             found = true;
         } else if (depth == 1 && *value == ':') {
@@ -131,8 +133,40 @@ static void set_config(char **text, const char *key, const char *old_key, char *
     *text = changed;
 }
 
+/* Lists with an entry for each block, of the blocks that stay: where the file has one, or where blocks differ. */
+static void cut_list(char **text, const struct wn_model *model, const bool *gone, const char *key, uint8_t bit,
+                     const char *without, const char *with)
+{
+    const uint8_t *blocks = model->config.decoder.blocks;
+    bool needed = strstr(*text, key) != NULL;
+    struct wn_text list = {0};
+    for (int64_t b = 0; b < model->config.n_blocks; b++) {
+        needed = needed || (blocks[b] & bit) != (blocks[0] & bit);
+        if (!gone[b])
+            wn_text_printf(&list, "%s%s", list.length ? ", " : "[", blocks[b] & bit ? with : without);
+    }
+    wn_text_printf(&list, "%s", list.length ? "]" : "[]");
+    if (needed)
+        set_config(text, key, key, wn_strdup(list.data));
+    wn_free(list.data);
+}
+
+static void cut_blocks(char **text, const struct wn_model *model, const bool *gone)
+{
+    const char *key = wn_class_defaults(model->config.model_type)->blocks_key;
+    int64_t left = 0;
+    for (int64_t b = 0; b < model->config.n_blocks; b++)
+        left += !gone[b];
+    if (left == model->config.n_blocks)
+        return;
+    set_config(text, key ? key : "num_hidden_layers", "num_hidden_layers", wn_format("%lld", (long long)left));
+    if (model->config.window > 0 || strstr(*text, "\"layer_types\""))
+        cut_list(text, model, gone, "layer_types", WN_BLOCK_SLIDES, "\"full_attention\"", "\"sliding_attention\"");
+    cut_list(text, model, gone, "no_rope_layers", WN_BLOCK_HAS_NO_ROPE, "1", "0");
+}
+
 wn_status wn_export_write_config(const struct wn_model *model, const char *folder, enum wn_dtype dtype,
-                                 int64_t n_blocks)
+                                 const bool *gone)
 {
     char *path = wn_join_path(model->directory, "config.json"), *text;
     int64_t length;
@@ -140,8 +174,8 @@ wn_status wn_export_write_config(const struct wn_model *model, const char *folde
     if (status == WN_OK) {
         if (dtype != WN_OTHER)
             set_config(&text, "dtype", "torch_dtype", wn_format("\"%s\"", wn_export_dtype_name(dtype)));
-        if (n_blocks < model->config.n_blocks)
-            set_config(&text, "num_hidden_layers", "num_hidden_layers", wn_format("%lld", (long long)n_blocks));
+        if (gone)
+            cut_blocks(&text, model, gone);
         if (model->config.scaled) { /* its factors are multiplied in */
             char *plain = without_key(text, "quantization_config");
             wn_free(text);

@@ -279,6 +279,25 @@ static wn_status check_biases(const struct export *export)
     return WN_OK;
 }
 
+/* Some configurations cannot say that blocks are gone. */
+static wn_status check_numbers(const struct export *export)
+{
+    bool any = false;
+    for (int64_t b = 0; b < export->model->config.n_blocks; b++)
+        any = any || export->gone[b];
+    if (any && export->model->config.decoder.scale_by_inverse_index)
+        return wn_fail(WN_ERR_INPUT,
+                       "%s: point \"%s\" leaves out blocks, and scale_attn_by_inverse_layer_idx would count the others "
+                       "anew: a checkpoint cannot say so",
+                       export->options->results, export->point->key);
+    if (any && !strcmp(export->model->arch->model_type, "gemma3"))
+        return wn_fail(WN_ERR_INPUT,
+                       "%s: point \"%s\" leaves out blocks of the text part of a model with images: this is not "
+                       "supported",
+                       export->options->results, export->point->key);
+    return WN_OK;
+}
+
 /* Blocks without both branches are left out of the checkpoint. */
 static wn_status choose_blocks(struct export *export)
 {
@@ -290,7 +309,8 @@ static wn_status choose_blocks(struct export *export)
     for (int64_t b = 0; b < n_blocks; b++)
         export->gone[b] = wn_allocation_leaves_out(&export->allocation, b, WN_BRANCH_ATTENTION) &&
                           wn_allocation_leaves_out(&export->allocation, b, WN_BRANCH_MLP);
-    return check_biases(export);
+    WN_TRY(check_biases(export));
+    return check_numbers(export);
 }
 
 static wn_status compute(struct export *export)

@@ -17,6 +17,7 @@ struct wn_export_files {
     char *folder;
     enum wn_dtype dtype; /* WN_OTHER: as in the checkpoint */
     int64_t n_tensors;   /* of the checkpoint */
+    const bool *gone;    /* [n_blocks] NULL: no block is; borrowed */
     int64_t *place;      /* [n_blocks] number of a block in the export; -1: gone */
     char **names;        /* [n_tensors] in the export; NULL: gone; owned */
     int64_t *shard;      /* [n_tensors] */
@@ -148,6 +149,7 @@ wn_status wn_export_files_create(const struct wn_model *model, const char *folde
     files->model = model;
     files->folder = wn_strdup(folder);
     files->dtype = dtype;
+    files->gone = gone;
     files->codes.scratch = -1;
     files->n_tensors = wn_checkpoint_count(model->checkpoint);
     files->place = wn_alloc(model->config.n_blocks, sizeof *files->place);
@@ -289,14 +291,6 @@ static wn_status write_index(const struct wn_export_files *files)
     return status;
 }
 
-static int64_t kept_blocks(const struct wn_export_files *files)
-{
-    int64_t kept = 0;
-    for (int64_t b = 0; b < files->model->config.n_blocks; b++)
-        kept += files->place[b] >= 0;
-    return kept;
-}
-
 wn_status wn_export_files_finish(struct wn_export_files *files)
 {
     const struct wn_model *model = files->model;
@@ -310,7 +304,7 @@ wn_status wn_export_files_finish(struct wn_export_files *files)
     if (files->n_shards > 1)
         WN_TRY(write_index(files));
     WN_TRY(wn_export_codes_finish(&files->codes));
-    WN_TRY(wn_export_write_config(model, files->folder, files->dtype, kept_blocks(files)));
+    WN_TRY(wn_export_write_config(model, files->folder, files->dtype, files->gone));
     return wn_export_copy_others(model, files->folder);
 }
 

@@ -36,9 +36,10 @@ void wn_export_files_close(struct wn_export_files **files);
 wn_status wn_export_write(const char *folder, const char *name, const char *data, int64_t size);
 /* The error of a file that cannot be written, by errno. */
 wn_status wn_export_cannot_write(const char *folder, const char *name);
-/* config.json of the model with this dtype (WN_OTHER: as it is) and number of blocks. */
+/* config.json of the model with this dtype (WN_OTHER: as it is), without the blocks that are gone [n_blocks] (NULL:
+ * none are). */
 wn_status wn_export_write_config(const struct wn_model *model, const char *folder, enum wn_dtype dtype,
-                                 int64_t n_blocks);
+                                 const bool *gone);
 /* Generation and tokenizer files of the model, those that there are. */
 wn_status wn_export_copy_others(const struct wn_model *model, const char *folder);
 

@@ -9,6 +9,7 @@ weights:
     ids        [tokens]         all sequences, one after the other
     positions  [rows]           the tokens whose logits are kept
     logits     [rows, vocab]
+    greedy     [tokens]         of other architectures than llama: PROMPT tokens and those that transformers adds
 
 all as F32. To add an architecture, add a recipe to CASES. A folder without config.json is a model that is not kept here:
 with --stories DIRECTORY, the logits of that model are written to reference/stories260k.
@@ -31,6 +32,7 @@ from transformers import AutoModelForCausalLM, CONFIG_MAPPING
 FOLDER = pathlib.Path(__file__).parent / "reference"
 VOCABULARY = 256
 KEPT_ROWS = 10
+PROMPT, ADDED, LEAST_GAP = 12, 36, 1e-3  # generation; it ends before two logits that are nearly equal
 
 LLAMA = dict(
     vocab_size=VOCABULARY,
@@ -127,6 +129,14 @@ CASES = {
                          query_pre_attn_scalar=8, final_logit_softcapping=5.0, attn_logit_softcapping=1.0,
                          layer_types=["full_attention", "sliding_attention"]),
     "phi3": case(model_type="phi3", head_dim=0, sliding_window=10, pad_token_id=0),
+    # a sequence shorter than the trained length, two longer ones; a part of the head
+    "phi3_longrope": case(model_type="phi3", lengths=(14, 40, 17), head_dim=0, hidden_size=32, pad_token_id=0,
+                          num_key_value_heads=1, original_max_position_embeddings=16,
+                          rope_parameters={"rope_type": "longrope", "rope_theta": 10000.0,
+                                           "partial_rotary_factor": 0.75, "original_max_position_embeddings": 16,
+                                           "short_factor": [1.0, 1.1, 1.3], "long_factor": [1.5, 3.0, 8.0]}),
+    "qwen2_yarn": case(model_type="qwen2", head_dim=0, rope_parameters={
+        "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 32}),
     "opt": case(model_type="opt", head_dim=0, num_key_value_heads=0, ffn_dim=40, word_embed_proj_dim=24, pad_token_id=0,
                 tie_word_embeddings=True),
     "opt_no_biases": case(model_type="opt", head_dim=0, num_key_value_heads=0, ffn_dim=40, word_embed_proj_dim=24,
@@ -191,7 +201,21 @@ def kept_positions(lengths, count):
 
 
 @torch.no_grad()
-def write_logits(directory, target, sequences, count):
+def greedy(directory, prompt):
+    """The prompt and its continuation with keys and values kept, as far as no two logits are nearly equal."""
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager").eval()
+    made = model.generate(prompt[None], max_new_tokens=ADDED, do_sample=False, eos_token_id=[], pad_token_id=0,
+                          attention_mask=torch.ones_like(prompt)[None], output_logits=True,
+                          return_dict_in_generate=True)
+    best = torch.stack(made.logits)[:, 0].topk(2).values
+    close = (best[:, 0] - best[:, 1] < LEAST_GAP).nonzero()
+    count = int(close[0]) if len(close) else ADDED
+    assert count >= ADDED // 2, f"{directory}: a gap below {LEAST_GAP} after {count} tokens"
+    return made.sequences[0, : PROMPT + count]
+
+
+@torch.no_grad()
+def write_logits(directory, target, sequences, count, generates=False):
     """Each sequence alone in a model loaded anew: `dynamic` rotary tables remember what they have seen."""
     logits = []
     for ids in sequences:
@@ -201,6 +225,8 @@ def write_logits(directory, target, sequences, count):
     positions = kept_positions(lengths, count)
     tensors = dict(lengths=torch.tensor(lengths), ids=torch.cat(sequences), positions=positions,
                    logits=torch.cat(logits)[positions])
+    if generates:
+        tensors["greedy"] = greedy(directory, sequences[0][:PROMPT])
     target.mkdir(parents=True, exist_ok=True)
     save_file({name: t.float().contiguous() for name, t in tensors.items()}, target / "model.safetensors")
     (target / "model.safetensors").chmod(0o644)
@@ -219,9 +245,13 @@ def write_case(name, recipe, seed):
         path.chmod(0o644)
     rewrite_config(directory / "config.json", recipe)
     write_tokenizer(directory / "tokenizer.json")
+    if config.model_type != "llama":  # whose class would add tokens of its own
+        (directory / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}\n')
     generator = torch.Generator().manual_seed(seed + 1000)
     sequences = [torch.randint(0, VOCABULARY, (n,), generator=generator) for n in recipe["lengths"]]
-    write_logits(directory, directory / "reference", sequences, KEPT_ROWS)
+    # Kept keys have the factors of a shorter text under longrope: winnow refuses to write beyond that length.
+    generates = config.model_type != "llama" and "longrope" not in name
+    write_logits(directory, directory / "reference", sequences, KEPT_ROWS, generates)
 
 
 @torch.no_grad()
