@@ -11,9 +11,9 @@
 #include <omp.h>
 
 /* Tokens of two sets: the whole of one is sampled, of the other every second token. */
-enum { TRIALS = 20, BITS = 3, GROUP = 8, FEW = 41, MANY = 1100 };
+enum { TRIALS = 20, BITS = 3, GROUP = 10, FEW = 41, MANY = 1100 };
 
-static int64_t n_tokens;
+static int64_t n_tokens, short_runs;
 
 struct inputs {
     float *x[WN_MAX_INPUTS];
@@ -47,12 +47,14 @@ static void scale_of(const double *magnitudes, int64_t width, int trial, double 
 /* Groups of scaled weights on an asymmetric grid. */
 static void round_weights(const float *weight, int64_t count, int64_t columns, const double *scale, float *out)
 {
-    for (int64_t at = 0; at < count; at += GROUP) {
+    for (int64_t at = 0, size; at < count; at += size) {
+        const int64_t left = columns - at % columns;
         float w[GROUP];
-        for (int64_t j = 0; j < GROUP; j++)
+        size = left < GROUP ? left : GROUP;
+        for (int64_t j = 0; j < size; j++)
             w[j] = weight[at + j] * (float)scale[(at + j) % columns];
-        struct wn_grid grid = wn_grid_fit(w, GROUP, BITS, false);
-        for (int64_t j = 0; j < GROUP; j++)
+        struct wn_grid grid = wn_grid_fit(w, size, BITS, false);
+        for (int64_t j = 0; j < size; j++)
             out[at + j] = wn_grid_value(&grid, wn_grid_code(&grid, w[j])) / (float)scale[(at + j) % columns];
     }
 }
@@ -113,17 +115,19 @@ static void check_moments(const struct wn_layout *layout, const struct inputs *i
 {
     const int64_t width = layout->input_widths[input], step = n_tokens / 512 > 1 ? n_tokens / 512 : 1;
 
-    for (int64_t i = 0; i < width; i++)
-        for (int64_t j = 0; j < GROUP; j++) {
+    for (int64_t i = 0; i < width; i++) {
+        const int64_t start = i / GROUP * GROUP, run = start + GROUP < width ? GROUP : width - start;
+        for (int64_t j = 0; j < run; j++) {
             double sum = 0, size = 0;
             for (int64_t t = 0; t < n_tokens; t += step) {
-                double term =
-                    (double)inputs->x[input][t * width + i] * inputs->x[input][t * width + i / GROUP * GROUP + j];
+                double term = (double)inputs->x[input][t * width + i] * inputs->x[input][t * width + start + j];
                 sum += term;
                 size += fabs(term);
             }
-            CHECK_NEAR(moments[i * GROUP + j], sum, 1e-5 * size);
+            CHECK_NEAR(moments[start * GROUP + (i - start) * run + j], sum, 1e-5 * size);
         }
+        short_runs += run < GROUP;
+    }
 }
 
 /* Two chunks; what a second search finds is compared bit by bit with what the first has found. */
@@ -146,7 +150,7 @@ static void check_arch(const struct wn_arch *arch, int64_t tokens)
     arch->describe(&CONFIG, &model.layout);
     block_init(&model.layout, &dense);
     block_init(&model.layout, &trial);
-    CHECK_OK(add_stage(&recipe, "awq", "{\"bits\": 3, \"group\": 8}"));
+    CHECK_OK(add_stage(&recipe, "awq", "{\"bits\": 3, \"group\": 10}"));
     for (int l = 0; l < model.layout.n_linears; l++)
         recipes[l] = recipe;
     float *hidden = random_array(count, 300, 1), *copy = random_array(count, 300, 1);
@@ -197,7 +201,7 @@ static void check_arch(const struct wn_arch *arch, int64_t tokens)
             first[i] = moments[i];
         }
     }
-    CHECK(searched > 0 && chosen > 0);
+    CHECK(searched > 0 && chosen > 0 && short_runs > 0);
     for (int i = 0; i < model.layout.n_inputs; i++) {
         wn_free(first[i]);
         wn_free(inputs.x[i]);
