@@ -422,20 +422,45 @@ static void merge_schemas(struct wn_run *run)
 
 /* ---- the whole preparation ---- */
 
-static void check_shapes(const struct wn_run *run, const struct wn_model *model, int64_t index,
+/* Whether the linears of its model allow a point; false: wn_error_message says which does not. */
+static bool point_fits(const struct wn_point *point, const struct wn_layout *layout)
+{
+    for (int l = 0; l < layout->n_linears; l++) {
+        const struct wn_linear_info *linear = &layout->linears[l];
+        if (wn_recipe_check_linear(&point->recipe, linear->name, linear->rows, linear->columns) != WN_OK)
+            return false;
+    }
+    return true;
+}
+
+/*
+ * Points that a shape forbids become failed rows, which is told here, as long as others of the model are left; where
+ * all are forbidden, the sweep is a mistake.
+ */
+static void check_shapes(const struct wn_run *run, const struct wn_model *model, int64_t index, bool first,
                          struct wn_problems *problems)
 {
-    int64_t before = problems->count;
-    for (int64_t i = 0; i < run->grid.n_points && problems->count < before + 20; i++) {
+    const int64_t most = 20;
+    int64_t forbidden = 0, left = 0;
+    struct wn_problems found = {0};
+    for (int64_t i = 0; i < run->grid.n_points; i++) {
         const struct wn_point *point = &run->grid.points[i];
-        for (int l = 0; point->model == index && l < model->layout.n_linears; l++) {
-            const struct wn_linear_info *linear = &model->layout.linears[l];
-            if (wn_recipe_check_linear(&point->recipe, linear->name, linear->rows, linear->columns) == WN_OK)
-                continue;
-            wn_problems_add(problems, "%s: point \"%s\": %s", run->sweep->path, point->key, wn_error_message());
-            break;
-        }
+        if (point->model != index || point->recipe.n_stages == 0)
+            continue;
+        bool fits = point_fits(point, &model->layout);
+        left += fits;
+        if (!fits && ++forbidden <= most)
+            wn_problems_add(&found, "%s: point \"%s\": %s", run->sweep->path, point->key, wn_error_message());
     }
+    for (int64_t i = 0; i < found.count; i++) {
+        if (left == 0)
+            wn_problems_add(problems, "%s", found.lines[i]);
+        else if (first)
+            wn_log(WN_LOG_WARNING, "%s: it will be a failed row", found.lines[i]);
+    }
+    if (first && left > 0 && forbidden > most)
+        wn_log(WN_LOG_WARNING, "and %lld points more that a shape forbids", (long long)(forbidden - most));
+    wn_problems_release(&found);
 }
 
 /* `first`: this rank tells what is odd about the models. */
@@ -463,7 +488,7 @@ static void open_models(struct wn_run *run, bool first, struct wn_problems *prob
                (long long)prepared->model->config.n_blocks);
         for (int64_t i = 0; first && i < prepared->model->notes.count; i++)
             wn_log(WN_LOG_WARNING, "%s", prepared->model->notes.lines[i]);
-        check_shapes(run, prepared->model, m, problems);
+        check_shapes(run, prepared->model, m, first, problems);
     }
 }
 
