@@ -233,7 +233,8 @@ static wn_status read_header(const char *path, const uint8_t *data, int64_t size
 
     WN_TRY(refuse_others(path, data, size));
     if (size < LENGTH_BYTES)
-        return wn_fail(WN_ERR_INPUT, "%s: no safetensors file: it has only %lld bytes", path, (long long)size);
+        return wn_fail(WN_ERR_INPUT, "%s: no safetensors file: it has only %lld bytes (an unfinished download?)", path,
+                       (long long)size);
     memcpy(&n, data, sizeof n);
     if (n > HEADER_LARGEST)
         return wn_fail(WN_ERR_INPUT, "%s: no safetensors file: a header of %llu bytes is above the limit of %d", path,

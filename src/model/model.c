@@ -148,26 +148,58 @@ static void check_tensors(struct wn_model *model, struct wn_problems *problems)
     wn_free(checker.used);
 }
 
-/* Everything that was found, in the order config, files, tensors, tokenizer; an absent folder is one mistake. */
-static void open_parts(struct wn_model *model, struct wn_problems *problems)
+/* False, with a line, when there is no folder to look into. */
+static bool check_folder(const char *directory, struct wn_problems *problems)
 {
     struct stat about;
-    bool found = stat(model->directory, &about) == 0;
-    if (!found || !S_ISDIR(about.st_mode)) {
+    bool found = stat(directory, &about) == 0;
+    if (found && S_ISDIR(about.st_mode))
+        return true;
+    char *parent = wn_directory_of(directory);
+    bool alone = stat(parent, &about) != 0;
+    wn_free(parent);
+    if (found)
         wn_problems_add(problems,
-                        found ? "%s: is a file; expected the folder that holds config.json, tokenizer.json and weights"
-                              : "%s: there is no such model folder",
-                        model->directory);
+                        "%s: is a file; expected the folder that holds config.json, tokenizer.json and weights",
+                        directory);
+    else if (lstat(directory, &about) == 0)
+        wn_problems_add(problems, "%s: is a link to a folder that is not there", directory);
+    else
+        wn_problems_add(problems, "%s: there is no such model folder%s", directory,
+                        alone ? "; if that is a name on a hub, download the model and give its folder" : "");
+    return false;
+}
+
+static bool has_config(const char *directory)
+{
+    char *path = wn_join_path(directory, "config.json");
+    bool found = wn_file_exists(path);
+    wn_free(path);
+    return found;
+}
+
+/*
+ * Everything that was found, in the order config, files, tensors, tokenizer. A folder that is no model's is one
+ * mistake: what it holds in place of weights says more than three missing files.
+ */
+static void open_parts(struct wn_model *model, struct wn_problems *problems)
+{
+    if (!check_folder(model->directory, problems))
+        return;
+    bool mapped = wn_checkpoint_open(model->directory, &model->checkpoint) == WN_OK;
+    if (!mapped && !has_config(model->directory)) {
+        wn_problems_add(problems, "%s", wn_error_message());
         return;
     }
+    char *instead = mapped ? NULL : wn_strdup(wn_error_message());
     bool described = wn_arch_read(model->directory, &model->arch, &model->config) == WN_OK;
     if (described)
         model->arch->describe(&model->config, &model->layout);
     else
         wn_problems_add(problems, "%s", wn_error_message());
-    bool mapped = wn_checkpoint_open(model->directory, &model->checkpoint) == WN_OK;
     if (!mapped)
-        wn_problems_add(problems, "%s", wn_error_message());
+        wn_problems_add(problems, "%s", instead);
+    wn_free(instead);
     if (described && mapped)
         check_tensors(model, problems);
     if (wn_tokenizer_open(model->directory, &model->tokenizer) != WN_OK)

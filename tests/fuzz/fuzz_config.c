@@ -1,4 +1,7 @@
-/* config.json beside the weights and the tokenizer of a model of 47 KB; when it opens, its first block is run. */
+/*
+ * config.json, and behind it generation_config.json, beside the weights and the tokenizer of a model of 47 KB; when it
+ * opens, its first block is run.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,10 +32,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct wn_problems problems;
     struct wn_model *model;
+    struct fuzz_part parts[2];
 
     fuzz_link("model.safetensors", "tests/model/reference/llama_grouped/model.safetensors");
     fuzz_link("tokenizer.json", "tests/model/reference/llama_grouped/tokenizer.json");
-    fuzz_write("config.json", data, size);
+    fuzz_split(data, size, parts, 2);
+    fuzz_write("config.json", parts[0].data, parts[0].length);
+    if (parts[1].length == 0)
+        parts[1] = (struct fuzz_part){"{}", 2};
+    fuzz_write("generation_config.json", parts[1].data, parts[1].length);
     wn_problems_init(&problems);
     if (wn_model_open(fuzz_folder(), &problems, &model) == WN_OK) {
         run_block(model);

@@ -1,6 +1,7 @@
 /*
  * A checkpoint of several files: model.safetensors.index.json, then the headers of two shards, whose length fields are
- * put right and which have 256 bytes of data. Every tensor of a checkpoint that opens is read.
+ * put right and which have 256 bytes of data. Every tensor of a checkpoint that opens is read, 8-bit floats with their
+ * factors.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +50,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     write_shard("a.safetensors", &parts[1]);
     write_shard("b.safetensors", &parts[2]);
     if (wn_checkpoint_open(fuzz_folder(), &checkpoint) == WN_OK) {
-        read_tensors(checkpoint);
+        const int64_t block[2] = {0, size % 3};
+        if (wn_checkpoint_scale(checkpoint, block, false) == WN_OK)
+            read_tensors(checkpoint);
         wn_checkpoint_close(&checkpoint);
     }
     fuzz_check_memory();

@@ -144,6 +144,13 @@ static void check_tensor_mistakes(void)
                         "the shape is [11, 4], expected [10, 4]");
 }
 
+static void check_no_folder(const char *path, const char *part)
+{
+    struct wn_model *model;
+    CHECK(wn_model_open(path, NULL, &model) == WN_ERR_INPUT);
+    CHECK_MESSAGE(part);
+}
+
 /* Three mistakes in one go; the config alone; nothing at all. */
 static void check_gathered(void)
 {
@@ -160,7 +167,20 @@ static void check_gathered(void)
     wn_free(folder_write(folder, "config.json", config, sizeof config - 1));
     check_problem(folder, 1, "config.json: key \"model_type\"", "known are: llama");
 
-    check_problem(folder_create(), 3, "config.json", "");
+    check_problem(folder_create(), 1, "the folder is empty", "config.json");
+    check_no_folder("/nonexistent", "there is no such model folder");
+    check_no_folder("organization/name", "if that is a name on a hub");
+    check_no_folder(WN_SOURCE_DIR "/README.md", "is a file; expected the folder that holds config.json");
+    folder = folder_create();
+    wn_free(folder_write(folder, "adapter_config.json", "{}", 2));
+    check_problem(folder, 1, "only adapter_config.json, an adapter", "merge_and_unload");
+    folder = folder_create();
+    char *config_of_llama = wn_format(CONFIG, "true");
+    wn_free(folder_write(folder, "config.json", config_of_llama, strlen(config_of_llama)));
+    wn_free(config_of_llama);
+    wn_free(folder_write(folder, "tokenizer.json", TOKENIZER, sizeof TOKENIZER - 1));
+    wn_free(folder_write(folder, "pytorch_model.bin", "", 0));
+    check_problem(folder, 1, "only pytorch_model.bin, PyTorch's own format", "save_pretrained");
 }
 
 /* A model of 40 blocks of which one is there: 20 lines and the number of the others. */
