@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from winnow import plots
+    from winnow import plots, search_plots
     from winnow.agreement import flips, margins
     from winnow.inference import (
         benjamini_hochberg,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from winnow.layer_errors import Monotonicity, layer_error_sums, monotonicity
     from winnow.results import Results
     from winnow.results import open_results as open  # noqa: A004 - winnow.open
+    from winnow.searches import allocations, candidates, generations, held_out, search_names
     from winnow.statistics import Correlation, compare, correlation, relative
     from winnow.survival import (
         breaking_points,
@@ -47,11 +48,15 @@ _HOME = {
     "Correlation": "winnow.statistics",
     "Monotonicity": "winnow.layer_errors",
     "Results": "winnow.results",
+    "allocations": "winnow.searches",
     "breaking_points": "winnow.survival",
+    "candidates": "winnow.searches",
     "compare": "winnow.statistics",
     "compare_calibrations": "winnow.survival",
     "correlation": "winnow.statistics",
     "flips": "winnow.agreement",
+    "generations": "winnow.searches",
+    "held_out": "winnow.searches",
     "item_scores": "winnow.survival",
     "layer_error_sums": "winnow.layer_errors",
     "margins": "winnow.agreement",
@@ -61,20 +66,26 @@ _HOME = {
     "plots": "winnow.plots",
     "read_sweep": "winnow.sweepfile",
     "relative": "winnow.statistics",
+    "search_names": "winnow.searches",
+    "search_plots": "winnow.search_plots",
 }
 
 __all__ = [
     "Correlation",
     "Monotonicity",
     "Results",
+    "allocations",
     "benjamini_hochberg",
     "breaking_points",
+    "candidates",
     "compare",
     "compare_calibrations",
     "correlation",
     "correlations",
     "dependent",
     "flips",
+    "generations",
+    "held_out",
     "holm",
     "item_scores",
     "layer_error_sums",
@@ -87,6 +98,8 @@ __all__ = [
     "plots",
     "read_sweep",
     "relative",
+    "search_names",
+    "search_plots",
     "with_items",
 ]
 
