@@ -10,7 +10,6 @@ is the same by agreement. All genomes, all fitness values, minibatches and winne
 
 import itertools
 import json
-import math
 import subprocess
 import sys
 
@@ -93,7 +92,9 @@ def bits_space(target, levels):
     groups = []
     for size, count, total in zip(sizes, counts, best[1]):
         members = [i for i, weights in enumerate(LINEARS * BLOCKS) if weights == size]
-        groups.append({"genes": members, "sum": total, "start": min(level for level in levels if level >= total / count), "share": count})
+        groups.append(
+            {"genes": members, "sum": total, "start": min(level for level in levels if level >= total / count), "share": count}
+        )
     return genes, groups
 
 
@@ -143,7 +144,7 @@ def fallers_and_risers(genes, group, genome):
 def switch(genes, group, genome, draws):
     """The genome after a gene has moved, and others until the sum is right; as it was when 16 do not do."""
     changed, gone, owed = list(genome), {}, 0
-    gaps = any(b - a > 1 for levels in genes for a, b in itertools.pairwise(levels))
+    gaps = any(b - a > 1 for levels in genes for a, b in zip(levels, levels[1:]))
     direction = 1 if gaps and draws.below(2) else -1
     able, other = ([i for i in group["genes"] if step(genes[i], genome[i], way)] for way in (direction, -direction))
     i = draws.choice([i for i in able if other != [i]])
