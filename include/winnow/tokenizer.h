@@ -17,9 +17,9 @@ struct wn_tokenizer; /* opaque */
 /*
  * Reads directory/tokenizer.json as transformers 5 (5.23, AutoTokenizer) does with what lies beside it:
  *   class           tokenizer_class of tokenizer_config.json, else of config.json, else by its model_type. The classes
- *                   LlamaTokenizer, CodeLlamaTokenizer, GPT2Tokenizer, Qwen2Tokenizer, GPTNeoXTokenizer, GemmaTokenizer
- *                   and CohereTokenizer (with or without Fast) build normalizer, pre-tokenizer and decoder anew and
- *                   obey add_prefix_space (and Llama's `legacy`); a Llama file that is byte level, and every other
+ *                   LlamaTokenizer, CodeLlamaTokenizer, GPT2Tokenizer, Qwen2Tokenizer, GPTNeoXTokenizer and
+ *                   GemmaTokenizer (with or without Fast) build normalizer, pre-tokenizer and decoder anew and obey
+ *                   add_prefix_space (and Llama's `legacy`); a Llama file that is byte level, and every other
  *                   class, is taken as tokenizer.json has it.
  *   tokens          added_tokens_decoder (flags of known tokens, new tokens), else special_tokens_map.json and
  *                   added_tokens.json; bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token,
@@ -61,6 +61,14 @@ wn_status wn_decode(const struct wn_tokenizer *tokenizer, const int32_t *ids, in
 int64_t wn_vocabulary_size(const struct wn_tokenizer *tokenizer); /* largest id + 1 */
 int32_t wn_bos_id(const struct wn_tokenizer *tokenizer);          /* -1 when there is none */
 int32_t wn_eos_id(const struct wn_tokenizer *tokenizer);          /* -1 when there is none */
+/*
+ * The token in front of a text without context (prefix_token_id of lm-evaluation-harness): the BOS, else the EOS, else
+ * -1, unless it was set: "bos", "eos", "none" (WN_FRONT_NONE: the first token of the text is the context, and is not
+ * scored) or a token of the vocabulary. WN_ERR_INPUT when there is no such token.
+ */
+enum { WN_FRONT_NONE = -2 };
+int32_t wn_front_id(const struct wn_tokenizer *tokenizer);
+wn_status wn_tokenizer_set_front(struct wn_tokenizer *tokenizer, const char *name);
 /* True when `special` puts the BOS in front. */
 bool wn_adds_bos(const struct wn_tokenizer *tokenizer);
 /* Id of a token string, -1 when it is not in the vocabulary. */

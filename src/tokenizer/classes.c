@@ -40,10 +40,6 @@ static const struct stages classes[TOK_CLASSES] = {
                          "{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},\"behavior\":\"MergedWithPrevious\","
                          "\"invert\":false}",
                          "{\"type\":\"Sequence\",\"decoders\":[" SPACES "]}", .fuse = true, .bytes = true},
-    [TOK_CLASS_COHERE] =
-        {"CohereTokenizer", "{\"type\":\"NFC\"}",
-         "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\",\"individual_digits\":true}," PREFIXED "]}",
-         BYTE_LEVEL},
 };
 
 /* ---- which class ---- */
@@ -76,8 +72,6 @@ static const struct registered {
     {"gemma3_text", TOK_CLASS_GEMMA, false},
     {"gemma3n", TOK_CLASS_GEMMA, false},
     {"gemma3n_text", TOK_CLASS_GEMMA, false},
-    {"cohere", TOK_CLASS_COHERE, false},
-    {"cohere2", TOK_CLASS_COHERE, false},
     {"code_llama", TOK_CLASS_CODE_LLAMA, false},
     {"granite", TOK_CLASS_FILE, false},
     {"granitemoe", TOK_CLASS_FILE, false},
@@ -141,7 +135,7 @@ enum tok_class tok_class_find(const char *name, const char *model_type, const cJ
     const struct registered *known = find_registered(model_type);
     enum tok_class class = name ? class_of_name(name) : TOK_CLASS_FILE;
 
-    if (class == TOK_CLASS_LLAMA &&
+    if (class == TOK_CLASS_LLAMA && !(known && known->always) &&
         (is_byte_level(tok_value_of(file, "pre_tokenizer")) || is_byte_level(tok_value_of(file, "decoder"))))
         return TOK_CLASS_FILE;
     if (!name)
@@ -157,34 +151,17 @@ const char *tok_class_token(enum tok_class class, const char *key)
         enum tok_class class;
         const char *key, *token;
     } tokens[] = {
-        {TOK_CLASS_LLAMA, "bos_token", "<s>"},
-        {TOK_CLASS_LLAMA, "eos_token", "</s>"},
-        {TOK_CLASS_LLAMA, "unk_token", "<unk>"},
-        {TOK_CLASS_CODE_LLAMA, "bos_token", "<s>"},
-        {TOK_CLASS_CODE_LLAMA, "eos_token", "</s>"},
-        {TOK_CLASS_CODE_LLAMA, "unk_token", "<unk>"},
-        {TOK_CLASS_GPT2, "bos_token", "<|endoftext|>"},
-        {TOK_CLASS_GPT2, "eos_token", "<|endoftext|>"},
-        {TOK_CLASS_GPT2, "unk_token", "<|endoftext|>"},
-        {TOK_CLASS_QWEN2, "eos_token", "<|endoftext|>"},
-        {TOK_CLASS_QWEN2, "unk_token", "<|endoftext|>"},
-        {TOK_CLASS_QWEN2, "pad_token", "<|endoftext|>"},
-        {TOK_CLASS_NEOX, "bos_token", "<|endoftext|>"},
-        {TOK_CLASS_NEOX, "eos_token", "<|endoftext|>"},
-        {TOK_CLASS_NEOX, "unk_token", "<|endoftext|>"},
-        {TOK_CLASS_NEOX, "pad_token", "<|padding|>"},
-        {TOK_CLASS_GEMMA, "bos_token", "<bos>"},
-        {TOK_CLASS_GEMMA, "eos_token", "<eos>"},
-        {TOK_CLASS_GEMMA, "unk_token", "<unk>"},
-        {TOK_CLASS_GEMMA, "pad_token", "<pad>"},
+        {TOK_CLASS_LLAMA, "bos_token", "<s>"},           {TOK_CLASS_LLAMA, "eos_token", "</s>"},
+        {TOK_CLASS_LLAMA, "unk_token", "<unk>"},         {TOK_CLASS_CODE_LLAMA, "bos_token", "<s>"},
+        {TOK_CLASS_CODE_LLAMA, "eos_token", "</s>"},     {TOK_CLASS_CODE_LLAMA, "unk_token", "<unk>"},
+        {TOK_CLASS_GPT2, "bos_token", "<|endoftext|>"},  {TOK_CLASS_GPT2, "eos_token", "<|endoftext|>"},
+        {TOK_CLASS_GPT2, "unk_token", "<|endoftext|>"},  {TOK_CLASS_QWEN2, "eos_token", "<|endoftext|>"},
+        {TOK_CLASS_QWEN2, "unk_token", "<|endoftext|>"}, {TOK_CLASS_QWEN2, "pad_token", "<|endoftext|>"},
+        {TOK_CLASS_NEOX, "bos_token", "<|endoftext|>"},  {TOK_CLASS_NEOX, "eos_token", "<|endoftext|>"},
+        {TOK_CLASS_NEOX, "unk_token", "<|endoftext|>"},  {TOK_CLASS_NEOX, "pad_token", "<|padding|>"},
+        {TOK_CLASS_GEMMA, "bos_token", "<bos>"},         {TOK_CLASS_GEMMA, "eos_token", "<eos>"},
+        {TOK_CLASS_GEMMA, "unk_token", "<unk>"},         {TOK_CLASS_GEMMA, "pad_token", "<pad>"},
         {TOK_CLASS_GEMMA, "mask_token", "<mask>"},
-        {TOK_CLASS_COHERE, "bos_token", "<BOS_TOKEN>"},
-        {TOK_CLASS_COHERE, "eos_token", "<|END_OF_TURN_TOKEN|>"},
-        {TOK_CLASS_COHERE, "unk_token", "<UNK>"},
-        {TOK_CLASS_COHERE, "pad_token", "<PAD>"},
-        {TOK_CLASS_COHERE, "cls_token", "<CLS>"},
-        {TOK_CLASS_COHERE, "sep_token", "<SEP>"},
-        {TOK_CLASS_COHERE, "mask_token", "<MASK_TOKEN>"},
     };
 
     for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)

@@ -158,6 +158,9 @@ static wn_status read_token(struct tok_loader *loader, const char *key, const cJ
 
 /* ---- added_tokens_decoder, or the older files ---- */
 
+static const char *const named[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                    "pad_token", "cls_token", "mask_token"};
+
 struct numbered {
     long id;
     struct tok_added token; /* content borrowed */
@@ -198,9 +201,30 @@ static wn_status add_decoder(struct tok_loader *loader, struct registry *r, cons
     return status;
 }
 
-/* The tokens of the file, in the order of their ids, and between them those of added_tokens.json. */
-static void add_older(struct registry *r, const struct tok_added *of_file, int64_t of_file_count, const cJSON *more)
+/* Whether the configuration names a token of added_tokens.json. */
+static bool is_special(const struct tok_config *config, const char *content)
 {
+    const cJSON *extra = tok_value_of(config->root, "extra_special_tokens"), *item;
+
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
+        const cJSON *value = tok_value_of(config->root, named[i]);
+        const char *token = cJSON_IsString(value) ? value->valuestring : text_of(value, "content");
+        if (token && strcmp(token, content) == 0)
+            return true;
+    }
+    if (cJSON_GetArraySize(extra) == 0)
+        extra = tok_value_of(config->root, "additional_special_tokens");
+    cJSON_ArrayForEach (item, extra)
+        if (cJSON_IsArray(extra) && cJSON_IsString(item) && strcmp(item->valuestring, content) == 0)
+            return true;
+    return false;
+}
+
+/* The tokens of the file, in the order of their ids, and between them those of added_tokens.json. */
+static void add_older(struct registry *r, const struct tok_config *config, const struct tok_added *of_file,
+                      int64_t of_file_count)
+{
+    const cJSON *more = config->more;
     int64_t count = of_file_count, most = of_file_count + cJSON_GetArraySize(more);
     struct numbered *tokens = wn_alloc(most, sizeof *tokens);
     const cJSON *item;
@@ -211,9 +235,10 @@ static void add_older(struct registry *r, const struct tok_added *of_file, int64
         bool given = !cJSON_IsNumber(item) || !*item->string;
         for (int64_t i = 0; i < of_file_count && !given; i++)
             given = of_file[i].id == item->valueint;
+        bool special = !given && is_special(config, item->string);
         if (!given)
-            tokens[count++] =
-                (struct numbered){item->valueint, {.content = item->string, .normalized = true, .id = item->valueint}};
+            tokens[count++] = (struct numbered){item->valueint,
+                                                {.content = item->string, .normalized = !special, .special = special}};
     }
     qsort(tokens, (size_t)count, sizeof *tokens, compare_numbered);
     for (int64_t i = 0; i < count; i++)
@@ -222,9 +247,6 @@ static void add_older(struct registry *r, const struct tok_added *of_file, int64
 }
 
 /* ---- named and extra tokens ---- */
-
-static const char *const named[] = {"bos_token", "eos_token", "unk_token", "sep_token",
-                                    "pad_token", "cls_token", "mask_token"};
 
 static bool is_named(const char *key)
 {
@@ -339,7 +361,7 @@ static wn_status add_all(struct tok_loader *loader, struct registry *r, const st
     if (decoder)
         WN_TRY(add_decoder(loader, r, decoder));
     else
-        add_older(r, of_file, count, config->more);
+        add_older(r, config, of_file, count);
     WN_TRY(add_named(loader, r, config));
     WN_TRY(add_extra(loader, r, config));
     if (config->class == TOK_CLASS_QWEN2)

@@ -13,7 +13,6 @@ enum tok_class {
     TOK_CLASS_QWEN2,
     TOK_CLASS_NEOX,
     TOK_CLASS_GEMMA,
-    TOK_CLASS_COHERE,
     TOK_CLASSES
 };
 

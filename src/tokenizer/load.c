@@ -54,6 +54,28 @@ static wn_status read_template(struct tok_loader *loader, const cJSON *json, con
     return WN_OK;
 }
 
+/* A token ["name", id] under a key. */
+static wn_status read_end(const struct tok_loader *loader, const cJSON *json, const char *where, const char *key,
+                          struct wn_ids *ids)
+{
+    const cJSON *pair = tok_value_of(json, key);
+    int64_t value;
+
+    if (!cJSON_IsArray(pair) || !tok_read_integer(cJSON_GetArrayItem(pair, 1), TOK_LARGEST_ID, &value) ||
+        !wn_token_text(loader->tokenizer, (int32_t)value))
+        return tok_expected_key(loader, where, key, "a list of a token and its id");
+    wn_ids_append(ids, (int32_t)value);
+    return WN_OK;
+}
+
+/* BertProcessing and RobertaProcessing: one token before and one behind the text. */
+static wn_status read_ends(const struct tok_loader *loader, const cJSON *json, const char *where, struct wn_ids *before,
+                           struct wn_ids *behind)
+{
+    WN_TRY(read_end(loader, json, where, "cls", before));
+    return read_end(loader, json, where, "sep", behind);
+}
+
 static void append_all(struct wn_ids *ids, const struct wn_ids *more)
 {
     for (int64_t i = 0; i < more->count; i++)
@@ -68,9 +90,11 @@ static wn_status load_processor(struct tok_loader *loader, const cJSON *json, co
 
     if (strcmp(type, "ByteLevel") == 0) /* only trims offsets */
         return WN_OK;
-    if (strcmp(type, "TemplateProcessing") != 0)
+    bool pair = strcmp(type, "BertProcessing") == 0 || strcmp(type, "RobertaProcessing") == 0;
+    if (!pair && strcmp(type, "TemplateProcessing") != 0)
         return tok_unsupported(loader, where, "post-processor", type);
-    wn_status status = read_template(loader, json, where, &before, &behind);
+    wn_status status =
+        pair ? read_ends(loader, json, where, &before, &behind) : read_template(loader, json, where, &before, &behind);
     if (status == WN_OK) {
         append_all(&before, &tokenizer->prefix);
         append_all(&tokenizer->suffix, &behind);
@@ -227,11 +251,32 @@ static wn_status load_root(const char *directory, struct tok_loader *loader, cJS
     return status;
 }
 
+/* Fails when there is a tokenizer of another kind, with the command that makes tokenizer.json of it. */
+static wn_status name_other_file(const char *directory, const char *path)
+{
+    static const char *const others[] = {"tokenizer.model", "tekken.json",  "vocab.json",
+                                         "vocab.txt",       "spiece.model", "tiktoken.model"};
+
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char *other = wn_join_path(directory, others[i]);
+        bool there = wn_file_exists(other);
+        wn_free(other);
+        if (there)
+            return wn_fail(WN_ERR_INPUT,
+                           "%s: is absent, but there is %s; make it: python3 -c 'from transformers import "
+                           "AutoTokenizer; AutoTokenizer.from_pretrained(\"%s\").save_pretrained(\"%s\")'",
+                           path, others[i], directory, directory);
+    }
+    return WN_OK;
+}
+
 wn_status tok_load(const char *directory, struct wn_tokenizer *tokenizer)
 {
     struct tok_loader loader = {tokenizer->path, tokenizer};
     cJSON *root = NULL;
 
+    if (!wn_file_exists(tokenizer->path))
+        WN_TRY(name_other_file(directory, tokenizer->path));
     WN_TRY(wn_json_read(tokenizer->path, false, &root));
     wn_status status = load_root(directory, &loader, root);
     cJSON_Delete(root);

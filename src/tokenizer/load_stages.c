@@ -2,14 +2,45 @@
 #include "load.h"
 
 #define GPT2_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+/* ASCII's, and what Unicode calls so. */
+#define PUNCTUATION_PATTERN "[!-/:-@\\[-`{-~\\p{P}]"
+/* Rust's \w and what is neither that nor white space. */
+#define RUST_WORD     TOK_WORD_CLASS "\\x{200c}\\x{200d}"
+#define WORDS_PATTERN "[" RUST_WORD "]+|[^" RUST_WORD "\\s]+"
 
 /* ---- normalizers ---- */
+
+/* Normalizers without settings. */
+static const struct {
+    const char *type;
+    enum tok_normalizer_kind kind;
+} plain_normalizers[] = {
+    {"NFC", TOK_NFC},
+    {"NFD", TOK_NFD},
+    {"NFKC", TOK_NFKC},
+    {"NFKD", TOK_NFKD},
+    {"Lowercase", TOK_LOWERCASE},
+    {"StripAccents", TOK_STRIP_ACCENTS},
+    {"ByteLevel", TOK_BYTES},
+};
+
+static bool find_plain_normalizer(const char *type, enum tok_normalizer_kind *kind)
+{
+    for (size_t i = 0; i < sizeof plain_normalizers / sizeof *plain_normalizers; i++)
+        if (strcmp(plain_normalizers[i].type, type) == 0) {
+            *kind = plain_normalizers[i].kind;
+            return true;
+        }
+    return false;
+}
 
 static wn_status fill_normalizer(struct tok_loader *loader, const cJSON *json, const char *where, const char *type,
                                  struct tok_normalizer *step)
 {
     const char *text = "";
 
+    if (find_plain_normalizer(type, &step->kind))
+        return WN_OK;
     if (strcmp(type, "Prepend") == 0) {
         step->kind = TOK_PREPEND;
         WN_TRY(tok_get_string(loader, json, where, "prepend", &text));
@@ -19,12 +50,6 @@ static wn_status fill_normalizer(struct tok_loader *loader, const cJSON *json, c
         WN_TRY(tok_get_string(loader, json, where, "content", &text));
         step->text = wn_strdup(text);
         WN_TRY(tok_load_pattern(loader, json, where, &step->pattern));
-    } else if (strcmp(type, "NFC") == 0) {
-        step->kind = TOK_NFC;
-    } else if (strcmp(type, "NFD") == 0) {
-        step->kind = TOK_NFD;
-    } else if (strcmp(type, "Lowercase") == 0) {
-        step->kind = TOK_LOWERCASE;
     } else if (strcmp(type, "Strip") == 0) {
         step->kind = TOK_STRIP;
         WN_TRY(tok_get_bool(loader, json, where, "strip_left", true, &step->strip_left));
@@ -67,21 +92,28 @@ static wn_status load_byte_level(struct tok_loader *loader, const cJSON *json, c
     return fixed_pattern(loader, where, GPT2_PATTERN, &step->pattern);
 }
 
-static wn_status load_split(struct tok_loader *loader, const cJSON *json, const char *where, struct tok_splitter *step)
+static wn_status read_behavior(const struct tok_loader *loader, const cJSON *json, const char *where,
+                               enum tok_behavior *behavior)
 {
     static const char *const names[] = {"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"};
     const char *name = "";
-    int behavior = 0;
+    int index = 0;
 
-    step->kind = TOK_SPLIT;
-    step->split = true;
     WN_TRY(tok_get_string(loader, json, where, "behavior", &name));
-    while (behavior < 5 && strcmp(name, names[behavior]) != 0)
-        behavior++;
-    if (behavior == 5)
+    while (index < 5 && strcmp(name, names[index]) != 0)
+        index++;
+    if (index == 5)
         return tok_expected_key(loader, where, "behavior",
                                 "Isolated, Removed, MergedWithPrevious, MergedWithNext or Contiguous");
-    step->behavior = (enum tok_behavior)behavior;
+    *behavior = (enum tok_behavior)index;
+    return WN_OK;
+}
+
+static wn_status load_split(struct tok_loader *loader, const cJSON *json, const char *where, struct tok_splitter *step)
+{
+    step->kind = TOK_SPLIT;
+    step->split = true;
+    WN_TRY(read_behavior(loader, json, where, &step->behavior));
     WN_TRY(tok_get_bool(loader, json, where, "invert", false, &step->invert));
     return tok_load_pattern(loader, json, where, &step->pattern);
 }
@@ -135,14 +167,53 @@ static wn_status load_digits(struct tok_loader *loader, const cJSON *json, const
     return fixed_pattern(loader, where, "\\p{N}", &step->pattern);
 }
 
-wn_status tok_load_splitter(struct tok_loader *loader, const cJSON *json, const char *where, const char *type)
+static wn_status load_fixed(struct tok_loader *loader, const char *where, const char *regex, enum tok_behavior behavior,
+                            bool invert, struct tok_splitter *step)
 {
-    struct wn_tokenizer *tokenizer = loader->tokenizer;
+    step->kind = TOK_SPLIT;
+    step->split = true;
+    step->behavior = behavior;
+    step->invert = invert;
+    return fixed_pattern(loader, where, regex, &step->pattern);
+}
+
+static wn_status load_punctuation(struct tok_loader *loader, const cJSON *json, const char *where,
+                                  struct tok_splitter *step)
+{
+    enum tok_behavior behavior = TOK_ISOLATED;
+
+    if (tok_value_of(json, "behavior"))
+        WN_TRY(read_behavior(loader, json, where, &behavior));
+    return load_fixed(loader, where, PUNCTUATION_PATTERN, behavior, false, step);
+}
+
+static wn_status load_delimiter(struct tok_loader *loader, const cJSON *json, const char *where,
+                                struct tok_splitter *step)
+{
+    uint32_t code = 0;
+    char text[5] = "";
+
+    step->kind = TOK_SPLIT;
+    step->split = true;
+    step->behavior = TOK_REMOVED;
+    WN_TRY(tok_get_character(loader, json, where, "delimiter", &code));
+    tok_put_code(code, text);
+    return tok_pattern_literal(where, text, &step->pattern);
+}
+
+static struct tok_splitter *add_splitter(struct wn_tokenizer *tokenizer)
+{
     int64_t index = tokenizer->splitter_count++;
 
     tokenizer->splitters = wn_resize(tokenizer->splitters, tokenizer->splitter_count, sizeof(struct tok_splitter));
     tokenizer->splitters[index] = (struct tok_splitter){0};
-    struct tok_splitter *step = &tokenizer->splitters[index];
+    return &tokenizer->splitters[index];
+}
+
+wn_status tok_load_splitter(struct tok_loader *loader, const cJSON *json, const char *where, const char *type)
+{
+    struct tok_splitter *step = add_splitter(loader->tokenizer);
+
     if (strcmp(type, "ByteLevel") == 0)
         return load_byte_level(loader, json, where, step);
     if (strcmp(type, "Split") == 0)
@@ -151,7 +222,18 @@ wn_status tok_load_splitter(struct tok_loader *loader, const cJSON *json, const 
         return load_metaspace(loader, json, where, step);
     if (strcmp(type, "Digits") == 0)
         return load_digits(loader, json, where, step);
-    return tok_unsupported(loader, where, "pre-tokenizer", type);
+    if (strcmp(type, "Punctuation") == 0)
+        return load_punctuation(loader, json, where, step);
+    if (strcmp(type, "CharDelimiterSplit") == 0)
+        return load_delimiter(loader, json, where, step);
+    if (strcmp(type, "Whitespace") == 0)
+        return load_fixed(loader, where, WORDS_PATTERN, TOK_REMOVED, true, step);
+    if (strcmp(type, "WhitespaceSplit") == 0)
+        return load_fixed(loader, where, "\\s", TOK_REMOVED, false, step);
+    if (strcmp(type, "BertPreTokenizer") != 0)
+        return tok_unsupported(loader, where, "pre-tokenizer", type);
+    WN_TRY(load_fixed(loader, where, "\\s", TOK_REMOVED, false, step));
+    return load_fixed(loader, where, PUNCTUATION_PATTERN, TOK_ISOLATED, false, add_splitter(loader->tokenizer));
 }
 
 /* ---- decoders ---- */

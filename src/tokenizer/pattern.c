@@ -16,6 +16,9 @@
 /* White_Space, and Oniguruma's word characters (with the numbers of Latin-1), as the inside of a class. */
 #define SPACE_CLASS                                                                                                    \
     "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define NOT_SPACE_CLASS                                                                                                \
+    "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-"          \
+    "\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
 #define WORD_CLASS TOK_WORD_CLASS "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 
 /*
@@ -28,6 +31,7 @@ struct translation {
     const char *where; /* starts the messages */
     const char *regex;
     size_t at;
+    int depth; /* open classes; inner ones are written into the outer one, which has their members too */
     bool in_class;
     struct wn_text out;
 };
@@ -86,8 +90,13 @@ static wn_status translate_escape(struct translation *translation)
 
     if (letter == '\0')
         return refuse(translation, "a backslash at the end");
-    if ((letter == 'S' || letter == 'W') && translation->in_class)
-        return refuse(translation, "\\S or \\W inside a class");
+    if (letter == 'S' && translation->in_class) {
+        translation->at++;
+        put(translation, NOT_SPACE_CLASS);
+        return WN_OK;
+    }
+    if (letter == 'W' && translation->in_class)
+        return refuse(translation, "\\W inside a class");
     translation->at++;
     switch (letter) {
     case 's':
@@ -153,16 +162,50 @@ static wn_status copy_interval(struct translation *translation)
     return WN_OK;
 }
 
+/* [:alpha:] and the like, as Oniguruma has them for Unicode. */
+static const struct {
+    const char *name, *members;
+} posix_classes[] = {
+    {"[:alpha:]", "\\p{Alphabetic}"}, {"[:alnum:]", "\\p{Alphabetic}\\p{Nd}"},
+    {"[:digit:]", "\\p{Nd}"},         {"[:lower:]", "\\p{Lowercase}"},
+    {"[:upper:]", "\\p{Uppercase}"},  {"[:punct:]", "\\p{P}$+<=>^`|~"},
+    {"[:space:]", SPACE_CLASS},       {"[:blank:]", "\\p{Zs}\\x{9}"},
+    {"[:cntrl:]", "\\p{Cc}"},         {"[:word:]", WORD_CLASS},
+    {"[:xdigit:]", "0-9a-fA-F"},      {"[:ascii:]", "\\x{0}-\\x{7f}"},
+};
+
+/* A class inside a class: its members are members of the outer one. */
+static wn_status translate_inner(struct translation *translation)
+{
+    const char *rest = translation->regex + translation->at;
+
+    for (size_t i = 0; i < sizeof posix_classes / sizeof *posix_classes; i++) {
+        size_t length = strlen(posix_classes[i].name);
+        if (strncmp(rest, posix_classes[i].name, length) == 0) {
+            put(translation, posix_classes[i].members);
+            translation->at += length;
+            return WN_OK;
+        }
+    }
+    if (rest[1] == ':' || rest[1] == '^' || rest[1] == ']')
+        return refuse(translation, "a class of that kind inside a class");
+    translation->depth++;
+    translation->at++;
+    return WN_OK;
+}
+
 static wn_status translate_in_class(struct translation *translation)
 {
     const char *rest = translation->regex + translation->at;
 
     if (*rest == '[')
-        return refuse(translation, "a class inside a class");
+        return translate_inner(translation);
     if (rest[0] == '&' && rest[1] == '&')
         return refuse(translation, "an intersection of classes");
-    wn_text_append(&translation->out, rest, 1);
-    translation->in_class = *rest != ']';
+    translation->depth -= *rest == ']';
+    if (*rest != ']' || translation->depth == 0)
+        wn_text_append(&translation->out, rest, 1);
+    translation->in_class = translation->depth > 0;
     translation->at++;
     return WN_OK;
 }
@@ -183,6 +226,7 @@ static wn_status translate_outside(struct translation *translation)
             return refuse(translation, "an empty class");
         wn_text_append(&translation->out, rest, 1 + caret);
         translation->in_class = true;
+        translation->depth = 1;
         translation->at += 1 + caret;
         return WN_OK;
     }

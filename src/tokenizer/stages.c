@@ -76,7 +76,18 @@ static wn_status normalize_step(const struct tok_normalizer *step, const char *t
         return replace(step, text, length, out);
     case TOK_NFC:
     case TOK_NFD:
-        tok_canonical_form(text, length, step->kind == TOK_NFC, out);
+        tok_normal_form(text, length, step->kind == TOK_NFC, false, out);
+        return WN_OK;
+    case TOK_NFKC:
+    case TOK_NFKD:
+        tok_normal_form(text, length, step->kind == TOK_NFKC, true, out);
+        return WN_OK;
+    case TOK_STRIP_ACCENTS:
+        tok_strip_marks(text, length, out);
+        return WN_OK;
+    case TOK_BYTES:
+        for (size_t at = 0; at < length; at++)
+            tok_append_code(out, tok_byte_code((uint8_t)text[at]));
         return WN_OK;
     case TOK_LOWERCASE:
         tok_lower_case(text, length, out);

@@ -27,6 +27,7 @@ wn_status wn_tokenizer_open(const char *directory, struct wn_tokenizer **tokeniz
 {
     *tokenizer = wn_alloc_zero(1, sizeof(struct wn_tokenizer));
     (*tokenizer)->bos = (*tokenizer)->eos = -1;
+    (*tokenizer)->front = TOK_FRONT_STANDARD;
     wn_status status = open_files(directory, *tokenizer);
     if (status != WN_OK)
         wn_tokenizer_close(tokenizer);

@@ -25,8 +25,10 @@ bool tok_is_space(uint32_t code);
 /* Whether all of text[0..length) is one code point, which is then stored. */
 bool tok_single_code(const char *text, size_t length, uint32_t *code);
 
-/* Unicode normalization form C (`compose`) or D, and lower case without context, appended to `out`. */
-void tok_canonical_form(const char *text, size_t length, bool compose, struct wn_text *out);
+/* Unicode normalization form C or KC (`compose`), D or KD; the text without its marks (general category M of Unicode
+ * 9); lower case without context; all appended to `out`. */
+void tok_normal_form(const char *text, size_t length, bool compose, bool compatibly, struct wn_text *out);
+void tok_strip_marks(const char *text, size_t length, struct wn_text *out);
 void tok_lower_case(const char *text, size_t length, struct wn_text *out);
 
 /* The 256 code points that ByteLevel writes for bytes, and back (-1 when it stands for none). */
@@ -108,7 +110,18 @@ void tok_pieces_release(struct tok_pieces *pieces);
 
 /* ---- stages of encoding ---- */
 
-enum tok_normalizer_kind { TOK_PREPEND, TOK_REPLACE, TOK_NFC, TOK_NFD, TOK_LOWERCASE, TOK_STRIP };
+enum tok_normalizer_kind {
+    TOK_PREPEND,
+    TOK_REPLACE,
+    TOK_NFC,
+    TOK_NFD,
+    TOK_NFKC,
+    TOK_NFKD,
+    TOK_LOWERCASE,
+    TOK_STRIP,
+    TOK_STRIP_ACCENTS,
+    TOK_BYTES
+};
 
 struct tok_normalizer {
     enum tok_normalizer_kind kind;
@@ -225,6 +238,8 @@ struct tok_decoder {
 
 /* ---- the tokenizer ---- */
 
+enum { TOK_FRONT_STANDARD = -3 }; /* BOS, else EOS */
+
 struct wn_tokenizer {
     char *path; /* of tokenizer.json; owned */
     struct tok_added *added;
@@ -244,7 +259,7 @@ struct wn_tokenizer {
     const char **outputs; /* what decoding starts from: `texts`, but for normalized added tokens their normal form */
     bool *special;        /* of every id */
     int64_t size;         /* largest id + 1 */
-    int32_t bos, eos;
+    int32_t bos, eos, front;
     bool split_special; /* special tokens in a text are text */
 };
 

@@ -1,6 +1,6 @@
 /*
- * Code points, the byte alphabet of byte-level tokenizers, and Unicode normalization forms C and D
- * (Unicode Standard Annex 15), with the tables of unicode_tables.inc.
+ * Code points, the byte alphabet of byte-level tokenizers, and the Unicode normalization forms
+ * (Unicode Standard Annex 15), with the tables of unicode_tables.inc: those of Unicode 9, which the reference goes by.
  */
 #include "tokenizer_impl.h"
 
@@ -16,6 +16,13 @@ struct class_run {
 struct lower_run {
     uint32_t start, end;
     int32_t stride, difference;
+};
+
+/* A full compatibility decomposition: compatible_codes[offset .. offset + length). */
+struct compatible {
+    uint32_t code;
+    uint16_t offset;
+    uint8_t length;
 };
 
 #include "unicode_tables.inc"
@@ -185,6 +192,20 @@ static void add_mark(struct marks *marks, uint32_t code)
         (struct mark){code, code < 0x300 ? 0 : run_value(combining_classes, COUNT(combining_classes), code)};
 }
 
+static const struct compatible *find_compatible(uint32_t code)
+{
+    int64_t low = 0, high = COUNT(compatible);
+
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (compatible[middle].code < code)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < COUNT(compatible) && compatible[low].code == code ? &compatible[low] : NULL;
+}
+
 /* Full canonical decomposition; the depth of the recursion is that of Unicode's tables, at most 4. */
 static void decompose(struct marks *marks, uint32_t code)
 {
@@ -208,6 +229,17 @@ static void decompose(struct marks *marks, uint32_t code)
     decompose(marks, pair->first);
     if (pair->second)
         decompose(marks, pair->second);
+}
+
+/* Full compatibility decomposition. */
+static void decompose_compatibly(struct marks *marks, uint32_t code)
+{
+    const struct compatible *entry = code < 0xA0 ? NULL : find_compatible(code);
+
+    for (int i = 0; entry && i < entry->length; i++)
+        add_mark(marks, compatible_codes[entry->offset + i]);
+    if (!entry)
+        decompose(marks, code);
 }
 
 /* Stable counting sort of a run of marks by combining class, so that a long run costs no more than a short one. */
@@ -309,16 +341,29 @@ static bool is_unsettled(const char *text, size_t length)
     return false;
 }
 
-void tok_canonical_form(const char *text, size_t length, bool compose, struct wn_text *out)
+static bool is_ascii(const char *text, size_t length)
+{
+    for (size_t at = 0; at < length; at++)
+        if ((uint8_t)text[at] >= 0x80)
+            return false;
+    return true;
+}
+
+void tok_normal_form(const char *text, size_t length, bool compose, bool compatibly, struct wn_text *out)
 {
     struct marks marks = {0};
 
-    if (compose && !is_unsettled(text, length)) {
+    if (compatibly ? is_ascii(text, length) : compose && !is_unsettled(text, length)) {
         wn_text_append(out, text, length);
         return;
     }
-    for (size_t at = 0; at < length;)
-        decompose(&marks, tok_next_code(text, &at));
+    for (size_t at = 0; at < length;) {
+        uint32_t code = tok_next_code(text, &at);
+        if (compatibly)
+            decompose_compatibly(&marks, code);
+        else
+            decompose(&marks, code);
+    }
     sort_marks(&marks);
     if (compose)
         compose_marks(&marks);
@@ -352,5 +397,14 @@ void tok_lower_case(const char *text, size_t length, struct wn_text *out)
             wn_text_append(out, "i\xCC\x87", 3);
         else
             tok_append_code(out, lower_of(code));
+    }
+}
+
+void tok_strip_marks(const char *text, size_t length, struct wn_text *out)
+{
+    for (size_t at = 0; at < length;) {
+        uint32_t code = tok_next_code(text, &at);
+        if (code < 0x300 || !run_value(mark_runs, COUNT(mark_runs), code))
+            tok_append_code(out, code);
     }
 }

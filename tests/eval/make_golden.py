@@ -14,18 +14,16 @@ import re
 import sys
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 HERE = pathlib.Path(__file__).resolve().parent
 SHARED = pathlib.Path(os.environ.get("WINNOW_SHARED", HERE.parents[1].parent / "shared"))
 DIRECTORY = SHARED / "models/stories260k"
 WINDOWS, LENGTH, PAGES, ITEMS = 20, 256, 5, 20
 
-# tokenizer.json as it is: AutoTokenizer of transformers 5 builds the normalizer of Llama tokenizers anew, and its
-# tokens differ from those of the file where a text starts with a space.
-tokenizer = PreTrainedTokenizerFast(
-    tokenizer_file=str(DIRECTORY / "tokenizer.json"), bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-)
+# Not tokenizer.json as it is: transformers 5 builds the stages of Llama tokenizers anew, and its tokens differ from
+# those of the file where a text starts with a space.
+tokenizer = AutoTokenizer.from_pretrained(DIRECTORY)
 model = AutoModelForCausalLM.from_pretrained(DIRECTORY, dtype=torch.float32).eval()
 M = model.config.max_position_embeddings
 PREFIX = tokenizer.bos_token_id

@@ -16,7 +16,7 @@ import sys
 import numpy as np
 import torch
 from scipy.stats import binomtest
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -34,10 +34,7 @@ DELIMITER = {"multiple_choice": " ", "continuation": " ", "pairs": ""}
 
 class Model:
     def __init__(self, directory, harness):
-        # tokenizer.json as it is, not as transformers would build it anew
-        self.tokenizer = PreTrainedTokenizerFast(
-            tokenizer_file=str(directory / "tokenizer.json"), bos_token="<s>", eos_token="</s>"
-        )
+        self.tokenizer = AutoTokenizer.from_pretrained(directory)
         self.model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
         self.most = self.model.config.max_position_embeddings
         self.prefix = self.tokenizer.bos_token_id

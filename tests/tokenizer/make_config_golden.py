@@ -38,7 +38,6 @@ CLASSES = [
     "Qwen2Tokenizer",
     "GPTNeoXTokenizerFast",
     "GemmaTokenizerFast",
-    "CohereTokenizerFast",
 ]
 TYPES = "llama llama mistral qwen2 qwen3 gemma3_text gpt2 opt gpt_neox phi3 granite smollm3 olmo2".split()
 BASES = ["llama", "metaspace_first", "byte_level", "qwen", "llama3", "added"]

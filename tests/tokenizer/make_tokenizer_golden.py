@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Writes tests/tokenizer/golden: small tokenizers, one per component, and what the reference engine makes of them.
 
-Usage: python3 make_tokenizer_golden.py [directory]   (needs the Python package `tokenizers`)
+Usage: python3 make_tokenizer_golden.py [DIRECTORY [COUNT [FILE ...]]]   (needs the Python package `tokenizers`)
+
+With a COUNT, so many drawn texts take the place of the ones below, and the files (tokenizer.json) are encoded too:
+`test_tokenizer_golden DIRECTORY` then compares them.
 
 golden/tokenizers.json holds "texts" and the files under "tokenizers"; where a model's vocab or merges is a string, it
 is that entry of "parts", which several share. golden/encodings.jsonl holds one object per tokenizer and text (an index):
@@ -12,7 +15,9 @@ decoder).
 import copy
 import json
 import pathlib
+import random
 import sys
+import unicodedata
 
 import tokenizers
 from tokenizers import Tokenizer, models, trainers
@@ -58,6 +63,8 @@ DEEPSEEK = (
     r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
     r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+BLOOM = r" ?[^(\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+"
+POSIX = "alpha alnum digit lower upper punct space blank cntrl word xdigit ascii".split()
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 
 
@@ -165,11 +172,23 @@ def text_tokenizers(plain):
             inverted = split(r"\w+|[\s']", behavior, True)
             yield f"split_{behavior}_inverted".lower(), file(plain, pre_tokenizer=inverted)
     yield "split_empty_match", file(plain, pre_tokenizer=split(r"(?=t)|\d*", "Isolated"))
+    for name in ("Whitespace", "WhitespaceSplit", "BertPreTokenizer", "Punctuation"):
+        yield name.lower(), file(plain, pre_tokenizer={"type": name})
+    yield "punctuation_next", file(plain, pre_tokenizer={"type": "Punctuation", "behavior": "MergedWithNext"})
+    yield "delimiter", file(plain, pre_tokenizer={"type": "CharDelimiterSplit", "delimiter": "e"})
+    for name in POSIX:
+        yield f"posix_{name}", file(plain, pre_tokenizer=split(f"[[:{name}:]]+", "Isolated"))
+    yield "bloom", file(plain, pre_tokenizer=split(BLOOM, "Isolated"))
+    yield "not_space", file(plain, pre_tokenizer=split(r"[\S\t]+|[^\S\n]", "MergedWithNext"))
+    ends = {"sep": ["</s>", 2], "cls": ["<s>", 1]}
+    yield "bert", file(plain, post_processor={"type": "BertProcessing", **ends})
+    roberta = {"type": "RobertaProcessing", **ends, "trim_offsets": True, "add_prefix_space": False}
+    yield "roberta", file(plain, post_processor=roberta)
     yield "sequence", file(
         plain,
         pre_tokenizer=sequence("P", split(r"\s", "MergedWithNext"), {"type": "Digits", "individual_digits": True}),
     )
-    for name in ("NFC", "NFD", "Lowercase"):
+    for name in ("NFC", "NFD", "NFKC", "NFKD", "StripAccents", "Lowercase"):
         yield name.lower(), file(
             {**plain, "vocab": plain["vocab"] | {c: size + i for i, c in enumerate("\u0301\u0323\u0307\u212b\uac01\u1100")}},
             normalizer={"type": name},
@@ -222,6 +241,8 @@ def byte_tokenizers(model):
         return sequence("P", *(split(name, "Isolated") for name in names), BYTE_LEVEL)
 
     prefixed = {**BYTE_LEVEL, "add_prefix_space": True, "use_regex": True}
+    own = {"type": "ByteLevel"}
+    yield "bytes_first", file(model, normalizer=sequence("N", {"type": "NFKC"}, own), pre_tokenizer=split(r"\s", "Isolated"))
     yield "byte_level", file(model, pre_tokenizer=prefixed, post_processor=prefixed, decoder=decoder)
     yield "qwen", file(model, normalizer=nfc, pre_tokenizer=patterns(QWEN), decoder=decoder)
     yield "llama3", file(
@@ -246,11 +267,44 @@ def shared_parts(files):
     return {name: json.loads(text) for text, name in parts.items()}
 
 
-def encoded(name, tokenizer, sample, decodes):
+def assigned(first, last):
+    return [chr(code) for code in range(first, last) if unicodedata.category(chr(code)) not in ("Cn", "Cs", "Co")]
+
+
+def drawn_texts(count, seed=0):
+    """Texts of words, white space, special tokens and characters of many scripts."""
+    draw = random.Random(seed)
+    words = [word for text in PROSE for word in text.split()]
+    spaces = [" ", " ", " ", "  ", "\n", "\n\n", "\t", "\r\n", "\u00a0", "\u3000", "\u2581", " \n  ", "\u200b", "\u0085"]
+    special = ["<s>", "</s>", "<unk>", "<a>", "<b>", "<c>", "<d>", "<|endoftext|>", "it's", "we'LL", "'\u017f", "..."]
+    blocks = [(0x20, 0x7F), (0xA0, 0x250), (0x250, 0x370), (0x300, 0x370), (0x370, 0x530), (0x590, 0x700), (0x900, 0xE00)]
+    blocks += [(0xE00, 0x1200), (0x1100, 0x1200), (0x1E00, 0x2000), (0x2000, 0x2400), (0x2400, 0x2E00), (0x2E80, 0x3100)]
+    blocks += [(0x3040, 0x3400), (0x4E00, 0x9FA6), (0xAC00, 0xD7A4), (0xF900, 0xFFF0), (0x1D400, 0x1D800), (0x1F300, 0x1F650)]
+    blocks = [assigned(*block) for block in blocks]
+    whole = assigned(1, 0x20000)
+
+    def part():
+        kind = draw.random()
+        if kind < 0.3:
+            return draw.choice(words)
+        if kind < 0.55:
+            return draw.choice(spaces)
+        if kind < 0.6:
+            return draw.choice(special)
+        if kind < 0.7:
+            return "".join(draw.choice("0123456789.,!?-_()") for _ in range(draw.randint(1, 5)))
+        if kind < 0.95:
+            return "".join(draw.choice(draw.choice(blocks)) for _ in range(draw.randint(1, 3)))
+        return draw.choice(whole)
+
+    return ["".join(part() for _ in range(draw.randint(0, 16))) for _ in range(count)]
+
+
+def encoded(name, tokenizer, texts, sample, decodes):
     ids = tokenizer.encode(sample, add_special_tokens=False).ids
     special = tokenizer.encode(sample).ids
     decoded = tokenizer.decode(ids, skip_special_tokens=False)
-    row = {"tokenizer": name, "text": [*TEXTS, LONG].index(sample), "ids": ids}
+    row = {"tokenizer": name, "text": texts[sample], "ids": ids}
     if special != ids:
         row["special"] = special
     if decodes and decoded != sample:
@@ -258,20 +312,29 @@ def encoded(name, tokenizer, sample, decodes):
     return json.dumps(row, separators=(",", ":"))
 
 
-def main():
-    root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent / "golden")
-    files = dict([*text_tokenizers(trained(PROSE, 95)), *byte_tokenizers(byte_model())])
-    rows = []
+def write(root, texts, files, samples_of):
+    rows, places = [], {text: index for index, text in enumerate(texts)}
     for name, content in files.items():
         tokenizer = Tokenizer.from_str(json.dumps(content))
         decodes = content["decoder"] is not None or name == "null"
-        samples = [*TEXTS, LONG] if name in LONG_FOR else TEXTS
-        rows += [encoded(name, tokenizer, sample, decodes) for sample in samples]
-    whole = {"texts": [*TEXTS, LONG], "parts": shared_parts(files), "tokenizers": files}
+        rows += [encoded(name, tokenizer, places, sample, decodes) for sample in samples_of(name)]
+    whole = {"texts": texts, "parts": shared_parts(files), "tokenizers": files}
     root.mkdir(parents=True, exist_ok=True)
     (root / "tokenizers.json").write_text(json.dumps(whole, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
     (root / "encodings.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     print(f"{len(rows)} rows by tokenizers {tokenizers.__version__}")
+
+
+def main():
+    root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent / "golden")
+    files = dict([*text_tokenizers(trained(PROSE, 95)), *byte_tokenizers(byte_model())])
+    if len(sys.argv) < 3:
+        write(root, [*TEXTS, LONG], files, lambda name: [*TEXTS, LONG] if name in LONG_FOR else TEXTS)
+        return
+    for path in sys.argv[3:]:
+        files[path] = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    texts = list(dict.fromkeys(drawn_texts(int(sys.argv[2]))))
+    write(root, texts, files, lambda name: texts)
 
 
 if __name__ == "__main__":

@@ -51,14 +51,24 @@ static inline wn_status test_open(const char *json, const char *config, struct w
     return wn_tokenizer_open(test_folder, tokenizer);
 }
 
-/* golden/tokenizers.json; free with cJSON_Delete. */
-static inline cJSON *test_golden(void)
+/* tokenizers.json of a folder; free with cJSON_Delete. */
+static inline cJSON *test_golden_of(const char *folder)
 {
-    char *path = test_path("tests/tokenizer/golden/tokenizers.json");
+    char *path = wn_join_path(folder, "tokenizers.json");
     cJSON *golden = NULL;
 
     CHECK_OK(wn_json_read(path, false, &golden));
     wn_free(path);
+    return golden;
+}
+
+/* golden/tokenizers.json; free with cJSON_Delete. */
+static inline cJSON *test_golden(void)
+{
+    char *folder = test_path("tests/tokenizer/golden");
+    cJSON *golden = test_golden_of(folder);
+
+    wn_free(folder);
     return golden;
 }
 
