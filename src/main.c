@@ -143,6 +143,17 @@ static const struct wn_command commands[] = {
      "Exit codes: 0 all checksums agree, 1 some differ (each is named), 2 the file cannot be read.\n\n"
      "Example:\n  winnow verify demo.h5",
      wn_command_verify},
+    {"tokens", "tokens MODEL|SWEEP.json TEXT [--plain] [--json]",
+     "how a tokenizer cuts a text: ids, tokens and what each stands for",
+     "One line per id: its place, the id, the token of the vocabulary, and the text that it adds to what is decoded\n"
+     "before it (empty where it is a part of a character). TEXT is encoded as a calibration set or a text of gptq is:\n"
+     "with the special tokens of the template. A sweep file stands for each of its models.\n\n"
+     "      --plain   without the special tokens of the template\n"
+     "      --json    as JSON, one object per model\n\n"
+     "Examples:\n"
+     "  winnow tokens /models/llama-2-7b 'Once upon a time'\n"
+     "  winnow tokens sweep.json \"$(head -c 200 test.txt)\" --json",
+     wn_command_tokens},
     {"help", "help COMMAND|METHOD|methods|architectures|metrics|tasks|tasks-schema|sweep|search|schema|man|completion",
      "reference pages, printed from the tables",
      "  COMMAND, METHOD the page of one of them: winnow help run, winnow help gptq\n"

@@ -26,6 +26,7 @@ int wn_command_status(const struct wn_command *command, int argc, char **argv);
 int wn_command_show(const struct wn_command *command, int argc, char **argv);
 int wn_command_export(const struct wn_command *command, int argc, char **argv);
 int wn_command_verify(const struct wn_command *command, int argc, char **argv);
+int wn_command_tokens(const struct wn_command *command, int argc, char **argv);
 int wn_command_help(const struct wn_command *command, int argc, char **argv);
 
 /* One option: "--name" with a value, or a flag. */

@@ -54,6 +54,10 @@ static const struct wn_parameter parameters[] = {
      .standard = "\"fail\"",
      .words = "fail|skip",
      .help = "what a record does that cannot be used: end the run, or be left out and counted"},
+    {.name = "keep_ids",
+     .type = WN_BOOL,
+     .standard = "false",
+     .help = "put the token ids into the results file (/calibration/NAME/token_id), not only their hash"},
 };
 
 enum { N_PARAMETERS = sizeof parameters / sizeof parameters[0] };
@@ -68,7 +72,7 @@ const struct wn_parameter *wn_calibration_parameters(int *count)
 
 struct settings {
     char *path; /* owned */
-    bool prompts, skip;
+    bool prompts, skip, keep_ids;
     const char *template_, *join;  /* borrowed from the JSON */
     char sampling[16];             /* "": by the content */
     int64_t samples, length, seed; /* length 0: not given */
@@ -106,6 +110,7 @@ static void read_settings(const char *directory, const char *name, const cJSON *
     if (problems->count == before) {
         const struct wn_value *sampling = wn_params_find(&params, "sampling"), *length;
         snprintf(s->sampling, sizeof s->sampling, "%.15s", sampling->set ? sampling->text : "");
+        s->keep_ids = wn_params_find(&params, "keep_ids")->number != 0;
         s->skip = strcmp(wn_params_text(&params, "on_error"), "skip") == 0;
         s->samples = wn_params_integer(&params, "samples");
         s->seed = wn_params_integer(&params, "seed");
@@ -408,6 +413,7 @@ static wn_status fill(const struct settings *s, const struct wn_documents *docum
     calibration->length = s->length;
     calibration->seed = s->seed;
     calibration->skipped = documents->skipped;
+    calibration->keep_ids = s->keep_ids;
     calibration->tokens = wn_sequences_tokens(&calibration->sequences);
     memcpy(calibration->sampling, s->sampling, sizeof calibration->sampling);
     strcpy(calibration->source, s->prompts ? "prompts" : "text");

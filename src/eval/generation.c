@@ -247,7 +247,7 @@ static wn_status read_prompt(const struct wn_encoder *e, const cJSON *json, stru
 {
     const char *text = wn_settings_text(json, "prompt", "");
     int64_t positions = e->model->config.max_positions;
-    int32_t prefix = wn_prefix_id(e->model->tokenizer);
+    int32_t prefix = wn_front_id(e->model->tokenizer);
     struct wn_ids ids = {0};
 
     prompt->most = (int64_t)number(json, "max_tokens", wn_requests_number(e->requests, "max_tokens", 256));

@@ -20,21 +20,27 @@ wn_status wn_fail_item(const struct wn_encoder *e)
 wn_status wn_encode_context(struct wn_encoder *e, const char *context)
 {
     int64_t length = wn_trimmed_length(context, (int64_t)strlen(context));
-    int32_t prefix = wn_prefix_id(e->model->tokenizer);
+    int32_t prefix = wn_front_id(e->model->tokenizer);
 
     e->context.count = 0;
     if (context[0] != '\0' && wn_encode_request(e->model, context, length, &e->context) != WN_OK)
         return wn_fail_item(e);
-    if (e->context.count == 0 && prefix < 0)
+    if (e->context.count == 0 && prefix < 0 && prefix != WN_FRONT_NONE)
         return wn_requests_fail(e->requests, e->index,
                                 "the context is empty and the tokenizer has neither a BOS nor an EOS token");
     return WN_OK;
 }
 
+/* Whether nothing is in front of a text: its first token is the context of the others. */
+static bool is_bare(const struct wn_encoder *e)
+{
+    return e->context.count == 0 && wn_front_id(e->model->tokenizer) == WN_FRONT_NONE;
+}
+
 /* No context: the prefix token stands for it; a continuation that starts with that token gives it away. */
 static wn_status encode_alone(struct wn_encoder *e, const char *text, struct wn_ids *continuation)
 {
-    int32_t prefix = wn_prefix_id(e->model->tokenizer);
+    int32_t prefix = wn_front_id(e->model->tokenizer);
 
     WN_TRY(wn_encode_known(e->model, text, (int64_t)strlen(text), false, continuation));
     if (continuation->count > 0 && continuation->data[0] == prefix) {
@@ -81,6 +87,8 @@ wn_status wn_encode_continuation(struct wn_encoder *e, const char *context, cons
         return wn_fail_item(e);
     if (continuation->count == 0)
         return fail_text(e, text, "adds no token to its context");
+    if (continuation->count == 1 && is_bare(e))
+        return fail_text(e, text, "has one token, and nothing is in front of it (\"prefix_token\": \"none\")");
     snprintf(what, sizeof what, "has %lld tokens, but the model only %lld positions", (long long)continuation->count,
              (long long)e->model->config.max_positions);
     return continuation->count > e->model->config.max_positions ? fail_text(e, text, what) : WN_OK;
@@ -90,10 +98,13 @@ wn_status wn_encode_continuation(struct wn_encoder *e, const char *context, cons
 
 int64_t wn_append_sequence(struct wn_encoder *e, const struct wn_ids *continuation)
 {
-    int32_t prefix = wn_prefix_id(e->model->tokenizer);
+    int32_t prefix = wn_front_id(e->model->tokenizer);
     const int32_t *context = e->context.count > 0 ? e->context.data : &prefix;
     int64_t most = e->model->config.max_positions, rest = continuation->count - 1;
-    int64_t count = e->context.count > 0 ? e->context.count : 1, head = count + rest > most ? most - rest : count;
+    int64_t count = is_bare(e)             ? 0
+                    : e->context.count > 0 ? e->context.count
+                                           : 1,
+            head = count + rest > most ? most - rest : count;
     int32_t *input = wn_alloc(head + rest, sizeof *input);
 
     memcpy(input, context + count - head, (size_t)head * sizeof *input);
@@ -105,9 +116,10 @@ int64_t wn_append_sequence(struct wn_encoder *e, const struct wn_ids *continuati
 
 struct wn_target_span wn_append_targets(struct wn_encoder *e, const struct wn_ids *continuation, int64_t last_row)
 {
-    struct wn_target_span span = {e->set->n_targets, continuation->count};
+    int64_t first = is_bare(e);
+    struct wn_target_span span = {e->set->n_targets, continuation->count - first};
 
-    for (int64_t t = 0; t < continuation->count; t++)
+    for (int64_t t = first; t < continuation->count; t++)
         wn_add_target(e->set, last_row - continuation->count + 1 + t, continuation->data[t]);
     return span;
 }

@@ -220,11 +220,12 @@ static wn_status roll_document(const struct settings *s, const struct wn_documen
         state->bytes += (int64_t)page.length;
         if (s->wikitext)
             wn_detokenize_wikitext(page.data, (int64_t)page.length, &text);
-        wn_ids_append(&ids, wn_prefix_id(model->tokenizer));
+        if (wn_front_id(model->tokenizer) >= 0)
+            wn_ids_append(&ids, wn_front_id(model->tokenizer));
         const struct wn_text *read = s->wikitext ? &text : &page;
         status = encode_at(model, s->path, read->data ? read->data : "", (int64_t)read->length, true, &ids);
     }
-    if (status == WN_OK) {
+    if (status == WN_OK && ids.count > 1) {
         wn_append_rolling(set, ids.data, ids.count - 1, s->length);
         add_cluster(set, index);
     }
@@ -238,9 +239,9 @@ static wn_status prepare_rolling(const struct settings *s, const struct wn_docum
                                  const struct wn_model *model, struct wn_eval_set *set)
 {
     int64_t count = s->windows > 0 && s->windows < documents->count ? s->windows : documents->count;
-    int32_t prefix = wn_prefix_id(model->tokenizer);
+    int32_t prefix = wn_front_id(model->tokenizer);
 
-    if (prefix < 0)
+    if (prefix < 0 && prefix != WN_FRONT_NONE)
         return wn_fail(WN_ERR_INPUT,
                        "%s: the tokenizer has neither a BOS nor an EOS token, but the protocol rolling "
                        "puts one in front of each document",

@@ -59,16 +59,9 @@ int64_t wn_count_pieces(const char *text, int64_t length)
 
 /* ---- tokens ---- */
 
-int32_t wn_prefix_id(const struct wn_tokenizer *tokenizer)
-{
-    int32_t bos = wn_bos_id(tokenizer);
-
-    return bos >= 0 ? bos : wn_eos_id(tokenizer);
-}
-
 static bool starts_with_prefix(const struct wn_tokenizer *tokenizer, const char *text, int64_t length)
 {
-    int32_t prefix = wn_prefix_id(tokenizer);
+    int32_t prefix = wn_front_id(tokenizer);
     const char *token = prefix >= 0 ? wn_token_text(tokenizer, prefix) : NULL;
     size_t size = token ? strlen(token) : 0;
 

@@ -16,8 +16,6 @@ int64_t wn_count_pieces(const char *text, int64_t length);
 /* Appends the page in ordinary spelling, by the rules of the harness. */
 void wn_detokenize_wikitext(const char *page, int64_t length, struct wn_text *text);
 
-/* The token in front of a text without context: BOS, else EOS; -1 when there is neither. */
-int32_t wn_prefix_id(const struct wn_tokenizer *tokenizer);
 /* wn_encode; ids outside the vocabulary of the model are an error (no path in the message). */
 wn_status wn_encode_known(const struct wn_model *model, const char *text, int64_t length, bool special,
                           struct wn_ids *ids);

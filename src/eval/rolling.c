@@ -72,19 +72,20 @@ static wn_status add_item(struct wn_encoder *e, const cJSON *item)
     struct rolling *state = e->set->state;
     const char *text = wn_settings_text(item, "text", "");
     int64_t bytes = (int64_t)strlen(text), index = state->task.n_items - 1, first = e->set->n_targets;
-    int32_t prefix = wn_prefix_id(e->model->tokenizer);
+    int32_t prefix = wn_front_id(e->model->tokenizer);
     struct wn_ids ids = {0};
 
     if (input_length(e) > e->model->config.max_positions)
         return wn_fail(WN_ERR_INPUT, "%s: key \"length\": %lld, but the model has only %lld positions",
                        e->requests->documents.path, (long long)input_length(e),
                        (long long)e->model->config.max_positions);
-    if (prefix < 0)
+    if (prefix < 0 && prefix != WN_FRONT_NONE)
         return wn_requests_fail(e->requests, e->index, "the tokenizer has neither a BOS nor an EOS token");
     state->texts = wn_grow(state->texts, index, 1, sizeof *state->texts);
-    wn_ids_append(&ids, prefix);
+    if (prefix >= 0)
+        wn_ids_append(&ids, prefix);
     wn_status status = wn_encode_request(e->model, text, bytes, &ids);
-    if (status == WN_OK)
+    if (status == WN_OK && ids.count > 1)
         wn_append_rolling(e->set, ids.data, ids.count - 1, input_length(e));
     wn_ids_release(&ids);
     state->texts[index] = (struct text){.span = {first, e->set->n_targets - first},
@@ -98,7 +99,7 @@ static wn_status finish_items(struct wn_encoder *e)
     e->set->protocol =
         wn_format("rolling: %lld texts, each behind the prefix token %d; inputs of at most %lld tokens, "
                   "every token scored once",
-                  (long long)e->requests->count, (int)wn_prefix_id(e->model->tokenizer), (long long)input_length(e));
+                  (long long)e->requests->count, (int)wn_front_id(e->model->tokenizer), (long long)input_length(e));
     return WN_OK;
 }
 

@@ -40,12 +40,7 @@ static wn_status build_set(const struct wn_sweep *sweep, struct wn_prepared_mode
     set->kind = eval->kind;
     set->divergence = eval->divergence;
     WN_TRY(eval->kind->prepare(sweep->directory, eval->name, eval->spec, prepared->model, set));
-    if (set->skipped > 0) {
-        char *protocol =
-            wn_format("%s; %lld records that cannot be used left out", set->protocol, (long long)set->skipped);
-        wn_free(set->protocol);
-        set->protocol = protocol;
-    }
+    wn_sweep_note_set(sweep, prepared, set);
     set->top = eval->top < prepared->model->config.vocab_size ? eval->top : prepared->model->config.vocab_size;
     set->logit_targets = eval->logit_targets < set->n_targets ? eval->logit_targets : set->n_targets;
     return WN_OK;
@@ -317,6 +312,8 @@ static void build_schema(struct wn_run *run, struct wn_prepared_model *prepared)
     for (int64_t e = 0; e < run->sweep->n_evals; e++)
         wn_eval_fields(&prepared->sets[e], &prepared->schema);
     wn_search_mark_items(run, prepared);
+    for (int64_t c = 0; c < run->sweep->n_calibrations; c++)
+        wn_sweep_keep_ids(&prepared->calibrations[c], &prepared->schema);
 }
 
 /* The longest axis of this name among the models. */
@@ -483,6 +480,8 @@ static void open_models(struct wn_run *run, bool first, struct wn_problems *prob
         wn_schema_init(&prepared->schema);
         if (wn_model_open(sweep->models[m], problems, &prepared->model) != WN_OK)
             continue;
+        if (sweep->prefix_token && wn_tokenizer_set_front(prepared->model->tokenizer, sweep->prefix_token) != WN_OK)
+            wn_problems_add(problems, "%s: evaluate.prefix_token: %s", sweep->path, wn_error_message());
         wn_log(WN_LOG_INFO, "opened %s: %s, %.1f M parameters, %lld blocks", sweep->models[m],
                prepared->model->config.model_type, (double)wn_model_parameters(prepared->model) / 1e6,
                (long long)prepared->model->config.n_blocks);

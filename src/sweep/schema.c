@@ -38,6 +38,10 @@ static const char *const example =
     "  \"scratch\": \"/scratch/me\"                      // for what a stop leaves; default: beside the output\n"
     "}\n";
 
+static const char prefix_token[] =
+    "the token in front of a text without context, in rolling perplexity and in tasks: bos, eos, none (the first token "
+    "of the text is not scored) or a token; default as in lm-evaluation-harness: the BOS, else the EOS";
+
 void wn_sweep_help(struct wn_text *text)
 {
     int count;
@@ -70,6 +74,7 @@ void wn_sweep_help(struct wn_text *text)
     struct wn_keys task = wn_requests_entry_keys();
     wn_text_printf(text, "\nevaluate.tasks: a list of request files (winnow help tasks), each a path or an object\n");
     wn_keys_help(&task, 1, text);
+    wn_text_printf(text, "\nevaluate.prefix_token: %s\n", prefix_token);
     wn_text_printf(
         text, "\nA minimal file:\n  {\"model\": \"DIRECTORY\", \"grid\": [{\"method\": \"magnitude\", \"sparsity\": "
               "[0.3, 0.5]}],\n   \"evaluate\": {\"perplexity\": {\"text\": {\"text\": \"test.txt\"}}}}\n");
@@ -253,6 +258,7 @@ static cJSON *evaluate_schema(void)
     cJSON_AddItemToObject(properties, "tasks", tasks_schema());
     cJSON_AddItemToObject(properties, "divergence", cJSON_Parse(divergence));
     cJSON_AddItemToObject(properties, "logits", cJSON_Parse(logits));
+    cJSON_AddItemToObject(properties, "prefix_token", string_schema(prefix_token));
     cJSON_AddStringToObject(schema, "type", "object");
     cJSON_AddFalseToObject(schema, "additionalProperties");
     return schema;

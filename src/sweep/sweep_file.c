@@ -13,7 +13,7 @@
 
 static const char *const top_keys[] = {"$schema", "name",     "description", "inputs",     "model",   "calibration",
                                        "grid",    "evaluate", "output",      "statistics", "scratch", "search"};
-static const char *const evaluate_keys[] = {"perplexity", "tasks", "divergence", "logits"};
+static const char *const evaluate_keys[] = {"perplexity", "tasks", "divergence", "logits", "prefix_token"};
 static const char *const divergence_keys[] = {"on", "measures"};
 static const char *const logits_keys[] = {"on", "top", "tokens"};
 static const char *const statistics_keys[] = {"sample", "tokens"};
@@ -352,6 +352,19 @@ static void read_logits(struct reader *reader, const cJSON *evaluate)
         read_on(reader, "logits", spec, mark_logits);
 }
 
+/* Whether the tokenizer has such a token shows when it is opened. */
+static void read_prefix_token(struct reader *reader, const cJSON *evaluate)
+{
+    const cJSON *token = cJSON_GetObjectItemCaseSensitive(evaluate, "prefix_token");
+    if (!token)
+        return;
+    if (!cJSON_IsString(token) || !token->valuestring[0])
+        PROBLEM(reader, "%s: evaluate.prefix_token: expected \"bos\", \"eos\", \"none\" or a token",
+                reader->sweep->path);
+    else
+        reader->sweep->prefix_token = token->valuestring;
+}
+
 static void read_evaluate(struct reader *reader)
 {
     const cJSON *evaluate = get_object(reader, reader->sweep->json, "", "evaluate");
@@ -361,6 +374,7 @@ static void read_evaluate(struct reader *reader)
         read_section(reader, evaluate, "tasks");
         read_divergence(reader, evaluate);
         read_logits(reader, evaluate);
+        read_prefix_token(reader, evaluate);
     }
     if (reader->sweep->n_evals == 0)
         PROBLEM(reader,
