@@ -125,6 +125,7 @@ struct wn_calibration {
     int64_t samples, length, seed;
     int64_t tokens;                /* reported, not only samples */
     int64_t skipped;               /* records left out, as "on_error": "skip" asks for */
+    char chat_template[200];       /* "chat_template" of its pairs (winnow-tasks chat); "": none */
     bool keep_ids;                 /* the results file gets the ids themselves, not only their hash */
     char sampling[16], source[16]; /* "documents" ..., "text" or "prompts" */
     char token_hash[WN_HASH_HEX];  /* SHA-256 of the little-endian int32 ids with -1 after each sequence */

@@ -54,6 +54,7 @@ struct wn_sweep {
     struct wn_sweep_calibration *calibrations;
     int64_t n_evals;
     struct wn_sweep_eval *evals;
+    bool tokenizer_file;      /* "tokenizer": "file": wn_tokenizer_open_file */
     const char *prefix_token; /* in front of texts without context, see wn_tokenizer_set_front; NULL: not given */
     int64_t n_searches;
     struct wn_sweep_search *searches;

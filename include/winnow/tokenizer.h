@@ -33,6 +33,8 @@ struct wn_tokenizer; /* opaque */
  * that is not implemented; the line names the file and the key.
  */
 wn_status wn_tokenizer_open(const char *directory, struct wn_tokenizer **tokenizer);
+/* The same, but of every class tokenizer.json is taken as it is, as transformers 4 did: no stage is built anew. */
+wn_status wn_tokenizer_open_file(const char *directory, struct wn_tokenizer **tokenizer);
 void wn_tokenizer_close(struct wn_tokenizer **tokenizer);
 
 struct wn_ids {

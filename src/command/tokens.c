@@ -102,23 +102,25 @@ static void print_json(const cJSON *json)
     cJSON_free(text);
 }
 
-static wn_status show(const char *directory, const char *prefix_token, bool several, const struct request *request)
+/* `sweep` NULL: none. */
+static wn_status show(const char *directory, const struct wn_sweep *sweep, const struct request *request)
 {
     struct wn_tokenizer *tokenizer;
     struct wn_ids ids = {0};
     cJSON *json = cJSON_CreateObject();
 
     cJSON_AddStringToObject(json, "model", directory);
-    wn_status status = wn_tokenizer_open(directory, &tokenizer);
-    if (status == WN_OK && prefix_token)
-        status = wn_tokenizer_set_front(tokenizer, prefix_token);
+    wn_status status = sweep && sweep->tokenizer_file ? wn_tokenizer_open_file(directory, &tokenizer)
+                                                      : wn_tokenizer_open(directory, &tokenizer);
+    if (status == WN_OK && sweep && sweep->prefix_token)
+        status = wn_tokenizer_set_front(tokenizer, sweep->prefix_token);
     if (status == WN_OK)
         status = wn_encode(tokenizer, request->text, (int64_t)strlen(request->text), !request->plain, &ids);
     if (status == WN_OK)
         status = describe(tokenizer, &ids, json);
     if (status == WN_OK && request->json)
         print_json(json);
-    if (status == WN_OK && !request->json && several)
+    if (status == WN_OK && !request->json && sweep && sweep->n_models > 1)
         printf("%s\n", directory);
     if (status == WN_OK && !request->json)
         print_table(json);
@@ -146,7 +148,7 @@ static int show_sweep(const char *path, const struct request *request)
         code = WN_EXIT_USAGE;
     }
     for (int64_t m = 0; code == WN_EXIT_DONE && m < sweep->n_models; m++) {
-        wn_status status = show(sweep->models[m], sweep->prefix_token, sweep->n_models > 1, request);
+        wn_status status = show(sweep->models[m], sweep, request);
         code = status == WN_OK ? WN_EXIT_DONE : fail(status);
     }
     wn_sweep_close(&sweep);
@@ -167,6 +169,6 @@ int wn_command_tokens(const struct wn_command *command, int argc, char **argv)
     request.text = positional[1];
     if (stat(positional[0], &about) == 0 && !S_ISDIR(about.st_mode))
         return show_sweep(positional[0], &request);
-    wn_status status = show(positional[0], NULL, false, &request);
+    wn_status status = show(positional[0], NULL, &request);
     return status == WN_OK ? WN_EXIT_DONE : fail(status);
 }

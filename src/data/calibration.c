@@ -73,6 +73,7 @@ const struct wn_parameter *wn_calibration_parameters(int *count)
 struct settings {
     char *path; /* owned */
     bool prompts, skip, keep_ids;
+    char chat_template[200];       /* of the first pair; "": none */
     const char *template_, *join;  /* borrowed from the JSON */
     char sampling[16];             /* "": by the content */
     int64_t samples, length, seed; /* length 0: not given */
@@ -168,16 +169,30 @@ static wn_status check_document(void *context, const struct wn_documents *docume
     return status;
 }
 
+/* Pairs in a chat template say so. */
+static void read_chat_template(const struct wn_documents *documents, struct settings *s)
+{
+    cJSON *pair = NULL;
+
+    s->chat_template[0] = '\0';
+    if (!s->prompts || wn_documents_parse(documents, 0, &pair) != WN_OK)
+        return;
+    snprintf(s->chat_template, sizeof s->chat_template, "%s", wn_settings_text(pair, "chat_template", ""));
+    cJSON_Delete(pair);
+}
+
 /* Opens the file, settles what its content decides, and leaves out what is to be left out. */
 static wn_status open_documents(struct settings *s, struct wn_documents *documents)
 {
     WN_TRY(wn_documents_open(s->path, s->prompts, documents));
     if (!s->sampling[0])
         snprintf(s->sampling, sizeof s->sampling, "%s", s->prompts ? "each" : documents->json ? "documents" : "stream");
-    if (!s->skip || !documents->json)
-        return WN_OK;
-    wn_status status = wn_documents_skip(documents, check_document, s);
-    if (status != WN_OK)
+    wn_status status = WN_OK;
+    if (s->skip && documents->json)
+        status = wn_documents_skip(documents, check_document, s);
+    if (status == WN_OK)
+        read_chat_template(documents, s);
+    else
         wn_documents_close(documents);
     return status;
 }
@@ -226,10 +241,20 @@ struct sampler {
     struct wn_ids ids;   /* reused */
 };
 
+/* Whether a chat template has put the BOS in front already. */
+static bool has_bos(const struct sampler *s, const char *text, int64_t length)
+{
+    const struct wn_tokenizer *tokenizer = s->model->tokenizer;
+    const char *bos =
+        s->settings->chat_template[0] && wn_adds_bos(tokenizer) ? wn_token_text(tokenizer, wn_bos_id(tokenizer)) : NULL;
+
+    return bos && (size_t)length >= strlen(bos) && memcmp(text, bos, strlen(bos)) == 0;
+}
+
 static wn_status encode_bytes(struct sampler *s, const char *text, int64_t length)
 {
     s->ids.count = 0;
-    WN_TRY(wn_encode(s->model->tokenizer, text, length, true, &s->ids));
+    WN_TRY(wn_encode(s->model->tokenizer, text, length, !has_bos(s, text, length), &s->ids));
     for (int64_t i = 0; i < s->ids.count; i++)
         if (s->ids.data[i] >= s->model->config.vocab_size)
             return wn_fail(WN_ERR_INPUT, "%s: the tokenizer gives the id %d, but the model knows only %lld tokens",
@@ -414,6 +439,7 @@ static wn_status fill(const struct settings *s, const struct wn_documents *docum
     calibration->seed = s->seed;
     calibration->skipped = documents->skipped;
     calibration->keep_ids = s->keep_ids;
+    memcpy(calibration->chat_template, s->chat_template, sizeof calibration->chat_template);
     calibration->tokens = wn_sequences_tokens(&calibration->sequences);
     memcpy(calibration->sampling, s->sampling, sizeof calibration->sampling);
     strcpy(calibration->source, s->prompts ? "prompts" : "text");

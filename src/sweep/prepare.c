@@ -480,8 +480,7 @@ static void open_models(struct wn_run *run, bool first, struct wn_problems *prob
         wn_schema_init(&prepared->schema);
         if (wn_model_open(sweep->models[m], problems, &prepared->model) != WN_OK)
             continue;
-        if (sweep->prefix_token && wn_tokenizer_set_front(prepared->model->tokenizer, sweep->prefix_token) != WN_OK)
-            wn_problems_add(problems, "%s: evaluate.prefix_token: %s", sweep->path, wn_error_message());
+        wn_sweep_set_tokenizer(sweep, prepared->model, problems);
         wn_log(WN_LOG_INFO, "opened %s: %s, %.1f M parameters, %lld blocks", sweep->models[m],
                prepared->model->config.model_type, (double)wn_model_parameters(prepared->model) / 1e6,
                (long long)prepared->model->config.n_blocks);

@@ -75,6 +75,8 @@ void wn_sweep_help(struct wn_text *text)
     wn_text_printf(text, "\nevaluate.tasks: a list of request files (winnow help tasks), each a path or an object\n");
     wn_keys_help(&task, 1, text);
     wn_text_printf(text, "\nevaluate.prefix_token: %s\n", prefix_token);
+    wn_text_printf(text, "\ntokenizer: class (default): what the class of the tokenizer builds anew is built anew, as "
+                         "transformers 5 does;\n  file: tokenizer.json as it is, as transformers 4 did\n");
     wn_text_printf(
         text, "\nA minimal file:\n  {\"model\": \"DIRECTORY\", \"grid\": [{\"method\": \"magnitude\", \"sparsity\": "
               "[0.3, 0.5]}],\n   \"evaluate\": {\"perplexity\": {\"text\": {\"text\": \"test.txt\"}}}}\n");
@@ -309,6 +311,11 @@ static cJSON *search_schema(void)
     return schema;
 }
 
+static const char tokenizer_key[] =
+    "{\"enum\": [\"class\", \"file\"], \"description\": \"class (default): the stages that the tokenizer's class "
+    "builds "
+    "anew are built anew, as transformers 5 does; file: tokenizer.json as it is, as transformers 4 did\"}";
+
 void wn_sweep_schema(struct wn_text *text)
 {
     int count;
@@ -323,6 +330,7 @@ void wn_sweep_schema(struct wn_text *text)
     cJSON_AddItemToObject(properties, "description", string_schema("free text"));
     cJSON_AddItemToObject(properties, "model",
                           item_or_list(string_schema("Hugging Face checkpoint directory, relative to this file")));
+    cJSON_AddItemToObject(properties, "tokenizer", cJSON_Parse(tokenizer_key));
     cJSON_AddItemToObject(properties, "calibration",
                           named(object_schema(calibration, count), "calibration sets by name"));
     cJSON_AddItemToObject(properties, "search", named(search_schema(), "searches by name (winnow help search)"));

@@ -1,9 +1,15 @@
 /* sets.c: what keys of the sweep add to any calibration or evaluation set. */
 #include "sweep_impl.h"
 
-void wn_sweep_set_front(const struct wn_sweep *sweep, struct wn_model *model, struct wn_problems *problems)
+void wn_sweep_set_tokenizer(const struct wn_sweep *sweep, struct wn_model *model, struct wn_problems *problems)
 {
-    if (sweep->prefix_token && wn_tokenizer_set_front(model->tokenizer, sweep->prefix_token) != WN_OK)
+    if (sweep->tokenizer_file) {
+        wn_tokenizer_close(&model->tokenizer);
+        if (wn_tokenizer_open_file(model->directory, &model->tokenizer) != WN_OK)
+            wn_problems_add(problems, "%s", wn_error_message());
+    }
+    if (model->tokenizer && sweep->prefix_token &&
+        wn_tokenizer_set_front(model->tokenizer, sweep->prefix_token) != WN_OK)
         wn_problems_add(problems, "%s: evaluate.prefix_token: %s", sweep->path, wn_error_message());
 }
 

@@ -11,8 +11,8 @@
 
 #include "sweep_impl.h"
 
-static const char *const top_keys[] = {"$schema", "name",     "description", "inputs",     "model",   "calibration",
-                                       "grid",    "evaluate", "output",      "statistics", "scratch", "search"};
+static const char *const top_keys[] = {"$schema",  "name",   "description", "inputs",  "model",  "calibration", "grid",
+                                       "evaluate", "output", "statistics",  "scratch", "search", "tokenizer"};
 static const char *const evaluate_keys[] = {"perplexity", "tasks", "divergence", "logits", "prefix_token"};
 static const char *const divergence_keys[] = {"on", "measures"};
 static const char *const logits_keys[] = {"on", "top", "tokens"};
@@ -175,6 +175,15 @@ static void read_searches(struct reader *reader)
         search->spec = item;
         read_search(reader, item);
     }
+}
+
+static void read_tokenizer(struct reader *reader)
+{
+    const cJSON *how = cJSON_GetObjectItemCaseSensitive(reader->sweep->json, "tokenizer");
+    const char *text = cJSON_GetStringValue(how);
+    reader->sweep->tokenizer_file = text && strcmp(text, "file") == 0;
+    if (how && !reader->sweep->tokenizer_file && !(text && strcmp(text, "class") == 0))
+        PROBLEM(reader, "%s: tokenizer: expected \"class\" or \"file\"", reader->sweep->path);
 }
 
 static void read_texts(struct reader *reader)
@@ -489,6 +498,7 @@ static wn_status read_sweep(const char *path, char *text, int64_t length, wn_sta
     wn_paths_watch(&sweep->inputs);
     check_keys(&reader, "", sweep->json, top_keys, COUNT(top_keys));
     read_texts(&reader);
+    read_tokenizer(&reader);
     read_models(&reader);
     read_calibrations(&reader);
     read_evaluate(&reader);

@@ -81,9 +81,10 @@ char *wn_search_title(const struct wn_run *run, int64_t point);
 /* Part of wn_prepare (point_fields.c): the fields of all points, which run->fields knows. */
 void wn_run_add_point_fields(struct wn_run *run, struct wn_schema *schema);
 
-/* Parts of wn_prepare (sets.c): the token in front of texts without context; what keys of the sweep add to the protocol
- * of a set; the ids of a calibration set as constants, where "keep_ids" asks for them. */
-void wn_sweep_set_front(const struct wn_sweep *sweep, struct wn_model *model, struct wn_problems *problems);
+/* Parts of wn_prepare (sets.c): how the tokenizer is read, and the token in front of texts without context; what keys
+ * of the sweep add to the protocol of a set; the ids of a calibration set as constants, where "keep_ids" asks for them.
+ */
+void wn_sweep_set_tokenizer(const struct wn_sweep *sweep, struct wn_model *model, struct wn_problems *problems);
 void wn_sweep_note_set(const struct wn_sweep *sweep, const struct wn_prepared_model *prepared, struct wn_eval_set *set);
 void wn_sweep_keep_ids(const struct wn_calibration *set, struct wn_schema *schema);
 

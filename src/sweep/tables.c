@@ -290,9 +290,10 @@ static void add_inputs(const struct wn_run *run, struct wn_facts *facts)
             snprintf(name, sizeof name, "calibration_%s_%lld", sweep->calibrations[c].name, (long long)m);
             wn_facts_add(facts, name,
                          "file %s sha256 %s; %lld sequences, %lld tokens, sampling %s, length %lld, seed %lld; "
-                         "tokens sha256 %s%s",
+                         "tokens sha256 %s%s%s%s",
                          set->path, set->file_hash, (long long)set->sequences.n_sequences, (long long)set->tokens,
-                         set->sampling, (long long)set->length, (long long)set->seed, set->token_hash, skipped);
+                         set->sampling, (long long)set->length, (long long)set->seed, set->token_hash, skipped,
+                         set->chat_template[0] ? "; chat template " : "", set->chat_template);
         }
         for (int64_t e = 0; e < sweep->n_evals; e++) {
             const struct wn_eval_set *set = &prepared->sets[e];

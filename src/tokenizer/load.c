@@ -233,7 +233,7 @@ static wn_status load_parts(struct tok_loader *loader, const struct tok_config *
     return tok_index_added(tokenizer);
 }
 
-static wn_status load_root(const char *directory, struct tok_loader *loader, cJSON *root)
+static wn_status load_root(const char *directory, bool as_file, struct tok_loader *loader, cJSON *root)
 {
     struct tok_config config = {0};
 
@@ -241,6 +241,7 @@ static wn_status load_root(const char *directory, struct tok_loader *loader, cJS
         return wn_fail(WN_ERR_INPUT, "%s: expected an object", loader->path);
     wn_status status = tok_config_read(directory, root, &config);
     struct tok_loader beside = {config.path, loader->tokenizer};
+    config.class = as_file ? TOK_CLASS_FILE : config.class;
     if (status == WN_OK)
         status = tok_class_rebuild(&beside, &config, root);
     if (status == WN_OK)
@@ -270,7 +271,7 @@ static wn_status name_other_file(const char *directory, const char *path)
     return WN_OK;
 }
 
-wn_status tok_load(const char *directory, struct wn_tokenizer *tokenizer)
+wn_status tok_load(const char *directory, bool as_file, struct wn_tokenizer *tokenizer)
 {
     struct tok_loader loader = {tokenizer->path, tokenizer};
     cJSON *root = NULL;
@@ -278,7 +279,7 @@ wn_status tok_load(const char *directory, struct wn_tokenizer *tokenizer)
     if (!wn_file_exists(tokenizer->path))
         WN_TRY(name_other_file(directory, tokenizer->path));
     WN_TRY(wn_json_read(tokenizer->path, false, &root));
-    wn_status status = load_root(directory, &loader, root);
+    wn_status status = load_root(directory, as_file, &loader, root);
     cJSON_Delete(root);
     return status;
 }

@@ -11,11 +11,11 @@
 
 enum { PART_BYTES = 1 << 20 };
 
-static wn_status open_files(const char *directory, struct wn_tokenizer *tokenizer)
+static wn_status open_files(const char *directory, bool as_file, struct wn_tokenizer *tokenizer)
 {
     WN_TRY(tok_pattern_regex("single_word", WORD_PATTERN, &tokenizer->word));
     tokenizer->path = wn_join_path(directory, "tokenizer.json");
-    WN_TRY(tok_load(directory, tokenizer));
+    WN_TRY(tok_load(directory, as_file, tokenizer));
     /* Without any name, the special token that a template starts with is the BOS. */
     if (tokenizer->bos < 0 && tokenizer->eos < 0 && tokenizer->prefix.count > 0 &&
         tokenizer->special[tokenizer->prefix.data[0]])
@@ -23,15 +23,25 @@ static wn_status open_files(const char *directory, struct wn_tokenizer *tokenize
     return WN_OK;
 }
 
-wn_status wn_tokenizer_open(const char *directory, struct wn_tokenizer **tokenizer)
+static wn_status open_tokenizer(const char *directory, bool as_file, struct wn_tokenizer **tokenizer)
 {
     *tokenizer = wn_alloc_zero(1, sizeof(struct wn_tokenizer));
     (*tokenizer)->bos = (*tokenizer)->eos = -1;
     (*tokenizer)->front = TOK_FRONT_STANDARD;
-    wn_status status = open_files(directory, *tokenizer);
+    wn_status status = open_files(directory, as_file, *tokenizer);
     if (status != WN_OK)
         wn_tokenizer_close(tokenizer);
     return status;
+}
+
+wn_status wn_tokenizer_open(const char *directory, struct wn_tokenizer **tokenizer)
+{
+    return open_tokenizer(directory, false, tokenizer);
+}
+
+wn_status wn_tokenizer_open_file(const char *directory, struct wn_tokenizer **tokenizer)
+{
+    return open_tokenizer(directory, true, tokenizer);
 }
 
 static void release_stages(struct wn_tokenizer *tokenizer)

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from winnow.tasks import chat, harness
 from winnow.tasks import format as requests
-from winnow.tasks import harness
 from winnow.tasks.format import TaskError
 from winnow.tasks.harness import Choice
 from winnow.tasks.make import Options, write
@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="say what is wrong with request files")
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
     check.set_defaults(run=_check)
+    _add_chat(commands)
     _add_harness(commands)
     return parser
 
@@ -68,6 +69,21 @@ def _add_make(commands: argparse._SubParsersAction) -> None:
         "--template", metavar="T", help="of instructions: plain, alpaca, or a text with {prompt}"
     )
     make.add_argument("--front", metavar="FILE", help="text in front of every question")
+
+
+def _add_chat(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("chat", help="put prompts into the chat template of a model")
+    command.set_defaults(run=_chat)
+    command.add_argument("file", type=Path, metavar="FILE", help="a request file, or pairs")
+    command.add_argument("--model", required=True, metavar="DIR", help="checkpoint with a template")
+    command.add_argument("--to", type=Path, required=True, metavar="FILE", help="file to write")
+    command.add_argument("--system", metavar="TEXT", help="system message in front of all")
+
+
+def _chat(options: argparse.Namespace) -> int:
+    count = chat.write(options.file, options.model, options.to, options.system)
+    print(f"{options.to}: {count} items")
+    return 0
 
 
 def _add_harness(commands: argparse._SubParsersAction) -> None:

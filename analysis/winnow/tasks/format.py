@@ -169,6 +169,7 @@ _HEADER: dict[str, Rule] = {
     "version": _label,
     "source": _text,
     "dimension": _one_of(*DIMENSIONS),
+    "chat_template": _filled,
     "mode": _filled,
     "metrics": _list_of(_text, least=1),
     "chance": _share,
@@ -406,7 +407,7 @@ def _line_problems(item: Any, header: dict[str, Any], first: Any) -> Iterable[st
         return item_problems(item, header)
     if not isinstance(item, dict):
         return ["must be an object"]
-    return _object_problems(item, {"prompt": _text, "response": _text}, {})
+    return _object_problems(item, {"prompt": _text, "response": _text}, {"chat_template": _filled})
 
 
 def write(path: Path, header: dict[str, Any] | None, items: Iterable[dict[str, Any]]) -> int:
