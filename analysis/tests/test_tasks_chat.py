@@ -16,7 +16,8 @@ from winnow.tasks.format import TaskError
 DEMO = Path(__file__).resolve().parents[2] / "sweeps/demo/model"
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}[{{ message.role }}]\n"
-    "{{ message.content | trim }}</s>\n{% endfor %}{% if add_generation_prompt %}[assistant]\n{% endif %}"
+    "{{ message.content | trim }}</s>\n{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]\n{% endif %}"
 )
 
 

@@ -328,7 +328,8 @@ void wn_documents_tell(const struct wn_documents *documents)
     if (documents->gzip || !expected)
         wn_log(WN_LOG_INFO, "%s: read as %s%s, %lld records", documents->path, documents->content,
                documents->gzip ? " packed by gzip" : "", (long long)documents->count);
+    int64_t all = documents->count + documents->skipped;
     if (documents->skipped > 0)
         wn_log(WN_LOG_WARNING, "%s: %lld of %lld records cannot be used and are left out (\"on_error\": \"skip\")",
-               documents->path, (long long)documents->skipped, (long long)(documents->count + documents->skipped));
+               documents->path, (long long)documents->skipped, (long long)all);
 }

@@ -131,7 +131,7 @@ static void add_token(struct registry *r, const struct tok_added *token)
         return;
     }
     added.content = wn_strdup(token->content);
-    added.id = tok_vocabulary_find(&r->tokenizer->bpe.vocabulary, token->content, strlen(token->content));
+    added.id = tok_vocabulary_find(&r->tokenizer->bpe.vocabulary, added.content, strlen(added.content));
     if (added.id < 0)
         added.id = next_id(r);
     register_token(r, &added);
@@ -393,11 +393,12 @@ wn_status tok_config_add_tokens(struct tok_loader *loader, const struct tok_conf
 static int32_t id_of(const struct wn_tokenizer *tokenizer, const struct tok_config *config, const char *key)
 {
     const cJSON *value = cJSON_GetObjectItemCaseSensitive(config->root, key);
-    const char *content =
-        value ? (cJSON_IsObject(value) ? text_of(value, "content") : NULL) : tok_class_token(config->class, key);
+    const char *content = text_of(config->root, key);
 
-    if (cJSON_IsString(value))
-        content = value->valuestring;
+    if (cJSON_IsObject(value))
+        content = text_of(value, "content");
+    if (!value)
+        content = tok_class_token(config->class, key);
     return content ? wn_token_id(tokenizer, content) : -1;
 }
 

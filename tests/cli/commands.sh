@@ -9,7 +9,7 @@ file=$folder/small.h5
 expect "winnow --help" 0 "$winnow" --help
 has "winnow --help" '^  winnow run ' "$folder/out"
 commands=$(sed -n 's/^  winnow \([a-z]*\) .*/\1/p' "$folder/out")
-same "commands" "$(echo $commands)" "plan run status show export verify help"
+same "commands" "$(echo $commands)" "plan run status show export verify tokens help"
 for command in $commands; do
   expect "$command --help" 0 "$winnow" "$command" --help
   has "$command --help" "^Usage: winnow $command " "$folder/out"
@@ -26,7 +26,7 @@ expect "help run" 0 "$winnow" help run
 expect "help gptq" 0 "$winnow" help gptq
 has "help gptq" '^gptq \(quantization' "$folder/out"
 expect "the manual page" 0 "$winnow" help man
-same "commands in the manual page" "$(grep -c '^\.SH WINNOW' "$folder/out")" 7
+same "commands in the manual page" "$(grep -c '^\.SH WINNOW' "$folder/out")" 8
 expect "completion" 0 "$winnow" help completion
 same "completion of run --on" "$(. "$folder/out" && COMP_WORDS=(winnow run --on) COMP_CWORD=2 && _winnow && echo "${COMPREPLY[*]}")" "--only"
 expect "winnow --version" 0 "$winnow" --version
