@@ -227,7 +227,7 @@ static wn_status read_longrope(const char *path, const cJSON *json, int64_t pair
 {
     if (pairs > WN_ROPE_PAIRS)
         return wn_fail(WN_ERR_INPUT, "%s: longrope rotates at most %d numbers of a head, not %lld", path,
-                       2 * WN_ROPE_PAIRS, (long long)(2 * pairs));
+                       2 * WN_ROPE_PAIRS, 2 * (long long)pairs);
     WN_TRY(read_factors(path, json, "short_factor", pairs, rope->short_factor));
     WN_TRY(read_factors(path, json, "long_factor", pairs, rope->long_factor));
     double fallback = wn_rope_longrope_attention_factor(rope->factor, rope->original_max_positions);

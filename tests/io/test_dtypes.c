@@ -62,12 +62,12 @@ static wn_status open_scaled(int64_t rows, int64_t columns, const char *name, co
     char *folder = folder_create();
     struct wn_text header = {0}, file = {0};
     float factors[64];
+    int64_t begin = 4 * parts, end = begin + rows * columns;
     /* the writer's rule is the widest element first */
     wn_text_printf(&header,
                    "{\"%s\": {\"dtype\": \"F32\", \"shape\": %s, \"data_offsets\": [0, %lld]}, \"w\": {\"dtype\": "
                    "\"F8_E4M3\", \"shape\": [%lld, %lld], \"data_offsets\": [%lld, %lld]}}",
-                   name, grid, (long long)(4 * parts), (long long)rows, (long long)columns, (long long)(4 * parts),
-                   (long long)(4 * parts + rows * columns));
+                   name, grid, (long long)begin, (long long)rows, (long long)columns, (long long)begin, (long long)end);
     uint64_t length = header.length;
     wn_text_append(&file, (const char *)&length, sizeof length);
     wn_text_append(&file, header.data, header.length);
@@ -102,7 +102,8 @@ static void check_grid(int64_t rows, int64_t columns, const char *grid, int64_t 
         wn_tensor_to_float(tensor, first, count, values);
         for (int64_t i = 0; i < count; i++) {
             int64_t row = (first + i) / columns, column = (first + i) % columns;
-            CHECK(values[i] == (float)(row / part_rows * across + column / part_columns + 1));
+            int64_t part = row / part_rows * across + column / part_columns;
+            CHECK(values[i] == (float)(part + 1));
         }
     }
     wn_checkpoint_close(&checkpoint);

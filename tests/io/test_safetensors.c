@@ -75,9 +75,9 @@ static void check_frame(void)
     static const char behind[] = "\x03\0\0\0\0\0\0\0{}";
 
     CHECK(check_bytes("", 0) == WN_ERR_INPUT);
-    CHECK_TEXT(wn_error_message(), "f: no safetensors file: it has only 0 bytes");
+    CHECK_TEXT(wn_error_message(), "f: no safetensors file: it has only 0 bytes (an unfinished download?)");
     CHECK(check_bytes(behind, 7) == WN_ERR_INPUT);
-    CHECK_TEXT(wn_error_message(), "f: no safetensors file: it has only 7 bytes");
+    CHECK_TEXT(wn_error_message(), "f: no safetensors file: it has only 7 bytes (an unfinished download?)");
     CHECK(check_bytes(limit, 10) == WN_ERR_INPUT);
     CHECK_TEXT(wn_error_message(),
                "f: no safetensors file: a header of 100000001 bytes is above the limit of 100000000");
