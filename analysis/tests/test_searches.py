@@ -27,6 +27,7 @@ def searched_path(binary, tmp_path_factory):
     settings = {"generations": 6, "offspring": 4, "survivors": [2, 1], "tokens": [64, 128]}
     settings["initial_tokens"] = 64
     wanda = {"method": "wanda", "sparsity": 0.6, "propagation": "dense", "calibration": "general"}
+    drop = {"method": "drop", "units": "branch", "sparsity": 0.34}
     names = ["uniform", "dynamic_programming", "by_kl", "for_facts"]
     sweep = {
         "name": "searched",
@@ -38,7 +39,8 @@ def searched_path(binary, tmp_path_factory):
         },
         "grid": [
             {**wanda, "allocation": names},
-            {"method": "drop", "units": "branch", "sparsity": 0.34, "allocation": names[2:]},
+            {**drop, "allocation": names[2:]},
+            {**drop, "score": "block_influence", "calibration": "general"},
         ],
         "evaluate": {
             "perplexity": {"world": {"text": "world.txt", "protocol": "gptq", "length": 64}},
@@ -138,10 +140,11 @@ def test_budgets(searched):
     np.testing.assert_allclose(table["difference"][:4], scores[:4] - scores[0], atol=1e-6)
     inside = (table["low"] <= table["difference"]) & (table["difference"] <= table["high"])
     assert inside.all() and (table["low"][1:4] < table["high"][1:4]).all()
+    assert list(table["allocation"][4:]) == ["by_kl", "for_facts", "block_influence"]
     facts = winnow.allocations(searched, "facts", reference="for_facts", resamples=500)
     held_out = winnow.held_out(searched, "facts")["held_out"]
     np.testing.assert_allclose(facts["score"], held_out.loc[facts["point"]])
-    assert (facts["reference"] == "for_facts").all()
+    assert (facts["reference"] == "for_facts").all() and len(facts) == len(table)
     with pytest.raises(ValueError, match="expected a task, or one of"):
         winnow.allocations(searched, "facts/acc")
 
@@ -163,7 +166,7 @@ def test_figures(searched):
     np.testing.assert_array_equal(axis.lines[2].get_ydata(), best["best"][7:])
     figure = search_plots.allocations(searched, "facts")
     figure.canvas.draw()
-    assert [len(axis.containers) for axis in figure.axes] == [4, 2]
+    assert [len(axis.containers) for axis in figure.axes] == [4, 3]
     assert "no search saw" in figure.axes[1].get_xlabel().replace("\n", " ")
 
 

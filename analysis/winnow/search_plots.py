@@ -149,9 +149,9 @@ def allocations(
 ) -> Figure:
     """Allocations of equal budgets, each as its difference to one of them, with intervals.
 
-    A panel per budget, a row per allocation, with its score in brackets; the vertical line is the
-    reference. Intervals are 95 %, paired over windows of the text, or over items of a task that no
-    search saw. See ``winnow.allocations``.
+    A panel per budget, a row per allocation, with its score in brackets; the vertical line goes
+    through the reference. Intervals are 95 %, paired over windows of the text, or over items of a
+    task that no search saw. See ``winnow.allocations``.
     """
     table = compare_allocations(results, score, reference=reference, resamples=resamples)
     table = table[table["difference"].notna()] if "difference" in table else table.iloc[:0]
@@ -186,12 +186,11 @@ def allocations(
         axis.axvline(0, color=_GREY, lw=1, ls="--", zorder=0)
         axis.set_yticks(at, labels, fontsize=8)
         axis.set_ylim(-0.6, len(rows) - 0.4)
-        title = f"{budget}: difference to {rows['reference'].iloc[0]}"
-        axis.set_title(title, fontsize=9, loc="left")
+        axis.set_title(budget, fontsize=9, loc="left")
         axis.tick_params(axis="x", labelsize=8)
         axis.xaxis.set_major_locator(ticker.MaxNLocator(5))
         axis.spines[["right", "top"]].set_visible(False)
-    axes[-1, 0].set_xlabel(textwrap.fill(f"difference in {_score_label(results, score)}", 38))
+    axes[-1, 0].set_xlabel(textwrap.fill(f"{_score_label(results, score)} less the reference", 38))
     return figure
 
 

@@ -126,6 +126,8 @@ def allocations(
     units, column = _units(results, score)
     points = results.scores[~is_dense(results.scores)]
     points = points[points.index.isin(units.index)]
+    points = points.astype({"calibration": object}) if "calibration" in points else points
+    points.loc[points["method"].astype(str) == "drop", "calibration"] = ""  # only scores read it
     by = [c for c in _BUDGET if c in points]
     budgets = points.groupby(by, sort=False, dropna=False, observed=True)
     rows = []
