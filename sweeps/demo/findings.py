@@ -2,6 +2,7 @@
 
     python sweeps/demo/findings.py llm_kick.h5 calibration_study.h5 quantization_study.h5
     python sweeps/demo/findings.py evopress.h5
+    python sweeps/demo/counter_example.py build/release/winnow       (a table of its own: it runs its sweeps)
 
 It needs the Python package of analysis/.  Intervals are 95 % over items, or over windows of held-out text (paired
 bootstrap).
