@@ -6,6 +6,7 @@
 
 static void set_plain(struct wn_config *config, const struct wn_decoder_names *names)
 {
+    config->n_kv_heads = config->n_heads;
     config->attention_bias = config->mlp_bias = true;
     config->decoder.names = names;
     config->decoder.norm = WN_NORM_LAYER;

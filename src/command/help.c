@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <cjson/cJSON.h>
+
 #include <winnow/sweep.h>
 
 #include "command.h"
@@ -33,12 +35,50 @@ static void print_methods(void)
         "Any pruning method can be followed by any quantization method: \"prune\" and \"quantize\" in one product.\n");
 }
 
+/* The layout of a small model, which has the names of any. */
+static void describe_example(const struct wn_arch *arch, struct wn_layout *layout)
+{
+    static const char sizes[] = "\"vocab_size\": 64, \"hidden_size\": 64, \"intermediate_size\": 96, "
+                                "\"num_hidden_layers\": 2, \"num_attention_heads\": 8, \"num_key_value_heads\": 8";
+    struct wn_config config = {0};
+    char *text = wn_format("{%s, \"text_config\": {%s}}", sizes, sizes);
+    cJSON *json = cJSON_Parse(text);
+    snprintf(config.model_type, sizeof config.model_type, "%s", arch->model_type);
+    if (arch->read_config(arch->model_type, json, &config) != WN_OK)
+        WN_BUG("%s", wn_error_message());
+    arch->describe(&config, layout);
+    cJSON_Delete(json);
+    wn_free(text);
+}
+
+static void print_architecture(const struct wn_arch *arch)
+{
+    struct wn_layout layout;
+    describe_example(arch, &layout);
+    printf("%-12s %s\n%12s compressed:", arch->model_type, arch->help, "");
+    for (int l = 0; l < layout.n_linears; l++) {
+        const struct wn_linear_info *linear = &layout.linears[l];
+        printf("%s %s", l ? "," : "", linear->name);
+        if (linear->source.tensor[0])
+            printf(" (of %s)", linear->source.tensor);
+    }
+    printf("\n%12s scales fold into:", "");
+    int folds = 0;
+    for (int i = 0; i < layout.n_inputs; i++)
+        if (layout.producer_vector[i] >= 0)
+            printf("%s %s", folds++ ? "," : "", layout.vectors[layout.producer_vector[i]].name);
+    printf("%s\n", folds ? "" : " nothing: no norm stands before a linear");
+}
+
 static void print_architectures(void)
 {
     int64_t count;
     const struct wn_arch *const *table = wn_arch_table(&count);
+    printf("model_type of config.json: models, the linears of a block that methods compress, and the norms that the "
+           "scales "
+           "of\nsmoothquant fold into. Embeddings, norms, biases and the head stay as they are.\n\n");
     for (int64_t i = 0; i < count; i++)
-        printf("%-12s %s\n", table[i]->model_type, table[i]->help);
+        print_architecture(table[i]);
 }
 
 static void print_metrics(void)

@@ -4,6 +4,8 @@
 
 #include "../test.h"
 
+#include <cjson/cJSON.h>
+
 #include <winnow/arch.h>
 
 static inline float draw(uint64_t seed, uint64_t stream, int64_t i)
@@ -32,6 +34,23 @@ static const struct wn_config CONFIG = {.vocab_size = 50,
                                         .rope = {.theta = 10000, .factor = 1},
                                         .attention_bias = true,
                                         .mlp_bias = true};
+
+/* The options of an architecture, in the sizes of CONFIG. */
+static inline struct wn_config config_of(const struct wn_arch *arch)
+{
+    static const char keys[] =
+        "\"vocab_size\": 50, \"hidden_size\": 24, \"intermediate_size\": 40, \"num_hidden_layers\": 1, "
+        "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"head_dim\": 6, \"max_position_embeddings\": 64, "
+        "\"attention_bias\": true, \"mlp_bias\": true, \"sliding_window\": 5, \"rotary_pct\": 0.67";
+    struct wn_config config = {0};
+    char *text = wn_format("{%s, \"text_config\": {%s}}", keys, keys);
+    cJSON *json = cJSON_Parse(text);
+    snprintf(config.model_type, sizeof config.model_type, "%s", arch->model_type);
+    CHECK_OK(arch->read_config("config.json", json, &config));
+    cJSON_Delete(json);
+    wn_free(text);
+    return config;
+}
 
 static inline float *random_array(int64_t count, uint64_t stream, float size)
 {

@@ -469,15 +469,15 @@ static void check_bad_settings(void)
 /* ---- in a block ---- */
 
 /* Vectors divided and columns multiplied leave the outputs of the block as they are, but for rounding. */
-static void check_fold(const struct wn_arch *arch, const struct wn_layout *layout, struct wn_block *block,
-                       const struct wn_chunk *chunk)
+static void check_fold(const struct wn_arch *arch, const struct wn_config *config, const struct wn_layout *layout,
+                       struct wn_block *block, const struct wn_chunk *chunk)
 {
-    const int64_t count = chunk->offset[chunk->n_sequences] * CONFIG.hidden_size;
-    float *before = run_arch(arch, &CONFIG, block, chunk);
+    const int64_t count = chunk->offset[chunk->n_sequences] * config->hidden_size;
+    float *before = run_arch(arch, config, block, chunk);
     int folded = 0;
 
     for (int i = 0; i < layout->n_inputs; i++) {
-        const int vector = layout->producer_vector[i];
+        const int vector = layout->producer_vector[i], bias = layout->producer_bias[i];
         CHECK(vector >= -1 && vector < layout->n_vectors);
         if (vector < 0)
             continue;
@@ -486,25 +486,27 @@ static void check_fold(const struct wn_arch *arch, const struct wn_layout *layou
         for (int64_t j = 0; j < layout->input_widths[i]; j++) {
             float scale = expf(2 * draw(11, (uint64_t)i, j));
             block->vectors[vector][j] /= scale;
+            if (bias >= 0)
+                block->vectors[bias][j] /= scale;
             for (int l = 0; l < layout->n_linears; l++)
                 for (int64_t r = 0; layout->linears[l].input == i && r < layout->linears[l].rows; r++)
                     block->linears[l][r * layout->linears[l].columns + j] *= scale;
         }
     }
-    float *after = run_arch(arch, &CONFIG, block, chunk);
-    CHECK(folded > 0);
+    float *after = run_arch(arch, config, block, chunk);
+    CHECK(folded == (config->decoder.norm_place == WN_NORM_AFTER ? 0 : 2));
     CHECK(largest_difference(before, after, count) < 2e-5);
     wn_free(before);
     wn_free(after);
 }
 
 /* Every linear goes through its rule, with its bias, and sequences do not feel each other. */
-static void check_rules(const struct wn_arch *arch, const struct wn_layout *layout, struct wn_block *block,
-                        const struct wn_chunk *chunk)
+static void check_rules(const struct wn_arch *arch, const struct wn_config *config, const struct wn_layout *layout,
+                        struct wn_block *block, const struct wn_chunk *chunk)
 {
-    const int64_t width = CONFIG.hidden_size, count = chunk->offset[chunk->n_sequences] * width;
+    const int64_t width = config->hidden_size, count = chunk->offset[chunk->n_sequences] * width;
     struct wn_activation *rules[WN_MAX_LINEARS] = {0};
-    float *dense = run_arch(arch, &CONFIG, block, chunk), *last = NULL;
+    float *dense = run_arch(arch, config, block, chunk), *last = NULL;
 
     for (int l = 0; l < layout->n_linears; l++) {
         struct wn_recipe recipe = {0};
@@ -517,7 +519,7 @@ static void check_rules(const struct wn_arch *arch, const struct wn_layout *layo
         problem.out.activation = NULL;
         block->activations[l] = rules[l];
         problem_release(&problem);
-        float *now = run_arch(arch, &CONFIG, block, chunk);
+        float *now = run_arch(arch, config, block, chunk);
         CHECK(largest_difference(now, last ? last : dense, count) > 0);
         CHECK(largest_difference(now, dense, count) < 0.2);
         wn_free(last);
@@ -525,7 +527,7 @@ static void check_rules(const struct wn_arch *arch, const struct wn_layout *layo
     }
     const int64_t alone[2] = {0, chunk->offset[1]};
     const struct wn_chunk one = {.n_sequences = 1, .offset = alone};
-    float *first = run_arch(arch, &CONFIG, block, &one);
+    float *first = run_arch(arch, config, block, &one);
     CHECK(!memcmp(first, last, (size_t)(alone[1] * width) * sizeof(float)));
     for (int l = 0; l < layout->n_linears; l++)
         wn_activation_release(&rules[l]);
@@ -544,11 +546,12 @@ static void check_blocks(void)
     for (int64_t i = 0; i < count; i++) {
         struct wn_layout layout;
         struct wn_block block;
-        table[i]->describe(&CONFIG, &layout);
+        const struct wn_config config = config_of(table[i]);
+        table[i]->describe(&config, &layout);
         block_init(&layout, &block);
-        check_rules(table[i], &layout, &block, &chunk);
+        check_rules(table[i], &config, &layout, &block, &chunk);
         memset(block.activations, 0, sizeof block.activations);
-        check_fold(table[i], &layout, &block, &chunk);
+        check_fold(table[i], &config, &layout, &block, &chunk);
         block_release(&layout, &block);
     }
 }

@@ -154,7 +154,7 @@ static void take(void *context, int input, const float *x, int64_t n_chunks, con
     memcpy(inputs->x[input], x, (size_t)(rows * width) * sizeof *x);
 }
 
-/* The outputs of the parts that begin at a vector are what the block adds; a part inside another gives its output. */
+/* The outputs of the parts that begin a branch are what the block adds; a part inside another gives its output. */
 static void check_parts(const struct wn_arch *arch, const struct wn_config *config, const struct wn_layout *layout,
                         const struct wn_block *block, const struct wn_chunk *chunk)
 {
@@ -168,7 +168,7 @@ static void check_parts(const struct wn_arch *arch, const struct wn_config *conf
     arch->run_block(config, block, chunk, hidden, scratch, &tap);
     for (int i = 0; i < layout->n_inputs; i++) {
         arch->run_part(config, block, chunk, i, inputs.x[i], scratch, y);
-        if (layout->producer_vector[i] >= 0) {
+        if (i == 0 || layout->input_branches[i] != layout->input_branches[i - 1]) {
             memcpy(outer, y, (size_t)count * sizeof *y);
             for (int64_t j = 0; j < count; j++)
                 sum[j] += y[j];
@@ -234,7 +234,6 @@ static void check_arch(const struct wn_arch *arch, const struct wn_config *confi
 
 int main(void)
 {
-    struct wn_config equal_heads = CONFIG;
     int64_t count;
     const struct wn_arch *const *table = wn_arch_table(&count);
 
@@ -247,10 +246,12 @@ int main(void)
     check_trials();
     check_clip_off();
     check_bad_settings();
-    equal_heads.n_kv_heads = equal_heads.n_heads;
     for (int64_t i = 0; i < count; i++) { /* grouped values have no column of o of their own */
-        check_arch(table[i], &CONFIG, 1);
-        check_arch(table[i], &equal_heads, 2);
+        struct wn_config config = config_of(table[i]);
+        const int up = !config.decoder.plain || config.decoder.activation == WN_RELU;
+        check_arch(table[i], &config, up + (config.n_kv_heads == config.n_heads));
+        config.n_kv_heads = config.n_heads;
+        check_arch(table[i], &config, up + 1);
     }
     return test_finish();
 }
