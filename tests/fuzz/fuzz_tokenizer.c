@@ -20,17 +20,24 @@ static void encode(const struct wn_tokenizer *tokenizer, const struct fuzz_part 
     wn_ids_release(&ids);
 }
 
+static void write_beside(const char *name, const struct fuzz_part *part)
+{
+    if (part->length > 0)
+        fuzz_write(name, part->data, part->length);
+    else
+        fuzz_remove(name);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct wn_tokenizer *tokenizer;
-    struct fuzz_part parts[3];
+    struct fuzz_part parts[5];
 
-    fuzz_split(data, size, parts, 3);
+    fuzz_split(data, size, parts, 5);
     fuzz_write("tokenizer.json", parts[0].data, parts[0].length);
-    if (parts[1].length > 0)
-        fuzz_write("tokenizer_config.json", parts[1].data, parts[1].length);
-    else
-        fuzz_remove("tokenizer_config.json");
+    write_beside("tokenizer_config.json", &parts[1]);
+    write_beside("special_tokens_map.json", &parts[3]);
+    write_beside("added_tokens.json", &parts[4]);
     if (wn_tokenizer_open(fuzz_folder(), &tokenizer) == WN_OK) {
         encode(tokenizer, &parts[2], false);
         encode(tokenizer, &parts[2], true);
