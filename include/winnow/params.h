@@ -18,6 +18,8 @@ struct wn_parameter {
     enum wn_type type;
     /* Default as JSON text ("0.01", "true", "\"channel\""); NULL: no default, `required` decides. */
     const char *standard;
+    /* What the published code of the method has where the default departs from it, as JSON text; NULL: the default. */
+    const char *published;
     bool required;
     /* Range of numbers: [low, high], or [low, high) when open_end; any when low == high; high may be INFINITY. */
     double low, high;
@@ -48,6 +50,8 @@ struct wn_params {
 
 /* All parameters of a table with their defaults. */
 void wn_params_init(struct wn_params *params, const struct wn_parameter *table, int count);
+/* Those that have not been given take the published value, where there is one. */
+void wn_params_publish(struct wn_params *params);
 /* Sets one from JSON, checked against type, range and words; wn_fail names the key and what was expected. */
 wn_status wn_params_set(struct wn_params *params, const char *name, const struct cJSON *value);
 /* Sets a number that follows from others (2:4 gives sparsity 0.5). */

@@ -153,13 +153,18 @@ static wn_status fail_value(const struct wn_value *value, const cJSON *json)
 
 /* ---- all values of a table ---- */
 
-static void put_standard(struct wn_value *value)
+static void put_default(struct wn_value *value, const char *text)
 {
-    cJSON *json = cJSON_Parse(value->parameter->standard);
+    cJSON *json = cJSON_Parse(text);
 
     if (!json || !put_json(value, json))
-        WN_BUG("the default %s of parameter \"%s\" is not allowed", value->parameter->standard, value->parameter->name);
+        WN_BUG("the default %s of parameter \"%s\" is not allowed", text, value->parameter->name);
     cJSON_Delete(json);
+}
+
+static void put_standard(struct wn_value *value)
+{
+    put_default(value, value->parameter->standard);
 }
 
 void wn_params_init(struct wn_params *params, const struct wn_parameter *table, int count)
@@ -172,6 +177,13 @@ void wn_params_init(struct wn_params *params, const struct wn_parameter *table, 
         if (table[i].standard)
             put_standard(&params->values[i]);
     }
+}
+
+void wn_params_publish(struct wn_params *params)
+{
+    for (int i = 0; i < params->count; i++)
+        if (params->values[i].parameter->published && !params->values[i].given)
+            put_default(&params->values[i], params->values[i].parameter->published);
 }
 
 const struct wn_value *wn_params_find(const struct wn_params *params, const char *name)
@@ -315,7 +327,9 @@ void wn_params_help(const struct wn_parameter *table, int count, struct wn_text 
                 if (table[i].unit)
                     wn_text_printf(text, " [%s]", table[i].unit);
                 if (table[i].standard)
-                    wn_text_printf(text, " (default %s)", table[i].standard);
+                    wn_text_printf(text, " (default %s%s%s)", table[i].standard,
+                                   table[i].published ? "; published code " : "",
+                                   table[i].published ? table[i].published : "");
                 wn_text_printf(text, "%s\n", table[i].required ? " (required)" : "");
             }
             wn_text_release(&expected);

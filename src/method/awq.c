@@ -29,7 +29,7 @@ static const double LEAST = 1e-4; /* of a scale, as published */
 
 static const struct wn_parameter parameters[] = {
     WN_BITS_PARAMETER("width of a code"),
-    WN_GROUP_PARAMETER("\"channel\"", "channel", "columns that share a grid (published: 128); channel: a row"),
+    WN_GROUP_PARAMETER("\"channel\"", "128", "channel", "columns that share a grid; channel: a row"),
     WN_SYMMETRIC_PARAMETER,
     {.name = "clip",
      .type = WN_STRING,

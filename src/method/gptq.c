@@ -20,7 +20,7 @@ enum { STRIP = WN_SOLVER_STRIP };
 
 static const struct wn_parameter parameters[] = {
     WN_BITS_PARAMETER("width of a code"),
-    WN_GROUP_PARAMETER("\"channel\"", "channel", "columns that share a grid; channel: a row"),
+    WN_GROUP_PARAMETER("\"channel\"", NULL, "channel", "columns that share a grid; channel: a row"),
     WN_SYMMETRIC_PARAMETER,
     {.name = "act_order",
      .type = WN_BOOL,
@@ -34,6 +34,7 @@ static const struct wn_parameter parameters[] = {
     {.name = "group_statistics",
      .type = WN_STRING,
      .standard = "\"current\"",
+     .published = "\"reference\"",
      .words = "current|reference",
      .help = "weights a group is fitted on: with all updates so far; reference: as the published code, without those "
              "of the running block of 128 columns"},

@@ -14,6 +14,7 @@ static const struct wn_parameter parameters[] = {
     {.name = "rule",
      .type = WN_STRING,
      .standard = "\"exact\"",
+     .published = "\"reference\"",
      .words = "exact|reference",
      .help = "exact: floor(numel * sparsity) zeros, ties by lowest index; reference: as the published codes, all "
              "weights up to sorted[int(numel * sparsity)]; with scope block: up to the int(numel * (1 - sparsity))-th "

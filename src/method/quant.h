@@ -13,11 +13,12 @@
         .name = "bits", .type = WN_NUMBER, .required = true, .low = 2, .high = 8, .unit = "bit",                       \
         .help = meaning WN_MEAN_BITS                                                                                   \
     }
-/* `otherwise`: the default as JSON text; `allowed`: words besides numbers. */
-#define WN_GROUP_PARAMETER(otherwise, allowed, meaning)                                                                \
+/* `otherwise`: the default as JSON text; `theirs`: that of the published code or NULL; `allowed`: words besides
+ * numbers. */
+#define WN_GROUP_PARAMETER(otherwise, theirs, allowed, meaning)                                                        \
     {                                                                                                                  \
-        .name = "group", .type = WN_INTEGER, .standard = otherwise, .low = 1, .high = 1 << 24, .words = allowed,       \
-        .unit = "columns", .help = meaning                                                                             \
+        .name = "group", .type = WN_INTEGER, .standard = otherwise, .published = theirs, .low = 1, .high = 1 << 24,    \
+        .words = allowed, .unit = "columns", .help = meaning "; the last group of a row may be shorter"                \
     }
 #define WN_SYMMETRIC_PARAMETER                                                                                         \
     {                                                                                                                  \

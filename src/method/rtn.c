@@ -15,7 +15,7 @@ enum { CLIPS = 80, LANES = 16 };
 
 static const struct wn_parameter parameters[] = {
     WN_BITS_PARAMETER("width of a code"),
-    WN_GROUP_PARAMETER("\"channel\"", "tensor|channel",
+    WN_GROUP_PARAMETER("\"channel\"", NULL, "tensor|channel",
                        "columns that share a grid; channel: a row; tensor: the matrix"),
     WN_SYMMETRIC_PARAMETER,
     {.name = "clip",

@@ -20,6 +20,7 @@ static const struct wn_parameter parameters[] = {
     {.name = "rule",
      .type = WN_STRING,
      .standard = "\"exact\"",
+     .published = "\"reference\"",
      .words = "exact|reference",
      .help = "exact: floor(rows * 128 * sparsity) zeros per block of 128 columns, ties by lowest index; reference: as "
              "the published code, all scores up to sorted[int(rows * 128 * sparsity)]"},

@@ -25,7 +25,7 @@ enum { SPAN = 128 }; /* columns whose variances are computed together */
 
 static const struct wn_parameter parameters[] = {
     WN_BITS_PARAMETER("width of a code; the paper has 3 and 4"),
-    WN_GROUP_PARAMETER("16", "channel", "columns that share a grid, in order of the sweep; channel: a row"),
+    WN_GROUP_PARAMETER("16", NULL, "channel", "columns that share a grid, in order of the sweep; channel: a row"),
     WN_SYMMETRIC_PARAMETER,
     {.name = "order",
      .type = WN_STRING,

@@ -138,7 +138,8 @@ static bool is_grid_key(const char *key)
 static void unknown_parameter(struct builder *builder, const struct wn_recipe *recipe, const char *key)
 {
     const char *names[2 * WN_MAX_PARAMETERS + 8] = {WN_GRID_KEYS};
-    int64_t count = 6;
+    const char *const keys[] = {WN_GRID_KEYS};
+    int64_t count = sizeof keys / sizeof keys[0];
     for (int s = 0; s < recipe->n_stages; s++)
         for (int i = 0; i < recipe->stages[s].method->n_parameters; i++)
             names[count++] = recipe->stages[s].method->parameters[i].name;
@@ -183,10 +184,24 @@ static bool is_of_search(struct builder *builder, const struct wn_recipe *recipe
     return !of_method;
 }
 
+/* The key "defaults": own, or those of the published codes. */
+static bool read_defaults(struct builder *builder, const cJSON *value, struct wn_recipe *recipe)
+{
+    const char *text = !value ? "own" : cJSON_IsString(value) ? value->valuestring : "";
+    bool published = !strcmp(text, "published");
+    if (!published && strcmp(text, "own") != 0) {
+        PROBLEM(builder, "%sdefaults: expected \"own\" or \"published\"", builder->where);
+        return false;
+    }
+    for (int s = 0; published && s < recipe->n_stages; s++)
+        wn_params_publish(&recipe->stages[s].params);
+    return true;
+}
+
 static bool read_parameters(struct builder *builder, const struct axis *axes, const int *index, int count,
                             struct wn_recipe *recipe)
 {
-    bool good = true;
+    bool good = read_defaults(builder, value_of(axes, index, count, "defaults"), recipe);
     for (int i = 0; i < count; i++)
         if (!is_grid_key(axes[i].key) &&
             (strcmp(axes[i].key, "allocation") != 0 || !is_of_search(builder, recipe, axes[i].values[index[i]], &good)))

@@ -53,14 +53,17 @@ void wn_sweep_help(struct wn_text *text)
                    "%s\n",
                    example);
     wn_text_printf(
-        text, "grid: axes of a product\n"
-              "  method                a method (see winnow help methods); or prune and quantize for a joint point\n"
-              "  calibration           names of sets; needed by methods that use calibration data\n"
-              "  propagation           sequential (default: inputs from compressed blocks before) or dense\n"
-              "  model                 one of the listed models (default: all)\n"
-              "  allocation            who gets how much: uniform, owl (pruners), dynamic_programming, or a search\n"
-              "  any parameter of the method: sparsity, pattern, bits, group ...\n"
-              "  The dense model is always evaluated. Cells that are provably equal are computed once.\n\n");
+        text,
+        "grid: axes of a product\n"
+        "  method                a method (see winnow help methods); or prune and quantize for a joint point\n"
+        "  calibration           names of sets; needed by methods that use calibration data\n"
+        "  propagation           sequential (default: inputs from compressed blocks before) or dense\n"
+        "  model                 one of the listed models (default: all)\n"
+        "  allocation            who gets how much: uniform, owl (pruners), dynamic_programming, or a search\n"
+        "  defaults              own (default), or published: what the published code of the method has, where the\n"
+        "                        default departs from it (winnow help methods says where)\n"
+        "  any parameter of the method: sparsity, pattern, bits, group ...\n"
+        "  The dense model is always evaluated. Cells that are provably equal are computed once.\n\n");
     wn_text_printf(text, "calibration.NAME\n");
     wn_params_help(calibration, count, text);
     for (int64_t i = 0; i < kinds; i++) {
@@ -206,6 +209,7 @@ static cJSON *grid_schema(void)
     cJSON_AddItemToObject(properties, "model", item_or_list(string_schema("one of the sweep's models")));
     cJSON_AddItemToObject(properties, "calibration", item_or_list(string_schema("name of a calibration set")));
     cJSON_AddItemToObject(properties, "propagation", item_or_list(words_schema("sequential|dense")));
+    cJSON_AddItemToObject(properties, "defaults", item_or_list(words_schema("own|published")));
     cJSON_AddItemToObject(
         properties, "allocation",
         item_or_list(

@@ -5,7 +5,7 @@
 #include <winnow/sweep.h>
 
 /* The lists of key names the parser knows; also what suggestions and the schema are made from. */
-#define WN_GRID_KEYS "method", "prune", "quantize", "model", "calibration", "propagation"
+#define WN_GRID_KEYS "method", "prune", "quantize", "model", "calibration", "propagation", "defaults"
 
 /* Short name of a model: the last part of its path, the whole path when two share that part. Owned by the caller. */
 char *wn_sweep_model_name(const struct wn_sweep *sweep, int64_t model);

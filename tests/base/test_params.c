@@ -18,7 +18,11 @@ static const struct wn_parameter table[] = {
      .help = "share"},
     {.name = "bits", .type = WN_INTEGER, .standard = "4", .low = 2, .high = 8, .unit = "bit", .help = "width"},
     {.name = "group", .type = WN_INTEGER, .standard = "\"channel\"", .low = 1, .high = 4096, .words = "tensor|channel"},
-    {.name = "rule", .type = WN_STRING, .standard = "\"exact\"", .words = "exact|reference"},
+    {.name = "rule",
+     .type = WN_STRING,
+     .standard = "\"exact\"",
+     .published = "\"reference\"",
+     .words = "exact|reference"},
     {.name = "pattern", .type = WN_STRING},
     {.name = "damping", .type = WN_NUMBER, .standard = "0.01", .low = 0, .high = INFINITY},
     {.name = "symmetric", .type = WN_BOOL, .standard = "false"},
@@ -144,9 +148,27 @@ static void check_describe(void)
     wn_text_release(&text);
 }
 
+static void check_published(void)
+{
+    struct wn_params params;
+
+    wn_params_init(&params, table, COUNT);
+    wn_params_publish(&params);
+    CHECK_TEXT(wn_params_text(&params, "rule"), "reference");
+    CHECK(!wn_params_find(&params, "rule")->given && wn_params_integer(&params, "bits") == 4);
+    CHECK_OK(set(&params, "rule", "\"exact\""));
+    wn_params_publish(&params);
+    CHECK_TEXT(wn_params_text(&params, "rule"), "exact");
+}
+
 static void check_help(void)
 {
     struct wn_text text = {0};
+
+    wn_params_help(table + 3, 1, &text);
+    CHECK_TEXT(text.data,
+               "  rule  one of \"exact\", \"reference\"   (default \"exact\"; published code \"reference\")\n");
+    wn_text_release(&text);
 
     wn_params_help(table, 2, &text);
     CHECK_TEXT(text.data, "  sparsity  a number in [0, 1)    share [1] (required)\n"
@@ -201,6 +223,7 @@ int main(void)
     check_values();
     check_refusals();
     check_describe();
+    check_published();
     check_help();
     check_bug(ask_absent);
     check_bug(ask_unset);

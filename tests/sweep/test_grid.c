@@ -128,6 +128,17 @@ static void test_collapse(void)
     check_counts("[{\"prune\": \"wanda\", \"sparsity\": 0, \"quantize\": \"rtn\", \"bits\": 4, \"calibration\": "
                  "\"general\"}, {\"method\": \"rtn\", \"bits\": 4}]",
                  2, 2);
+    /* Published defaults are their values spelled out, behind what is given; some methods have none of their own. */
+    check_counts("[{\"method\": \"magnitude\", \"sparsity\": 0.5, \"defaults\": [\"own\", \"published\"]}, "
+                 "{\"method\": \"magnitude\", \"sparsity\": 0.5, \"rule\": [\"exact\", \"reference\"]}, "
+                 "{\"method\": \"magnitude\", \"sparsity\": 0.5, \"defaults\": \"published\", \"rule\": \"exact\"}, "
+                 "{\"method\": \"rtn\", \"bits\": 4, \"defaults\": [\"own\", \"published\"]}]",
+                 4, 7);
+    check_counts("[{\"prune\": \"sparsegpt\", \"pattern\": \"2:4\", \"quantize\": \"gptq\", \"bits\": 4, "
+                 "\"calibration\": \"task\", \"defaults\": \"published\"}, {\"prune\": \"sparsegpt\", \"pattern\": "
+                 "\"2:4\", \"rule\": \"reference\", \"quantize\": \"gptq\", \"bits\": 4, \"group_statistics\": "
+                 "\"reference\", \"calibration\": \"task\"}]",
+                 2, 2);
     /* The same point asked for twice, and a default spelled out. */
     check_counts("[{\"method\": \"rtn\", \"bits\": 4}, {\"method\": \"rtn\", \"bits\": [4], \"symmetric\": false}]", 2,
                  2);
@@ -166,6 +177,8 @@ static void test_grid_mistakes(void)
     check_grid_mistake(
         "{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"task\", \"propagation\": \"odd\"}",
         "propagation: expected");
+    check_grid_mistake("{\"method\": \"magnitude\", \"sparsity\": 0.5, \"defaults\": \"theirs\"}",
+                       "defaults: expected");
     check_grid_mistake("{\"method\": \"gptq\", \"bits\": 4, \"true_sequential\": true, \"calibration\": \"task\", "
                        "\"propagation\": [\"sequential\", \"dense\"]}",
                        "grid[0]: true_sequential: needs \"propagation\": \"sequential\", got \"dense\"");
