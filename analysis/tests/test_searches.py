@@ -164,6 +164,13 @@ def test_figures(searched):
     assert axis.get_xlabel() == "generation" and "KL" in axis.get_ylabel()
     best = winnow.generations(searched, "by_kl")
     np.testing.assert_array_equal(axis.lines[2].get_ydata(), best["best"][7:])
+    figure = search_plots.layer_errors(searched, "by_kl")
+    figure.canvas.draw()
+    judged = winnow.candidates(searched, "by_kl")
+    of_levels = judged["key"].str.startswith("wanda")
+    assert len(figure.axes[0].lines[0].get_xdata()) == of_levels.sum()
+    label = figure.axes[0].get_legend().get_texts()[0].get_text()
+    assert f"{winnow.monotonicity(searched).searches['tau'][0]:.2f}".strip("-") in label
     figure = search_plots.allocations(searched, "facts")
     figure.canvas.draw()
     assert [len(axis.containers) for axis in figure.axes] == [4, 3]

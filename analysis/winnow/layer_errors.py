@@ -130,6 +130,17 @@ def _searches(results: Results, model: str | None, options: tuple[int, float, in
     return pd.DataFrame(rows, columns=names)
 
 
+def searched_taus(results: Results, search: str) -> dict[str, str]:
+    """Tau with its interval in words, of every point of a search that has any."""
+    table = _searches(results, None, (RESAMPLES, 0.95, 0))
+    rows = table[table["search"] == search]
+    return {r.key: _minus(f"{r.tau:.2f} [{r.low:.2f}, {r.high:.2f}]") for r in rows.itertuples()}
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
 def _count(generation: pd.DataFrame) -> tuple[int, int]:
     """Concordant and inverted pairs of candidates that were judged together."""
     concordant = inverted = 0

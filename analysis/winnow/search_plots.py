@@ -1,4 +1,4 @@
-"""Figures of allocations: levels by block and linear, fitness by generation, equal budgets.
+"""Figures of allocations: levels by block and linear, searches, equal budgets.
 
 Levels are drawn in cividis, which people with colour-blindness read as others do; lines and bars
 have the colours of ``winnow.plots``. Figures are legible at the width of a column, and every
@@ -17,9 +17,10 @@ import pandas as pd
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
+from winnow.layer_errors import searched_taus
 from winnow.plots import PALETTE
 from winnow.results import Results, resolve
-from winnow.searches import allocation_names, generations, search_names
+from winnow.searches import allocation_names, candidates, generations, search_names
 from winnow.searches import allocations as compare_allocations
 from winnow.statistics import RESAMPLES
 
@@ -138,6 +139,47 @@ def _token_axis(axis: plt.Axes, table: pd.DataFrame) -> None:
         "top", functions=(lambda x: start + each * x, lambda x: (x - start) / each)
     )
     top.set_xlabel("candidate tokens judged (thousand)")
+
+
+def layer_errors(results: Results, search: str) -> Figure:
+    """The candidates of a search: fitness over the sum of layer errors, a colour per point.
+
+    Fitness is less the median of the candidates that were judged on the same tokens, and the sum
+    less theirs, so that generations can be drawn together: a cloud that rises to the right would
+    be what allocations by layer errors rely on. The legend has Kendall's tau inside these groups,
+    see ``winnow.monotonicity``.
+    """
+    table = candidates(results, search)
+    groups = table.groupby(["key", "generation", "stage"])
+    table = table.assign(
+        worse=table["fitness"] - groups["fitness"].transform("median"),
+        more=table["error_sum"] - groups["error_sum"].transform("median"),
+    )
+    taus = searched_taus(results, search)
+    table = table[table["key"].isin(taus)]
+    if table.empty:
+        raise ValueError(f"{results.path}: search {search!r}: all candidates have equal sums")
+    figure, axis = plt.subplots(figsize=(_WIDTH, 3.6), layout="constrained")
+    for i, (key, tau) in enumerate(taus.items()):
+        rows = table[table["key"] == key]
+        axis.plot(
+            rows["more"],
+            rows["worse"],
+            color=PALETTE[i % len(PALETTE)],
+            marker=_MARKERS[i % len(_MARKERS)],
+            ms=3,
+            alpha=0.6,
+            ls="",
+            label=f"{textwrap.shorten(key, 32)}: τ = {tau}",
+        )
+    axis.axhline(0, color=_GREY, lw=0.8, zorder=0)
+    axis.axvline(0, color=_GREY, lw=0.8, zorder=0)
+    axis.set_ylim(*1.3 * table["worse"].quantile([0.005, 0.995]))  # single ones may be far off
+    axis.set_xlabel("sum of layer errors, less the median of its stage")
+    axis.set_ylabel(f"{_fitness_label(results, search)},\nless the median of its stage")
+    axis.spines[["right", "top"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    return figure
 
 
 def allocations(
