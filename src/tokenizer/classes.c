@@ -208,7 +208,7 @@ wn_status tok_class_rebuild(struct tok_loader *loader, const struct tok_config *
     cJSON *model = cJSON_GetObjectItemCaseSensitive(file, "model");
     bool metaspace = config->class == TOK_CLASS_LLAMA || config->class == TOK_CLASS_CODE_LLAMA, prefix, legacy;
 
-    if (config->class == TOK_CLASS_FILE || !cJSON_IsObject(model))
+    if (config->as_file || !cJSON_IsObject(model))
         return WN_OK;
     WN_TRY(tok_get_bool(loader, config->root, "", "add_prefix_space", metaspace, &prefix));
     WN_TRY(tok_get_bool(loader, config->root, "", "legacy", false, &legacy));

@@ -350,7 +350,7 @@ static wn_status add_all(struct tok_loader *loader, struct registry *r, const st
 {
     const cJSON *decoder = cJSON_GetObjectItemCaseSensitive(config->root, "added_tokens_decoder");
 
-    if (config->class == TOK_CLASS_FILE)
+    if (config->as_file)
         for (int64_t i = 0; i < count; i++) {
             struct tok_added token = of_file[i];
             if (find_token(r, token.content) >= 0)
@@ -364,7 +364,7 @@ static wn_status add_all(struct tok_loader *loader, struct registry *r, const st
         add_older(r, config, of_file, count);
     WN_TRY(add_named(loader, r, config));
     WN_TRY(add_extra(loader, r, config));
-    if (config->class == TOK_CLASS_QWEN2)
+    if (config->class == TOK_CLASS_QWEN2 && !config->as_file)
         reset_all_flags(r, config);
     return WN_OK;
 }
@@ -428,7 +428,8 @@ wn_status tok_config_finish(struct tok_loader *loader, const struct tok_config *
         return wn_fail(WN_ERR_UNSUPPORTED,
                        "%s: fix_mistral_regex is not supported; save the tokenizer after transformers has mended it",
                        config->path);
-    if (config->class == TOK_CLASS_CODE_LLAMA && t->bos >= 0) { /* its constructor builds the template too */
+    if (config->class == TOK_CLASS_CODE_LLAMA && !config->as_file &&
+        t->bos >= 0) { /* its constructor builds the template too */
         t->prefix.count = t->suffix.count = 0;
         wn_ids_append(&t->prefix, t->bos);
     }

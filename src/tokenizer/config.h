@@ -22,6 +22,7 @@ struct tok_config {
     cJSON *more; /* added_tokens.json where that counts, else NULL; owned */
     bool there;  /* tokenizer_config.json is there */
     enum tok_class class;
+    bool as_file; /* the class only names tokens: nothing is built anew */
 };
 
 /* Reads the files beside tokenizer.json, whose parsed text decides the class with them; release in any case. */

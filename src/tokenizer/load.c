@@ -241,7 +241,7 @@ static wn_status load_root(const char *directory, bool as_file, struct tok_loade
         return wn_fail(WN_ERR_INPUT, "%s: expected an object", loader->path);
     wn_status status = tok_config_read(directory, root, &config);
     struct tok_loader beside = {config.path, loader->tokenizer};
-    config.class = as_file ? TOK_CLASS_FILE : config.class;
+    config.as_file = as_file || config.class == TOK_CLASS_FILE;
     if (status == WN_OK)
         status = tok_class_rebuild(&beside, &config, root);
     if (status == WN_OK)

@@ -263,7 +263,8 @@ struct wn_tokenizer {
     bool split_special; /* special tokens in a text are text */
 };
 
-/* Reads tokenizer.json and what lies beside it, the class left out with `as_file`; on failure the caller still closes the tokenizer. */
+/* Reads tokenizer.json and what lies beside it, the class left out with `as_file`; on failure the caller still closes
+ * the tokenizer. */
 wn_status tok_load(const char *directory, bool as_file, struct wn_tokenizer *tokenizer);
 
 /* `continues`: the text goes on from one that was cut, so nothing is put in front. */

@@ -118,6 +118,42 @@ static void check_wrong_files(void)
     check_failure_line("tokenizer.json");
 }
 
+/* A tokenizer of another kind is named with the command that converts it. */
+static void check_other_kind(void)
+{
+    struct wn_tokenizer *tokenizer = NULL;
+
+    test_write("tokenizer.json", NULL, 0);
+    test_write("tokenizer.model", "x", 1);
+    CHECK(wn_tokenizer_open(test_folder, &tokenizer) == WN_ERR_INPUT);
+    CHECK_MESSAGE("tokenizer.json: is absent, but there is tokenizer.model; make it: python3 -c");
+    test_write("tokenizer.model", NULL, 0);
+}
+
+/* "tokenizer": "file" of a sweep: the class builds nothing anew. */
+static void check_as_file(void)
+{
+    static const char *const json = "{" MODEL "," ADDED "}";
+    struct wn_tokenizer *tokenizer = NULL;
+    struct wn_ids built = {0}, file = {0};
+
+    CHECK_OK(test_open(json, "{\"tokenizer_class\":\"GPT2Tokenizer\",\"add_prefix_space\":true}", &tokenizer));
+    CHECK_OK(wn_encode(tokenizer, "ab", 2, false, &built));
+    wn_tokenizer_close(&tokenizer);
+    CHECK_OK(wn_tokenizer_open_file(test_folder, &tokenizer));
+    CHECK_OK(wn_encode(tokenizer, "ab", 2, false, &file));
+    CHECK(file.count == 1 && file.data[0] == 2);
+    CHECK(wn_eos_id(tokenizer) == 4 && wn_front_id(tokenizer) == 4); /* the class still names its tokens */
+    CHECK_OK(wn_tokenizer_set_front(tokenizer, "<s>"));
+    CHECK(wn_front_id(tokenizer) == 3);
+    CHECK_OK(wn_tokenizer_set_front(tokenizer, "none"));
+    CHECK(wn_front_id(tokenizer) == WN_FRONT_NONE);
+    CHECK(wn_tokenizer_set_front(tokenizer, "no such token") == WN_ERR_INPUT);
+    wn_tokenizer_close(&tokenizer);
+    wn_ids_release(&built);
+    wn_ids_release(&file);
+}
+
 /* ---- mutations ---- */
 
 /* Whatever opens must encode and decode; whatever does not must say why. */
@@ -352,7 +388,9 @@ int main(void)
 
     test_make_folder();
     check_wrong_files();
+    check_other_kind();
     check_configs();
+    check_as_file();
     check_odd_bytes(golden);
     check_threads(golden);
     check_long_runs(golden);
