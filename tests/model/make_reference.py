@@ -64,7 +64,7 @@ OTHER = dict(LLAMA, hidden_size=24, intermediate_size=40, head_dim=8, max_positi
 
 def case(lengths=(40, 7), dtype="bfloat16", shard="1GB", absent=(), old=None, model_type="llama", **changes):
     """old: keys of a transformers 4 config.json, in place of what transformers 5 writes; absent: keys left out."""
-    config = {**(LLAMA if model_type == "llama" else OTHER), **changes}
+    config = {**(LLAMA if model_type == "llama" else {} if "text_config" in changes else OTHER), **changes}
     for key in ("head_dim", "num_key_value_heads", "intermediate_size"):  # 0: the class has no such key, or a rule of its own
         if config.get(key) == 0:
             del config[key]
@@ -153,6 +153,13 @@ CASES = {
                  tie_word_embeddings=True),
     "gpt2_scales": case(model_type="gpt2", head_dim=0, num_key_value_heads=0, intermediate_size=0, scale_attn_weights=False,
                         scale_attn_by_inverse_layer_idx=True, activation_function="relu"),
+    # the text part of a model with images, which no id of the texts stands for
+    "gemma3_images": case(model_type="gemma3", tie_word_embeddings=True, image_token_index=1000, boi_token_index=1001,
+                          eoi_token_index=1002, mm_tokens_per_image=1,
+                          text_config=dict(OTHER, tie_word_embeddings=True, sliding_window=9, query_pre_attn_scalar=20,
+                                           layer_types=["sliding_attention", "full_attention"]),
+                          vision_config=dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1,
+                                             num_attention_heads=1, image_size=14, patch_size=14)),
 }
 
 

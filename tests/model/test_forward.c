@@ -306,7 +306,7 @@ int main(void)
         n_cases += check_case(entry->d_name, directory);
         wn_free(directory);
     }
-    CHECK(n_cases >= 33);
+    CHECK(n_cases >= 34);
     if (stream)
         closedir(stream);
     wn_free(folder);
