@@ -39,7 +39,11 @@ static wn_status read_smollm3(const char *path, const cJSON *json, struct wn_con
         return wn_fail(WN_ERR_INPUT, "%s: key \"no_rope_layers\": expected a list of %lld numbers", path,
                        (long long)config->n_blocks);
     for (int64_t b = 0; b < config->n_blocks; b++) {
-        bool rope = cJSON_IsArray(list) ? cJSON_GetArrayItem(list, (int)b)->valuedouble != 0 : (b + 1) % interval != 0;
+        const cJSON *item = cJSON_IsArray(list) ? cJSON_GetArrayItem(list, (int)b) : NULL;
+        bool rope = item ? cJSON_IsTrue(item) || item->valuedouble != 0 : (b + 1) % interval != 0;
+        if (item && !cJSON_IsNumber(item) && !cJSON_IsBool(item))
+            return wn_fail(WN_ERR_INPUT, "%s: key \"no_rope_layers\": expected a number for block %lld", path,
+                           (long long)b);
         config->decoder.blocks[b] = rope ? 0 : WN_BLOCK_HAS_NO_ROPE | WN_BLOCK_SLIDES;
     }
     return wn_decoder_read_layer_types(path, json, config);
