@@ -68,7 +68,6 @@ def over_sparsity(
     cells = cells[cells["sparsity"].notna() & ~is_dense(cells)]
     if "bits" in cells:
         cells = cells[cells["bits"].isna()]
-    cells = _done(results, cells)
     figure, axes = _panels(results, names, cells["model"], "sparsity", intact="left")
     lines = _lines(results, cells, "sparsity")
     for axis, name in zip(axes, names):
@@ -87,7 +86,7 @@ def over_bits(
     cells = _of_model(results, results.cells, model)
     if "bits" not in cells or cells["bits"].isna().all():
         raise ValueError(f"{results.path}: no quantized points")
-    cells = _done(results, cells[cells["bits"].notna() & cells["bits_per_weight"].notna()])
+    cells = cells[cells["bits"].notna() & cells["bits_per_weight"].notna()]
     figure, axes = _panels(results, names, cells["model"], "stored bits per weight", intact="right")
     lines = _lines(results, cells, "bits_per_weight")
     for axis, name in zip(axes, names):
@@ -334,13 +333,6 @@ def _of_model(results: Results, table: pd.DataFrame, model: str | None) -> pd.Da
     if model is None and len(results.models) > 1:
         raise ValueError(f"{results.path}: several models: give model= one of {results.models}")
     return table if model is None else table[table["model"] == model]
-
-
-def _done(results: Results, cells: pd.DataFrame) -> pd.DataFrame:
-    cells = cells[cells["status"] == "done"]
-    if cells.empty:
-        raise ValueError(f"{results.path}: no such points that are done")
-    return cells
 
 
 def _panels(
