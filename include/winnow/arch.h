@@ -282,7 +282,7 @@ struct wn_class_defaults {
     const char *model_type;
     const char *eps_key;
     double eps, theta;
-    double part;          /* of a head that is rotated */
+    double part; /* of a head that is rotated */
     int64_t positions;
     bool tied;
     int64_t bos, eos;     /* -1: none; so also where the file says null */

@@ -183,9 +183,9 @@ struct wn_method {
      * that reads the input, over the calibration set, is taken. 0: no search. */
     int n_trials;
     wn_status (*trial_scale)(const struct wn_input_task *task, int trial, float *scale);
-    /* Columns of the runs (the last may have fewer) inside which the search collects second moments of every input, also
-     * of those without a producer: about WN_RUN_TOKENS tokens at equal distances of the calibration set. NULL or 0:
-     * none. */
+    /* Columns of the runs (the last may have fewer) inside which the search collects second moments of every input,
+     * also of those without a producer: about WN_RUN_TOKENS tokens at equal distances of the calibration set. NULL or
+     * 0: none. */
     int64_t (*moment_run)(const struct wn_params *params, int64_t columns);
     /* Bytes that the activation rule of a linear takes, and besides while it computes `tokens` rows. May be NULL. */
     void (*activation_bytes)(const struct wn_params *params, int64_t rows, int64_t columns, int64_t tokens, int threads,
