@@ -36,15 +36,15 @@ static const struct wn_command commands[] = {
      wn_command_plan},
     {"run",
      "run SWEEP.json [-o FILE.h5] [--from OLD.h5] [--only SELECTION] [--first SELECTION] [--model DIR] [--inputs DIR] "
-     "[--threads N] [--time-limit TIME] [--scratch DIR] [--checkpoint-every TIME] [--retry-failed] [--force] "
+     "[--threads N] [--time-limit TIME] [--scratch DIR] [--keep-levels] [--checkpoint-every TIME] [--retry-failed] "
+     "[--force] "
      "[--mix-arithmetic] [--stall-timeout S] [--quiet] [-v]",
      "compute every point that is not done yet (with mpirun or srun)",
      "Creates the results file, or continues it when it holds the same sweep: points that are done stay as they are.\n"
      "A sweep may grow: when it has all that the file has, and more, the file grows too.\n"
-     "May be killed at any moment; the same command goes on. SIGUSR1 stops: points in work are saved behind their "
-     "block "
-     "on\n"
-     "scratch, and the next start goes on there, with any number of ranks.\n\n"
+     "May be killed at any moment; the same command goes on. SIGUSR1 stops: points in work are saved on scratch, "
+     "inside\n"
+     "their block, and the next start goes on there, with any number of ranks.\n\n"
      "  -o, --output FILE     results file (default: the sweep's \"output\")\n"
      "      --from OLD.h5     take over, bit for bit, every row whose key, model, calibration and reference sample "
      "are\n"
@@ -60,6 +60,10 @@ static const struct wn_command commands[] = {
      "that\n"
      "                        fit come first, others are begun where they can be saved and continued\n"
      "      --scratch DIR     folder for what is saved (default: the sweep's \"scratch\", else FILE.h5.scratch)\n"
+     "      --keep-levels     the compressed linears that searches choose from stay in DIR/winnow.levels, for later "
+     "runs "
+     "that\n"
+     "                        say so too (without --scratch: beside the output)\n"
      "      --checkpoint-every TIME  save points in work so often, not only at a stop\n"
      "      --retry-failed    compute failed points again\n"
      "      --force           start although less memory is left than plan says it takes, and try points that fit "

@@ -37,6 +37,8 @@ struct wn_level_task {
     const struct wn_space *space;         /* of sparsity or bits: a gene is a linear */
     const char *folder;                   /* on scratch: of a node, or shared by all */
     const char *build;                    /* build and arithmetic in words: part of the key */
+    bool per_node;                        /* nodes have a folder each of that name: each makes all */
+    double end;                           /* wn_seconds() by which it must have ended; 0: not known */
 };
 
 /*
@@ -45,17 +47,18 @@ struct wn_level_task {
  */
 char *wn_levels_key(const struct wn_level_task *task);
 /*
- * Makes what is not there yet: block b by rank b modulo their number. All blocks see the inputs of the dense model, and
- * all levels of an input have one factor of its second moments. A linear at a level is that of a point with dense
- * propagation in which the allocation gives it this level, bit for bit, rules of inputs included; a sparsity level has
- * exactly as many zeros as the space says. Of a method with a search of scales (AWQ), every rank pushes the calibration
- * set through all dense blocks before its own, and as scales are those of the linears that read an input together, a
- * linear at a level is that of a point in which all of its block have this level.
+ * Makes what is not there yet: block b by rank b modulo their number, of all ranks where they share the folder, else of
+ * those of each node, for it. All blocks see the inputs of the dense model, and all levels of an input have one factor
+ * of its second moments. A linear at a level is that of a point with dense propagation in which the allocation gives it
+ * this level, bit for bit, rules of inputs included; a sparsity level has exactly as many zeros as the space says. Of a
+ * method with a search of scales (AWQ), every rank pushes the calibration set through all dense blocks before its own,
+ * and as scales are those of the linears that read an input together, a linear at a level is that of a point in which
+ * all of its block have this level.
  *
  * WN_ERR_UNSUPPORTED: a recipe without the parameter that the space varies, an N:M pattern or a pruner that makes
  * another number of zeros.
  * WN_ERR_IO: scratch is full or cannot be written; what was finished stays. WN_ERR_INTERRUPTED: a stop was requested,
- * likewise. Collective.
+ * or the next block would end too late, likewise. Collective.
  */
 wn_status wn_levels_make(struct wn_par *par, const struct wn_level_task *task);
 /* Bytes of all files, from above as wn_pack_bytes_of says. */
@@ -127,6 +130,11 @@ void wn_level_writer_abandon(struct wn_level_writer **writer);
 
 /* Bytes of a file besides its packed linears. */
 int64_t wn_levels_overhead(int64_t count);
+/* Removes all files of levels in a folder, whatever their key, also what a kill has left of them, and the folder when
+ * it is empty then. */
+void wn_levels_clear(const char *folder);
+/* Whether all nodes see the same folder, which is made: a file that rank 0 makes there is looked for. Collective. */
+bool wn_levels_are_shared(struct wn_par *par, const char *folder);
 /* Removes the files of all blocks of a key, and the folder when it is empty then. */
 void wn_levels_remove(const char *folder, const char *key, int64_t n_blocks);
 

@@ -14,14 +14,17 @@
 
 /* Of each rank, for one start. */
 struct wn_saver {
-    char *folder;  /* owned; made with the first state */
-    char *key;     /* owned: sweep, build and arithmetic in words */
-    bool broken;   /* the folder cannot be written: nothing is saved any more */
-    double end;    /* wn_seconds() by which this rank must have stopped; INFINITY: not known */
-    double every;  /* seconds between states of a point in flight; INFINITY: only when it has to stop */
-    double rate;   /* bytes per second of the states written so far; a careful guess before */
-    double *share; /* [points] owned: predicted seconds behind the blocks over those in them; NULL: not known */
-    bool left;     /* work was left because time is over */
+    char *folder;      /* owned; made with the first state */
+    char *key;         /* owned: sweep, build and arithmetic in words */
+    char *build;       /* owned: build and arithmetic alone */
+    char *levels;      /* owned: folder of the levels that searches choose from (level.h) */
+    bool keeps_levels; /* they stay for later runs, which may be of other sweeps */
+    bool broken;       /* the folder cannot be written: nothing is saved any more */
+    double end;        /* wn_seconds() by which this rank must have stopped; INFINITY: not known */
+    double every;      /* seconds between states of a point in flight; INFINITY: only when it has to stop */
+    double rate;       /* bytes per second of the states written so far; a careful guess before */
+    double *share;     /* [points] owned: predicted seconds behind the blocks over those in them; NULL: not known */
+    bool left;         /* work was left because time is over */
     /* Told of every state of the point in work that is saved, and of the blocks that it goes on behind; NULL: nobody.
      */
     void (*saved)(void *context);
@@ -31,6 +34,9 @@ struct wn_saver {
 
 /* FILE.h5.scratch, or a folder of that name in `scratch`. */
 char *wn_saver_folder(const char *output, const char *scratch);
+/* Of levels: that with ".levels" behind it, or, when they are kept, "winnow.levels" in `scratch` or beside the output.
+ */
+char *wn_saver_levels(const char *output, const char *scratch, bool keeps);
 void wn_saver_release(struct wn_saver *saver);
 
 struct wn_state {

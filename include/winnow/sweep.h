@@ -200,6 +200,7 @@ struct wn_run_options {
     bool quiet;                  /* no progress */
     bool verbose;                /* whole keys in place of short names */
     bool force;                  /* start although memory is predicted not to suffice */
+    bool keep_levels;            /* level files of searches stay on scratch, for later runs that keep them too */
     bool mix_arithmetic; /* go on although other points of the file, or other ranks, compute with other kernels */
     const char *scratch; /* folder for states; NULL: as the sweep says, else beside the results file */
     double started;      /* wn_seconds() when the program started */

@@ -63,6 +63,14 @@ int wn_show_search(const char *path, const char *name, bool json);
 void wn_print_manual(void);
 void wn_print_completion(void);
 
+/* Lines of plan: what a run needs on scratch (plan_scratch.c). */
+struct wn_run;
+void wn_plan_scratch(const struct wn_run *run);
+/* Bytes of the state of the largest point. */
+int64_t wn_plan_state_bytes(const struct wn_run *run);
+/* Bytes of the level files of the largest search, and those per weight and level; 0: there is none. */
+double wn_plan_level_bytes(const struct wn_run *run, double *per_weight);
+
 /* Prints all problems, one line each, to stderr. */
 void wn_problems_print(const struct wn_problems *problems);
 

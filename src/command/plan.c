@@ -375,17 +375,6 @@ static void print_time(const struct wn_prediction *prediction, const struct wall
         printf("             all times follow the points of %s (--rate-from)\n", options->rate_from);
 }
 
-/* What the largest point leaves when it is stopped. */
-static int64_t state_bytes(const struct wn_run *run)
-{
-    int64_t most = 0;
-    for (int64_t i = 0; i < run->grid.n_points; i++) {
-        int64_t bytes = wn_point_state_bytes(run, i);
-        most = bytes > most ? bytes : most;
-    }
-    return most;
-}
-
 static void print_plan(const struct wn_run *run, const struct wn_prediction *prediction,
                        const struct plan_options *options, double prepared)
 {
@@ -406,8 +395,7 @@ static void print_plan(const struct wn_run *run, const struct wn_prediction *pre
            prediction->largest, wn_bytes_text((double)prediction->shared_bytes));
     if (prediction->memory_warning)
         printf("             warning: %s\n", prediction->memory_warning);
-    printf("scratch      %s for every point in work when a start stops; none at the end\n",
-           wn_bytes_text((double)state_bytes(run)));
+    wn_plan_scratch(run);
     printf("results      %s\n", wn_bytes_text((double)prediction->file_bytes));
     print_sbatch(run->sweep, options, wall.all, (double)(prediction->rank_bytes + prediction->shared_bytes));
 }
@@ -468,6 +456,7 @@ static void add_sums(const struct wn_run *run, const struct wn_prediction *predi
 static void print_json(const struct wn_run *run, const struct wn_prediction *prediction,
                        const struct plan_options *options, double prepared)
 {
+    double per_weight;
     cJSON *json = cJSON_CreateObject();
     struct wall wall = wall_seconds(run, prediction, prepared, options->ranks);
     add_points(run, prediction, options, json);
@@ -489,8 +478,9 @@ static void print_json(const struct wn_run *run, const struct wn_prediction *pre
     cJSON_AddNumberToObject(json, "bytes_per_node", (double)prediction->shared_bytes);
     if (prediction->memory_warning)
         cJSON_AddStringToObject(json, "memory_warning", prediction->memory_warning);
-    cJSON_AddNumberToObject(json, "bytes_of_state", (double)state_bytes(run));
+    cJSON_AddNumberToObject(json, "bytes_of_state", (double)wn_plan_state_bytes(run));
     cJSON_AddNumberToObject(json, "file_bytes", (double)prediction->file_bytes);
+    cJSON_AddNumberToObject(json, "level_bytes", wn_plan_level_bytes(run, &per_weight));
     char *text = cJSON_Print(json);
     printf("%s\n", text);
     cJSON_free(text);

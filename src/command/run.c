@@ -146,6 +146,7 @@ int wn_command_run(const struct wn_command *command, int argc, char **argv)
                                         {"--time-limit", NULL, &limit, NULL},
                                         {"--checkpoint-every", NULL, &every, NULL},
                                         {"--scratch", NULL, &settings.scratch, NULL},
+                                        {"--keep-levels", NULL, NULL, &settings.keep_levels},
                                         {"--quiet", "-q", NULL, &settings.quiet},
                                         {"--verbose", "-v", NULL, &settings.verbose},
                                         {"--stall-timeout", NULL, &stall, NULL}};

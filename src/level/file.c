@@ -1,6 +1,7 @@
 /* file.c: the levels of one block in a file: a header, the entries, and packed linears one after the other. */
 #include <winnow/level.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -288,4 +289,47 @@ void wn_levels_remove(const char *folder, const char *key, int64_t n_blocks)
         wn_free(path);
     }
     rmdir(folder); /* only when it is empty */
+}
+
+void wn_levels_clear(const char *folder)
+{
+    static const char PREFIX[] = "levels-";
+    struct dirent *entry;
+    DIR *all = opendir(folder);
+
+    while (all && (entry = readdir(all)))
+        if (!strncmp(entry->d_name, PREFIX, strlen(PREFIX)))
+            unlinkat(dirfd(all), entry->d_name, 0);
+    if (!all)
+        return;
+    closedir(all);
+    rmdir(folder);
+}
+
+bool wn_levels_are_shared(struct wn_par *par, const char *folder)
+{
+    char name[64] = "";
+    bool missing = false;
+
+    mkdir(folder, 0777); /* where it cannot be made, writing levels says so */
+    if (wn_par_nodes(par) == 1)
+        return true;
+    if (wn_par_rank(par) == 0) /* a name that no node has asked for before */
+        snprintf(name, sizeof name, "token-%ld-%.0f", (long)getpid(), 1e9 * wn_seconds());
+    wn_par_broadcast(par, name, sizeof name, 0);
+    char *path = wn_join_path(folder, name);
+    if (wn_par_rank(par) == 0) {
+        int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (file >= 0)
+            close(file);
+        wn_sync_folder(folder);
+    }
+    wn_par_barrier(par);
+    if (wn_par_node_rank(par) == 0)
+        missing = !wn_file_exists(path);
+    missing = wn_par_max(par, missing);
+    if (wn_par_rank(par) == 0)
+        unlink(path);
+    wn_free(path);
+    return !missing;
 }

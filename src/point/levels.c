@@ -370,11 +370,18 @@ static wn_status make_block(struct maker *maker, int64_t block)
 
 /* ---- all blocks ---- */
 
+/* A block may take so much longer than the slowest one before. */
+static const double BLOCK_MARGIN = 1.2;
+
 static wn_status make_blocks(struct maker *maker, int rank, int ranks)
 {
+    double slowest = 0;
+
     for (int64_t b = 0; b < maker->task->space->n_blocks; b++) {
         const bool wanted = b % ranks == rank && !is_there(maker, b);
-        if (wn_par_stop_requested())
+        const double start = wn_seconds();
+        const bool late = maker->task->end > 0 && start + BLOCK_MARGIN * slowest > maker->task->end;
+        if (wn_par_stop_requested() || (wanted && late))
             return wn_fail(WN_ERR_INTERRUPTED, "stopped while levels were made; finished blocks are on scratch");
         if (wanted || maker->collector.sequences)
             WN_TRY(wn_model_load_block(maker->subject.model, b, maker->dense));
@@ -383,6 +390,7 @@ static wn_status make_blocks(struct maker *maker, int rank, int ranks)
         if (maker->collector.sequences)
             wn_workspace_push(&maker->workspace, maker->subject.model, maker->dense, maker->collector.sequences,
                               maker->collector.hidden);
+        slowest = fmax(slowest, wn_seconds() - start);
     }
     return WN_OK;
 }
@@ -396,7 +404,8 @@ wn_status wn_levels_make(struct wn_par *par, const struct wn_level_task *task)
     if (point.calibration >= 0)
         point.propagation = WN_PROPAGATION_DENSE;
     open_maker(task, &point, &maker);
-    wn_status status = make_blocks(&maker, wn_par_rank(par), wn_par_size(par));
+    wn_status status = make_blocks(&maker, task->per_node ? wn_par_node_rank(par) : wn_par_rank(par),
+                                   task->per_node ? wn_par_node_size(par) : wn_par_size(par));
     close_maker(&maker);
     return wn_par_agree(par, status);
 }

@@ -136,6 +136,26 @@ static bool has_levels(const struct searching *s)
     return s->point->space.kind != WN_SPACE_DROP;
 }
 
+static void tell_levels(const struct searching *s, const struct made_levels *made, bool per_node)
+{
+    const struct wn_point *point = &s->run->grid.points[s->point->point];
+    const struct wn_layout *layout = &s->run->models[point->model].model->layout;
+    double bytes = 0, weights = 0;
+    for (int64_t b = 0; b < s->point->space.n_blocks; b++) {
+        struct wn_level_block levels;
+        if (wn_levels_open(made->folder, made->key, b, &levels) != WN_OK)
+            continue; /* the search will say so */
+        bytes += (double)levels.mapped.size;
+        for (int64_t i = 0; i < levels.count; i++) {
+            const struct wn_linear_info *linear = &layout->linears[levels.entries[i].linear];
+            weights += (double)(linear->rows * linear->columns);
+        }
+        wn_levels_close(&levels);
+    }
+    wn_log(WN_LOG_INFO, "levels of %s: %.1f MB, %.2f bytes per weight and level, in %s%s", point->key, bytes / 1e6,
+           bytes / weights, made->folder, per_node ? " of each node" : "");
+}
+
 /* Collective. */
 static wn_status make_levels(const struct searching *s, struct made_levels *made)
 {
@@ -144,25 +164,31 @@ static wn_status make_levels(const struct searching *s, struct made_levels *made
                                  .reference = s->reference,
                                  .point = &s->run->grid.points[s->point->point],
                                  .space = &s->point->space,
-                                 .build = saver->key};
+                                 .build = saver->build,
+                                 .end = saver->end};
     *made = (struct made_levels){0};
     if (!has_levels(s))
         return WN_OK;
-    made->folder = wn_format("%s.levels", saver->folder);
+    made->folder = wn_strdup(saver->levels);
     made->key = wn_levels_key(&task);
     task.folder = made->folder;
+    task.per_node = !wn_levels_are_shared(s->par, made->folder);
     wn_judge_levels_init(&made->levels, s->run->models[task.point->model].model, made->folder, made->key);
-    return wn_levels_make(s->par, &task);
+    WN_TRY(wn_levels_make(s->par, &task));
+    if (wn_par_rank(s->par) == 0)
+        tell_levels(s, made, task.per_node);
+    return WN_OK;
 }
 
-/* They stay when the search goes on in a later start. Collective. */
+/* They stay when the search goes on in a later start, and when later runs may want them. Collective. */
 static void release_levels(const struct searching *s, wn_status status, struct made_levels *made)
 {
     if (!made->key)
         return;
     wn_judge_levels_close(&made->levels);
     wn_par_barrier(s->par);
-    if (status != WN_ERR_INTERRUPTED && wn_par_rank(s->par) == 0)
+    bool ended = status == WN_OK || status == WN_ERR_NUMERIC || status == WN_ERR_UNSUPPORTED;
+    if (ended && !s->run->saver->keeps_levels && wn_par_node_rank(s->par) == 0)
         wn_levels_remove(made->folder, made->key, s->point->space.n_blocks);
     wn_free(made->folder);
     wn_free(made->key);

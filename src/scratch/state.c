@@ -48,9 +48,19 @@ char *wn_saver_folder(const char *output, const char *scratch)
     return path;
 }
 
+char *wn_saver_levels(const char *output, const char *scratch, bool keeps)
+{
+    char *folder = !keeps ? wn_saver_folder(output, scratch) : scratch ? wn_strdup(scratch) : wn_directory_of(output);
+    char *path = keeps ? wn_join_path(folder, "winnow.levels") : wn_format("%s.levels", folder);
+    wn_free(folder);
+    return path;
+}
+
 void wn_saver_release(struct wn_saver *saver)
 {
     wn_free(saver->folder);
+    wn_free(saver->build);
+    wn_free(saver->levels);
     wn_free(saver->key);
     wn_free(saver->share);
     *saver = (struct wn_saver){0};

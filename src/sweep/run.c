@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <winnow/level.h>
+
 #include "generations.h"
 #include "grow.h"
 #include "kept.h"
@@ -343,6 +345,9 @@ static int finish_sweep(struct wn_par *par, struct wn_run *run, const bool *want
         wn_results_read_close(&reader);
     wn_free(status);
     wn_par_broadcast(par, &code, sizeof code, 0);
+    bool ended = code == WN_EXIT_DONE || code == WN_EXIT_POINTS_FAILED;
+    if (ended && wn_par_node_rank(par) == 0 && !saving->saver.keeps_levels)
+        wn_levels_clear(saving->saver.levels); /* what a kill has left of them */
     return (int)code;
 }
 

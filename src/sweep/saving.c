@@ -77,8 +77,12 @@ void wn_saving_open(struct wn_par *par, const struct wn_run *run, const struct w
     *saving = (struct wn_saving){
         .saver = {.every = options->save_every > 0 ? options->save_every : (double)INFINITY, .rate = FIRST_RATE}};
     take_slot(par, options, saving);
-    saving->saver.folder = wn_saver_folder(options->output, options->scratch ? options->scratch : run->sweep->scratch);
+    const char *scratch = options->scratch ? options->scratch : run->sweep->scratch;
+    saving->saver.folder = wn_saver_folder(options->output, scratch);
     saving->saver.key = wn_format("%s\n%s", run->identity, key);
+    saving->saver.build = wn_strdup(key);
+    saving->saver.levels = wn_saver_levels(options->output, scratch, options->keep_levels);
+    saving->saver.keeps_levels = options->keep_levels;
     if (wn_par_rank(par) != 0)
         return;
     saving->saved = wn_alloc_zero(n, sizeof *saving->saved);

@@ -7,6 +7,8 @@
 # all checksums right and with no point less than before. The same command goes on, on one or two ranks, until a kill
 # strikes again or all is done: then the digest must be that of an undisturbed run, and nothing else may be left. Prints
 # how many kills struck in which phase. About 5 s a kill on two cores.
+#
+# With WINNOW_CAMPAIGN=search the points are those of a search: kills strike while levels are made and in generations.
 . "$(dirname "$0")/../cli/lib.sh"
 kills=${WINNOW_KILLS:-300}
 seed=${3:-$$}
@@ -23,10 +25,23 @@ cat >"$folder/sweep.json" <<'END'
               "divergence": {"on": ["world"]}}}
 END
 points=8
+if [ "${WINNOW_CAMPAIGN:-points}" = search ]; then
+  cat >"$folder/sweep.json" <<'END'
+{"model": "model",
+ "calibration": {"c": {"text": "data/general_calibration.jsonl", "samples": 24, "length": 128}},
+ "search": {"fast": {"on": "c", "generations": 40, "offspring": 6, "levels": 16, "initial_tokens": 128, "survivors": [2, 1],
+                     "tokens": [128, 512]}},
+ "grid": [{"method": "sparsegpt", "sparsity": [0.6, 0.7], "allocation": ["uniform", "fast"], "propagation": "dense",
+           "calibration": "c"}],
+ "evaluate": {"perplexity": {"world": {"text": "data/general_eval.txt", "length": 64, "windows": 16}}}}
+END
+  points=5
+fi
 options=(run "$folder/sweep.json" --checkpoint-every 0.05)
 expect "an undisturbed run" 0 ranks 2 "$winnow" "${options[@]}" -o "$folder/whole.h5"
 digest=$(digest_of "$folder/whole.h5")
 declare -A struck=([start]=0 [creation]=0 [dense]=0 [points]=0 [states]=0 [finish]=0)
+[ $points != 5 ] || struck+=([levels]=0 [search]=0)
 declare -A sent=([KILL]=0 [USR1]=0 [TERM]=0)
 
 # until_log PATTERN: at most 20 s, as long as the run lives.
@@ -44,6 +59,14 @@ until_state() {
     sleep 0.01
   done
 }
+# until_levels COUNT: so many level files are there.
+until_levels() {
+  for _ in $(seq 800); do
+    [ "$(ls "$file.scratch.levels" 2>/dev/null | grep -vc partial)" -ge "$1" ] && return
+    kill -0 "$started" 2>/dev/null || return
+    sleep 0.01
+  done
+}
 pause() { sleep "$((RANDOM % $1))e-3"; }
 
 # Where the run is, by what it has said and what lies there.
@@ -54,6 +77,10 @@ phase_now() {
     echo states
   elif grep -Eq '^winnow: [0-9]+ of ' "$folder/log"; then
     echo points
+  elif ls "$file".scratch.levels/*.partial-* >/dev/null 2>&1; then
+    echo levels
+  elif ls "$file".scratch.levels/levels-* >/dev/null 2>&1; then
+    echo search
   elif grep -Eq ': (created|continuing)' "$folder/log"; then
     echo dense
   elif [ -e "$file" ] || ls "$file".* >/dev/null 2>&1; then
@@ -83,7 +110,9 @@ while [ $count -lt "$kills" ]; do
     case $((RANDOM % 10)) in 0 | 1) signal=USR1 ;; 2 | 3) signal=TERM ;; *) signal=KILL ;; esac
     rm -f "$folder/log"
     start_ranks $((1 + RANDOM % 2)) "$winnow" "${options[@]}" -o "$file"
-    case $((RANDOM % 6)) in
+    case $((RANDOM % (points == 5 ? 10 : 6))) in
+    6 | 7) until_levels 1 && pause 300 ;; # between 1 and 6 blocks are made
+    8 | 9) until_levels 6 && pause 500 ;;
     0) pause 700 ;;
     1) until_log ': hash' && pause 80 ;;
     2) until_log ': (created|continuing)' && pause 300 ;;
@@ -116,7 +145,7 @@ while [ $count -lt "$kills" ]; do
 done
 echo "$count kills (SIGKILL ${sent[KILL]}, SIGUSR1 ${sent[USR1]}, SIGTERM ${sent[TERM]}) on $number files in $((SECONDS - begin)) s:" \
   "start ${struck[start]}, creation ${struck[creation]}, dense pass ${struck[dense]}, points ${struck[points]}," \
-  "states ${struck[states]}, finish ${struck[finish]}; $lost rows lost, $(cat "$folder/failures" 2>/dev/null | wc -l) failures, seed $seed"
+  "states ${struck[states]}, finish ${struck[finish]},${struck[levels]+ levels ${struck[levels]}, search ${struck[search]},} $lost rows lost, $(cat "$folder/failures" 2>/dev/null | wc -l) failures, seed $seed"
 for phase in "${!struck[@]}"; do
   [ "$kills" -lt 100 ] || [ "${struck[$phase]}" -gt 0 ] || fail "no kill struck in the phase \"$phase\""
 done
