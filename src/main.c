@@ -12,7 +12,7 @@
 static const struct wn_command commands[] = {
     {"plan",
      "plan SWEEP.json [--model DIR] [--inputs DIR] [--ranks N] [--threads N] [--rate GFLOPS] [--rate-from OLD.h5] "
-     "[--only SELECTION] [--points] [--json]",
+     "[--only SELECTION] [--time-limit TIME] [--points] [--json]",
      "check a sweep and every input it names; predict time, memory and file size",
      "Reads the sweep file, the models, tokenizers, texts and request files, and lists every mistake at once.\n"
      "Nothing is computed and nothing is written. Runs without MPI, also on a login node. The seconds of each method "
@@ -27,6 +27,7 @@ static const struct wn_command commands[] = {
      "      --rate GFLOPS for a machine whose threads do so many in a matrix product (line \"rate\" of its own plan)\n"
      "      --rate-from OLD.h5  for the machine that made these results: its seconds per token, by method and stage\n"
      "      --only SELECTION  as winnow run computes them: the seconds of these points alone\n"
+     "      --time-limit TIME how many starts of that length it takes, and how many points fit whole into one\n"
      "  -p, --points      list every point with seconds, memory and the number of grid cells it answers\n"
      "      --json        print the plan as JSON\n\n"
      "Examples:\n"

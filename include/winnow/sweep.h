@@ -172,6 +172,10 @@ struct wn_predict_options {
 wn_status wn_predict(const struct wn_run *run, const struct wn_predict_options *options,
                      struct wn_prediction *prediction);
 void wn_prediction_release(struct wn_prediction *prediction);
+/* A predicted time may be short by so much before points of the method were measured: what must fit into a slot. */
+#define WN_SLOT_MARGIN 1.3
+/* Seconds of a slot that are for what comes behind its last point. */
+double wn_slot_closing(double slot);
 /* When the last of `count` jobs ends that are handed out dearest first to equal ranks. */
 double wn_schedule_seconds(const double *seconds, int64_t count, int64_t ranks);
 /* Floating-point operations of a point. */

@@ -71,6 +71,18 @@ int64_t wn_plan_state_bytes(const struct wn_run *run);
 /* Bytes of the level files of the largest search, and those per weight and level; 0: there is none. */
 double wn_plan_level_bytes(const struct wn_run *run, double *per_weight);
 
+/* How many slots a run takes (plan_slots.c). */
+struct wn_plan_slots {
+    double limit;          /* seconds of a slot; 0: there is none, and nothing is said */
+    double startup, work;  /* seconds of each start before the first work, and of all ranks together behind it */
+    const double *seconds; /* [n_points] predicted */
+    const bool *only;      /* [n_points]; NULL: all */
+    int64_t n_points;
+};
+void wn_plan_slots(const struct wn_plan_slots *plan);
+struct cJSON;
+void wn_plan_slots_json(const struct wn_plan_slots *plan, struct cJSON *json);
+
 /* Prints all problems, one line each, to stderr. */
 void wn_problems_print(const struct wn_problems *problems);
 

@@ -15,6 +15,7 @@ struct plan_options {
     long ranks, threads;
     double rate;
     const char *rate_from;
+    double limit; /* seconds of a slot; 0: none */
     bool json, points;
     const char *selection; /* "": all points */
     struct wn_sweep_places places;
@@ -375,10 +376,18 @@ static void print_time(const struct wn_prediction *prediction, const struct wall
         printf("             all times follow the points of %s (--rate-from)\n", options->rate_from);
 }
 
+static struct wn_plan_slots slots_of(const struct wn_run *run, const struct wn_prediction *prediction,
+                                     const struct wall *wall, const struct plan_options *options)
+{
+    return (struct wn_plan_slots){options->limit,      wall->startup, wall->all - wall->startup,
+                                  prediction->seconds, options->only, run->grid.n_points};
+}
+
 static void print_plan(const struct wn_run *run, const struct wn_prediction *prediction,
                        const struct plan_options *options, double prepared)
 {
     struct wall wall = wall_seconds(run, prediction, prepared, options->ranks);
+    struct wn_plan_slots slots = slots_of(run, prediction, &wall, options);
     if (options->points)
         print_points(run, prediction, options);
     print_inputs(run);
@@ -391,6 +400,7 @@ static void print_plan(const struct wn_run *run, const struct wn_prediction *pre
     print_evals(run, prediction, options);
     printf("\n");
     print_time(prediction, &wall, options);
+    wn_plan_slots(&slots);
     printf("memory       %s per rank, for %s; and %s per node shared\n", wn_bytes_text((double)prediction->rank_bytes),
            prediction->largest, wn_bytes_text((double)prediction->shared_bytes));
     if (prediction->memory_warning)
@@ -459,6 +469,8 @@ static void print_json(const struct wn_run *run, const struct wn_prediction *pre
     double per_weight;
     cJSON *json = cJSON_CreateObject();
     struct wall wall = wall_seconds(run, prediction, prepared, options->ranks);
+    struct wn_plan_slots slots = slots_of(run, prediction, &wall, options);
+    wn_plan_slots_json(&slots, json);
     add_points(run, prediction, options, json);
     add_sums(run, prediction, options, json);
     cJSON_AddNumberToObject(json, "cells", (double)run->grid.n_cells);
@@ -545,7 +557,7 @@ static int plan_sweep(const struct wn_sweep *sweep, struct wn_problems *problems
 
 int wn_command_plan(const struct wn_command *command, int argc, char **argv)
 {
-    const char *path, *ranks = "1", *threads = "1", *rate = NULL;
+    const char *path, *ranks = "1", *threads = "1", *rate = NULL, *limit = NULL;
     long gigaflops = 0;
     struct plan_options settings = {.selection = wn_repeated};
     const struct wn_option options[] = {{"--ranks", "-n", &ranks, NULL},
@@ -555,16 +567,18 @@ int wn_command_plan(const struct wn_command *command, int argc, char **argv)
                                         {"--rate", NULL, &rate, NULL},
                                         {"--rate-from", NULL, &settings.rate_from, NULL},
                                         {"--only", NULL, &settings.selection, NULL},
+                                        {"--time-limit", NULL, &limit, NULL},
                                         {"--points", "-p", NULL, &settings.points},
                                         {"--json", NULL, NULL, &settings.json}};
     struct wn_problems problems;
     struct wn_sweep *sweep = NULL;
     int code;
-    if (!wn_options_read(command, argc, argv, options, 9, &path, 1, &code))
+    if (!wn_options_read(command, argc, argv, options, 10, &path, 1, &code))
         return code;
     if (!wn_option_integer(command, "--ranks", ranks, 1, 10000000, &settings.ranks) ||
         !wn_option_integer(command, "--threads", threads, 1, 4096, &settings.threads) ||
-        (rate && !wn_option_integer(command, "--rate", rate, 1, 1000000, &gigaflops)))
+        (rate && !wn_option_integer(command, "--rate", rate, 1, 1000000, &gigaflops)) ||
+        (limit && !wn_option_duration(command, "--time-limit", limit, &settings.limit)))
         return WN_EXIT_USAGE;
     settings.rate = 1e9 * (double)gigaflops;
     wn_log_set(WN_LOG_WARNING, 0, 1); /* the plan is what it says */

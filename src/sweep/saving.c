@@ -17,6 +17,11 @@ static const double FIRST_RATE = 200e6;
 
 /* ---- the slot ---- */
 
+double wn_slot_closing(double slot)
+{
+    return fmin(fmax(CLOSING_SHARE * slot, LEAST_CLOSING), MOST_CLOSING);
+}
+
 /* Seconds left of the slot; INFINITY: not known. `grace`: those of them behind the signal that comes before its end. */
 static double slot_left(const struct wn_run_options *options, double *grace)
 {
@@ -38,7 +43,7 @@ static void take_slot(struct wn_par *par, const struct wn_run_options *options, 
     wn_par_broadcast(par, times, sizeof times, 0); /* clocks and environments may differ */
     saving->limited = isfinite(times[0]);
     saving->length = times[0] + now - options->started;
-    double closing = fmin(fmax(CLOSING_SHARE * saving->length, LEAST_CLOSING), MOST_CLOSING);
+    double closing = wn_slot_closing(saving->length);
     saving->saver.end = now + times[0] - closing;
     saving->fits = now + times[0] - fmax(times[1], closing);
 }

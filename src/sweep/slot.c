@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A prediction may be short by so much, less once points of the method were measured. */
-static const double MARGIN_PREDICTED = 1.3, MARGIN_MEASURED = 1.1;
+/* Less once points of the method were measured. */
+static const double MARGIN_PREDICTED = WN_SLOT_MARGIN, MARGIN_MEASURED = 1.1;
 /* Of a block that must fit for a point to be begun that does not: the longest that goes by between two places inside it
  * where a point can be left, as a linear that takes most of its block, and reading what was saved. */
 static const double SHARE_OF_BLOCK = 0.5;

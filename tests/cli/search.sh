@@ -156,6 +156,12 @@ mistake "search['tokens'] = [64, 1e6]" 'search.fast: key "tokens": stage 2 asks 
 mistake "search['offsprin'] = 3" 'search.fast.*offsprin'
 mistake "s['search']['owl'] = search" 'search: "owl" is an allocation'
 mistake "s['grid'][0].update(sparsity=0.1, units='block')" 'point "drop sparsity=0.1 units=block allocation=fast": '
+mistake "s['grid'] = [dict(method='gptq', bits=8, group=128, allocation='fast', calibration='general')]" \
+  'point "gptq bits=8 .*": key "bits": 8 lies outside the levels 2 to 6'
+mistake "s['grid'] = [dict(method='wanda', sparsity=1e-5, allocation='fast', calibration='general')]" \
+  'point "wanda sparsity=1e-05 .*": key "levels": with 8 levels a level is less than one weight'
+mistake "search['initial'] = 4; search['initial_tokens'] = 1e6" 'search.fast: key "initial_tokens": .*1000000 tokens'
+mistake "s['grid'][0].update(sparsity=1.0, units='block')" 'grid\[0\]: key "sparsity": expected a number in \[0, 1\), got 1'
 mistake "s['grid'][0]['allocation'] = 'slow'" 'grid\[0\]: allocation: "slow" is not a name under "search".*"fast"'
 mistake "s['grid'][0]['score'] = 'kl'" 'grid\[0\]: allocation: "fast" for drop: .*"score"'
 finish

@@ -67,7 +67,7 @@ wait_state "$file"
 pkill -KILL -P "$started"
 wait_started
 expect "the start after SIGKILL" 0 "$winnow" run "$folder/sweep.json" -o "$file"
-has "the start after SIGKILL" "^winnow: 3 of 3 points: $long" "$folder/err" # behind those that were not begun
+has "the start after SIGKILL" '^winnow: 3 of 3 points: 1 awq ' "$folder/err" # behind those that were not begun
 [ -n "$(place_of 'goes on' "$folder/err")" ] || fail "after SIGKILL nothing goes on: $(tail -n 3 "$folder/err" | tr '\n' '|')"
 same_end "after SIGKILL" "$file"
 
@@ -82,6 +82,18 @@ wait_started
 same "exit code without scratch" "$code" 75
 has "a run without scratch" 'cannot be saved there: Not a directory. The run goes on without saving' "$folder/log"
 has "a run without scratch" "^winnow: 2 of 4 points: 1 awq" "$folder/log"
+
+# ---- scratch that is full: the point goes on, what is written stays ----
+
+mkdir "$folder/small"
+if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=200k none "$folder/small" 2>/dev/null; then
+  cleanup() { umount "$folder/small"; rm -rf "$folder"; }
+  file=$folder/full.h5
+  expect "scratch that is full" 0 "$winnow" run "$folder/sweep.json" -o "$file" --scratch "$folder/small" --checkpoint-every 0.01
+  has "scratch that is full" 'cannot be saved there: No space left on device. The run goes on without saving' "$folder/err"
+  same "lines of scratch that is full" "$(grep -c 'No space' "$folder/err")" 1
+  same_end "with full scratch" "$file"
+fi
 
 # ---- a time limit that the long point does not fit into: the light ones first, then one slot after the other ----
 
@@ -99,6 +111,12 @@ done
 same "exit code of the last slot" "$code" 0
 [ $starts -ge 2 ] || fail "one slot was enough: nothing was tested"
 same_end "after $starts slots" "$file"
+
+# Plan says so before: with the numbers that choose the points.
+expect "plan of slots" 0 "$winnow" plan "$folder/sweep.json" --time-limit "${WINNOW_SLOT_SECONDS:-4}"
+has "plan of slots" '^slots        of [0-9.]+ s: about [2-9]; 3 of 4 points fit into one, the others are saved' "$folder/out"
+expect "plan of a long slot" 0 "$winnow" plan "$folder/sweep.json" --time-limit 1h
+has "plan of a long slot" '^slots        of .*: about 1; 4 of 4 points fit into one$' "$folder/out"
 
 # Less time than any point takes is no reason to come again.
 expect "a limit that nothing fits into" 1 "$winnow" run "$folder/sweep.json" -o "$folder/none.h5" --time-limit 0.1s
