@@ -26,20 +26,20 @@ struct stages {
 
 static const struct stages classes[TOK_CLASSES] = {
     [TOK_CLASS_FILE] = {.name = "TokenizersBackend"},
-    [TOK_CLASS_LLAMA] = {"LlamaTokenizer", NULL, METASPACE, STRIPPED, .fuse = true, .bytes = true},
-    [TOK_CLASS_CODE_LLAMA] = {"CodeLlamaTokenizer", NULL, METASPACE, STRIPPED, .fuse = true, .bytes = true},
-    [TOK_CLASS_GPT2] = {"GPT2Tokenizer", NULL, PREFIXED, BYTE_LEVEL},
+    [TOK_CLASS_LLAMA] = {"LlamaTokenizer", NULL, METASPACE, STRIPPED, true, true},
+    [TOK_CLASS_CODE_LLAMA] = {"CodeLlamaTokenizer", NULL, METASPACE, STRIPPED, true, true},
+    [TOK_CLASS_GPT2] = {"GPT2Tokenizer", NULL, PREFIXED, BYTE_LEVEL, false, false},
     [TOK_CLASS_QWEN2] = {"Qwen2Tokenizer", "{\"type\":\"NFC\"}",
                          "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"
                          "\"" QWEN_PATTERN "\"},\"behavior\":\"Isolated\",\"invert\":false},{\"type\":\"ByteLevel\","
                          "\"add_prefix_space\":%s,\"use_regex\":false}]}",
-                         BYTE_LEVEL},
-    [TOK_CLASS_NEOX] = {"GPTNeoXTokenizer", "{\"type\":\"NFC\"}", PREFIXED, BYTE_LEVEL},
+                         BYTE_LEVEL, false, false},
+    [TOK_CLASS_NEOX] = {"GPTNeoXTokenizer", "{\"type\":\"NFC\"}", PREFIXED, BYTE_LEVEL, false, false},
     [TOK_CLASS_GEMMA] = {"GemmaTokenizer",
                          "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\xE2\x96\x81\"}",
                          "{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},\"behavior\":\"MergedWithPrevious\","
                          "\"invert\":false}",
-                         "{\"type\":\"Sequence\",\"decoders\":[" SPACES "]}", .fuse = true, .bytes = true},
+                         "{\"type\":\"Sequence\",\"decoders\":[" SPACES "]}", true, true},
 };
 
 /* ---- which class ---- */
