@@ -44,8 +44,8 @@ extern const char wn_repeated[];
  */
 void wn_options_silence(void);
 /*
- * Reads options and exactly `wanted` positional arguments (in any order). Prints the command's page and returns 0 in
- * *exit_code for --help; prints one line and returns false for a mistake.
+ * Reads options and exactly `wanted` positional arguments (in any order; "--" ends the options). Prints the command's
+ * page and returns 0 in *exit_code for --help; prints one line and returns false for a mistake.
  */
 bool wn_options_read(const struct wn_command *command, int argc, char **argv, const struct wn_option *options,
                      int n_options, const char **positional, int wanted, int *exit_code);

@@ -76,13 +76,18 @@ bool wn_options_read(const struct wn_command *command, int argc, char **argv, co
     *exit_code = 2;
     for (int i = 0; i < n_options && i < 32; i++)
         repeated[i] = options[i].value && *options[i].value == wn_repeated;
+    bool plain = false; /* behind "--": no options any more */
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+        if (!plain && !strcmp(argv[i], "--")) {
+            plain = true;
+            continue;
+        }
+        if (!plain && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))) {
             print_page(command);
             *exit_code = 0;
             return false;
         }
-        if (argv[i][0] == '-' && argv[i][1]) {
+        if (!plain && argv[i][0] == '-' && argv[i][1]) {
             const struct wn_option *option = find_option(options, n_options, argv[i]);
             if (!option)
                 return unknown_option(command, options, n_options, argv[i]);

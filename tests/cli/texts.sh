@@ -7,6 +7,8 @@ make_sweep "$case" '{"method": "magnitude", "sparsity": 0.5}'
 # `tokens` shows what a set is made of.
 expect "tokens of a model" 0 "$winnow" tokens "$case/model" 'Once upon'
 has "tokens of a model" '^ +0 +0 +"<s>"' "$folder/out"
+expect "tokens of a text that begins like an option" 0 "$winnow" tokens "$case/model" -- '--Once upon'
+expect "tokens without --" 2 "$winnow" tokens "$case/model" '--Once upon'
 expect "tokens without special tokens" 0 "$winnow" tokens "$case/model" 'Once upon' --plain --json
 has "tokens without special tokens" '"bos":0,"eos":1,"prefix":0' "$folder/out"
 $python - "$folder/out" <<'END' || fail "tokens --json: the pieces do not add up to the text"
