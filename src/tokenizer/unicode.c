@@ -4,6 +4,8 @@
  */
 #include "tokenizer_impl.h"
 
+#include <stdlib.h>
+
 struct canonical_pair {
     uint32_t code, first, second; /* second 0: the decomposition is `first` alone */
 };
@@ -168,18 +170,16 @@ static uint8_t run_value(const struct class_run *runs, int64_t count, uint32_t c
     return low < count && code >= runs[low].start ? runs[low].value : 0;
 }
 
+/* Rows of both tables begin with their code, in rising order. */
+static int compare_code(const void *code, const void *row)
+{
+    uint32_t wanted = *(const uint32_t *)code, found = *(const uint32_t *)row;
+    return (wanted > found) - (wanted < found);
+}
+
 static const struct canonical_pair *find_pair(uint32_t code)
 {
-    int64_t low = 0, high = COUNT(canonical_pairs);
-
-    while (low < high) {
-        int64_t middle = (low + high) / 2;
-        if (canonical_pairs[middle].code < code)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < COUNT(canonical_pairs) && canonical_pairs[low].code == code ? &canonical_pairs[low] : NULL;
+    return bsearch(&code, canonical_pairs, COUNT(canonical_pairs), sizeof *canonical_pairs, compare_code);
 }
 
 static void add_mark(struct marks *marks, uint32_t code)
@@ -194,16 +194,7 @@ static void add_mark(struct marks *marks, uint32_t code)
 
 static const struct compatible *find_compatible(uint32_t code)
 {
-    int64_t low = 0, high = COUNT(compatible);
-
-    while (low < high) {
-        int64_t middle = (low + high) / 2;
-        if (compatible[middle].code < code)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < COUNT(compatible) && compatible[low].code == code ? &compatible[low] : NULL;
+    return bsearch(&code, compatible, COUNT(compatible), sizeof *compatible, compare_code);
 }
 
 /* Full canonical decomposition; the depth of the recursion is that of Unicode's tables, at most 4. */

@@ -10,6 +10,7 @@
 #include <winnow/generate.h>
 #include <winnow/linalg.h>
 
+#include "keep_dense.h"
 #include "test.h"
 
 /* ---- the logits that every token is chosen from ---- */
@@ -41,18 +42,6 @@ static int32_t watched_choose_token(const float *logits, int64_t count, double t
 #undef wn_choose_token
 
 /* ---- models and prompts ---- */
-
-static void keep_dense(const struct wn_model *model, struct wn_kept_blocks *kept)
-{
-    struct wn_block *block = wn_block_create(model);
-    struct wn_activation *none[WN_MAX_LINEARS] = {0};
-    wn_kept_blocks_init(kept, model);
-    for (int64_t b = 0; b < model->config.n_blocks; b++) {
-        CHECK_OK(wn_model_load_block(model, b, block));
-        wn_kept_blocks_take(kept, b, block, none);
-    }
-    wn_block_destroy(&block, model);
-}
 
 static void encode_prompt(const struct wn_model *model, const char *text, int64_t most, struct wn_prompt *prompt)
 {

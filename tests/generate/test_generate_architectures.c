@@ -5,23 +5,12 @@
 #include <winnow/generate.h>
 #include <winnow/linalg.h>
 
+#include "keep_dense.h"
 #include "test.h"
 
 #include <dirent.h>
 
 enum { PROMPT = 12 }; /* as in make_reference.py */
-
-static void keep_dense(const struct wn_model *model, struct wn_kept_blocks *kept)
-{
-    struct wn_block *block = wn_block_create(model);
-    struct wn_activation *none[WN_MAX_LINEARS] = {0};
-    wn_kept_blocks_init(kept, model);
-    for (int64_t b = 0; b < model->config.n_blocks; b++) {
-        CHECK_OK(wn_model_load_block(model, b, block));
-        wn_kept_blocks_take(kept, b, block, none);
-    }
-    wn_block_destroy(&block, model);
-}
 
 /* What transformers made, prompt first; NULL when the file has none. */
 static int32_t *read_greedy(const char *place, int64_t *count)
