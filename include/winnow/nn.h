@@ -32,13 +32,6 @@ void wn_layer_norm(const float *x, int64_t rows, int64_t width, const float *wei
 void wn_layer_norm_ref(const float *x, int64_t rows, int64_t width, const float *weight, const float *bias, double eps,
                        float *y);
 
-/*
- * Learned positions: hidden[r, :] += table[first + position of r, :]. Sequence s begins at position start[s]; start
- * NULL: all at 0. table [first + positions, width]; OPT's first is 2, GPT-2's 0.
- */
-void wn_add_positions(const float *table, int64_t first, int64_t width, int64_t n_sequences, const int64_t *offset,
-                      const int64_t *start, float *hidden);
-
 enum wn_rope_kind { WN_ROPE_DEFAULT, WN_ROPE_LINEAR, WN_ROPE_DYNAMIC, WN_ROPE_LLAMA3, WN_ROPE_YARN, WN_ROPE_LONGROPE };
 
 #define WN_ROPE_PAIRS 256 /* most pairs of a head that longrope rotates */

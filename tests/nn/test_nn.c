@@ -199,29 +199,6 @@ static void check_add_scale(int64_t count)
     wn_free(y);
 }
 
-/* Each row gets the row of its position behind the first ones of the table. */
-static void check_positions(int64_t width)
-{
-    enum { ROWS = 12, TABLE = 30, FIRST = 2 };
-    const int64_t offset[] = {0, 5, 5, 6, ROWS}, start[] = {0, 3, 20, 4};
-    float *table = random_floats(TABLE * width, 5, 1), *x = random_floats(ROWS * width, 6, 1);
-    for (int threads = 1; threads <= 4; threads++)
-        for (int begins = 0; begins < 2; begins++) {
-            float *y = copy_of(x, ROWS * width);
-            test_set_threads(threads);
-            wn_add_positions(table, FIRST, width, 4, offset, begins ? start : NULL, y);
-            for (int64_t s = 0; s < 4; s++)
-                for (int64_t r = offset[s]; r < offset[s + 1]; r++) {
-                    int64_t position = r - offset[s] + (begins ? start[s] : 0);
-                    for (int64_t i = 0; i < width; i++)
-                        CHECK(y[r * width + i] == x[r * width + i] + table[(FIRST + position) * width + i]);
-                }
-            wn_free(y);
-        }
-    wn_free(table);
-    wn_free(x);
-}
-
 /* ---- sums over the vocabulary ---- */
 
 static void check_log_sum_exp(int64_t count)
@@ -339,8 +316,6 @@ int main(void)
     check_nonlinear_values();
     check_add_scale(13);
     check_add_scale(100003);
-    check_positions(9);
-    check_positions(6000);
     check_log_sum_exp(3);
     check_log_sum_exp(32001);
     check_divergence(1000, 1e-3);
