@@ -3,10 +3,6 @@
 Request files come from winnow-tasks, the harness drives its own task files over the same documents,
 and both run the same models: dense ones, and those that winnow compressed and exported. Choices
 have the same log-likelihoods within 1e-3; predictions, accuracies, generated texts are identical.
-
-The harness gets the tokenizer that tokenizer.json describes. Version 5 of transformers makes one of
-the class LlamaTokenizer from vocabulary and merges instead, which finds other tokens in a text that
-begins with a space.
 """
 
 import json
@@ -215,10 +211,8 @@ def judge(tasks, model):
     import lm_eval
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
-    from transformers import PreTrainedTokenizerFast
 
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(model)  # as in the file
-    lm = HFLM(str(model), tokenizer=tokenizer, dtype="float32", device="cpu", batch_size=8)
+    lm = HFLM(str(model), dtype="float32", device="cpu", batch_size=8)
     once = {task.task.task_name: task for task in tasks.values()}
     return lm_eval.simple_evaluate(
         lm,

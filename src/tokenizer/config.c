@@ -18,8 +18,11 @@ static wn_status read_object(const char *directory, const char *name, cJSON **ob
     *object = NULL;
     if (wn_file_exists(path))
         status = wn_json_read(path, false, object);
-    if (status == WN_OK && *object && !cJSON_IsObject(*object))
+    if (status == WN_OK && *object && !cJSON_IsObject(*object)) {
         status = wn_fail(WN_ERR_INPUT, "%s: expected an object", path);
+        cJSON_Delete(*object);
+        *object = NULL;
+    }
     wn_free(path);
     return status;
 }
