@@ -262,7 +262,8 @@ wn_status wn_state_read(const struct wn_saver *saver, const struct wn_state *sta
         status = wn_fail(WN_ERR_IO, "%s: is damaged", path);
     const uint8_t *at = mapped.data + sizeof header;
     for (int64_t i = 0; i < count && status == WN_OK; at += pieces[i++].bytes)
-        memcpy(pieces[i].data, at, (size_t)pieces[i].bytes);
+        if (pieces[i].bytes) /* a piece of nothing may be nowhere */
+            memcpy(pieces[i].data, at, (size_t)pieces[i].bytes);
     wn_unmap(&mapped);
     wn_free(path);
     return status;
