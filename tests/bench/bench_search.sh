@@ -12,7 +12,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export OMP_NUM_THREADS=1
 rate() { # rate RANKS: tokens/s with sharing
-  mpirun -n "$1" --bind-to core "$binary" "$model" 512 "$candidates" 1 | tee /dev/stderr | awk '$1 == "shared" {print $2}'
+  mpirun -n "$1" --bind-to core "$binary" "$model" 512 "$candidates" 1 | tee >(cat >&2) | awk '$1 == "shared" {print $2}'
 }
 for ((i = 1; i <= pairs; i++)); do
   one=$(rate 1)
