@@ -113,3 +113,12 @@ def test_two_names_of_one_checkpoint(two_models_path):
     joined, alone = winnow.open([two_models_path, two_models_path]), winnow.open(two_models_path)
     assert list(joined.scores["key"]) == list(alone.scores["key"])
     assert joined.dataset("tokens/world").sizes == alone.dataset("tokens/world").sizes
+
+
+def test_figures_of_both_files(parts, results):
+    joined = winnow.open(parts)
+    assert set(joined.axes) <= set(results.axes) and {"method", "sparsity"} <= set(joined.axes)
+    assert joined.predictors == results.predictors
+    labels = {t.get_text() for t in winnow.plots.over_sparsity(joined).legends[0].get_texts()}
+    assert {label.partition(",")[0] for label in labels} == {"magnitude", "wanda"}
+    assert len(winnow.breaking_points(joined, tasks=["facts"])) > 1

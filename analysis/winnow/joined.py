@@ -72,6 +72,11 @@ class JoinedResults(Results):
         return cells.rename_axis(index="cell").join(rest, on="point")
 
     @property
+    def axes(self) -> list[str]:
+        """What the grid of any file asked for; see ``Results.axes``."""
+        return list(dict.fromkeys(name for file in self.files for name in file.axes))
+
+    @property
     def columns(self) -> pd.DataFrame:
         """Unit and description of every column of ``scores``."""
         about = pd.concat([file.columns for file in self.files])
