@@ -13,15 +13,6 @@ from typing import Any
 
 import pandas as pd
 
-from winnow.results import Results
-
-_NO_AXES = ("point", "model_path", "calibration_kind", "calibration_tokens")  # follow from others
-
-
-def axes(results: Results) -> list[str]:
-    """The columns of the cells that a grid product asked for: method, sparsity, calibration ..."""
-    return [c for c in results.cell_table().columns if c not in _NO_AXES]
-
 
 @dataclasses.dataclass(frozen=True)
 class Setting:

@@ -16,8 +16,12 @@ from scipy import stats
 
 from winnow.results import Results, is_dense, resolve
 from winnow.statistics import (
+    _BLOCK,
+    _FEWEST_CLUSTERS,
     RESAMPLES,
     Correlation,
+    _below,
+    _centre,
     _check,
     _coefficient,
     _Draw,
@@ -26,6 +30,7 @@ from winnow.statistics import (
     _rank,
     _ratio_or_nan,
     _select,
+    _t_pvalue,
 )
 from winnow.survival import item_scores
 
@@ -134,14 +139,11 @@ def partial(
     draw = _Draw(points, resamples, level, seed)
     columns = [points["x"].to_numpy(float), points["y"].to_numpy(float), *controls]
     rho = float(_partial(columns, np.ones((1, len(points))), method)[0])
-    low = high = pvalue = float("nan")
-    freedom = draw.n - 2 - len(controls)
-    if freedom > 0 and abs(rho) < 1:
-        t = rho * np.sqrt(freedom / (1 - rho * rho))
-        pvalue = float(2 * stats.t.sf(abs(t), freedom))
-    if draw.clusters >= 5 and np.isfinite(rho):
-        starts = range(0, len(draw.drawn), 500)
-        parts = [_partial(columns, draw.weights(i, i + 500), method) for i in starts]
+    low = high = float("nan")
+    pvalue = _t_pvalue(rho, draw.n - 2 - len(controls))
+    if draw.clusters >= _FEWEST_CLUSTERS and np.isfinite(rho):
+        starts = range(0, len(draw.drawn), _BLOCK)
+        parts = [_partial(columns, draw.weights(i, i + _BLOCK), method) for i in starts]
         low, high = draw.interval(np.concatenate(parts))
     label = f"{_name(points, 0)} given {', '.join(names)}"
     return Correlation(
@@ -174,17 +176,10 @@ def _controls(
 
 def _partial(columns: list[np.ndarray], weights: np.ndarray, method: str) -> np.ndarray:
     """Partial correlations of the first two columns: one per row of weights."""
-    if method == "spearman":
-        # Weighted ranks: the weight below a value plus half that of its equals.
-        columns = [
-            weights @ ((c[None, :] < c[:, None]) + 0.5 * (c[None, :] == c[:, None])).T
-            for c in columns
-        ]
-    else:
-        columns = [np.broadcast_to(c, weights.shape) for c in columns]
+    columns = [weights @ _below(c).T for c in columns] if method == "spearman" else columns
+    columns = [_centre(weights, np.broadcast_to(c, weights.shape), None) for c in columns]
     data = np.stack(columns, axis=1)  # [resample, column, point]
     w = weights[:, None, :]
-    data = data - (w * data).sum(2, keepdims=True) / np.maximum(w.sum(2, keepdims=True), 1e-300)
     products = np.einsum("rip,rjp->rij", w * data, data)
     xy, xx, yy = products[:, :2, :2], products[:, :2, 2:], products[:, 2:, 2:]
     left = xy - xx @ np.linalg.pinv(yy, hermitian=True) @ xx.transpose(0, 2, 1)
@@ -287,7 +282,7 @@ def with_items(
     again = np.array(
         [
             _linear(values, items @ drawn[i], method, None)(draw.weights(i, i + 1))[0]
-            for i in range(resamples if draw.clusters >= 5 else 0)
+            for i in range(resamples if draw.clusters >= _FEWEST_CLUSTERS else 0)
         ]
     )
     low, high = draw.interval(again) if len(again) else (np.nan, np.nan)

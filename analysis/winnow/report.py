@@ -40,7 +40,7 @@ _ROWS = 400  # of the table in a page
 
 def main_columns(results: Results) -> list[str]:
     """The scores a reader looks at first: perplexities, divergences, main metrics of the tasks."""
-    names = list(results.scores)
+    names = results.columns.index
     found = [f"{t}/perplexity" for t in results.texts]
     found += [f"{t}/{m}" for t in results.texts for m in ("kl_mean", "js_mean")]
     found += [results.main_score(t) for t in results.tasks]
@@ -245,19 +245,15 @@ def _grid(results: Results) -> str:
     return f"<ul>{''.join(lines)}</ul>"
 
 
-def _protocols(results: Results) -> str:
-    facts = {k: v for k, v in results.provenance.items() if k.startswith(("evaluation_", "calib"))}
-    rows = "".join(
-        f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in facts.items()
-    )
-    return f"<dl>{rows}</dl>"
+_PROTOCOLS = ("evaluation_", "calibration_")
 
 
-def _provenance(results: Results) -> str:
-    skip = ("evaluation_", "calib", "task_")
-    facts = {k: v for k, v in results.provenance.items() if not k.startswith(skip)}
+def _facts(results: Results, protocols: bool) -> str:
+    """What is recorded of inputs and protocols, or all else that is not of a task."""
     rows = "".join(
-        f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in facts.items()
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>"
+        for name, text in results.provenance.items()
+        if name.startswith(_PROTOCOLS) == protocols and not name.startswith("task_")
     )
     return f"<dl>{rows}</dl>"
 
@@ -305,7 +301,9 @@ def page(results: Results) -> str:
         parts.append(f'<ul class="warn">{items}</ul>')
     about = results.sweep.get("description")
     asked = [f"<p>{html.escape(str(about))}</p>"] if about else []
-    parts.append(_section("What was asked", *asked, _grid(results), _protocols(results)))
+    parts.append(
+        _section("What was asked", *asked, _grid(results), _facts(results, protocols=True))
+    )
     more = f"<p>The first {_ROWS} of {len(table)} points.</p>" if len(table) > _ROWS else ""
     note = "<p>± is one standard error over windows or items.</p>"
     parts.append(_section("Points", note, more, _table(table.head(_ROWS), "point")))
@@ -330,7 +328,7 @@ def page(results: Results) -> str:
     failed = results.points.query("status == 'failed'")
     if len(failed):
         parts.append(_section("Failed points", _table(failed[["key", "reason"]], "point")))
-    parts.append(_section("Provenance", _provenance(results)))
+    parts.append(_section("Provenance", _facts(results, protocols=False)))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -364,11 +362,10 @@ def write_pdf(results: Results, path: Path) -> None:
         _text_pages(pages, str(results.sweep.get("name") or results.path.stem), lines)
         _text_pages(pages, "Points", summary(results).to_string().splitlines())
         for model in results.models:
-            for title, caption, figure in figures(results, model):
+            for title, _, figure in figures(results, model):
                 figure.suptitle(title, fontsize=12)
                 pages.savefig(figure, bbox_inches="tight")
                 plt.close(figure)
-                del caption
         facts = [f"{k}: {v}" for k, v in results.provenance.items()]
         lines = [w for f in facts for w in textwrap.wrap(f, 150, subsequent_indent="  ")]
         _text_pages(pages, "Provenance", lines)

@@ -58,6 +58,7 @@ _LABELS = {
     "kl_mean": "KL divergence",
     "top1_agreement": "top-1 agreement",
 }
+_NO_AXES = ("point", "model_path", "calibration_kind", "calibration_tokens")  # follow from others
 _SHORT = {"kl": "kl_mean", "js": "js_mean", "top1": "top1_agreement"}
 
 T = TypeVar("T")
@@ -178,14 +179,12 @@ class Results:
     @property
     def axes(self) -> list[str]:
         """The columns of ``cells`` that the grid asked for: method, sparsity, calibration ..."""
-        from winnow.axes import axes
-
-        return axes(self)
+        return [c for c in self.cell_table().columns if c not in _NO_AXES]
 
     @property
     def predictors(self) -> list[str]:
         """What may announce how tasks fare: perplexity of the first text, JS or KL if measured."""
-        names = list(self.scores)
+        names = self.columns.index
         found = [f"{self.texts[0]}/perplexity"] if self.texts else []
         for measure in ("js_mean", "kl_mean"):
             of_texts = [f"{t}/{measure}" for t in self.texts if f"{t}/{measure}" in names]

@@ -233,6 +233,19 @@ def _coefficient(x: Any, y: Any, method: str) -> tuple[float, float]:
     return float(rho), float(pvalue)
 
 
+def _t_pvalue(rho: float, freedom: int) -> float:
+    """Two-sided p of a coefficient with so many degrees of freedom."""
+    if freedom <= 0 or not abs(rho) < 1:
+        return float("nan")
+    t = rho * np.sqrt(freedom / (1 - rho * rho))
+    return float(2 * stats.t.sf(abs(t), freedom))
+
+
+def _below(values: np.ndarray) -> np.ndarray:
+    """Whether points lie below others, a half for equals: weights times its transpose are ranks."""
+    return (values[None, :] < values[:, None]) + 0.5 * (values[None, :] == values[:, None])
+
+
 def _centred(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return values - pd.Series(values).groupby(groups).transform("mean").to_numpy()
 
@@ -265,11 +278,7 @@ class _Draw:
             codes = pd.factorize(np.asarray(groups, dtype=object))[0]
             ranks = (_centred(_rank(v, method), codes) for v in (x, y))
             rho, _ = _coefficient(*ranks, "pearson")
-            freedom = self.n - 1 - len(np.unique(codes))
-            pvalue = float("nan")
-            if freedom > 0 and abs(rho) < 1:
-                t = rho * np.sqrt(freedom / (1 - rho * rho))
-                pvalue = float(2 * stats.t.sf(abs(t), freedom))
+            pvalue = _t_pvalue(rho, self.n - 1 - len(np.unique(codes)))
         low = high = float("nan")
         if self.clusters >= _FEWEST_CLUSTERS and not np.isnan(rho):
             low, high = self.interval(self.resampled(x, y, method, codes))
@@ -313,7 +322,7 @@ def _linear(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Pearson's r of values or ranks from weights, centred over all points or in each group."""
     if method == "spearman":
-        below = [(v[None, :] < v[:, None]) + 0.5 * (v[None, :] == v[:, None]) for v in (x, y)]
+        below = [_below(v) for v in (x, y)]
 
     def compute(w: np.ndarray) -> np.ndarray:
         columns = [x, y] if method == "pearson" else [w @ b.T for b in below]

@@ -106,37 +106,23 @@ def calibrations(results):
     table(rows)
 
 
-def window_means(values, windows):
-    """Means over the tokens of each window."""
-    return np.bincount(windows, weights=values) / np.bincount(windows)
-
-
 def budgets(results):
     """Each budget of one method, spread in several ways: held-out KL, and how much more it is than what was searched."""
-    text = results.texts[0]
-    tokens = results.tokens(text)
-    windows = np.unique(tokens["sequence"].to_numpy(), return_inverse=True)[1]
-    about = results.scores[results.scores["method"] != "dense"]
-    draws = np.random.default_rng(0).integers(0, windows.max() + 1, (10000, windows.max() + 1))
-    rows = []
-    for _, group in about.groupby(["method", "sparsity", "bits", "units"], sort=False, dropna=False):
-        kl = {p: window_means(tokens["kl"].sel(point=p).to_numpy(), windows) for p in group.index}
-        searched = group.index[group["allocation"] == "fast"][0]
-        for point, row in group.iterrows():
-            name = row["score"] or row["allocation"]
-            difference = kl[point] - kl[searched]
-            low, high = np.percentile(difference[draws].mean(axis=1), [2.5, 97.5])
-            more = f"{difference.mean():.4f} ({low:.4f} to {high:.4f})"
-            rows.append(
-                {
-                    "budget": " ".join(row["key"].split()[: 3 if row["method"] == "drop" else 2]),
-                    "zeros, %": f"{100 * row['achieved_sparsity']:.1f}",
-                    "chosen by": "search" if point == searched else name or "uniform",
-                    "perplexity": f"{row[f'{text}/perplexity']:.3f}",
-                    "KL": f"{row[f'{text}/kl_mean']:.4f}",
-                    "KL more than the search": "" if point == searched else more,
-                }
-            )
+    scores, text, rows = results.scores, results.texts[0], []
+    for _, found in winnow.allocations(results, reference="fast").iterrows():
+        point = scores.loc[found["point"]]
+        searched = found["allocation"] == "fast"
+        more = f"{found['difference']:.4f} ({found['low']:.4f} to {found['high']:.4f})"
+        rows.append(
+            {
+                "budget": " ".join(point["key"].split()[: 3 if point["method"] == "drop" else 2]),
+                "zeros, %": f"{100 * point['achieved_sparsity']:.1f}",
+                "chosen by": "search" if searched else found["allocation"],
+                "perplexity": f"{point[f'{text}/perplexity']:.3f}",
+                "KL": f"{point[f'{text}/kl_mean']:.4f}",
+                "KL more than the search": "" if searched else more,
+            }
+        )
     table(rows)
 
 
