@@ -46,6 +46,9 @@ struct wn_draws wn_draws_begin(int64_t seed, enum wn_draw_purpose purpose, int64
                                int64_t attempt);
 /* Uniform in 0 .. limit - 1, limit >= 1: the upper 64 bits of value * limit. */
 int64_t wn_draws_below(struct wn_draws *draws, int64_t limit);
+/* Step `place` of a shuffle (Fisher and Yates) of numbers [count]: swaps one of those from there on into its place and
+ * returns it. Steps 0 .. n - 1 draw n of them without repetition. */
+int64_t wn_draws_pick(struct wn_draws *draws, int64_t *numbers, int64_t count, int64_t place);
 
 /* ---- spaces and genomes ---- */
 

@@ -14,7 +14,7 @@ static int compare_numbers(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-/* The beginning of a shuffle (Fisher and Yates) of all items, rising. */
+/* The beginning of a shuffle of all items, rising. */
 static void draw_items(struct wn_judge_items *items, int64_t all, double share)
 {
     struct wn_draws draws = wn_draws_begin(0, WN_DRAW_ITEMS, 0, 0, 0);
@@ -24,11 +24,8 @@ static void draw_items(struct wn_judge_items *items, int64_t all, double share)
     items->number = wn_alloc(all, sizeof *items->number);
     for (int64_t i = 0; i < all; i++)
         items->number[i] = i;
-    for (int64_t i = 0; i < items->count; i++) {
-        int64_t j = i + wn_draws_below(&draws, all - i), drawn = items->number[j];
-        items->number[j] = items->number[i];
-        items->number[i] = drawn;
-    }
+    for (int64_t i = 0; i < items->count; i++)
+        wn_draws_pick(&draws, items->number, all, i);
     qsort(items->number, (size_t)items->count, sizeof *items->number, compare_numbers);
 }
 

@@ -15,3 +15,12 @@ int64_t wn_draws_below(struct wn_draws *draws, int64_t limit)
 
     return (int64_t)((unsigned __int128)value * (uint64_t)limit >> 64);
 }
+
+int64_t wn_draws_pick(struct wn_draws *draws, int64_t *numbers, int64_t count, int64_t place)
+{
+    int64_t other = place + wn_draws_below(draws, count - place), drawn = numbers[other];
+
+    numbers[other] = numbers[place];
+    numbers[place] = drawn;
+    return drawn;
+}

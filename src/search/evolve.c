@@ -56,7 +56,7 @@ static int64_t tokens_of(const struct wn_search *search, int64_t generation, int
     return generation == 0 ? search->settings->initial_tokens : search->settings->tokens[stage];
 }
 
-/* The beginning of a shuffle (Fisher and Yates), as far as tokens are needed. */
+/* The beginning of a shuffle, as far as tokens are needed. */
 void wn_search_draw_batch(const struct wn_search *search, int64_t generation, int64_t stage, struct wn_minibatch *batch)
 {
     struct wn_draws draws = wn_draws_begin(search->settings->seed, WN_DRAW_TOKENS, generation, stage, 0);
@@ -68,9 +68,7 @@ void wn_search_draw_batch(const struct wn_search *search, int64_t generation, in
     for (int64_t i = 0; i < n; i++)
         batch->sequence[i] = i;
     for (int64_t i = 0; i < n && left > 0; i++) {
-        int64_t j = i + wn_draws_below(&draws, n - i), drawn = batch->sequence[j];
-        batch->sequence[j] = batch->sequence[i];
-        batch->sequence[i] = drawn;
+        int64_t drawn = wn_draws_pick(&draws, batch->sequence, n, i);
         batch->length[i] = search->lengths[drawn] < left ? search->lengths[drawn] : left;
         left -= batch->length[i];
         batch->n_sequences++;
