@@ -177,6 +177,17 @@ struct wn_layout {
     int64_t n_positions;      /* rows of that table */
 };
 
+/* The vectors that are divided with an input: what makes it, and what is added behind. Returns how many: 0 to 2. */
+static inline int wn_input_vectors(const struct wn_layout *layout, int input, int vectors[2])
+{
+    int count = 0;
+    if (layout->producer_vector[input] >= 0)
+        vectors[count++] = layout->producer_vector[input];
+    if (count && layout->producer_bias[input] >= 0)
+        vectors[count++] = layout->producer_bias[input];
+    return count;
+}
+
 /* The weights of one block as fp32; pointers in the order of the layout; biases NULL where there are none. */
 struct wn_block {
     float *linears[WN_MAX_LINEARS]; /* [rows, columns] */

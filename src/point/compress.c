@@ -44,19 +44,17 @@ static void share_zeros(struct wn_compressor *compressor, const struct wn_layout
         is_even && wn_recipe_share_zeros(&compressor->recipes[0], linears, layout->n_linears, compressor->zeros);
 }
 
-/* A vector of the compressed block is that of the dense one divided; -1: none. */
-static void divide(const struct wn_compressor *compressor, int vector, int64_t width, const float *by)
-{
-    for (int64_t j = 0; vector >= 0 && j < width; j++)
-        compressor->compressed->vectors[vector][j] = compressor->dense->vectors[vector][j] / by[j];
-}
-
-/* The vector before an input, and its bias, are divided by its scale, in the compressed block. */
+/* The vectors before an input are divided by its scale, in the compressed block. */
 static void divide_vectors(struct wn_compressor *compressor, const struct wn_layout *layout, int input)
 {
-    int64_t width = layout->input_widths[input];
-    divide(compressor, layout->producer_vector[input], width, compressor->scales[input]);
-    divide(compressor, layout->producer_bias[input], width, compressor->scales[input]);
+    const float *by = compressor->scales[input];
+    int vectors[2], count = wn_input_vectors(layout, input, vectors);
+    for (int v = 0; v < count; v++) {
+        const float *dense = compressor->dense->vectors[vectors[v]];
+        float *divided = compressor->compressed->vectors[vectors[v]];
+        for (int64_t j = 0; j < layout->input_widths[input]; j++)
+            divided[j] = dense[j] / by[j];
+    }
 }
 
 void wn_compressor_begin(struct wn_compressor *compressor, const struct wn_subject *subject,
@@ -263,12 +261,10 @@ const struct wn_block *wn_compressor_view(const struct wn_compressor *compressor
             view->linears[l] = compressor->compressed->linears[l];
         view->activations[l] = compressor->activations[l];
     }
-    for (int i = 0; i < n_inputs; i++) {
-        int vector = layout->producer_vector[i], bias = layout->producer_bias[i];
-        if (compressor->scales[i] && compressor->folded)
-            view->vectors[vector] = compressor->compressed->vectors[vector];
-        if (compressor->scales[i] && compressor->folded && bias >= 0)
-            view->vectors[bias] = compressor->compressed->vectors[bias];
+    for (int i = 0; compressor->folded && i < n_inputs; i++) {
+        int vectors[2], count = compressor->scales[i] ? wn_input_vectors(layout, i, vectors) : 0;
+        for (int v = 0; v < count; v++)
+            view->vectors[vectors[v]] = compressor->compressed->vectors[vectors[v]];
     }
     return view;
 }

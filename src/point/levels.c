@@ -103,18 +103,6 @@ static bool has_vectors(const struct wn_recipe *recipe)
     return has;
 }
 
-/* The vectors of an input, at most 2: what is multiplied, and what is added behind it. */
-static int vectors_of(const struct wn_layout *layout, int input, int *vectors)
-{
-    int count = 0;
-
-    if (layout->producer_vector[input] >= 0)
-        vectors[count++] = layout->producer_vector[input];
-    if (count && layout->producer_bias[input] >= 0)
-        vectors[count++] = layout->producer_bias[input];
-    return count;
-}
-
 static int64_t count_vectors(const struct wn_level_task *task)
 {
     const struct wn_layout *layout = &task->run->models[task->point->model].model->layout;
@@ -122,7 +110,7 @@ static int64_t count_vectors(const struct wn_level_task *task)
     int vectors[2];
 
     for (int i = 0; i < layout->n_inputs && has_vectors(&task->point->recipe); i++)
-        count += vectors_of(layout, i, vectors);
+        count += wn_input_vectors(layout, i, vectors);
     return count;
 }
 
@@ -295,7 +283,7 @@ static wn_status add_vectors(const struct maker *maker, struct wn_level_writer *
     int vectors[2];
 
     for (int i = 0; i < layout->n_inputs && has_vectors(&maker->subject.point->recipe); i++) {
-        const int count = vectors_of(layout, i, vectors);
+        const int count = wn_input_vectors(layout, i, vectors);
         for (int v = 0; v < count; v++)
             WN_TRY(wn_level_writer_add_vector(writer, vectors[v], maker->compressor.compressed->vectors[vectors[v]],
                                               layout->vectors[vectors[v]].size));

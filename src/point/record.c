@@ -66,11 +66,10 @@ void wn_recorder_vectors(struct wn_recorder *recorder, const struct wn_subject *
 {
     const struct wn_layout *layout = &subject->model->layout;
     for (int i = 0; compressor->folded && i < layout->n_inputs; i++) {
-        const int vectors[] = {layout->producer_vector[i], layout->producer_bias[i]};
-        for (int v = 0; compressor->scales[i] && v < 2; v++)
-            if (vectors[v] >= 0)
-                recorder->weights_hash =
-                    wn_fingerprint(recorder->weights_hash, view->vectors[vectors[v]], layout->input_widths[i]);
+        int vectors[2], count = compressor->scales[i] ? wn_input_vectors(layout, i, vectors) : 0;
+        for (int v = 0; v < count; v++)
+            recorder->weights_hash =
+                wn_fingerprint(recorder->weights_hash, view->vectors[vectors[v]], layout->input_widths[i]);
     }
 }
 
