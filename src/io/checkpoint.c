@@ -50,6 +50,15 @@ static wn_status open_file(struct wn_checkpoint *checkpoint, int64_t file)
     return image_read(path, map->data, map->size, &checkpoint->images[file]);
 }
 
+/* By name; of equal ones that of the last file comes first. */
+static int compare_from_last(const void *a, const void *b)
+{
+    const struct wn_tensor *left = a, *right = b;
+    int order = image_compare_names(left, right);
+
+    return order ? order : strcmp(right->file, left->file);
+}
+
 /* All tensors of all files, sorted; of equal names the one in the last file. */
 static void gather_tensors(struct wn_checkpoint *checkpoint)
 {
@@ -57,18 +66,15 @@ static void gather_tensors(struct wn_checkpoint *checkpoint)
 
     for (int64_t file = 0; file < checkpoint->n_files; file++)
         total += checkpoint->images[file].count;
-    struct wn_tensor *tensors = wn_alloc(total, sizeof *tensors);
-    for (int64_t file = checkpoint->n_files - 1; file >= 0; file--)
-        for (int64_t i = 0; i < checkpoint->images[file].count; i++) {
-            const struct wn_tensor *tensor = &checkpoint->images[file].tensors[i];
-            bool later = false;
-            for (int64_t other = file + 1; other < checkpoint->n_files && !later; other++)
-                later = image_find(checkpoint->images[other].tensors, checkpoint->images[other].count, tensor->name);
-            if (!later)
-                tensors[kept++] = *tensor;
-        }
-    if (kept > 0)
-        qsort(tensors, (size_t)kept, sizeof *tensors, image_compare_names);
+    struct wn_tensor *tensors = wn_alloc(total, sizeof *tensors), *end = tensors;
+    for (int64_t file = 0; file < checkpoint->n_files; file++)
+        for (int64_t i = 0; i < checkpoint->images[file].count; i++)
+            *end++ = checkpoint->images[file].tensors[i];
+    if (total > 0)
+        qsort(tensors, (size_t)total, sizeof *tensors, compare_from_last);
+    for (int64_t i = 0; i < total; i++)
+        if (kept == 0 || image_compare_names(&tensors[kept - 1], &tensors[i]) != 0)
+            tensors[kept++] = tensors[i];
     checkpoint->tensors = tensors;
     checkpoint->count = kept;
 }

@@ -382,21 +382,25 @@ static void load_rows(const struct wn_tensor *tensor, const struct wn_source *so
         load_elements(tensor, wn_source_row(source, row) * columns, run * columns, out + row * columns);
 }
 
-/* Columns of the linear are rows of the tensor: a few of them are turned at a time. */
+/* Columns of the linear are rows of the tensor: a few of them are turned at a time, of each only what is the linear's.
+ */
 static void load_transposed(const struct wn_tensor *tensor, const struct wn_source *source, int64_t rows,
                             int64_t columns, float *out)
 {
-    int64_t total = source->rows ? source->rows : rows;
+    int64_t total = source->rows ? source->rows : rows, run = source->rows ? source->run : rows;
 #pragma omp parallel
     {
-        float *turned = wn_alloc(TURNED * total, sizeof *turned);
+        float *turned = wn_alloc(TURNED * rows, sizeof *turned);
 #pragma omp for schedule(static)
         for (int64_t first = 0; first < columns; first += TURNED) {
             int64_t count = first + TURNED < columns ? TURNED : columns - first;
-            wn_tensor_to_float(tensor, first * total, count * total, turned);
-            for (int64_t r = 0; r < rows; r++)
+            for (int64_t j = 0; j < count; j++)
+                for (int64_t row = 0; row < rows; row += run)
+                    wn_tensor_to_float(tensor, (first + j) * total + wn_source_row(source, row), run,
+                                       turned + j * rows + row);
+            for (int64_t row = 0; row < rows; row++)
                 for (int64_t j = 0; j < count; j++)
-                    out[r * columns + first + j] = turned[j * total + wn_source_row(source, r)];
+                    out[row * columns + first + j] = turned[j * rows + row];
         }
         wn_free(turned);
     }
