@@ -49,6 +49,8 @@ void wn_options_silence(void);
  */
 bool wn_options_read(const struct wn_command *command, int argc, char **argv, const struct wn_option *options,
                      int n_options, const char **positional, int wanted, int *exit_code);
+/* What --help prints. */
+void wn_command_print_page(const struct wn_command *command);
 /* Whole number of an option in [low, high]; prints one line and returns false otherwise. */
 bool wn_option_integer(const struct wn_command *command, const char *name, const char *text, long low, long high,
                        long *value);
@@ -97,6 +99,8 @@ void wn_grid_table_init(struct wn_grid_table *table, int rows, int columns);
 void wn_grid_table_set(struct wn_grid_table *table, int row, int column, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 int wn_grid_table_width(const struct wn_grid_table *table, int column); /* characters of its longest cell */
+/* The first `leading` columns, then first .. end - 1. */
+void wn_grid_table_print_part(const struct wn_grid_table *table, int leading, int first, int end);
 void wn_grid_table_print(const struct wn_grid_table *table);
 void wn_grid_table_release(struct wn_grid_table *table);
 

@@ -17,10 +17,9 @@ void wn_options_silence(void)
     silent = true;
 }
 
-static void print_page(const struct wn_command *command)
+void wn_command_print_page(const struct wn_command *command)
 {
-    if (!silent)
-        printf("Usage: winnow %s\n\n%s\n", command->usage, command->page);
+    printf("Usage: winnow %s\n\n%s\n", command->usage, command->page);
 }
 
 static const struct wn_option *find_option(const struct wn_option *options, int count, const char *argument)
@@ -83,7 +82,8 @@ bool wn_options_read(const struct wn_command *command, int argc, char **argv, co
             continue;
         }
         if (!plain && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))) {
-            print_page(command);
+            if (!silent)
+                wn_command_print_page(command);
             *exit_code = 0;
             return false;
         }
@@ -195,22 +195,30 @@ int wn_grid_table_width(const struct wn_grid_table *table, int column)
     return width;
 }
 
-void wn_grid_table_print(const struct wn_grid_table *table)
+static void print_cell(const struct wn_grid_table *table, int row, int column, int width, bool last)
 {
-    int *width = wn_alloc_zero(table->columns, sizeof *width);
+    const char *text = table->cells[row][column] ? table->cells[row][column] : "";
+    int room = width - width_of(text);
+    bool right = table->right[column];
+    printf("%*s%s%*s%s", right ? room : 0, "", text, right || last ? 0 : room, "", last ? "\n" : "  ");
+}
+
+void wn_grid_table_print_part(const struct wn_grid_table *table, int leading, int first, int end)
+{
+    int *width = wn_alloc_zero(table->columns, sizeof *width), shown = leading + end - first;
     for (int c = 0; c < table->columns; c++)
         width[c] = wn_grid_table_width(table, c);
-    for (int r = 0; r < table->rows; r++) {
-        for (int c = 0; c < table->columns; c++) {
-            const char *text = table->cells[r][c] ? table->cells[r][c] : "";
-            int room = width[c] - width_of(text);
-            bool last = c + 1 == table->columns;
-            printf("%*s%s%*s%s", table->right[c] ? room : 0, "", text, table->right[c] || last ? 0 : room, "",
-                   last ? "" : "  ");
+    for (int r = 0; r < table->rows; r++)
+        for (int i = 0; i < shown; i++) {
+            int column = i < leading ? i : first + i - leading;
+            print_cell(table, r, column, width[column], i + 1 == shown);
         }
-        printf("\n");
-    }
     wn_free(width);
+}
+
+void wn_grid_table_print(const struct wn_grid_table *table)
+{
+    wn_grid_table_print_part(table, 0, 0, table->columns);
 }
 
 void wn_grid_table_release(struct wn_grid_table *table)

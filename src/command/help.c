@@ -155,7 +155,7 @@ static bool print_named(const char *name)
     const struct wn_command *commands = wn_commands(&n_commands);
     for (int i = 0; i < n_commands; i++)
         if (!strcmp(commands[i].name, name)) {
-            printf("Usage: winnow %s\n\n%s\n", commands[i].usage, commands[i].page);
+            wn_command_print_page(&commands[i]);
             return true;
         }
     for (int64_t i = 0; i < n_methods; i++)

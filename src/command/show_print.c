@@ -74,28 +74,10 @@ static void fill_table(const struct wn_shown *shown, struct wn_grid_table *table
         }
         next++;
     }
-    for (int r = 0; r < table->rows; r++) /* columns that were not needed are none */
-        for (int c = next; c < table->columns; c++)
-            wn_free(table->cells[r][c]);
-    table->columns = next;
+    table->columns = next; /* those behind were never set */
 }
 
 /* ---- text that fits ---- */
-
-/* The columns [first, end) behind the leading ones. */
-static void print_part(struct wn_grid_table *table, int leading, int first, int end)
-{
-    struct wn_grid_table part;
-    wn_grid_table_init(&part, table->rows, leading + end - first);
-    for (int c = 0; c < part.columns; c++) {
-        int from = c < leading ? c : first + c - leading;
-        part.right[c] = table->right[from];
-        for (int r = 0; r < table->rows; r++)
-            wn_grid_table_set(&part, r, c, "%s", table->cells[r][from] ? table->cells[r][from] : "");
-    }
-    wn_grid_table_print(&part);
-    wn_grid_table_release(&part);
-}
 
 /* Columns that are repeated in every part: what a point is, as long as it takes half of a line at most. */
 static int leading_columns(const struct wn_shown *shown, const struct wn_grid_table *table, const int *widths,
@@ -130,7 +112,7 @@ static void print_fitting(const struct wn_shown *shown, struct wn_grid_table *ta
             used += 2 + widths[end++];
         if (first > leading)
             printf("\n");
-        print_part(table, leading, first, end);
+        wn_grid_table_print_part(table, leading, first, end);
         first = end;
     }
     wn_free(widths);
