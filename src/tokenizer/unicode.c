@@ -170,16 +170,22 @@ static uint8_t run_value(const struct class_run *runs, int64_t count, uint32_t c
     return low < count && code >= runs[low].start ? runs[low].value : 0;
 }
 
-/* Rows of both tables begin with their code, in rising order. */
-static int compare_code(const void *code, const void *row)
+/* Rows of both tables are in rising order of their code. */
+static int compare_pair(const void *code, const void *row)
 {
-    uint32_t wanted = *(const uint32_t *)code, found = *(const uint32_t *)row;
+    uint32_t wanted = *(const uint32_t *)code, found = ((const struct canonical_pair *)row)->code;
+    return (wanted > found) - (wanted < found);
+}
+
+static int compare_compatible(const void *code, const void *row)
+{
+    uint32_t wanted = *(const uint32_t *)code, found = ((const struct compatible *)row)->code;
     return (wanted > found) - (wanted < found);
 }
 
 static const struct canonical_pair *find_pair(uint32_t code)
 {
-    return bsearch(&code, canonical_pairs, COUNT(canonical_pairs), sizeof *canonical_pairs, compare_code);
+    return bsearch(&code, canonical_pairs, COUNT(canonical_pairs), sizeof *canonical_pairs, compare_pair);
 }
 
 static void add_mark(struct marks *marks, uint32_t code)
@@ -194,7 +200,7 @@ static void add_mark(struct marks *marks, uint32_t code)
 
 static const struct compatible *find_compatible(uint32_t code)
 {
-    return bsearch(&code, compatible, COUNT(compatible), sizeof *compatible, compare_code);
+    return bsearch(&code, compatible, COUNT(compatible), sizeof *compatible, compare_compatible);
 }
 
 /* Full canonical decomposition; the depth of the recursion is that of Unicode's tables, at most 4. */
