@@ -82,7 +82,7 @@ static const struct wn_command commands[] = {
      "  winnow run grown.json -o new.h5 --from old.h5 --first 'method=wanda|sparsegpt,sparsity=0.5'\n"
      "  winnow run small.json -o small.h5          (one rank, without mpirun)",
      wn_command_run},
-    {"status", "status FILE.h5|SWEEP.json [-o FILE.h5] [--scratch DIR] [--json]",
+    {"status", "status FILE.h5|SWEEP.json [-o FILE.h5] [--scratch DIR] [--watch|--json]",
      "how far a sweep is, also while it runs",
      "Counts points done, failed and open, and gives the reason of each failure. While the sweep runs "
      "(FILE.h5.progress,\n"
@@ -93,9 +93,10 @@ static const struct wn_command commands[] = {
      "A sweep file stands for its \"output\".\n\n"
      "  -o, --output FILE   results file of a sweep file, as given to run\n"
      "      --scratch DIR   as given to run\n"
+     "      --watch         look again every two seconds, until nobody runs the sweep\n"
      "      --json          everything as JSON; \"progress\" is what the run itself says, \"advance\" a number that\n"
      "                      grows when a start gets on: points, saved shares of points, parts of the dense pass\n\n"
-     "Example:\n  winnow status demo.h5",
+     "Examples:\n  winnow status demo.h5\n  winnow status --watch sweep.json",
      wn_command_status},
     {"show",
      "show FILE.h5 [--columns LIST] [--where CONDITIONS] [--sort NAME] [--limit N] [--stderr] [--all] [--json | --csv "

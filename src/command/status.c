@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cjson/cJSON.h>
 
@@ -16,7 +17,10 @@
 
 #include "command.h"
 
-enum { IN_FLIGHT_LINES = 16, SAVED_LINES = 8 };
+enum { IN_FLIGHT_LINES = 16, SAVED_LINES = 8, BAR = 40 };
+
+/* Seconds between two looks of --watch; a run writes its progress about as often. */
+enum { WATCH_SECONDS = 2 };
 
 /* A point that was in work when its start stopped. */
 struct saved {
@@ -252,6 +256,20 @@ static void print_failures(const struct view *view)
             printf("failed: %lld %s: %s\n", (long long)i, view->keys[i], view->reasons[i]);
 }
 
+/* A bar of all points: '#' is done, '!' failed, '-' in work. */
+static void print_bar(const struct view *view)
+{
+    const cJSON *in_work = view->running ? cJSON_GetObjectItemCaseSensitive(view->progress, "in_flight") : NULL;
+    double per_point = (double)BAR / (double)view->points, ended = (double)(view->done + view->failed);
+    int done = (int)(per_point * (double)view->done), finished = (int)(per_point * ended);
+    int begun = (int)ceil(per_point * (ended + cJSON_GetArraySize(in_work)));
+    char bar[BAR + 1];
+    for (int i = 0; i < BAR; i++)
+        bar[i] = i < done ? '#' : i < finished ? '!' : i < begun ? '-' : '.';
+    bar[BAR] = '\0';
+    printf("[%s]\n", bar);
+}
+
 static void print_view(const struct view *view)
 {
     int64_t open = view->points - view->done - view->failed;
@@ -361,33 +379,82 @@ static wn_status find_file(const char *argument, const char *output, struct view
     return view->path ? WN_OK : wn_fail(WN_ERR_INPUT, "%s: no \"output\": give -o FILE.h5", argument);
 }
 
+struct request {
+    const char *argument, *output, *scratch;
+};
+
+/* What there is now. The caller releases `view` in any case. */
+static wn_status look(const struct request *request, struct view *view)
+{
+    struct wn_results_reader *reader = NULL;
+    *view = (struct view){0};
+    WN_TRY(find_file(request->argument, request->output, view));
+    read_progress(view); /* before the points: what it has in work may be written in between, never the reverse */
+    wn_status result = wn_results_read_open(view->path, &reader);
+    if (result == WN_OK)
+        result = read_points(reader, view);
+    if (result == WN_OK)
+        read_saved(reader, request->scratch, view);
+    wn_results_read_close(&reader);
+    return result;
+}
+
+static int complain(void)
+{
+    fprintf(stderr, "winnow: %s\n", wn_error_message());
+    return 2;
+}
+
+/* On a terminal the view stays in its place; elsewhere one follows another behind an empty line. */
+static int watch(const struct request *request)
+{
+    bool terminal = isatty(STDOUT_FILENO), running = true;
+    for (bool first = true; running; first = false) {
+        struct view view;
+        if (!first)
+            sleep(WATCH_SECONDS);
+        wn_status found = look(request, &view);
+        if (found == WN_OK) {
+            fputs(terminal ? "\033[H\033[J" : first ? "" : "\n", stdout);
+            print_view(&view);
+            if (view.points)
+                print_bar(&view);
+            fflush(stdout);
+        }
+        running = found == WN_OK && view.running;
+        release_view(&view);
+        if (found != WN_OK)
+            return complain();
+    }
+    return 0;
+}
+
 int wn_command_status(const struct wn_command *command, int argc, char **argv)
 {
-    struct view view = {0};
-    bool json = false;
-    const char *argument, *output = NULL, *scratch = NULL;
-    const struct wn_option options[] = {
-        {"--json", NULL, NULL, &json}, {"--output", "-o", &output, NULL}, {"--scratch", NULL, &scratch, NULL}};
-    struct wn_results_reader *reader = NULL;
+    struct request request = {0};
+    struct view view;
+    bool json = false, watched = false;
+    const struct wn_option options[] = {{"--json", NULL, NULL, &json},
+                                        {"--watch", NULL, NULL, &watched},
+                                        {"--output", "-o", &request.output, NULL},
+                                        {"--scratch", NULL, &request.scratch, NULL}};
     int code;
-    if (!wn_options_read(command, argc, argv, options, 3, &argument, 1, &code))
+    if (!wn_options_read(command, argc, argv, options, 4, &request.argument, 1, &code))
         return code;
-    wn_status found = find_file(argument, output, &view);
-    if (view.path)
-        read_progress(&view); /* before the points: what it has in work may be written in between, never the reverse */
-    if (found != WN_OK || !view.path || wn_results_read_open(view.path, &reader) != WN_OK ||
-        read_points(reader, &view) != WN_OK) {
-        fprintf(stderr, "winnow: %s\n", wn_error_message());
-        code = 2;
-    } else {
-        read_saved(reader, scratch, &view);
-        if (json)
-            print_json(&view);
-        else
-            print_view(&view);
-        code = 0;
+    if (json && watched) {
+        fprintf(stderr,
+                "winnow: --watch and --json: one of them: --watch is for people, --json tells the state once\n");
+        return 2;
     }
-    wn_results_read_close(&reader);
+    if (watched)
+        return watch(&request);
+    code = 0;
+    if (look(&request, &view) != WN_OK)
+        code = complain();
+    else if (json)
+        print_json(&view);
+    else
+        print_view(&view);
     release_view(&view);
     return code;
 }

@@ -43,12 +43,21 @@ assert all(0 <= one["block"] <= one["blocks"] == 6 and one["name"] for one in pr
 assert status["last_write_seconds_ago"] < 60 and status["heard_seconds_ago"] < 60, status
 END
 
+# Watched to its end: several looks, of which the last finds nobody.
+"$winnow" status --watch "$file" >"$folder/watched" &
+watching=$!
+sleep 5
+
 # ---- stopped on request, then killed ----
 
 to_ranks() { pgrep -P "$started" | xargs -r kill "$1"; }
 to_ranks -USR1
 wait_started
 same "exit code of a stopped run" "$code" 75
+wait "$watching" || fail "status --watch ends with $?"
+[ "$(grep -c '^running ' "$folder/watched")" -ge 2 ] || fail "status --watch looked less than twice at a running sweep"
+tail -n 2 "$folder/watched" | grep -q '^nobody is running it' || fail "status --watch does not end with the run"
+has "status --watch" '^\[#+[-.]*\]$' "$folder/watched"
 [ ! -e "$file.progress" ] || fail "a run that was stopped leaves its progress behind"
 expect "status of a stopped sweep" 0 "$winnow" status "$file"
 has "status of a stopped sweep" '^nobody is running it; last write .* ago$' "$folder/out"
