@@ -3,7 +3,7 @@
 #   wn_install_packages "package ..."   Debian or Ubuntu; says what it installs, uses sudo when not root
 
 wn_build_packages="build-essential cmake ninja-build pkg-config git openmpi-bin libopenmpi-dev libhdf5-openmpi-dev
-  hdf5-tools libopenblas-openmp-dev libcjson-dev libpcre2-dev libssl-dev zlib1g-dev"
+  hdf5-tools libopenblas-openmp-dev libcjson-dev libpcre2-dev libssl-dev zlib1g-dev libdnnl-dev"
 
 wn_install_packages() {
   local missing=() package

@@ -197,8 +197,9 @@ struct wn_block {
     const struct wn_activation *activations[WN_MAX_LINEARS];
     /* Where linears[i] is NULL: what makes its rows (linalg.h), unless a rule needs none. Borrowed. */
     const struct wn_row_source *sources[WN_MAX_LINEARS];
-    bool skip[WN_BRANCHES]; /* a branch that is not computed and adds nothing */
-    int64_t index;          /* which block of the model it is */
+    bool skip[WN_BRANCHES];  /* a branch that is not computed and adds nothing */
+    enum wn_compute compute; /* of its linears without a rule */
+    int64_t index;           /* which block of the model it is */
 };
 
 #define WN_GROUP_CHUNKS 64 /* most chunks that are run at once */

@@ -55,6 +55,26 @@ void wn_blas_end(int threads);
  */
 const char *wn_linalg_protocol(void);
 
+/* ---- linear maps ---- */
+
+/*
+ * What the linears of a forward compute with. WN_COMPUTE_BF16: inputs and weights are rounded to bf16 (8 bits of
+ * mantissa, ties to even), their products and sums are in fp32. The tiles are the same, so are the bits on any number
+ * of threads; they differ between instruction sets, which wn_bf16_protocol names.
+ */
+enum wn_compute { WN_COMPUTE_F32, WN_COMPUTE_BF16 };
+
+/*
+ * Loads oneDNN and compares a few products of whole numbers with exact sums; again: nothing. WN_ERR_UNSUPPORTED, with
+ * what to do: built without oneDNN, the library is not there, or the processor has no such products. Call it, from
+ * serial code, before anything is computed with WN_COMPUTE_BF16.
+ */
+wn_status wn_bf16_start(void);
+/* After wn_bf16_start, for provenance: "linears in bf16 by onednn 2.6.3 avx512_core_bf16". Static storage. */
+const char *wn_bf16_protocol(void);
+/* out[i] = x[i] rounded to bf16, may be in place. */
+void wn_round_to_bf16(const float *x, int64_t count, float *out);
+
 /*
  * y = x W^T (+ bias): x [rows, in], w [out, in], bias [out] or NULL, y [rows, out]. y must not overlap x or w.
  * Tiles of WN_TILE_ROWS x WN_TILE_COLUMNS, ragged at the ends.
@@ -86,6 +106,11 @@ struct wn_linear_map {
  */
 void wn_linears(const float *x, int64_t n_runs, const int64_t *row, int64_t in, const struct wn_linear_map *maps,
                 int n_maps);
+/* The same in another arithmetic; WN_COMPUTE_F32 is wn_linears. */
+void wn_linears_by(enum wn_compute compute, const float *x, int64_t n_runs, const int64_t *row, int64_t in,
+                   const struct wn_linear_map *maps, int n_maps);
+/* Bytes it allocates meanwhile beyond WN_COMPUTE_F32, for inputs and outputs of linears up to that width. */
+int64_t wn_linears_bytes(enum wn_compute compute, int64_t rows, int64_t in, int64_t out, int threads);
 /*
  * The same for few rows, rows of y `stride` floats apart: weights are read once per 32 rows, in place. A number of y is
  * one sum over the columns in order, so a row has the same bits whatever other rows are in the call; wn_linear gives
@@ -98,6 +123,11 @@ void wn_linear_few_rows(const float *x, int64_t rows, int64_t in, const float *w
 void wn_linear_few_rows_from(const float *x, int64_t rows, int64_t in, const struct wn_row_source *source, int64_t out,
                              const float *bias, float *y, int64_t stride);
 int64_t wn_few_rows_panel(int64_t in);
+/* The same on inputs and weights (w, or where that is NULL the source) rounded to bf16: exact products, sums in fp32.
+ * Besides, rows x in floats. */
+void wn_linear_few_rows_bf16(const float *x, int64_t rows, int64_t in, const float *w,
+                             const struct wn_row_source *source, int64_t out, const float *bias, float *y,
+                             int64_t stride);
 /* The plain loop in double, kept for tests. */
 void wn_linear_ref(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias, float *y);
 

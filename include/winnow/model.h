@@ -34,6 +34,7 @@ struct wn_model {
     float *final_norm;                 /* [hidden], owned */
     float *final_norm_bias;            /* [hidden], owned; NULL: none */
     const struct wn_tensor *positions; /* [n_positions, hidden], learned; NULL: none */
+    enum wn_compute compute;           /* of the linears of its blocks; set it before any block is made */
     struct wn_problems notes; /* what is odd about the files but no mistake, one line each: tensors nobody uses ... */
 };
 

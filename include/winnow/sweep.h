@@ -55,6 +55,7 @@ struct wn_sweep {
     int64_t n_evals;
     struct wn_sweep_eval *evals;
     bool tokenizer_file;      /* "tokenizer": "file": wn_tokenizer_open_file */
+    enum wn_compute compute;  /* "compute": of the linears of the forward */
     const char *prefix_token; /* in front of texts without context, see wn_tokenizer_set_front; NULL: not given */
     int64_t n_searches;
     struct wn_sweep_search *searches;

@@ -62,6 +62,9 @@ static void run_alone(const struct wn_block *block, const struct wn_chunk *chunk
                                         .y = output->y};
     if (activation)
         activation->compute(activation, &call);
+    else if (block->compute == WN_COMPUTE_BF16)
+        wn_linear_few_rows_bf16(x, chunk->n_sequences, in, call.weight, block->sources[output->linear], call.out,
+                                call.bias, call.y, call.out);
     else if (!call.weight)
         wn_linear_few_rows_from(x, chunk->n_sequences, in, block->sources[output->linear], call.out, call.bias, call.y,
                                 call.out);
@@ -99,7 +102,7 @@ static void run_together(const struct wn_block *block, const struct wn_chunk *ch
                                                     .source = block->sources[o->linear]};
     }
     if (n_maps > 0)
-        wn_linears(x, n_chunks, row, in, maps, n_maps);
+        wn_linears_by(block->compute, x, n_chunks, row, in, maps, n_maps);
 }
 
 static void run_chunk(const struct wn_block *block, const struct wn_chunk *chunk, int64_t row, const float *x,

@@ -26,12 +26,14 @@ static int run_prepared(struct wn_par *par, const struct wn_sweep *sweep, struct
 }
 
 /* Bits are the same on one kind of CPU only. Collective. */
-static wn_status compare_kernels(struct wn_par *par, bool mix)
+static wn_status compare_kernels(struct wn_par *par, enum wn_compute compute, bool mix)
 {
-    char first[256];
-    snprintf(first, sizeof first, "%s", wn_linalg_protocol());
+    char first[256], here[256];
+    bool bf16 = compute == WN_COMPUTE_BF16 && wn_bf16_start() == WN_OK; /* else preparing the sweep says why */
+    snprintf(here, sizeof here, "%s%s%s", wn_linalg_protocol(), bf16 ? "; " : "", bf16 ? wn_bf16_protocol() : "");
+    memcpy(first, here, sizeof first);
     wn_par_broadcast(par, first, sizeof first, 0);
-    bool differs = strcmp(first, wn_linalg_protocol()) != 0;
+    bool differs = strcmp(first, here) != 0;
     double others = wn_par_sum(par, differs);
     if (others == 0)
         return WN_OK;
@@ -42,7 +44,7 @@ static wn_status compare_kernels(struct wn_par *par, bool mix)
                     "rank %d on %s computes with other kernels (%s) than rank 0 (%s): equal points would differ in "
                     "their last bits. Use nodes of one kind, set OPENBLAS_CORETYPE for all, or give "
                     "--mix-arithmetic",
-                    wn_par_rank(par), wn_par_host(par), wn_linalg_protocol(), first);
+                    wn_par_rank(par), wn_par_host(par), here, first);
     status = wn_par_agree(par, status);
     if (mix && wn_par_rank(par) == 0)
         wn_log(WN_LOG_WARNING, "%s", wn_error_message());
@@ -64,7 +66,7 @@ static int run_file(struct wn_par *par, const char *path, const struct wn_sweep_
         wn_log(WN_LOG_WARNING, "%s", wn_linalg_advice());
     if (options.output ? !*options.output : !sweep->output)
         wn_problems_add(&problems, "%s: no results file: give -o FILE.h5 or the key \"output\"", path);
-    if (compare_kernels(par, options.mix_arithmetic) != WN_OK)
+    if (compare_kernels(par, sweep->compute, options.mix_arithmetic) != WN_OK)
         wn_problems_add(&problems, "%s", wn_error_message());
     if (!options.output)
         options.output = sweep->output;

@@ -18,7 +18,7 @@ void wn_kept_blocks_init(struct wn_kept_blocks *kept, const struct wn_model *mod
     *kept = (struct wn_kept_blocks){.model = model};
     kept->blocks = wn_alloc_zero(model->config.n_blocks, sizeof *kept->blocks);
     for (int64_t b = 0; b < model->config.n_blocks; b++)
-        kept->blocks[b].index = b;
+        kept->blocks[b] = (struct wn_block){.index = b, .compute = model->compute};
     kept->packed = wn_alloc_zero(linears, sizeof *kept->packed);
     kept->sources = wn_alloc_zero(linears, sizeof *kept->sources);
     kept->rules = wn_alloc_zero(linears, sizeof *kept->rules);

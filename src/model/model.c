@@ -318,6 +318,7 @@ struct wn_block *wn_block_create(const struct wn_model *model)
 {
     const struct wn_layout *layout = &model->layout;
     struct wn_block *block = wn_alloc_zero(1, sizeof *block);
+    block->compute = model->compute;
     for (int i = 0; i < layout->n_linears; i++) {
         const struct wn_linear_info *linear = &layout->linears[i];
         block->linears[i] = wn_alloc(linear->rows * linear->columns, sizeof(float));

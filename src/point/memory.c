@@ -192,6 +192,8 @@ int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
     wn_generation_bytes(run, point->model, &point->recipe, &texts);
     int64_t walking =
         (point->recipe.n_stages ? 2 : 1) * wn_block_bytes(model) + compress + kept + texts.kept + texts.packing;
+    walking += wn_linears_bytes(model->compute, group, wn_layout_widest_input(&model->layout), widest,
+                                omp_get_max_threads());
     if (texts.kept)
         walking += (model->config.n_blocks - 1) * wn_point_rules_bytes(run, point);
     int64_t generating = texts.kept + texts.generate, scoring = scores + head;

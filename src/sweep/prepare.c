@@ -480,6 +480,7 @@ static void open_models(struct wn_run *run, bool first, struct wn_problems *prob
         wn_schema_init(&prepared->schema);
         if (wn_model_open(sweep->models[m], problems, &prepared->model) != WN_OK)
             continue;
+        prepared->model->compute = sweep->compute;
         wn_sweep_set_tokenizer(sweep, prepared->model, problems);
         wn_log(WN_LOG_INFO, "opened %s: %s, %.1f M parameters, %lld blocks", sweep->models[m],
                prepared->model->config.model_type, (double)wn_model_parameters(prepared->model) / 1e6,
@@ -508,6 +509,8 @@ wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, bool hash
     wn_schema_init(&run->schema);
     WN_TRY(wn_inputs_compare_sweep(par, sweep));
     wn_grid_build(sweep, problems, &run->grid);
+    if (sweep->compute == WN_COMPUTE_BF16 && wn_bf16_start() != WN_OK)
+        wn_problems_add(problems, "%s: %s", sweep->path, wn_error_message());
     open_models(run, wn_par_rank(par) == 0, problems);
     wn_searches_open(run, problems);
     WN_TRY(agree_on_problems(par, problems));
@@ -524,6 +527,8 @@ wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, bool hash
         if (hash)
             WN_TRY(wn_inputs_compare_model(par, &run->models[m]));
     }
+    if (wn_par_rank(par) == 0)
+        wn_sweep_warn_of_floor(run);
     merge_schemas(run);
     wn_searches_lay_out(run);
     wn_run_build_tables(run);

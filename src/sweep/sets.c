@@ -1,6 +1,9 @@
 /* sets.c: what keys of the sweep add to any calibration or evaluation set. */
 #include "sweep_impl.h"
 
+static const int NEAR_BITS = 8;
+static const double NEAR_SPARSITY = 0.1;
+
 void wn_sweep_set_tokenizer(const struct wn_sweep *sweep, struct wn_model *model, struct wn_problems *problems)
 {
     if (sweep->tokenizer_file) {
@@ -22,9 +25,40 @@ void wn_sweep_note_set(const struct wn_sweep *sweep, const struct wn_prepared_mo
     if (sweep->prefix_token)
         wn_text_printf(&protocol, "; in front of a text without context: %s (%d)", sweep->prefix_token,
                        (int)wn_front_id(prepared->model->tokenizer));
+    if (sweep->compute == WN_COMPUTE_BF16)
+        wn_text_printf(&protocol, "; linears in bf16");
     wn_free(set->protocol);
     set->protocol = wn_strdup(protocol.data);
     wn_text_release(&protocol);
+}
+
+/* Whether a point may come so near to the dense model that rounding to bf16 shows. */
+static bool is_near_lossless(const struct wn_recipe *recipe)
+{
+    for (int s = 0; s < recipe->n_stages; s++) {
+        const struct wn_stage *stage = &recipe->stages[s];
+        const struct wn_value *bits = wn_params_find(&stage->params, "bits");
+        const struct wn_value *sparsity = wn_params_find(&stage->params, "sparsity");
+        if (stage->method->kind != WN_QUANTIZER && !(sparsity && sparsity->set && sparsity->number <= NEAR_SPARSITY))
+            return false;
+        if (stage->method->kind == WN_QUANTIZER && bits && bits->set && bits->number < NEAR_BITS)
+            return false;
+    }
+    return recipe->n_stages > 0;
+}
+
+void wn_sweep_warn_of_floor(const struct wn_run *run)
+{
+    int64_t near = 0, divergences = 0;
+    for (int64_t e = 0; e < run->sweep->n_evals; e++)
+        divergences += run->sweep->evals[e].divergence;
+    for (int64_t i = 0; i < run->grid.n_points; i++)
+        near += is_near_lossless(&run->grid.points[i].recipe);
+    if (run->sweep->compute == WN_COMPUTE_BF16 && divergences && near)
+        wn_log(WN_LOG_WARNING,
+               "\"compute\": \"bf16\": %lld of %lld points may be near-lossless (%d bits and more, at most %.0f %% "
+               "zeros): rounding alone makes a KL of about 1e-4, which is added to theirs; compare these points in f32",
+               (long long)near, (long long)run->grid.n_points, NEAR_BITS, 100 * NEAR_SPARSITY);
 }
 
 static void add_constant(struct wn_schema *schema, const char *set, const char *what, const char *axis, int64_t size,

@@ -11,8 +11,9 @@
 
 #include "sweep_impl.h"
 
-static const char *const top_keys[] = {"$schema",  "name",   "description", "inputs",  "model",  "calibration", "grid",
-                                       "evaluate", "output", "statistics",  "scratch", "search", "tokenizer"};
+static const char *const top_keys[] = {"$schema",     "name",   "description", "inputs", "model",
+                                       "calibration", "grid",   "evaluate",    "output", "statistics",
+                                       "scratch",     "search", "tokenizer",   "compute"};
 static const char *const evaluate_keys[] = {"perplexity", "tasks", "divergence", "logits", "prefix_token"};
 static const char *const divergence_keys[] = {"on", "measures"};
 static const char *const logits_keys[] = {"on", "top", "tokens"};
@@ -184,6 +185,16 @@ static void read_tokenizer(struct reader *reader)
     reader->sweep->tokenizer_file = text && strcmp(text, "file") == 0;
     if (how && !reader->sweep->tokenizer_file && !(text && strcmp(text, "class") == 0))
         PROBLEM(reader, "%s: tokenizer: expected \"class\" or \"file\"", reader->sweep->path);
+}
+
+static void read_compute(struct reader *reader)
+{
+    const cJSON *compute = cJSON_GetObjectItemCaseSensitive(reader->sweep->json, "compute");
+    const char *text = cJSON_GetStringValue(compute);
+    if (text && strcmp(text, "bf16") == 0)
+        reader->sweep->compute = WN_COMPUTE_BF16;
+    else if (compute && !(text && strcmp(text, "f32") == 0))
+        PROBLEM(reader, "%s: compute: expected \"f32\" or \"bf16\"", reader->sweep->path);
 }
 
 static void read_texts(struct reader *reader)
@@ -499,6 +510,7 @@ static wn_status read_sweep(const char *path, char *text, int64_t length, wn_sta
     check_keys(&reader, "", sweep->json, top_keys, COUNT(top_keys));
     read_texts(&reader);
     read_tokenizer(&reader);
+    read_compute(&reader);
     read_models(&reader);
     read_calibrations(&reader);
     read_evaluate(&reader);

@@ -87,6 +87,8 @@ void wn_run_add_point_fields(struct wn_run *run, struct wn_schema *schema);
 void wn_sweep_set_tokenizer(const struct wn_sweep *sweep, struct wn_model *model, struct wn_problems *problems);
 void wn_sweep_note_set(const struct wn_sweep *sweep, const struct wn_prepared_model *prepared, struct wn_eval_set *set);
 void wn_sweep_keep_ids(const struct wn_calibration *set, struct wn_schema *schema);
+/* Warns where points may be nearer to the dense model than the rounding of "compute": "bf16". */
+void wn_sweep_warn_of_floor(const struct wn_run *run);
 
 /* Parts of wn_prepare (tables.c). */
 void wn_run_build_tables(struct wn_run *run);

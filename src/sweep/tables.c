@@ -155,6 +155,8 @@ static void identify_model(const struct wn_run *run, const struct wn_prepared_mo
         wn_text_printf(text, "model file %.*s\n", (int)length, line);
         line += length + (line[length] == '\n');
     }
+    if (sweep->compute == WN_COMPUTE_BF16)
+        wn_text_printf(text, "model file computed with linears in bf16\n");
     for (int64_t c = 0; c < sweep->n_calibrations; c++) {
         const struct wn_calibration *set = &prepared->calibrations[c];
         if (set->tokens > 0)
@@ -319,8 +321,9 @@ void wn_provenance(struct wn_par *par, const struct wn_run *run, struct wn_facts
     wn_facts_add(facts, "winnow_revision", "%s", WN_REVISION);
     wn_facts_add(facts, "compiler", "%s", WN_COMPILER);
     wn_facts_add(facts, "flags", "%s", WN_FLAGS);
-    wn_facts_add(facts, "arithmetic", "%s; square tiles of 192 to 512; attention by %d keys; chunks of %d tokens",
-                 wn_linalg_protocol(), WN_ATTENTION_KEYS, WN_CHUNK_TOKENS);
+    wn_facts_add(facts, "arithmetic", "%s%s%s; square tiles of 192 to 512; attention by %d keys; chunks of %d tokens",
+                 wn_linalg_protocol(), run->sweep->compute == WN_COMPUTE_BF16 ? "; " : "",
+                 run->sweep->compute == WN_COMPUTE_BF16 ? wn_bf16_protocol() : "", WN_ATTENTION_KEYS, WN_CHUNK_TOKENS);
     wn_facts_add(facts, "mpi", "%s", wn_par_library());
     wn_results_library_version(&major, &minor, &release);
     wn_facts_add(facts, "hdf5", "%u.%u.%u", major, minor, release);

@@ -24,7 +24,7 @@ linked() { ldd "$folder/$1/winnow" | grep -Eq "$2" || fail "$1: not linked to $2
 arithmetic_of() { h5dump -a /provenance/arithmetic "$1" | sed -n 's/.*(0): "\(.*\)"/\1/p'; }
 
 build mpich -DMPI_C_COMPILER=mpicc.mpich -DHDF5_C_COMPILER_EXECUTABLE="$h5pcc"
-build blis -DWINNOW_BLAS_LIBRARY="$blis" -DWINNOW_BLAS_INCLUDE_DIR="$(dirname "$blis_header")"
+build blis -DWINNOW_BLAS_LIBRARY="$blis" -DWINNOW_BLAS_INCLUDE_DIR="$(dirname "$blis_header")" -DWINNOW_ONEDNN=OFF
 [ -s "$folder/failures" ] && finish
 linked mpich libmpich
 linked mpich libhdf5_mpich
@@ -34,6 +34,12 @@ ldd "$folder/blis/winnow" | grep -q openblas && fail "blis: also linked to OpenB
 
 make_sweep "$folder/small" "$small_grid, {\"method\": [\"sparsegpt\"], \"sparsity\": 0.5, \"calibration\": \"general\"}"
 sweep=$folder/small/sweep.json
+# The second is built without oneDNN: what needs it says so before any work.
+sed 's/"name": "small",/"name": "small", "compute": "bf16",/' "$sweep" >"$folder/small/bf16.json"
+expect "built without oneDNN" 2 "$folder/blis/winnow" plan "$folder/small/bf16.json"
+has "built without oneDNN" '"compute": "bf16": this winnow was built without oneDNN: install it' "$folder/err"
+same "lines of plan" "$(grep -c . "$folder/err")" 1
+
 expect "open mpi: run" 0 mpirun -n 2 --bind-to none "$winnow" run "$sweep" -o "$folder/open_mpi.h5" -q
 digest=$(digest_of "$folder/open_mpi.h5")
 
