@@ -121,7 +121,7 @@ static const struct wn_command commands[] = {
      "Examples:\n"
      "  winnow show demo.h5\n"
      "  winnow show demo.h5 --where 'method=wanda|sparsegpt,sparsity>=0.5' --sort world/perplexity --stderr\n"
-     "  winnow show demo.h5 --columns 'method,bits_per_weight,*/kl_mean' --latex\n"
+     "  winnow show demo.h5 --columns 'method,bits_per_weight_nominal,*/kl_mean' --latex\n"
      "  winnow show evopress.h5 --search fast",
      wn_command_show},
     {"export", "export FILE.h5 --point KEY --to DIR [--dtype f32|bf16|f16|source] [--sweep SWEEP.json]",

@@ -22,7 +22,16 @@ def table():
                 bits = 4.0 if rng.random() < 0.5 else np.nan
                 rows.append((method, sparsity, bits, 16.0, "done", x, y, x + rng.normal(0, 0.2)))
     dense = ("dense", np.nan, np.nan, 16.0, "done", -5.0, 9.0, 0.0)
-    columns = ["method", "sparsity", "bits", "bits_per_weight", "status", "t/x", "t/y", "t/z"]
+    columns = [
+        "method",
+        "sparsity",
+        "bits",
+        "bits_per_weight_nominal",
+        "status",
+        "t/x",
+        "t/y",
+        "t/z",
+    ]
     return pd.DataFrame([dense, *rows], columns=columns).assign(model="m")
 
 

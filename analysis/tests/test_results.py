@@ -164,7 +164,7 @@ def test_axes_have_names_labels_and_units(results):
     weights = results.dataset("weights")
     assert weights["zeros"].dims == ("point", "block", "linear")
     assert "self_attn.q_proj" in weights["linear"]
-    assert weights["bits_per_weight"].attrs["units"] == "bit"
+    assert weights["bits_per_weight_nominal"].attrs["units"] == "bit"
     tokens = results.tokens("world")
     assert tokens["loss"].dims == ("point", "token") and tokens["js"].attrs["units"] == "nat"
     task = results.task("facts")
@@ -283,3 +283,27 @@ def test_wrong_files(tmp_path):
 def test_unknown_group(results):
     with pytest.raises(KeyError, match="no group 'wieghts'; known:.*weights"):
         results.dataset("wieghts")
+
+
+def test_names_of_older_files(path, tmp_path):
+    old = tmp_path / "old.h5"
+    old.write_bytes(path.read_bytes())
+    with h5py.File(old, "r+") as file:
+        for group in ("points", "weights"):
+            file.move(f"{group}/bits_per_weight_nominal", f"{group}/bits_per_weight")
+    new, old = winnow.open(path), winnow.open(old)
+    for results in (new, old):
+        scores, about = results.scores, results.columns
+        for name in ("bits_per_weight_nominal", "bits_per_weight"):
+            assert scores[name].equals(new.scores["bits_per_weight_nominal"])
+            assert about.loc[name, "unit"] == "bit"
+            assert results.dataset("weights")[name].attrs["units"] == "bit"
+
+
+def test_stored_bytes(results):
+    scores, weights = results.scores, results.dataset("weights")
+    done = scores[scores["status"] == "done"]
+    linears = done["stored_bytes_linears"]
+    assert (linears == weights["stored_bytes"].sum(["block", "linear"])).all()
+    others = (done["stored_bytes"] - linears)[done["method"] != "drop"]
+    assert (others > 0).all() and others.nunique() == len(results.models)

@@ -29,10 +29,10 @@ class Setting:
 def settings(cells: pd.DataFrame, names: Iterable[str], along: str) -> list[Setting]:
     """Cells by method and all axes of ``names`` but those of ``along``, in the order of the sweep.
 
-    ``along`` is the column along which a setting runs, "sparsity" or "bits_per_weight". Settings
+    ``along`` is the column along which a setting runs, "sparsity" or a number of bits. Settings
     that the same points answer are one (magnitude pruning looks at no calibration set).
     """
-    fixed = {"method", "model", along} | ({"bits"} if along == "bits_per_weight" else set())
+    fixed = {"method", "model", along} | ({"bits"} if along == "bits_per_weight_nominal" else set())
     names = [n for n in names if n not in fixed and n in cells]
     found = []
     for method, group in cells.groupby("method", sort=False, observed=True):

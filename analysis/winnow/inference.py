@@ -164,7 +164,7 @@ def _controls(
             values = values.fillna(0)
         if name == "bits":
             dense = table[is_dense(table)]
-            bits = dense.set_index("model")["bits_per_weight"]
+            bits = dense.set_index("model")["bits_per_weight_nominal"]
             values = values.fillna(scores["model"].astype(object).map(bits).astype(float))
         columns.append(values.to_numpy(float))
     known = np.isfinite(np.array(columns)).all(axis=0)

@@ -81,17 +81,18 @@ def over_sparsity(
 def over_bits(
     results: Results, scores: Sequence[str] | str | None = None, model: str | None = None
 ) -> Figure:
-    """Quantized points over stored bits per weight (scales, zero points and masks included)."""
+    """Quantized points over nominal bits per weight (scales, zero points and masks included)."""
     names = _scores(results, scores)
     cells = _of_model(results, results.cells, model)
     if "bits" not in cells or cells["bits"].isna().all():
         raise ValueError(f"{results.path}: no quantized points")
-    cells = cells[cells["bits"].notna() & cells["bits_per_weight"].notna()]
-    figure, axes = _panels(results, names, cells["model"], "stored bits per weight", intact="right")
-    lines = _lines(results, cells, "bits_per_weight")
+    cells = cells[cells["bits"].notna() & cells["bits_per_weight_nominal"].notna()]
+    label = "bits per weight, nominal"
+    figure, axes = _panels(results, names, cells["model"], label, intact="right")
+    lines = _lines(results, cells, "bits_per_weight_nominal")
     for axis, name in zip(axes, names):
         for line in lines:
-            _draw(axis, line, "bits_per_weight", name)
+            _draw(axis, line, "bits_per_weight_nominal", name)
         axis.xaxis.set_major_locator(ticker.MultipleLocator(1))
     _legend(figure, axes, lines)
     return figure

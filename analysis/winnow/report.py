@@ -69,7 +69,7 @@ def summary(results: Results) -> pd.DataFrame:
     axes = point_axes(scores, results.axes)
     table = scores[axes].astype(object)
     table = table.where(table.notna() & (table != ""), "–").map(_short)
-    table["bits per weight"] = scores["bits_per_weight"].map(_short)
+    table["bits per weight"] = scores["bits_per_weight_nominal"].map(_short)
     for name in main_columns(results):
         error = stderr_column(name, scores.columns)
         texts = scores[name].map(_number)

@@ -25,11 +25,24 @@ from winnow.sweepfile import parse_sweep
 SCHEMA_VERSION = 2
 
 # Columns that count or number something: integers, with <NA> where nothing is known yet.
-_INTEGERS = ("attempt", "start", "rank", "threads", "tokens", "calibration_tokens", "peak_bytes")
+_INTEGERS = (
+    "attempt",
+    "start",
+    "rank",
+    "threads",
+    "tokens",
+    "calibration_tokens",
+    "peak_bytes",
+    "stored_bytes",
+    "stored_bytes_linears",
+)
 # Texts that are others in every row; those of other columns repeat themselves.
 _FREE = ("key", "reason", "weights_hash")
 # Columns filled in before the first point runs or by its commit; the others are results of a run.
 _STATE = ("status", "attempt", "start", "checksum", "reason")
+
+# What older files call otherwise; tables and arrays have both names.
+_RENAMED = {"bits_per_weight": "bits_per_weight_nominal"}
 
 # Short names of scores, most telling first: "facts" is facts/acc, "js" is TEXT/js_mean.
 _TASK_SCORES = (
@@ -221,7 +234,10 @@ class Results:
         rows = {}
         with self._h5() as file:
             for name in self._column_names(file["points"]):
-                rows[name] = (*_about(file[f"points/{name}"]), False)
+                rows[_RENAMED.get(name, name)] = (*_about(file[f"points/{name}"]), False)
+            for before, now in _RENAMED.items():
+                if now in rows:
+                    rows[before] = (rows[now][0], f"older name of {now}", False)
             for name in self._score_names(file):
                 rows[name] = (*_about(file[f"scores/{name}"]), True)
         names = ["unit", "description", "score"]
@@ -253,6 +269,8 @@ class Results:
             data = _keep_integers(data, xr.open_dataset(store, mask_and_scale=False))
         for variable in data.variables.values():
             variable.attrs.pop("DIMENSION_LABELS", None)
+        data = data.rename({n: _RENAMED[n] for n in data.data_vars if n in _RENAMED})
+        data = data.assign({n: data[now] for n, now in _RENAMED.items() if now in data})
         with self._h5() as file:
             data = data.assign_coords(
                 {d: _values(file[d]) for d in data.dims if d != "point" and _is_labels(file, d)}
@@ -433,6 +451,10 @@ class Results:
         planned = [c for c in points.columns if c in file["cells"] or c in _STATE or c == "key"]
         for name in points.columns.difference([*planned, "host"]):
             points[name] = points[name].mask(codes == 0)
+        points = points.rename(columns=_RENAMED)
+        for before, now in _RENAMED.items():
+            if now in points:
+                points[before] = points[now]
         return points
 
     def _names(self, file: h5py.File, group: str) -> list[str]:

@@ -32,14 +32,14 @@ _WIDTH = 5.0  # inches
 def levels(results: Results, points: Sequence[int] | int) -> Figure:
     """What every linear of every block got, a map for each point: blocks down, linears across.
 
-    Zeros in per cent for pruned and left-out linears, stored bits per weight for quantized ones.
+    Zeros in per cent for pruned and left-out linears, nominal bits per weight for quantized ones.
     All maps share one scale, so that allocations of a budget can be compared.
     """
     points = [points] if isinstance(points, int | np.integer) else list(points)
     about = results.scores.loc[points]
     with results.dataset("weights") as data:
         quantized = "bits" in about and about["bits"].notna().all()
-        name = "bits_per_weight" if quantized else "zeros"
+        name = "bits_per_weight_nominal" if quantized else "zeros"
         values = data[name].sel(point=points).transpose("point", "block", "linear").to_numpy()
         linears = [str(v).rpartition(".")[2] for v in data["linear"].to_numpy()]
     values = values.astype(float) * (1 if quantized else 100)

@@ -266,10 +266,10 @@ void wn_recipe_activation_bytes(const struct wn_recipe *recipe, int64_t rows, in
 void wn_pruner_set_sparsity(struct wn_params *params, double sparsity);
 
 /*
- * Stored bits per weight: without a quantizer 16 per kept weight, plus a mask of 1 bit per weight
- * when pruned unstructured (N:M: log2(binomial(M, kept)) / M per weight); quantized: `bits` per kept weight + (16 +
- * zero_bits) per grid, + the mask; a second level has its bits in place of the 16 and 32 per grid of its own, an
- * outlier costs 32 more. `pattern_m` 0 for unstructured, else N zeros of M.
+ * Bits per weight as papers count them, which is no size of a file (pack.h: wn_pack_size): without a quantizer 16 per
+ * kept weight, plus a mask of 1 bit per weight when pruned unstructured (N:M: log2(binomial(M, kept)) / M per weight);
+ * quantized: `bits` per kept weight + (16 + zero_bits) per grid, + the mask; a second level has its bits in place of
+ * the 16 and 32 per grid of its own, an outlier costs 32 more. `pattern_m` 0 for unstructured, else N zeros of M.
  */
 double wn_bits_per_weight(const struct wn_compressed *compressed, int64_t pattern_n, int64_t pattern_m);
 
@@ -316,7 +316,8 @@ float wn_grid_value(const struct wn_grid *grid, int code);
 /* One row of the table per statistic: name, unit, what it is. */
 #define WN_WEIGHT_STATISTICS(X)                                                                                        \
     X(zeros, "1", "share of weights that are exactly zero")                                                            \
-    X(bits_per_weight, "bit", "stored bits per weight, masks, scales and zero points included")                        \
+    X(bits_per_weight_nominal, "bit", "bits per weight as papers count them: 16 per number, masks and grids included") \
+    X(stored_bytes, "byte", "bytes of the smallest form that gives back these very weights (pack.h)")                  \
     X(weight_error, "1", "||W - W'||_F / ||W||_F")                                                                     \
     X(output_error, "1", "||X (W - W')^T||_F / ||X W^T||_F, X = dense inputs of the reference sample")                 \
     X(mask_overlap, "1", "share of the zeros that magnitude pruning of the same number per matrix would also choose")  \
@@ -334,8 +335,8 @@ struct wn_weight_statistics {
 };
 
 /*
- * All statistics but output_error (set to NaN) and bits_per_weight (set to NaN): dense W and compressed W', [rows,
- * columns]. Sums in double in an order that depends on the shape only. mask_overlap is NaN when nothing is zero.
+ * All statistics but output_error, bits_per_weight_nominal and stored_bytes (set to NaN): dense W and compressed W',
+ * [rows, columns]. Sums in double in an order that depends on the shape only. mask_overlap is NaN when nothing is zero.
  */
 void wn_weight_statistics_compute(const float *dense, const float *compressed, int64_t rows, int64_t columns,
                                   struct wn_weight_statistics *statistics);

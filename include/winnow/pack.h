@@ -92,6 +92,8 @@ struct wn_packed {
 void wn_pack(const struct wn_compressed *compressed, struct wn_packed *packed);
 /* Bytes that wn_pack allocates at a time for a linear of this shape, its result included. */
 int64_t wn_pack_bytes_while(int64_t rows, int64_t columns);
+/* The size that wn_pack would give, which writes codes only: what numbers take is known without. Allocates no more. */
+int64_t wn_pack_size(const struct wn_compressed *compressed);
 /* Frees owned bytes; a zeroed object is fine. */
 void wn_packed_release(struct wn_packed *packed);
 

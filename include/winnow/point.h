@@ -83,7 +83,8 @@ struct wn_point_search {
 struct wn_point_fields {
     int reason, host, rank, threads, seconds, seconds_load, seconds_statistics, seconds_compress, seconds_forward,
         seconds_generate, seconds_score, peak_bytes, tokens;
-    int sparsity, bits_per_weight, weight_error, output_error, error_sum, weights_hash;
+    int sparsity, bits_per_weight_nominal, stored_bytes, stored_bytes_linears, weight_error, output_error, error_sum,
+        weights_hash;
     int evaluation_start; /* [evaluations] row of /starts of the run that computed each; set behind wn_point_compute */
 };
 

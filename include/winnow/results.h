@@ -242,10 +242,12 @@ wn_status wn_results_read_status(struct wn_results_reader *reader, uint8_t *stat
 /*
  * A whole 1-D column or [point] field as text / as doubles (missing integers become NaN); *values are owned by the
  * caller (wn_results_free_texts / wn_free). A path that does not exist, or is no such column, gives WN_ERR_INPUT.
- * `rows` gets the length.
+ * `rows` gets the length. Of numbers a path that an older version called otherwise is found under that name.
  */
 wn_status wn_results_read_texts(struct wn_results_reader *reader, const char *path, char ***values, int64_t *rows);
 wn_status wn_results_read_numbers(struct wn_results_reader *reader, const char *path, double **values, int64_t *rows);
+/* What this version calls a path of a file of any version. */
+const char *wn_results_path_now(const char *path);
 /* Calls visit for every column along the point axis below `group`, in the order of definition: path, unit, description,
  * whether it is text. */
 typedef void wn_results_visitor(void *context, const char *path, const char *unit, const char *description, bool text);

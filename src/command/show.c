@@ -43,7 +43,7 @@ static bool is_one_of(const char *name, const char *const *names, size_t count)
 
 static bool is_headline(struct wn_results_reader *reader, const char *path)
 {
-    static const char *const of_points[] = {"bits_per_weight", "seconds"};
+    static const char *const of_points[] = {"bits_per_weight_nominal", "bits_per_weight", "stored_bytes", "seconds"};
     static const char *const divergences[] = {"kl_mean", "js_mean", "top1_agreement"};
     static const char *const of_texts[] = {"perplexity", "word_perplexity", "acc"};
     const char *name = strrchr(path, '/') + 1, *set = strchr(path + 1, '/') + 1;
@@ -71,6 +71,12 @@ static bool is_axis(const struct wn_texts *columns, const char *path)
     return false;
 }
 
+/* What a column is called: in files of older versions some were called otherwise. */
+static const char *name_of(const char *path)
+{
+    return strchr(wn_results_path_now(path) + 1, '/') + 1;
+}
+
 static void add_column(void *context, const char *path, const char *unit, const char *description, bool text)
 {
     struct loading *loading = context;
@@ -79,7 +85,7 @@ static void add_column(void *context, const char *path, const char *unit, const 
     (void)description;
     shown->columns = wn_resize(shown->columns, shown->n_columns + 1, sizeof *shown->columns);
     shown->columns[shown->n_columns++] = (struct wn_shown_column){.path = wn_strdup(path),
-                                                                  .name = wn_strdup(strchr(path + 1, '/') + 1),
+                                                                  .name = wn_strdup(name_of(path)),
                                                                   .text = text,
                                                                   .axis = is_axis(&loading->axes, path),
                                                                   .error = -1};

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <winnow/results.h>
+
 #include "command.h"
 #include "show.h"
 
@@ -32,6 +34,9 @@ static void tell_unknown(const struct wn_shown *shown, const char *name)
 int wn_show_find(const struct wn_shown *shown, const char *name)
 {
     int found = -1, count = 0;
+    char *path = wn_format("/points/%s", name);
+    name = strcmp(wn_results_path_now(path), path) ? strrchr(wn_results_path_now(path), '/') + 1 : name;
+    wn_free(path);
     for (int c = 0; c < shown->n_columns; c++)
         if (!strcmp(shown->columns[c].name, name))
             return c;

@@ -478,7 +478,7 @@ static wn_status run_export(struct export *export, struct wn_problems *problems)
     wn_log(WN_LOG_INFO, "%s: point %lld \"%s\", weights as %s, %.4g bits per weight", export->folder,
            (long long)export->stored.point, export->point->key,
            export->dtype == WN_OTHER ? "in the checkpoint" : wn_export_dtype_name(export->dtype),
-           *wn_record_f64(&export->record, export->run->fields.bits_per_weight));
+           *wn_record_f64(&export->record, export->run->fields.bits_per_weight_nominal));
     return WN_OK;
 }
 

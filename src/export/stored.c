@@ -9,7 +9,7 @@
 
 enum { MOST_NEAR = 4 };
 
-static const char *const names[WN_STORED_TOTALS] = {"achieved_sparsity", "bits_per_weight", "weight_error",
+static const char *const names[WN_STORED_TOTALS] = {"achieved_sparsity", "bits_per_weight_nominal", "weight_error",
                                                     "output_error"};
 
 const char *wn_stored_total(int index)

@@ -24,7 +24,7 @@ static const struct wn_parameter parameters[] = {
      .standard = "\"int8\"",
      .words = "int8|fp",
      .help = "weights of outlier columns: int8, dequantized, as bitsandbytes does today; fp, not quantized, as the "
-             "paper does (not counted in bits_per_weight: any column can be one)"},
+             "paper does (not counted in bits_per_weight_nominal: any column can be one)"},
 };
 
 static bool keeps_weights(const struct wn_params *params)

@@ -189,5 +189,6 @@ void wn_weight_statistics_compute(const float *dense, const float *compressed, i
     compute_moments(compressed, rows, columns, statistics);
     compute_outliers(compressed, rows, columns, statistics);
     statistics->mask_overlap = compute_overlap(dense, compressed, rows, columns, zeros);
-    statistics->output_error = statistics->bits_per_weight = (double)NAN;
+    statistics->output_error = (double)NAN;
+    statistics->bits_per_weight_nominal = statistics->stored_bytes = (double)NAN;
 }

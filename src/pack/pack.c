@@ -500,16 +500,45 @@ static bool gives_back(const struct wn_packed *p, const float *weight)
     return same;
 }
 
+static void open_checked(const struct wn_compressed *compressed, struct source *source)
+{
+    if (compressed->rows < 1 || compressed->columns < 1 || compressed->rows > PACK_MOST_SIDE ||
+        compressed->columns > PACK_MOST_SIDE || compressed->rows * compressed->columns > PACK_MOST_WEIGHTS)
+        WN_BUG("a linear of %lld x %lld cannot be packed", (long long)compressed->rows, (long long)compressed->columns);
+    open_source(compressed, source);
+}
+
+/* Numbers of a kind that holds them all need no look. */
+int64_t wn_pack_size(const struct wn_compressed *compressed)
+{
+    struct form forms[2 * CHOICES];
+    struct source source;
+    int64_t size = 0;
+
+    open_checked(compressed, &source);
+    const int count = find_forms(&source, forms);
+    while (!size) {
+        struct form *form = take_smallest(forms, count);
+        bool holds = !is_too_long(form);
+        if (holds && form->packed.bits) {
+            write_form(&source, form);
+            holds = gives_back(&form->packed, compressed->weight);
+            wn_free(form->packed.owned);
+        }
+        size = holds ? form->packed.size : 0;
+        form->packed.size = 0;
+    }
+    close_source(&source);
+    return size;
+}
+
 void wn_pack(const struct wn_compressed *compressed, struct wn_packed *packed)
 {
     struct form forms[2 * CHOICES], *form;
     struct source source;
     bool holds = false;
 
-    if (compressed->rows < 1 || compressed->columns < 1 || compressed->rows > PACK_MOST_SIDE ||
-        compressed->columns > PACK_MOST_SIDE || compressed->rows * compressed->columns > PACK_MOST_WEIGHTS)
-        WN_BUG("a linear of %lld x %lld cannot be packed", (long long)compressed->rows, (long long)compressed->columns);
-    open_source(compressed, &source);
+    open_checked(compressed, &source);
     const int count = find_forms(&source, forms);
     while (!holds) {
         form = take_smallest(forms, count);

@@ -185,7 +185,8 @@ int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
     int64_t group = wn_prepared_group_rows(run, point->model);
     int64_t floats = rows * hidden + group * hidden + wn_model_scratch(model, group) +
                      sample * (wn_layout_input_total(&model->layout) + 2 * widest);
-    int64_t compress = point->recipe.n_stages ? largest * 10 : 0; /* keep, codes and the selection's work array */
+    int64_t compress =
+        point->recipe.n_stages ? largest * 10 : 0; /* keep, codes and the selection's work array; then sizes */
     compress += statistics_bytes(run, point) + solver_bytes(&model->layout, &point->recipe);
     compress += activation_bytes(run, point) + wn_search_bytes(model, &point->recipe, longest);
     struct wn_generation_bytes texts;

@@ -44,7 +44,8 @@ void wn_recorder_take(struct wn_recorder *recorder, const struct wn_subject *sub
     struct wn_weight_statistics statistics;
     double norm = wn_sum_squared_difference(dense, NULL, count);
     wn_weight_statistics_compute(dense, made->form.weight, info->rows, info->columns, &statistics);
-    statistics.bits_per_weight = made->bits;
+    statistics.bits_per_weight_nominal = made->bits;
+    statistics.stored_bytes = (double)made->stored;
     statistics.output_error = output_error;
     record_weights(recorder, prepared->weight_fields, cell, &statistics);
     if (prepared->solver_fields)
@@ -54,6 +55,7 @@ void wn_recorder_take(struct wn_recorder *recorder, const struct wn_subject *sub
     recorder->weights += (double)count;
     recorder->zeros += statistics.zeros * (double)count;
     recorder->bits += made->bits * (double)count;
+    recorder->stored += (double)made->stored;
     recorder->squared_norm += norm;
     recorder->squared_error += statistics.weight_error * statistics.weight_error * norm;
     recorder->output_error += output_error * output_error;
@@ -93,12 +95,15 @@ static void set_number(const struct wn_recorder *recorder, int field, double val
     *wn_record_f64(recorder->record, field) = value;
 }
 
-void wn_recorder_finish(struct wn_recorder *recorder, const struct wn_subject *subject, const double seconds[WN_STAGES],
+void wn_recorder_finish(struct wn_recorder *recorder, const struct wn_subject *subject,
+                        const struct wn_allocation *allocation, const double seconds[WN_STAGES],
                         const struct wn_point_report *report, int64_t peak_bytes)
 {
     const struct wn_point_fields *fields = &subject->run->fields;
     set_number(recorder, fields->sparsity, recorder->zeros / recorder->weights);
-    set_number(recorder, fields->bits_per_weight, recorder->bits / recorder->weights);
+    set_number(recorder, fields->bits_per_weight_nominal, recorder->bits / recorder->weights);
+    set_number(recorder, fields->stored_bytes_linears, recorder->stored);
+    set_number(recorder, fields->stored_bytes, recorder->stored + (double)wn_stored_others(subject->model, allocation));
     set_number(recorder, fields->weight_error, sqrt(recorder->squared_error / recorder->squared_norm));
     set_number(recorder, fields->output_error, sqrt(recorder->output_error / recorder->linears));
     set_number(recorder, fields->error_sum, recorder->output_error);

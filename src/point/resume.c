@@ -12,9 +12,11 @@ static const double FINISH_SECONDS = 1;
 
 /* ---- what is saved ---- */
 
+enum { N_SUMS = 8 };
+
 /* Small things, as one piece. */
 struct small {
-    double sums[7], seconds[WN_STAGES], before, tokens;
+    double sums[N_SUMS], seconds[WN_STAGES], before, tokens;
     int64_t folded;
     uint64_t weights_hash;
 };
@@ -54,16 +56,16 @@ static struct wn_pieces list_pieces(const struct wn_between *between, int64_t st
 
 static double *sum_of(struct wn_recorder *recorder, int index)
 {
-    double *const sums[] = {&recorder->weights,      &recorder->zeros,         &recorder->bits,
-                            &recorder->squared_norm, &recorder->squared_error, &recorder->output_error,
-                            &recorder->linears};
+    double *const sums[N_SUMS] = {&recorder->weights,      &recorder->zeros,        &recorder->bits,
+                                  &recorder->stored,       &recorder->squared_norm, &recorder->squared_error,
+                                  &recorder->output_error, &recorder->linears};
     return sums[index];
 }
 
 static void take_small(const struct wn_between *between, double elapsed, struct small *small)
 {
     memset(small, 0, sizeof *small);
-    for (int i = 0; i < 7; i++)
+    for (int i = 0; i < N_SUMS; i++)
         small->sums[i] = *sum_of(between->recorder, i);
     memcpy(small->seconds, between->seconds, sizeof small->seconds);
     small->before = *between->before + elapsed;
@@ -74,7 +76,7 @@ static void take_small(const struct wn_between *between, double elapsed, struct 
 
 static void give_small(const struct wn_between *between, const struct small *small)
 {
-    for (int i = 0; i < 7; i++)
+    for (int i = 0; i < N_SUMS; i++)
         *sum_of(between->recorder, i) = small->sums[i];
     memcpy(between->seconds, small->seconds, sizeof small->seconds);
     *between->before = small->before;

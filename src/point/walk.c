@@ -77,9 +77,11 @@ static wn_status make_linear(struct walk *walk, int index)
     WN_TRY(wn_compressor_make(&walk->compressor, &walk->subject, &walk->collector, index, &made));
     double error = wn_sample_error(&walk->sample, &walk->subject, index, dense, made.form.weight,
                                    walk->compressor.activations[index], walk->compressor.scales[linear->input]);
+    const bool gone = walk->compressor.left_out[layout->input_branches[linear->input]];
+    made.stored = gone ? 0 : wn_stored_linear(&made.form);
     wn_recorder_take(&walk->recorder, &walk->subject, block_index, index, dense, &made, error);
     wn_status status = walk->sink ? walk->sink->take(walk->sink->context, block_index, index, &made.form) : WN_OK;
-    if (walk->evaluation.generates && !walk->compressor.left_out[layout->input_branches[linear->input]])
+    if (walk->evaluation.generates && !gone)
         wn_kept_blocks_take_linear(&walk->evaluation.kept, block_index, index, &made.form);
     wn_made_release(&made);
     return status;
@@ -271,7 +273,8 @@ static wn_status compute(const struct wn_run *run, const struct wn_reference *re
     }
     *report = (struct wn_point_report){
         .seconds = wn_seconds() - start + walk.before, .tokens = walk.workspace.tokens, .saved = walk.resume.done};
-    wn_recorder_finish(&walk.recorder, &walk.subject, walk.seconds, report, wn_memory_peak() - before);
+    wn_recorder_finish(&walk.recorder, &walk.subject, &walk.allocation, walk.seconds, report,
+                       wn_memory_peak() - before);
     close_walk(&walk);
     return status;
 }

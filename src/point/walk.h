@@ -118,7 +118,8 @@ struct wn_compressor {
 /* A linear as the point has it. */
 struct wn_made {
     struct wn_compressed form; /* its rule for inputs stays with the compressor */
-    double bits;               /* per weight */
+    double bits;               /* per weight, nominal */
+    int64_t stored;            /* bytes */
 };
 void wn_compressor_open(struct wn_compressor *compressor, const struct wn_subject *subject);
 void wn_compressor_release(struct wn_compressor *compressor, const struct wn_model *model);
@@ -156,12 +157,19 @@ void wn_sample_push(struct wn_sample *sample, const struct wn_subject *subject, 
 double wn_sample_error(struct wn_sample *sample, const struct wn_subject *subject, int linear, const float *dense,
                        const float *compressed, const struct wn_activation *rule, const float *scale);
 
+/* ---- bytes that files take (stored.c) ---- */
+
+/* Of a linear, with what the rule of its inputs needs besides. */
+int64_t wn_stored_linear(const struct wn_compressed *form);
+/* Of all tensors that are no linears, as in the checkpoint, without blocks that are left out. */
+int64_t wn_stored_others(const struct wn_model *model, const struct wn_allocation *allocation);
+
 /* ---- what is written down (record.c) ---- */
 
 struct wn_recorder {
     struct wn_record *record;
     /* Sums over all linears, for the totals of the point. */
-    double weights, zeros, bits, squared_norm, squared_error, output_error, linears;
+    double weights, zeros, bits, stored, squared_norm, squared_error, output_error, linears;
     uint64_t weights_hash; /* of all weights that are evaluated */
 };
 void wn_recorder_take(struct wn_recorder *recorder, const struct wn_subject *subject, int64_t block_index, int linear,
@@ -169,7 +177,8 @@ void wn_recorder_take(struct wn_recorder *recorder, const struct wn_subject *sub
 /* Vectors of a block that were divided by the scales of inputs are weights too. */
 void wn_recorder_vectors(struct wn_recorder *recorder, const struct wn_subject *subject,
                          const struct wn_compressor *compressor, const struct wn_block *view);
-void wn_recorder_finish(struct wn_recorder *recorder, const struct wn_subject *subject, const double seconds[WN_STAGES],
+void wn_recorder_finish(struct wn_recorder *recorder, const struct wn_subject *subject,
+                        const struct wn_allocation *allocation, const double seconds[WN_STAGES],
                         const struct wn_point_report *report, int64_t peak_bytes);
 /* What the allocation has to say of the blocks. */
 void wn_recorder_allocation(const struct wn_recorder *recorder, const struct wn_subject *subject,

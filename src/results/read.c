@@ -169,6 +169,8 @@ wn_status wn_results_read_numbers(struct wn_results_reader *reader, const char *
 
     *values = NULL;
     *rows = 0;
+    if (wn_h5_ok_(&h5) && strcmp(wn_path_before_(path), path) && H5Lexists(h5.file, path, H5P_DEFAULT) <= 0)
+        path = wn_path_before_(path);
     wn_h5_data_open_(&h5, path, &column);
     if (wn_h5_ok_(&h5) && (column.rank != 1 || !wn_h5_data_is_number_(&column)))
         snprintf(h5.reason, sizeof h5.reason, "%s is not a column of numbers", path);

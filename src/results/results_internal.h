@@ -221,4 +221,9 @@ int64_t wn_starts_bytes_(void);
 /* Every rank, as all must open the same datasets. */
 void wn_starts_open_(struct wn_results *r, struct wn_h5 *h5);
 
+/* ---- older versions (renamed.c) ---- */
+
+/* What older versions called a path. */
+const char *wn_path_before_(const char *path);
+
 #endif

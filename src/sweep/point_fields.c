@@ -31,8 +31,14 @@ static void add_point_fields(struct wn_schema *schema, struct wn_point_fields *f
         point_number(schema, "peak_bytes", "byte", "largest amount of memory allocated during the point", false);
     fields->tokens = point_number(schema, "tokens", "token", "tokens pushed through the blocks", false);
     fields->sparsity = point_number(schema, "achieved_sparsity", "1", "share of zeros among the block linears", true);
-    fields->bits_per_weight = point_number(schema, "bits_per_weight", "bit",
-                                           "stored bits per weight of the block linears, all overheads included", true);
+    fields->bits_per_weight_nominal =
+        point_number(schema, "bits_per_weight_nominal", "bit",
+                     "bits per weight of the block linears as papers count them: 16 per number, all overheads", true);
+    fields->stored_bytes = point_number(schema, "stored_bytes", "byte",
+                                        "stored_bytes_linears and all other tensors as in the checkpoint", true);
+    fields->stored_bytes_linears =
+        point_number(schema, "stored_bytes_linears", "byte",
+                     "of the block linears: the smallest form that gives back the evaluated weights", true);
     fields->weight_error =
         point_number(schema, "weight_error", "1", "||W - W'||_F / ||W||_F over all block linears", true);
     fields->output_error =

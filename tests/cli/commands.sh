@@ -177,7 +177,7 @@ for row in show:
     asked = row["/points/sparsity"]
     assert asked is None or abs(row["/points/achieved_sparsity"] - asked) < 0.01, row["/points/key"]
     assert row["/points/peak_bytes"] <= 1.1 * plan["bytes_per_rank"], "more memory than predicted"
-bits = {row["/points/bits"]: row["/points/bits_per_weight"] for row in show if row["/points/method"] == "rtn"}
+bits = {row["/points/bits"]: row["/points/bits_per_weight_nominal"] for row in show if row["/points/method"] == "rtn"}
 assert bits and all(asked < found < asked + 1.5 for asked, found in bits.items()), bits
 END
 expect "verify" 0 "$winnow" verify "$file"

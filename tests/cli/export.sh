@@ -73,7 +73,7 @@ assert about["key"] == sys.argv[2] and about["point"] == 4 and about["sweep"] ==
 (method,) = about["methods"]
 assert method["name"] == "rtn" and {"bits": 4, "group": 32, "symmetric": False}.items() <= method["parameters"].items()
 assert about["agrees_with_results"] is True and about["rounded"] == 0 and len(about["identity_sha256"]) == 64
-assert about["bits_per_weight"] == 4 + 20 / 32 and len(about["linears"]) == 6 * 7
+assert about["bits_per_weight_nominal"] == 4 + 20 / 32 and len(about["linears"]) == 6 * 7
 END
 
 # ---- an exported point is a model like any other ----

@@ -190,6 +190,7 @@ static struct wn_packed check_form(const struct wn_compressed *compressed)
     wn_pack(compressed, &packed);
     CHECK(wn_memory_peak() - before <= limit + omp_get_max_threads() * (compressed->columns * 160 + 4096));
     CHECK(packed.bytes == packed.owned && packed.size == whole(packed.bytes, 16));
+    CHECK(wn_pack_size(compressed) == packed.size);
     check_bits(&packed, compressed->weight);
     uint8_t *copy = wn_alloc(packed.size + 1, 1);
     memcpy(copy + 1, packed.bytes, (size_t)packed.size);

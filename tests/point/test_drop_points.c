@@ -101,7 +101,8 @@ static void check_weights(const struct wn_run *run, struct wn_record *record, co
     const struct wn_model *model = run->models[0].model;
     const struct wn_layout *layout = &model->layout;
     const double *error = field(run, record, "/weights/output_error"),
-                 *bits = field(run, record, "/weights/bits_per_weight"), *zeros = field(run, record, "/weights/zeros");
+                 *bits = field(run, record, "/weights/bits_per_weight_nominal"),
+                 *zeros = field(run, record, "/weights/zeros");
     double gone = 0;
     for (int b = 0; b < model->config.n_blocks; b++)
         for (int l = 0; l < layout->n_linears; l++) {
@@ -114,7 +115,7 @@ static void check_weights(const struct wn_run *run, struct wn_record *record, co
         }
     gone /= (double)wn_model_weights(model);
     CHECK_NEAR(*wn_record_f64(record, run->fields.sparsity), gone, 1e-4);
-    CHECK_NEAR(*wn_record_f64(record, run->fields.bits_per_weight), 16 * (1 - gone), 1e-9);
+    CHECK_NEAR(*wn_record_f64(record, run->fields.bits_per_weight_nominal), 16 * (1 - gone), 1e-9);
 }
 
 static void check_point(const struct wn_run *run, int64_t index, struct wn_record *record, const cJSON *expected)

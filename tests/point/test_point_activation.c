@@ -60,8 +60,8 @@ static void check_numbers(const struct wn_run *run, struct wn_record *records)
         CHECK(peak <= 1.1 * predicted);
         CHECK(peak >= 0.7 * predicted);
         if (p != DENSE && p < JOINT) /* 8 bits and a scale per row */
-            CHECK(number(&records[p], fields->bits_per_weight) > 8 &&
-                  number(&records[p], fields->bits_per_weight) < 8.2);
+            CHECK(number(&records[p], fields->bits_per_weight_nominal) > 8 &&
+                  number(&records[p], fields->bits_per_weight_nominal) < 8.2);
         if (p != DENSE && p < JOINT)
             CHECK(number(&records[p], fields->weight_error) > 1e-3 && number(&records[p], fields->weight_error) < 0.02);
         if (p != DENSE && p < JOINT && p != ALL_FP)
@@ -72,7 +72,8 @@ static void check_numbers(const struct wn_run *run, struct wn_record *records)
     CHECK(number(&records[ALL_FP], fields->output_error) < 1e-6);
     CHECK(number(&records[AWQ], fields->output_error) < number(&records[RTN], fields->output_error));
     CHECK(number(&records[AWQ_DENSE], fields->output_error) < number(&records[RTN], fields->output_error));
-    CHECK(number(&records[AWQ], fields->bits_per_weight) == number(&records[RTN], fields->bits_per_weight));
+    CHECK(number(&records[AWQ], fields->bits_per_weight_nominal) ==
+          number(&records[RTN], fields->bits_per_weight_nominal));
     CHECK_NEAR(number(&records[JOINT], fields->sparsity), 0.5, 0.05);
 }
 

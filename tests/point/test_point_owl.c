@@ -86,7 +86,8 @@ static void check_pattern(const struct wn_run *run, struct wn_record *record)
     static const double choices[] = {1, 8, 28, 56, 70, 56, 28, 8, 1};
     const int n_linears = run->models[0].model->layout.n_linears;
     const double *sparsity = field(run, record, "/weights/allocated_sparsity"),
-                 *zeros = field(run, record, "/weights/zeros"), *bits = field(run, record, "/weights/bits_per_weight");
+                 *zeros = field(run, record, "/weights/zeros"),
+                 *bits = field(run, record, "/weights/bits_per_weight_nominal");
     int64_t seen = 0;
 
     for (int64_t i = 0; i < run->models[0].model->config.n_blocks * n_linears; i++) {
