@@ -119,7 +119,7 @@ wn_status wn_settings_finish(struct wn_problems *problems);
  * many pairs (windows) as `samples` says.
  */
 struct wn_calibration {
-    char name[64];
+    char name[128];
     bool task_specific;
     struct wn_sequences sequences; /* cut into chunks */
     int64_t samples, length, seed;

@@ -122,6 +122,10 @@ struct wn_sequences {
     int64_t *part;   /* [n_parts + 1]: part p is the chunks part[p] .. part[p+1]-1 */
     int64_t slots;   /* most of any part */
     int64_t written; /* tokens of the sequences as they were appended */
+    /* Every number that a row is embedded as is multiplied by 1 + noise u, u uniform in [-1, 1), drawn by the seed, the
+     * row and its place in it; 0: as the model has it. */
+    double noise;
+    int64_t noise_seed;
 };
 
 void wn_sequences_init(struct wn_sequences *sequences);

@@ -42,9 +42,10 @@ struct wn_point {
 
 struct wn_grid_points {
     int64_t n_points, n_cells;
-    struct wn_texts keys;    /* [n_points] */
-    struct wn_point *points; /* owned */
-    struct wn_cell *cells;   /* owned */
+    struct wn_texts keys;     /* [n_points] */
+    struct wn_point *points;  /* owned */
+    struct wn_cell *cells;    /* owned */
+    struct wn_problems notes; /* what of the products has no effect, for one rank to tell */
 };
 
 /* ---- what they are computed from, on every rank ---- */

@@ -33,9 +33,23 @@ struct wn_sweep_eval {
     int64_t top, logit_targets;
 };
 
+/* One of several ways to calibrate on a set: its draw (0: that of the set, r: that of its seed + r), and noise on the
+ * hidden states in front of the first block (model.h, wn_sequences): relative, seeded; 0: none. */
+struct wn_variation {
+    int64_t replicate;
+    double perturb;
+    int64_t perturb_seed;
+};
+
+/* Sets of the file, then those that products make of them by "replicates" and "perturb": "NAME#REPLICATE",
+ * "NAME~PERTURB~SEED", parts that are 0 left out. */
 struct wn_sweep_calibration {
-    char name[64];
-    const struct cJSON *spec; /* borrowed from the sweep */
+    char name[128];
+    const struct cJSON *spec; /* of the sweep, or `drawn` */
+    struct cJSON *drawn;      /* owned: the spec of another draw; NULL: it is that of the file */
+    int64_t base;             /* the set of the file, which may be this one */
+    int64_t draw;             /* the set with its tokens: itself, unless it is perturbed */
+    struct wn_variation variation;
 };
 
 struct wn_sweep_search {
@@ -60,7 +74,7 @@ struct wn_sweep {
     int64_t n_searches;
     struct wn_sweep_search *searches;
     const struct cJSON *grid; /* array */
-    char sample_name[64];     /* the set whose first tokens are the reference sample of output_error */
+    char sample_name[128];    /* the set whose first tokens are the reference sample of output_error */
     int64_t sample_tokens;
     struct wn_paths inputs; /* all text and request files, which were opened to check them */
 };

@@ -38,6 +38,16 @@ void wn_model_embed(const struct wn_model *model, const int32_t *ids, const int6
         embed_row(model, ids[r], positions ? positions[r] : 0, hidden + r * width);
 }
 
+/* What rounding does to a row, or more of it: the same whoever embeds it. */
+static void perturb_row(const struct wn_sequences *sequences, int64_t row, int64_t width, float *hidden)
+{
+    enum { STREAM = 0x70657274 };
+    for (int64_t j = 0; j < width; j++) {
+        double drawn = wn_random_uniform((uint64_t)sequences->noise_seed, STREAM, (uint64_t)(row * width + j));
+        hidden[j] = (float)((double)hidden[j] * (1 + sequences->noise * (2 * drawn - 1)));
+    }
+}
+
 void wn_sequences_embed(const struct wn_model *model, const struct wn_sequences *sequences, int64_t first, int64_t rows,
                         float *hidden)
 {
@@ -49,6 +59,12 @@ void wn_sequences_embed(const struct wn_model *model, const struct wn_sequences 
     }
     wn_model_embed(model, sequences->ids + first, positions, rows, hidden);
     wn_free(positions);
+    int64_t width = model->config.hidden_size;
+    if (!(sequences->noise > 0))
+        return;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++)
+        perturb_row(sequences, first + r, width, hidden + r * width);
 }
 
 /* ---- the end ---- */

@@ -57,6 +57,13 @@ static wn_status check_task(const struct wn_level_task *task)
     return WN_OK;
 }
 
+static void describe_calibration(const struct wn_calibration *set, struct wn_text *text)
+{
+    wn_text_printf(text, "calibration %s\n", set->token_hash);
+    if (set->sequences.noise > 0)
+        wn_text_printf(text, "noise %.17g %lld\n", set->sequences.noise, (long long)set->sequences.noise_seed);
+}
+
 char *wn_levels_key(const struct wn_level_task *task)
 {
     const struct wn_prepared_model *prepared = &task->run->models[task->point->model];
@@ -68,7 +75,7 @@ char *wn_levels_key(const struct wn_level_task *task)
     if (prepared->model->compute == WN_COMPUTE_BF16)
         wn_text_printf(&text, "%s\n", wn_bf16_protocol());
     if (task->point->calibration >= 0)
-        wn_text_printf(&text, "calibration %s\n", prepared->calibrations[task->point->calibration].token_hash);
+        describe_calibration(&prepared->calibrations[task->point->calibration], &text);
     for (int s = 0; s < recipe->n_stages; s++) {
         wn_text_printf(&text, "%s ", recipe->stages[s].method->name);
         wn_params_describe(&recipe->stages[s].params, &text);

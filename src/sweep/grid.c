@@ -137,7 +137,7 @@ static bool is_grid_key(const char *key)
 
 static void unknown_parameter(struct builder *builder, const struct wn_recipe *recipe, const char *key)
 {
-    const char *names[2 * WN_MAX_PARAMETERS + 8] = {WN_GRID_KEYS};
+    const char *names[2 * WN_MAX_PARAMETERS + 16] = {WN_GRID_KEYS};
     const char *const keys[] = {WN_GRID_KEYS};
     int64_t count = sizeof keys / sizeof keys[0];
     for (int s = 0; s < recipe->n_stages; s++)
@@ -354,9 +354,12 @@ static char *key_of(const struct wn_sweep *sweep, const struct wn_point *point)
     }
     if (point->recipe.search)
         wn_text_printf(&text, " allocation=%s", point->recipe.search);
-    if (point->calibration >= 0)
-        wn_text_printf(&text, " calibration=%s propagation=%s", sweep->calibrations[point->calibration].name,
-                       wn_propagation_name(point->propagation));
+    if (point->calibration >= 0) {
+        const struct wn_sweep_calibration *set = &sweep->calibrations[point->calibration];
+        wn_text_printf(&text, " calibration=%s", sweep->calibrations[set->base].name);
+        wn_variation_describe(&set->variation, &text);
+        wn_text_printf(&text, " propagation=%s", wn_propagation_name(point->propagation));
+    }
     return text.data;
 }
 
@@ -411,6 +414,51 @@ const struct wn_recipe *wn_cell_recipe(const struct wn_grid_points *grid, const 
     return cell->own ? cell->own : &grid->points[cell->point].recipe;
 }
 
+/* The place on an axis; 0: the product has none of that name. */
+static int place_of(const struct axis *axes, const int *index, int count, const char *key)
+{
+    for (int i = 0; i < count; i++)
+        if (!strcmp(axes[i].key, key))
+            return index[i];
+    return 0;
+}
+
+/* A recipe that looks at no calibration data is the same under all of them: one cell, and a note. */
+static bool is_no_variation(struct builder *builder, const struct axis *axes, const int *index, int count,
+                            const struct wn_recipe *recipe)
+{
+    static const char *const keys[] = {"replicates", "perturb", "perturb_seed"};
+    const struct wn_recipe changes = effective(recipe);
+    bool again = false;
+    if (uses_calibration(&changes))
+        return false;
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+        if (!value_of(axes, index, count, keys[k]))
+            continue;
+        char *label = wn_recipe_label(recipe);
+        wn_problems_add(&builder->grid->notes, "%s%s: %s uses no calibration data: it has one point, whatever they are",
+                        builder->where, keys[k], label);
+        wn_free(label);
+        again = again || place_of(axes, index, count, keys[k]) > 0;
+    }
+    return again;
+}
+
+/* The set as it is varied. */
+static bool read_variation(struct builder *builder, const struct axis *axes, const int *index, int count,
+                           struct asked *asked)
+{
+    struct wn_variation variation;
+    const struct wn_recipe changes = effective(&asked->recipe);
+    if (!wn_grid_read_variation(value_of(axes, index, count, "replicates"), place_of(axes, index, count, "replicates"),
+                                value_of(axes, index, count, "perturb"), value_of(axes, index, count, "perturb_seed"),
+                                builder->where, builder->problems, &variation))
+        return false;
+    if (asked->calibration >= 0 && uses_calibration(&changes))
+        asked->calibration = wn_sweep_varied_set(builder->sweep, asked->calibration, &variation);
+    return true;
+}
+
 static bool build_cell(struct builder *builder, const struct axis *axes, const int *index, int count)
 {
     struct asked asked = {0};
@@ -418,9 +466,12 @@ static bool build_cell(struct builder *builder, const struct axis *axes, const i
     if (!read_stages(builder, axes, index, count, &asked.recipe) ||
         !read_parameters(builder, axes, index, count, &asked.recipe) ||
         !read_calibration(builder, value_of(axes, index, count, "calibration"), &asked) ||
+        !read_variation(builder, axes, index, count, &asked) ||
         !read_propagation(builder, value_of(axes, index, count, "propagation"), &asked) ||
         !check_true_sequential(builder, &asked) || !read_model(builder, model, &asked))
         return false;
+    if (is_no_variation(builder, axes, index, count, &asked.recipe))
+        return true;
     for (int64_t m = model ? asked.model : 0; m < (model ? asked.model + 1 : builder->sweep->n_models); m++) {
         asked.model = m;
         add_cell(builder, &asked);
@@ -444,9 +495,12 @@ static bool next_index(const struct axis *axes, int *index, int count)
 static struct axis open_axis(const cJSON *item)
 {
     struct axis axis = {.key = item->string, .count = cJSON_IsArray(item) ? cJSON_GetArraySize(item) : 1};
+    if (!strcmp(item->string, "replicates")) /* a number of draws is an axis of its own */
+        axis.count = wn_grid_replicates(item) ? wn_grid_replicates(item) : 1;
     axis.values = wn_alloc(axis.count, sizeof *axis.values);
-    if (!cJSON_IsArray(item)) {
-        axis.values[0] = item;
+    if (!cJSON_IsArray(item) || !strcmp(item->string, "replicates")) {
+        for (int i = 0; i < axis.count; i++)
+            axis.values[i] = item;
         return axis;
     }
     int count = 0;
@@ -501,6 +555,7 @@ void wn_grid_build(const struct wn_sweep *sweep, struct wn_problems *problems, s
 {
     struct builder builder = {.sweep = sweep, .problems = problems, .grid = grid};
     *grid = (struct wn_grid_points){0};
+    wn_problems_init(&grid->notes);
     for (int64_t m = 0; m < sweep->n_models; m++)
         add_point(&builder, &(struct asked){.model = m, .calibration = -1});
     int number = 0;
@@ -518,6 +573,7 @@ void wn_grid_release(struct wn_grid_points *grid)
         wn_free(grid->cells[i].own);
     wn_free(grid->points);
     wn_free(grid->cells);
+    wn_problems_release(&grid->notes);
     *grid = (struct wn_grid_points){0};
 }
 

@@ -43,7 +43,7 @@ static void count_statistics(const struct wn_run *run, int64_t m, struct wn_memo
         wn_point_left_out_needs(run, m, c, NULL, &left_out);
         memory->shared += model->config.n_blocks * wn_statistics_bytes(&model->layout, needs[c]);
         memory->shared += wn_left_out_shared_bytes(&left_out, sequences);
-        snprintf(what, sizeof what, "drop scores on %s, before any point", run->sweep->calibrations[c].name);
+        snprintf(what, sizeof what, "drop scores on %.120s, before any point", run->sweep->calibrations[c].name);
         take_rank(wn_left_out_bytes(&left_out, model, sequences), what, memory);
         wn_left_out_needs_release(&left_out);
     }

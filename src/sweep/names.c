@@ -90,6 +90,12 @@ static bool needs_name(const char *value)
            !strncmp(value, "none", 4);
 }
 
+/* Only keys of points that are so varied say it, so these differ from others that do not. */
+static bool is_variation(const char *word)
+{
+    return !strncmp(word, "replicate=", 10) || !strncmp(word, "perturb=", 8) || !strncmp(word, "perturb_seed=", 13);
+}
+
 static char *short_name(struct settings *settings, const char *key, const char *method)
 {
     struct wn_text text = {0};
@@ -97,7 +103,7 @@ static char *short_name(struct settings *settings, const char *key, const char *
     wn_text_printf(&text, "%s", method);
     for (const char *word = key; *word; word = next_word(word_end(word))) {
         stage += *word == '+';
-        if (!is_setting(word) || !find_setting(settings, method, stage, word)->varies)
+        if (!is_setting(word) || !(find_setting(settings, method, stage, word)->varies || is_variation(word)))
             continue;
         const char *value = word + strcspn(word, "=") + 1, *shown = needs_name(value) ? word : value;
         wn_text_printf(&text, " %.*s", (int)(word_end(shown) - shown), shown);

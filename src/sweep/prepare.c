@@ -160,6 +160,10 @@ static bool wants_calibration(const struct wn_run *run, int64_t model, int64_t c
     for (int64_t s = 0; s < run->n_searches; s++)
         if (run->grid.points[run->searches[s].point].model == model && run->searches[s].calibration == calibration)
             return true;
+    for (int64_t c = 0; c < run->sweep->n_calibrations; c++) /* a perturbed set has its tokens */
+        if (c != calibration && run->sweep->calibrations[c].draw == calibration &&
+            wn_grid_uses_calibration(&run->grid, model, c))
+            return true;
     return wn_grid_uses_calibration(&run->grid, model, calibration) ||
            !strcmp(run->sweep->sample_name, run->sweep->calibrations[calibration].name);
 }
@@ -171,7 +175,7 @@ static void build_all_sets(struct wn_par *par, struct wn_run *run, struct wn_pro
     int64_t count = 0;
     for (int64_t m = 0; m < run->n_models; m++) {
         for (int64_t c = 0; c < sweep->n_calibrations; c++)
-            if (wants_calibration(run, m, c))
+            if (sweep->calibrations[c].draw == c && wants_calibration(run, m, c))
                 jobs[count++] = (struct set_job){.model = m, .calibration = c, .eval = -1};
         for (int64_t e = 0; e < sweep->n_evals; e++)
             jobs[count++] = (struct set_job){.model = m, .calibration = -1, .eval = e};
@@ -511,12 +515,16 @@ wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, bool hash
     wn_grid_build(sweep, problems, &run->grid);
     if (sweep->compute == WN_COMPUTE_BF16 && wn_bf16_start() != WN_OK)
         wn_problems_add(problems, "%s: %s", sweep->path, wn_error_message());
+    for (int64_t i = 0; wn_par_rank(par) == 0 && problems->count == 0 && i < run->grid.notes.count; i++)
+        wn_log(WN_LOG_WARNING, "%s", run->grid.notes.lines[i]);
     open_models(run, wn_par_rank(par) == 0, problems);
     wn_searches_open(run, problems);
     WN_TRY(agree_on_problems(par, problems));
     if (hash)
         WN_TRY(wn_inputs_compare_texts(par, sweep));
     build_all_sets(par, run, problems);
+    for (int64_t m = 0; m < run->n_models; m++)
+        wn_sweep_perturb_sets(sweep, &run->models[m]);
     wn_searches_check(run, problems);
     WN_TRY(agree_on_problems(par, problems));
     for (int64_t m = 0; m < run->n_models; m++) {

@@ -62,6 +62,11 @@ void wn_sweep_help(struct wn_text *text)
         "  allocation            who gets how much: uniform, owl (pruners), dynamic_programming, or a search\n"
         "  defaults              own (default), or published: what the published code of the method has, where the\n"
         "                        default departs from it (winnow help methods says where)\n"
+        "  replicates            a number N, no list: an axis of N draws of the calibration set, with its seed and 1,\n"
+        "                        2 ... N - 1 more; methods without calibration data have one point\n"
+        "  perturb               relative noise on what the first block gets of the calibration set: 1e-7 is about\n"
+        "                        what rounding does, and shows what long chains of solves make of it (default: 0)\n"
+        "  perturb_seed          of that noise (default: 0)\n"
         "  any parameter of the method: sparsity, pattern, bits, group ...\n"
         "  The dense model is always evaluated. Cells that are provably equal are computed once.\n\n");
     wn_text_printf(text, "calibration.NAME\n");
@@ -215,6 +220,9 @@ static cJSON *grid_schema(void)
     cJSON_AddItemToObject(properties, "calibration", item_or_list(string_schema("name of a calibration set")));
     cJSON_AddItemToObject(properties, "propagation", item_or_list(words_schema("sequential|dense")));
     cJSON_AddItemToObject(properties, "defaults", item_or_list(words_schema("own|published")));
+    cJSON_AddItemToObject(properties, "replicates", wn_replicates_schema("replicates"));
+    cJSON_AddItemToObject(properties, "perturb", item_or_list(wn_replicates_schema("perturb")));
+    cJSON_AddItemToObject(properties, "perturb_seed", item_or_list(wn_replicates_schema("perturb_seed")));
     cJSON_AddItemToObject(
         properties, "allocation",
         item_or_list(

@@ -107,8 +107,9 @@ static void read_calibrations(struct reader *reader)
             continue;
         sweep->calibrations = wn_resize(sweep->calibrations, sweep->n_calibrations + 1, sizeof *sweep->calibrations);
         struct wn_sweep_calibration *set = &sweep->calibrations[sweep->n_calibrations++];
+        *set = (struct wn_sweep_calibration){
+            .spec = item, .base = sweep->n_calibrations - 1, .draw = sweep->n_calibrations - 1};
         snprintf(set->name, sizeof set->name, "%s", item->string);
-        set->spec = item;
         wn_calibration_check(sweep->directory, set->name, item, reader->problems);
     }
 }
@@ -517,6 +518,7 @@ static wn_status read_sweep(const char *path, char *text, int64_t length, wn_sta
     read_searches(&reader);
     read_statistics(&reader);
     read_grid_key(&reader);
+    wn_sweep_vary_sets(sweep);
     wn_paths_watch(NULL);
     wn_sweep_place_problems(sweep, problems, before);
     return problems->count == before ? WN_OK : wn_fail(WN_ERR_INPUT, "%s", problems->lines[before]);
@@ -548,6 +550,8 @@ void wn_sweep_close(struct wn_sweep **sweep_pointer)
         return;
     for (int64_t i = 0; i < sweep->n_models; i++)
         wn_free(sweep->models[i]);
+    for (int64_t i = 0; i < sweep->n_calibrations; i++)
+        cJSON_Delete(sweep->calibrations[i].drawn);
     wn_paths_release(&sweep->inputs);
     wn_free(sweep->models);
     wn_free(sweep->calibrations);

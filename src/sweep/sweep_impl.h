@@ -5,7 +5,9 @@
 #include <winnow/sweep.h>
 
 /* The lists of key names the parser knows; also what suggestions and the schema are made from. */
-#define WN_GRID_KEYS "method", "prune", "quantize", "model", "calibration", "propagation", "defaults"
+#define WN_GRID_KEYS                                                                                                   \
+    "method", "prune", "quantize", "model", "calibration", "propagation", "defaults", "replicates", "perturb",         \
+        "perturb_seed"
 
 /* Short name of a model: the last part of its path, the whole path when two share that part. Owned by the caller. */
 char *wn_sweep_model_name(const struct wn_sweep *sweep, int64_t model);
@@ -29,6 +31,27 @@ bool wn_grid_read_search(const struct wn_sweep *sweep, const struct cJSON *value
  * when the section has levels of them ("bits") or their preset; else the sparsity.
  */
 enum wn_space_kind wn_search_kind(const struct wn_recipe *recipe, const struct cJSON *section);
+
+/*
+ * Other draws of calibration sets, and noise on them (replicates.c). wn_sweep_vary_sets adds the sets that products ask
+ * for to those of the file, as far as their values can be read; wn_grid_read_variation reads them, and what is wrong
+ * becomes lines that begin with `where`: `replicate` is the place on that axis.
+ */
+void wn_sweep_vary_sets(struct wn_sweep *sweep);
+/* The JSON Schema of a value of one of these keys. */
+struct cJSON *wn_replicates_schema(const char *key);
+/* How many values the axis "replicates" has; 0: it is no number of draws. */
+int wn_grid_replicates(const struct cJSON *value);
+bool wn_grid_read_variation(const struct cJSON *replicates, int replicate, const struct cJSON *perturb,
+                            const struct cJSON *perturb_seed, const char *where, struct wn_problems *problems,
+                            struct wn_variation *variation);
+/* The set that is so varied, which is there. */
+int64_t wn_sweep_varied_set(const struct wn_sweep *sweep, int64_t base, const struct wn_variation *variation);
+bool wn_sweep_varies(const struct wn_sweep *sweep);
+/* " replicate=1 perturb=1e-07": what the key of a point says of its set besides the name. */
+void wn_variation_describe(const struct wn_variation *variation, struct wn_text *text);
+/* Makes the perturbed sets of a model, of those with their tokens, which are built. */
+void wn_sweep_perturb_sets(const struct wn_sweep *sweep, struct wn_prepared_model *prepared);
 
 /* Points of `model` that need statistics of calibration set `calibration` (-1: any set). */
 bool wn_grid_uses_calibration(const struct wn_grid_points *grid, int64_t model, int64_t calibration);

@@ -77,7 +77,8 @@ static void set_calibration(const struct wn_run *run, struct wn_table *table, in
 {
     bool used = calibration >= 0;
     const struct wn_calibration *set = used ? &run->models[model].calibrations[calibration] : NULL;
-    set_text(table, "calibration", "calibration set", row, used ? run->sweep->calibrations[calibration].name : "");
+    const struct wn_sweep_calibration *sets = run->sweep->calibrations;
+    set_text(table, "calibration", "calibration set", row, used ? sets[sets[calibration].base].name : "");
     set_text(table, "propagation", "whose activations calibrate later blocks", row,
              used ? wn_propagation_name(propagation) : "");
     if (used && set->tokens > 0) {
@@ -85,6 +86,14 @@ static void set_calibration(const struct wn_run *run, struct wn_table *table, in
                  set->task_specific ? "task-specific" : "general");
         set_number(table, "calibration_tokens", "token", "tokens of the calibration set", row, (double)set->tokens);
     }
+    if (!used || !wn_sweep_varies(run->sweep))
+        return;
+    const struct wn_variation *variation = &sets[calibration].variation;
+    set_number(table, "replicate", "1", "the calibration set is drawn with its seed and so many more", row,
+               (double)variation->replicate);
+    set_number(table, "perturb", "1", "relative noise on what the first block gets of the calibration set", row,
+               variation->perturb);
+    set_number(table, "perturb_seed", "1", "seed of that noise", row, (double)variation->perturb_seed);
 }
 
 static void set_model(const struct wn_run *run, struct wn_table *table, int64_t row, int64_t model)
@@ -277,7 +286,7 @@ static void add_inputs(const struct wn_run *run, struct wn_facts *facts)
     const struct wn_sweep *sweep = run->sweep;
     for (int64_t m = 0; m < run->n_models; m++) {
         const struct wn_prepared_model *prepared = &run->models[m];
-        char name[128];
+        char name[192];
         snprintf(name, sizeof name, "model_%lld", (long long)m);
         wn_facts_add(facts, name, "%s\n%s", sweep->models[m], prepared->hash);
         add_notes(prepared->model, m, facts);
@@ -296,6 +305,12 @@ static void add_inputs(const struct wn_run *run, struct wn_facts *facts)
                          set->path, set->file_hash, (long long)set->sequences.n_sequences, (long long)set->tokens,
                          set->sampling, (long long)set->length, (long long)set->seed, set->token_hash, skipped,
                          set->chat_template[0] ? "; chat template " : "", set->chat_template);
+            const struct wn_variation *variation = &sweep->calibrations[c].variation;
+            if (variation->perturb > 0) {
+                snprintf(name, sizeof name, "noise_%s_%lld", sweep->calibrations[c].name, (long long)m);
+                wn_facts_add(facts, name, "hidden states in front of the first block times 1 + %.15g u, seed %lld",
+                             variation->perturb, (long long)variation->perturb_seed);
+            }
         }
         for (int64_t e = 0; e < sweep->n_evals; e++) {
             const struct wn_eval_set *set = &prepared->sets[e];

@@ -94,6 +94,55 @@ static void test_products(void)
                  3, 2);
 }
 
+/* Draws and noise are points of their own where calibration data matter, else one. */
+static void test_variations(void)
+{
+    check_counts("[{\"method\": [\"magnitude\", \"wanda\"], \"sparsity\": 0.5, \"calibration\": \"task\", "
+                 "\"replicates\": 3}]",
+                 5, 4);
+    check_counts("[{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": [\"general\", \"task\"], "
+                 "\"replicates\": 2, \"perturb\": [0, 1e-7], \"perturb_seed\": [0, 1]}]",
+                 13, 16);
+    /* What is asked for twice is one point. */
+    check_counts("[{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"task\"}, {\"method\": \"wanda\", "
+                 "\"sparsity\": 0.5, \"calibration\": \"task\", \"replicates\": 2}]",
+                 3, 3);
+}
+
+static void test_variation_keys(void)
+{
+    struct wn_problems problems;
+    struct wn_sweep *sweep;
+    struct wn_grid_points grid;
+    read_text("{\"model\": \"model\", " CALIBRATION ", " EVALUATE
+              ", \"grid\": [{\"method\": [\"magnitude\", \"wanda\"], "
+              "\"sparsity\": 0.5, \"calibration\": \"task\", \"replicates\": 2, \"perturb\": 1e-7}]}",
+              &problems, &sweep, &grid);
+    CHECK(problems.count == 0 && grid.n_points == 4);
+    CHECK(strstr(grid.points[1].key, "magnitude") && !strstr(grid.points[1].key, "perturb"));
+    CHECK(strstr(grid.points[2].key, "calibration=task perturb=1e-07 propagation=sequential"));
+    CHECK(strstr(grid.points[3].key, "calibration=task replicate=1 perturb=1e-07 propagation=sequential"));
+    CHECK(grid.notes.count == 2 && strstr(grid.notes.lines[0], "replicates: magnitude uses no calibration data"));
+    const struct wn_sweep_calibration *set = &sweep->calibrations[grid.points[3].calibration];
+    CHECK_TEXT(set->name, "task#1~1e-07");
+    CHECK_TEXT(sweep->calibrations[set->draw].name, "task#1");
+    release(&problems, &sweep, &grid);
+}
+
+static void test_variation_mistakes(void)
+{
+    check_grid_mistake("{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"task\", \"replicates\": [1, 2]}",
+                       "grid[0]: replicates: expected a whole number from 1 to 1000");
+    check_grid_mistake("{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"task\", \"replicates\": 0}",
+                       "replicates: expected a whole number");
+    check_grid_mistake("{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"task\", \"perturb\": [0, 1]}",
+                       "perturb: expected a number from 0 to 0.01");
+    check_grid_mistake("{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"task\", \"perturb_seed\": 1}",
+                       "perturb_seed: needs \"perturb\"");
+    check_grid_mistake("{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"task\", \"replicate\": 2}",
+                       "did you mean \"replicates\"");
+}
+
 /* A pruner that could round by itself leaves bits to the quantizer. */
 static void test_joint_parameters(void)
 {
@@ -284,6 +333,9 @@ int main(void)
         wn_free(to);
     }
     test_products();
+    test_variations();
+    test_variation_keys();
+    test_variation_mistakes();
     test_joint_parameters();
     test_collapse();
     test_grid_mistakes();
