@@ -78,6 +78,8 @@ struct wn_item_values {
     int n_metrics;   /* rows of the table of the kind */
     double **value;  /* [n_metrics] */
     double **weight; /* [n_metrics]; NULL: 1 each; an item of weight NaN is no part of the metric */
+    double **counts; /* [n_metrics]; of metrics that are no means: [items, counts of the metric], what its reduction
+                        adds over items; else NULL */
 };
 
 /* A metric over items index[0..n): its value and, into influence[0..n), by how much each item moves it (0 for items
@@ -108,7 +110,7 @@ struct wn_task_kind {
 
 /* ---- the reader ---- */
 
-#define WN_MAX_METRICS 32
+#define WN_MAX_METRICS 48
 
 struct wn_requests {
     struct wn_documents documents;

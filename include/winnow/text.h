@@ -1,6 +1,6 @@
 /*
- * text.h: scores of generated text: normalisation, exact match, token F1, ROUGE, repetition, overlap with a source,
- * filters of outputs, checks of constraints.
+ * text.h: scores of generated text: normalisation, exact match, token F1, ROUGE, BLEU, chrF++, repetition, overlap with
+ * a source, filters of outputs, checks of constraints.
  *
  * What stays the same over many outputs is prepared once: regular expressions (a bad one is found then, before any
  * work), normalised references, tokenised references. What is prepared is read-only: any number of threads may score
@@ -206,6 +206,56 @@ void wn_rouge_score(const struct wn_rouge_text *reference, const struct wn_rouge
 /* Per metric the scores of the reference with the largest f, the first of equals; zeros without references. */
 void wn_rouge_best(const struct wn_rouge_text *references, int64_t count, const struct wn_rouge_text *prediction,
                    struct wn_rouge *scores);
+
+/* ---- translations ---- */
+
+/*
+ * BLEU (Papineni et al. 2002) and chrF++ (Popović 2017), from 0 to 100, as sacreBLEU 2 computes them (Post 2018). Both
+ * are functions of counts that are added over texts: the score of a corpus, a group or a resample is that of the sum of
+ * the counts of its texts. `gradient`, unless NULL, gets the derivatives of the score by the counts; both scores stay
+ * as they are when all counts are scaled, so that its product with the sum of the counts is 0.
+ */
+enum { WN_BLEU_COUNTS = 10, WN_CHRF_COUNTS = 24 };
+extern const char *const wn_bleu_count_names[WN_BLEU_COUNTS];
+extern const char *const wn_chrf_count_names[WN_CHRF_COUNTS];
+
+/* X(NAME, key, help): the words of BLEU. */
+#define WN_BLEU_TOKENIZER_LIST(X)                                                                                      \
+    X(13A, "13a", "punctuation apart, but in numbers (mteval-v13a)")                                                   \
+    X(ZH, "zh", "Chinese characters apart, then as 13a")                                                               \
+    X(CHAR, "char", "characters")                                                                                      \
+    X(NONE, "none", "what stands between white space")
+
+enum wn_bleu_tokenizer {
+#define X(name, key, help) WN_BLEU_##name,
+    WN_BLEU_TOKENIZER_LIST(X)
+#undef X
+        WN_BLEU_TOKENIZERS
+};
+
+/* The tokenizer of a key, WN_BLEU_TOKENIZERS when there is none. */
+enum wn_bleu_tokenizer wn_bleu_tokenizer_find(const char *key);
+/* Adds the words of a text. */
+void wn_bleu_tokenize(enum wn_bleu_tokenizer tokenizer, struct wn_chars text, struct wn_words *words);
+/* counts[WN_BLEU_COUNTS] of a text; count >= 1 references. */
+void wn_bleu_count(const struct wn_words *references, int64_t count, const struct wn_words *prediction, double *counts);
+/* Smoothed by "exp"; `effective_order` leaves out the orders that a text is too short for, as is done for single texts.
+ */
+double wn_bleu(const double *counts, bool effective_order, double *gradient);
+
+/* A text ready for chrF++. */
+struct wn_chrf_text {
+    struct wn_words words; /* punctuation apart */
+    int32_t *codes;        /* [n_codes] code points but for white space; owned */
+    int64_t n_codes;
+};
+
+void wn_chrf_text_init(struct wn_chrf_text *prepared, struct wn_chars text);
+void wn_chrf_text_release(struct wn_chrf_text *prepared);
+/* counts[WN_CHRF_COUNTS] of a text against the reference that fits best, the first of equals; count >= 1. */
+void wn_chrf_count(const struct wn_chrf_text *references, int64_t count, const struct wn_chrf_text *prediction,
+                   double *counts);
+double wn_chrf(const double *counts, double *gradient);
 
 /* ---- repetition, of words (wn_words_number) or token ids ---- */
 

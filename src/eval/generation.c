@@ -58,6 +58,11 @@ static const struct wn_key header_rows[] = {
      .filled = true,
      .help = "with normalize \"harness\": patterns whose matches are deleted, in this order"},
     {.name = "stemmer", .types = WN_KEY_BOOL, .standard = "true", .help = "of rouge: words are stemmed"},
+    {.name = "bleu_tokenizer",
+     .types = WN_KEY_TEXT,
+     .words = "13a|zh|char|none",
+     .standard = "\"13a\"",
+     .help = "of bleu, as sacreBLEU names them"},
     {.name = "temperature",
      .types = WN_KEY_NUMBER,
      .low = 0,
@@ -207,10 +212,18 @@ static void release_item(struct generation_item *item)
 {
     for (int64_t c = 0; c < item->n_checks; c++)
         wn_check_release(&item->checks[c]);
-    for (int64_t r = 0; item->rouge && r < item->references.count; r++)
-        wn_rouge_text_release(&item->rouge[r]);
+    for (int64_t r = 0; r < item->references.count; r++) {
+        if (item->rouge)
+            wn_rouge_text_release(&item->rouge[r]);
+        if (item->bleu)
+            wn_words_release(&item->bleu[r]);
+        if (item->chrf)
+            wn_chrf_text_release(&item->chrf[r]);
+    }
     wn_free(item->checks);
     wn_free(item->rouge);
+    wn_free(item->bleu);
+    wn_free(item->chrf);
     wn_references_release(&item->references);
     wn_words_release(&item->source);
 }
@@ -292,6 +305,16 @@ static wn_status read_references(struct generation_task *state, const cJSON *jso
         for (int64_t r = 0; r < count; r++)
             wn_rouge_text_init(&item->rouge[r], texts[r], state->stemmer);
     }
+    if (status == WN_OK && wn_task_wants(&state->task, GENERATION_BLEU)) {
+        item->bleu = wn_alloc_zero(count, sizeof *item->bleu);
+        for (int64_t r = 0; r < count; r++)
+            wn_bleu_tokenize(state->bleu_tokenizer, texts[r], &item->bleu[r]);
+    }
+    if (status == WN_OK && wn_task_wants(&state->task, GENERATION_CHRF)) {
+        item->chrf = wn_alloc_zero(count, sizeof *item->chrf);
+        for (int64_t r = 0; r < count; r++)
+            wn_chrf_text_init(&item->chrf[r], texts[r]);
+    }
     wn_free(texts);
     return status;
 }
@@ -311,6 +334,7 @@ static wn_status read_header(const struct wn_encoder *e)
     generation->dense_loss = flag(header, "dense_perplexity", true);
     wn_generation_take_eos(generation, e->model);
     state->stemmer = flag(header, "stemmer", true);
+    state->bleu_tokenizer = wn_bleu_tokenizer_find(wn_settings_text(header, "bleu_tokenizer", "13a"));
     WN_TRY(read_filter(header, &state->filter));
     return read_normalizer(header, &state->normalizer);
 }
@@ -355,11 +379,35 @@ static void add_statistics(struct wn_eval_set *set)
     }
 }
 
+/* The signatures of sacreBLEU 2, whose scores these are. */
+static void add_signatures(const struct generation_task *state, struct wn_text *text)
+{
+    static const char *const tokenizers[] = {
+#define X(name, key, help) key,
+        WN_BLEU_TOKENIZER_LIST(X)
+#undef X
+    };
+    int64_t least = INT64_MAX, most = 0;
+
+    for (int64_t i = 0; i < state->task.n_items; i++) {
+        int64_t count = state->items[i].references.count;
+        least = count < least ? count : least;
+        most = count > most ? count : most;
+    }
+    char *references = least == most ? wn_format("%lld", (long long)most) : wn_strdup("var");
+    if (wn_task_wants(&state->task, GENERATION_BLEU))
+        wn_text_printf(text, "; bleu: nrefs:%s|case:mixed|eff:no|tok:%s|smooth:exp (sacreBLEU 2)", references,
+                       tokenizers[state->bleu_tokenizer]);
+    if (wn_task_wants(&state->task, GENERATION_CHRF))
+        wn_text_printf(text, "; chrf: nrefs:%s|case:mixed|eff:yes|nc:6|nw:2|space:no (sacreBLEU 2)", references);
+    wn_free(references);
+}
+
 static char *protocol_of(const struct wn_eval_set *set)
 {
     const struct wn_generation *generation = set->generation;
     int64_t truncated = 0;
-    struct wn_text eos = {0};
+    struct wn_text eos = {0}, signatures = {0};
 
     for (int64_t p = 0; p < generation->n_prompts; p++)
         truncated += generation->prompts[p].truncated;
@@ -369,12 +417,14 @@ static char *protocol_of(const struct wn_eval_set *set)
                     ? wn_format("drawn at temperature %.15g with seed %llu, %lld draws", generation->temperature,
                                 (unsigned long long)generation->seed, (long long)generation->draws)
                     : wn_strdup("greedy, ties to the lowest id");
+    add_signatures(set->state, &signatures);
     char *protocol = wn_format(
         "generation: %s; %lld items, at most %lld tokens; a text ends with an EOS token (%s ) or when its decoded text "
         "has a stop string, and is cut at the first occurrence of each stop string in turn; prompts are cut on the "
-        "left to the positions of the model less max_tokens (%lld are); batches of %d in file order",
+        "left to the positions of the model less max_tokens (%lld are); batches of %d in file order%s",
         how, (long long)generation->n_prompts, (long long)generation->most, eos.data ? eos.data : " none",
-        (long long)truncated, WN_GENERATE_BATCH);
+        (long long)truncated, WN_GENERATE_BATCH, signatures.data ? signatures.data : "");
+    wn_text_release(&signatures);
     wn_free(how);
     wn_text_release(&eos);
     return protocol;
@@ -475,6 +525,23 @@ static void text_fields(struct wn_eval_set *set, struct wn_schema *schema)
     wn_free(path);
 }
 
+static int add_counts(const struct wn_eval_set *set, struct wn_schema *schema, const struct generation_corpus *corpus)
+{
+    const struct generation_task *state = set->state;
+    const char *metric = metrics[corpus->metric].name;
+
+    if (!wn_task_wants(&state->task, corpus->metric))
+        return -1;
+    char *axis = wn_format("%s_count", metric), *name = wn_format("%s_counts", metric);
+    char *help = wn_format("counts of the item, summed over draws; %s is a function of their sum over items", metric);
+    int dims[2] = {state->task.item_axis, wn_schema_dim(schema, axis, corpus->n_counts, corpus->names)};
+    int field = wn_add_field(schema, set, "tasks", name, WN_FIELD_I32, 2, dims, "1", help);
+    wn_free(help);
+    wn_free(name);
+    wn_free(axis);
+    return field;
+}
+
 static void fields(struct wn_eval_set *set, struct wn_schema *schema)
 {
     struct generation_task *state = set->state;
@@ -486,6 +553,8 @@ static void fields(struct wn_eval_set *set, struct wn_schema *schema)
                                    ? wn_add_field(schema, set, "tasks", metrics[m].name, WN_FIELD_F64, 1,
                                                   &state->task.item_axis, metrics[m].unit, metrics[m].help)
                                    : -1;
+    for (int k = 0; k < GENERATION_CORPUS; k++)
+        state->field_counts[k] = add_counts(set, schema, &generation_corpus[k]);
     constants(set, schema);
 }
 

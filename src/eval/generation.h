@@ -20,6 +20,10 @@
     X(ROUGE2, "rouge2", "1", false, NULL, "ROUGE-2 F against the best reference")                                      \
     X(ROUGEL, "rougeL", "1", false, NULL, "ROUGE-L F against the best reference: longest common subsequence")          \
     X(ROUGELSUM, "rougeLsum", "1", false, NULL, "ROUGE-L F with the union over lines")                                 \
+    X(BLEU, "bleu", "1", false, generation_reduce_bleu,                                                                \
+      "corpus BLEU, 0 to 100, of the words by bleu_tokenizer (Papineni et al. 2002; sacreBLEU)")                       \
+    X(CHRF, "chrf", "1", false, generation_reduce_chrf,                                                                \
+      "corpus chrF2++, 0 to 100: 1 to 6 characters, 1 and 2 words (Popovic 2017; sacreBLEU)")                          \
     X(CHECKS, "checks", "1", true, NULL, "share of answers that pass all checks of their item")                        \
     X(AGREEMENT_EXACT, "agreement_exact", "1", false, NULL,                                                            \
       "share of texts equal to the dense model's, both cut at stop strings")                                           \
@@ -54,10 +58,24 @@ enum generation_metric {
     GENERATION_STANDARD = GENERATION_EM_RELAXED      /* default: those before this one */
 };
 
+/* Corpus metrics are functions of counts that are added over texts; the value of an item is the score of its text. */
+struct generation_corpus {
+    enum generation_metric metric;
+    int n_counts;
+    const char *const *names; /* [n_counts] */
+    double (*score)(const double *counts, double *gradient);
+};
+#define GENERATION_CORPUS 2
+extern const struct generation_corpus generation_corpus[GENERATION_CORPUS];
+#define GENERATION_MOST_COUNTS WN_CHRF_COUNTS
+wn_metric_reduce generation_reduce_bleu, generation_reduce_chrf;
+
 /* Read-only once made. */
 struct generation_item {
     struct wn_references references;
     struct wn_rouge_text *rouge; /* [references.count]; NULL: not wanted */
+    struct wn_words *bleu;       /* [references.count] tokenized; NULL: not wanted */
+    struct wn_chrf_text *chrf;   /* [references.count]; NULL: not wanted */
     struct wn_words source;      /* of the text that is summarised */
     bool has_source;
     struct wn_check *checks;
@@ -69,9 +87,11 @@ struct generation_task {
     struct wn_filter filter;
     struct wn_normalizer normalizer;
     bool stemmer;
+    enum wn_bleu_tokenizer bleu_tokenizer;
     struct generation_item *items; /* [task.n_items] */
     int field_id, field_length, field_end, field_text;
-    int field_item[GENERATION_ALL]; /* values by item; -1: not wanted */
+    int field_item[GENERATION_ALL];      /* values by item; -1: not wanted */
+    int field_counts[GENERATION_CORPUS]; /* counts by item; -1: not wanted */
 };
 
 /* struct wn_eval, score. */

@@ -6,6 +6,8 @@
 
 /* NaN: the text is no part of the metric. */
 typedef double values_t[GENERATION_ALL];
+/* Of one text, by corpus metric. */
+typedef double counts_t[GENERATION_CORPUS][GENERATION_MOST_COUNTS];
 
 /* ---- one text ---- */
 
@@ -35,9 +37,31 @@ static void score_references(const struct generation_task *state, const struct g
     values[GENERATION_ROUGELSUM] = rouge.rougeLsum.f;
 }
 
+/* Where it is wanted and there are references; counts of what is not are not set. */
+static void score_translation(const struct generation_task *state, const struct generation_item *item,
+                              struct wn_chars answer, values_t values, counts_t counts)
+{
+    int64_t n = item->references.count;
+
+    if (item->bleu && n > 0) {
+        struct wn_words words = {0};
+        wn_bleu_tokenize(state->bleu_tokenizer, answer, &words);
+        wn_bleu_count(item->bleu, n, &words, counts[0]);
+        values[GENERATION_BLEU] = wn_bleu(counts[0], true, NULL);
+        wn_words_release(&words);
+    }
+    if (item->chrf && n > 0) {
+        struct wn_chrf_text prediction;
+        wn_chrf_text_init(&prediction, answer);
+        wn_chrf_count(item->chrf, n, &prediction, counts[1]);
+        values[GENERATION_CHRF] = wn_chrf(counts[1], NULL);
+        wn_chrf_text_release(&prediction);
+    }
+}
+
 /* The metrics of answers; all others stay missing. */
 static void score_answer(const struct generation_task *state, const struct generation_item *item, const char *text,
-                         values_t values)
+                         values_t values, counts_t counts)
 {
     struct wn_chars answer;
     bool passes = true;
@@ -47,6 +71,7 @@ static void score_answer(const struct generation_task *state, const struct gener
     if (wn_filter_apply(&state->filter, wn_chars_of(text), &answer) != WN_OK)
         answer = wn_chars_of("[invalid]"); /* the pattern gave up, as if nothing had matched */
     score_references(state, item, answer, values);
+    score_translation(state, item, answer, values, counts);
     for (int64_t c = 0; c < item->n_checks && passes; c++)
         if (wn_check_apply(&item->checks[c], answer, &passes) != WN_OK)
             passes = false;
@@ -124,12 +149,13 @@ static void score_agreement(const struct generation_task *state, const struct wn
 }
 
 static void score_text(const struct generation_task *state, const struct generation_item *item,
-                       const struct wn_generated *texts, const struct wn_generated *dense, int64_t t, values_t values)
+                       const struct wn_generated *texts, const struct wn_generated *dense, int64_t t, values_t values,
+                       counts_t counts)
 {
     const char *text = texts->texts[t];
     int64_t end = wn_generated_end(texts, t);
 
-    score_answer(state, item, text, values);
+    score_answer(state, item, text, values, counts);
     score_repetition(text, values);
     score_extraction(item, text, values);
     if (dense)
@@ -142,6 +168,17 @@ static void score_text(const struct generation_task *state, const struct generat
 
 /* ---- all items ---- */
 
+/* Sums over draws. */
+static void add_counts(const counts_t counts, int64_t i, struct wn_item_values *values)
+{
+    for (int k = 0; k < GENERATION_CORPUS; k++) {
+        const struct generation_corpus *corpus = &generation_corpus[k];
+        double *sums = values->counts[corpus->metric];
+        for (int c = 0; sums && c < corpus->n_counts; c++)
+            sums[i * corpus->n_counts + c] += counts[k][c];
+    }
+}
+
 /* Means over draws into values and weights; a metric of a text is there for all draws or for none. */
 static void score_item(const struct wn_eval_set *set, const struct wn_outcome *point, const struct wn_outcome *dense,
                        int64_t i, struct wn_item_values *values)
@@ -149,11 +186,13 @@ static void score_item(const struct wn_eval_set *set, const struct wn_outcome *p
     const struct generation_task *state = set->state;
     int64_t draws = set->generation->draws;
     values_t sums = {0}, one;
+    counts_t counts = {{0}};
     double losses = 0, tokens = 0;
 
     for (int64_t d = 0; d < draws; d++) {
         int64_t t = i * draws + d;
-        score_text(state, &state->items[i], point->generated, dense ? dense->generated : NULL, t, one);
+        score_text(state, &state->items[i], point->generated, dense ? dense->generated : NULL, t, one, counts);
+        add_counts(counts, i, values);
         for (int m = 0; m < GENERATION_ALL; m++)
             sums[m] += one[m] / (double)draws;
         tokens += one[GENERATION_LENGTH];
@@ -194,6 +233,9 @@ static void record_items(const struct generation_task *state, const struct wn_it
             wn_record_f64(record, state->field_item[m])[i] =
                 m == GENERATION_DENSE_PERPLEXITY ? exp(value / values->weight[m][i]) : value;
         }
+    for (int k = 0; k < GENERATION_CORPUS; k++)
+        for (int64_t c = 0; state->field_counts[k] >= 0 && c < state->task.n_items * generation_corpus[k].n_counts; c++)
+            wn_record_i32(record, state->field_counts[k])[c] = (int32_t)values->counts[generation_corpus[k].metric][c];
 }
 
 /* Of the main metric, one text per item. */
@@ -205,7 +247,8 @@ static void score_flips(const struct generation_task *state, const struct wn_ite
 
     for (int64_t i = 0; i < state->task.n_items; i++) {
         values_t of_dense;
-        score_answer(state, &state->items[i], dense->texts[i], of_dense);
+        counts_t counts;
+        score_answer(state, &state->items[i], dense->texts[i], of_dense, counts);
         right[i] = of_dense[main_metric];
     }
     wn_task_score_flips(&state->task, &(struct wn_answers){.right = values->value[main_metric]},
@@ -223,6 +266,10 @@ void generation_score(const struct wn_eval_set *set, const struct wn_outcome *po
     for (int m = 0; m < GENERATION_ALL; m++)
         if (values.value[m])
             values.weight[m] = wn_alloc(state->task.n_items, sizeof(double));
+    for (int k = 0; k < GENERATION_CORPUS; k++)
+        if (values.value[generation_corpus[k].metric])
+            values.counts[generation_corpus[k].metric] =
+                wn_alloc_zero(state->task.n_items * generation_corpus[k].n_counts, sizeof(double));
 #pragma omp parallel for schedule(dynamic)
     for (int64_t i = 0; i < state->task.n_items; i++)
         score_item(set, point, dense, i, &values);

@@ -174,6 +174,7 @@ void wn_item_values_init(struct wn_item_values *values, const struct wn_task *ta
     *values = (struct wn_item_values){.n_metrics = task->kind->n_metrics};
     values->value = wn_alloc_zero(values->n_metrics, sizeof *values->value);
     values->weight = wn_alloc_zero(values->n_metrics, sizeof *values->weight);
+    values->counts = wn_alloc_zero(values->n_metrics, sizeof *values->counts);
     for (int m = 0; m < task->n_metrics; m++)
         values->value[task->metrics[m]] = wn_alloc(task->n_items, sizeof(double));
 }
@@ -183,7 +184,9 @@ void wn_item_values_release(struct wn_item_values *values)
     for (int m = 0; m < values->n_metrics; m++) {
         wn_free(values->value[m]);
         wn_free(values->weight[m]);
+        wn_free(values->counts[m]);
     }
+    wn_free(values->counts);
     wn_free(values->value);
     wn_free(values->weight);
 }

@@ -40,7 +40,7 @@ enum { WN_FLIP_ANSWERS = 1 /* answers are known, not only whether they are right
  * metric is 0 or 1 for each item, flips. */
 void wn_task_fields(struct wn_task *task, struct wn_eval_set *set, struct wn_schema *schema, unsigned flips);
 
-/* Arrays [items] for the wanted metrics; weights are NULL until the kind allocates them. */
+/* Arrays [items] for the wanted metrics; weights and counts are NULL until the kind allocates them. */
 void wn_item_values_init(struct wn_item_values *values, const struct wn_task *task);
 void wn_item_values_release(struct wn_item_values *values);
 /* The standard reduction, for kinds that transform it. */

@@ -7,7 +7,7 @@ here, too, but for ROUGE, which rouge_score (Google) computes.
 
     python3 tests/eval/make_generation_golden.py
 
-Needs torch, transformers, numpy and rouge_score. Runs in about a minute; the same versions give the same files.
+Needs torch, transformers, numpy, rouge_score, sacrebleu and mpmath. Runs in about a minute; the same versions give the same files.
 """
 
 import collections
@@ -18,9 +18,11 @@ import pathlib
 import re
 import string
 
+import mpmath
 import numpy
 import torch
 from rouge_score.rouge_scorer import RougeScorer
+from sacrebleu.metrics import BLEU, CHRF
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -167,6 +169,10 @@ def score(header, item, answer, normalize):
         values["f1"] = max(f1(prediction, r) for r in references)
         values["em_relaxed"] = float(any(r and prediction and (r in prediction or prediction in r) for r in references))
         values["contains"] = float(any(r and r.lower() in prediction.lower() for r in references))
+        if "bleu" in header["metrics"]:
+            sentence = BLEU(tokenize=header.get("bleu_tokenizer", "13a"), effective_order=True, force=True)
+            values["bleu"] = sentence.sentence_score(answer, item["references"]).score
+            values["chrf"] = CHRF(word_order=2).sentence_score(answer, item["references"]).score
         scorer = RougeScorer(names[4:], use_stemmer=header.get("stemmer", True))
         for name in names[4:]:
             values[name] = max(scorer.score(r, answer)[name].fmeasure for r in item["references"])
@@ -212,6 +218,43 @@ def mean(values):
     return float(numpy.mean(known)), error if error is None else float(error)
 
 
+# ---- translations ----
+
+
+def bleu_counts(header, references, text):
+    score = BLEU(tokenize=header.get("bleu_tokenizer", "13a"), force=True).corpus_score([text], [[r] for r in references])
+    return [score.sys_len, score.ref_len, *score.counts, *score.totals]
+
+
+def chrf_counts(header, references, text):
+    scorer = CHRF(word_order=2)
+    return scorer._compute_segment_statistics(text, scorer._extract_reference_info(references))
+
+
+def smooth_bleu(c):
+    """By the formula, so that it can be differentiated with many digits."""
+    penalty = mpmath.exp(1 - c[1] / c[0]) if c[0] < c[1] else 1
+    matches = [c[2 + n] or mpmath.mpf(2) ** -sum(m == 0 for m in c[2 : 3 + n]) for n in range(4)]
+    return 100 * penalty * mpmath.exp(sum(mpmath.log(m / t) for m, t in zip(matches, c[6:])) / 4)
+
+
+def smooth_chrf(c):
+    orders = [(c[i], c[i + 1], c[i + 2]) for i in range(0, 24, 3) if c[i] and c[i + 1]]
+    precision = sum(match / hypothesis for hypothesis, _, match in orders) / len(orders)
+    recall = sum(match / reference for _, reference, match in orders) / len(orders)
+    return 100 * 5 * precision * recall / (4 * precision + recall)
+
+
+def corpus(rows, scorer, smooth):
+    """Score of all counts, checked by sacrebleu, and its error by the delta method over items."""
+    sums = [mpmath.mpf(sum(column)) for column in zip(*rows)]
+    score = scorer._compute_score_from_stats([int(s) for s in sums]).score
+    assert abs(score - smooth(sums)) < 1e-9
+    moves = [mpmath.diff(lambda t, row=row: smooth([s + t * c for s, c in zip(sums, row)]), 0) for row in rows]
+    n = len(rows)
+    return float(score), float(mpmath.sqrt(mpmath.mpf(n) / (n - 1) * sum(move**2 for move in moves)))
+
+
 # ---- tasks ----
 
 
@@ -219,6 +262,7 @@ def run(name, header, items, models, normalize, filter_):
     """Scores of the compressed model, models[1]."""
     dense, compressed = models
     draws, rows, flips, losses, tokens = header.get("draws", 1), [], [], [], []
+    counts = {"bleu": [], "chrf": []}
     for i, item in enumerate(items):
         stops, most = item.get("stop", header.get("stop", [])), item.get("max_tokens", header["max_tokens"])
         prompt = tokenizer(item["prompt"])["input_ids"][-(512 - most) :]
@@ -232,6 +276,12 @@ def run(name, header, items, models, normalize, filter_):
             each.append(values | look(header, item, ids, end, text, dense_ids, dense_text))
             row["ids"].append(ids), row["end"].append(end), row["text"].append(text)
             losses.append(loss_of(dense, prompt, ids)), tokens.append(len(ids))
+        answered = [filter_(t) for t in row["text"]]
+        for metric, function in (("bleu", bleu_counts), ("chrf", chrf_counts)):
+            if metric in header["metrics"]:
+                of_draws = [function(header, item["references"], answer) for answer in answered]
+                counts[metric].append([sum(column) for column in zip(*of_draws)])
+                row[f"{metric}_counts"] = counts[metric][-1]
         known = {k: None if each[0][k] is None else float(numpy.mean([e[k] for e in each])) for k in each[0]}
         main = header["metrics"][0]
         was = score(header, item, filter_(dense_text), normalize).get(main)
@@ -239,6 +289,9 @@ def run(name, header, items, models, normalize, filter_):
         rows.append(row | {"values": known, "prompt_tokens": len(prompt)})
     golden = {"items": rows, "dense_perplexity": math.exp(sum(losses) / sum(tokens))}
     golden["scores"] = {k: mean([r["values"].get(k) for r in rows]) for k in {k for r in rows for k in r["values"]}}
+    if counts["bleu"]:
+        golden["scores"]["bleu"] = corpus(counts["bleu"], BLEU(force=True), smooth_bleu)
+        golden["scores"]["chrf"] = corpus(counts["chrf"], CHRF(word_order=2), smooth_chrf)
     if draws == 1:
         golden["flips"] = [sum(a == 1 and b == 0 for a, b in flips), sum(a == 0 and b == 1 for a, b in flips)]
     with open(OUT / f"{name}.jsonl", "w") as file:
@@ -267,7 +320,7 @@ def answers():
 def summaries():
     stories = re.findall(r"Story: (.*)\nSummary: (.*)", (DEMO / "data/general_eval.txt").read_text())[:14]
     header = {"task": "summaries", "kind": "generation", "stop": ["\n\n", "\nPassage"], "max_tokens": 40,
-              "metrics": ["checks", "rougeL", "exact_match", "f1"], "filter": "strip", "normalize": "harness",
+              "metrics": ["checks", "rougeL", "exact_match", "f1", "bleu", "chrf"], "filter": "strip", "normalize": "harness",
               "ignore_case": True, "ignore": [r"^\s*The "]}
     items = []
     for i, (story, summary) in enumerate(stories):
@@ -282,9 +335,9 @@ def summaries():
 
 def drawn():
     header = {"task": "drawn", "kind": "generation", "temperature": 0.8, "seed": 11, "draws": 3, "max_tokens": 10,
-              "stop": ["."], "metrics": ["contains", "agreement_rougeL"]}
+              "stop": ["."], "metrics": ["contains", "agreement_rougeL", "bleu", "chrf"], "bleu_tokenizer": "char"}
     prompts = ["Story: It was a", "Question: What pet does", "Passage:", "Diary: It was a foggy evening", ""]
-    items = [{"prompt": p, "references": ["a", "the"]} for p in prompts]
+    items = [{"prompt": p, "references": ["a", "the cat was there in"]} for p in prompts]
     return header, items, str, str
 
 

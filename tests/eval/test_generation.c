@@ -150,12 +150,28 @@ static void check_texts(struct run *run, int64_t item, const cJSON *row)
     }
 }
 
+/* Counts of BLEU and chrF++, where they are asked for. */
+static void check_counts(struct run *run, int64_t item, const cJSON *row)
+{
+    static const char *const names[] = {"bleu_counts", "chrf_counts"};
+    for (int k = 0; k < 2; k++) {
+        const cJSON *expected = cJSON_GetObjectItem(row, names[k]), *count;
+        int field = find(run, "tasks", names[k]);
+        CHECK((field >= 0) == (expected != NULL));
+        const int32_t *mine =
+            expected ? wn_record_i32(&run->record, field) + item * cJSON_GetArraySize(expected) : NULL;
+        cJSON_ArrayForEach (count, expected)
+            CHECK(*mine++ == count->valueint);
+    }
+}
+
 static void check_items(struct run *run)
 {
     const cJSON *row, *value;
     int64_t item = 0, compared = 0;
     cJSON_ArrayForEach (row, cJSON_GetObjectItem(run->golden, "items")) {
         check_texts(run, item, row);
+        check_counts(run, item, row);
         cJSON_ArrayForEach (value, cJSON_GetObjectItem(row, "values")) {
             int field = find(run, "tasks", value->string);
             if (field < 0)

@@ -22,12 +22,13 @@ try:
     import lm_eval  # noqa: F401
     import nltk  # noqa: F401
     import rouge_score  # noqa: F401
+    import sacrebleu  # noqa: F401
 except ImportError as missing:
-    print(f"skipped: {missing} (set WINNOW_PYTHON to a Python that has rouge_score, nltk and lm_eval)")
+    print(f"skipped: {missing} (set WINNOW_PYTHON to a Python that has rouge_score, sacrebleu, nltk and lm_eval)")
     sys.exit(77)
 
 import oracle
-from make_golden import NASTY, random_text
+from make_golden import NASTY, random_text, translation_cases
 
 TOLERANCE = 1e-9
 SHARED = pathlib.Path(os.environ.get("WINNOW_SHARED") or pathlib.Path(__file__).resolve().parents[3] / "shared")
@@ -63,6 +64,22 @@ def rouge_cases(data, draw):
             lead = "\n".join(item["source"][: 1 + at % 5])
             references, prediction = item["target"], lead if at % 2 else garbled(lead, draw)
         yield {"kind": "rouge", "stemmer": at % 2 == 0, "references": references, "prediction": prediction}
+
+
+def bleu_cases(data, draw):
+    """Texts of people with texts that resemble them, in English and in what the tokenizers treat specially."""
+    paragraphs = [p for a in json.loads((data / "xquad/xquad.en.json").read_text())["data"] for p in a["paragraphs"]]
+    for at in range(300):
+        texts = []
+        for _ in range(1 + at % 7):
+            reference = draw.choice(paragraphs)["context"]
+            prediction = garbled(reference, draw)
+            references = [reference, garbled(reference, draw)] if at % 2 else [reference]
+            texts.append({"tokenizer": ["13a", "zh", "char", "none"][at % 4], "prediction": prediction, "references": references})
+        yield {"kind": "bleu", **texts[0]}
+        yield {"kind": "chrf", **texts[0]}
+        yield {"kind": "corpus", "texts": texts}
+    yield from translation_cases(draw, 2000)
 
 
 def answer_cases(data, draw):
@@ -147,6 +164,7 @@ def main():
     draw = random.Random(7)
     groups = {
         "ROUGE": list(rouge_cases(SHARED / "data", draw)),
+        "BLEU": list(bleu_cases(SHARED / "data", random.Random(8))),
         "answers": list(answer_cases(SHARED / "data", draw)),
         "stemmer": list(word_cases(SHARED / "data")),
         "code points": list(code_point_cases()),

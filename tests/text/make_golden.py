@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes golden.jsonl, the cases of test_scores.c with what the reference programs make of them.
 
-Usage: make_golden.py > golden.jsonl     (needs rouge_score, nltk and lm_eval; the texts are made here)
+Usage: make_golden.py > golden.jsonl     (needs rouge_score, sacrebleu, nltk and lm_eval; the texts are made here)
 """
 
 import json
@@ -176,6 +176,35 @@ def extraction_cases(draw):
         yield {"kind": "repetition", "text": source}
 
 
+CHINESE = "\u4eca\u5929 \u5929\u6c14\u5f88\u597d\uff0c\u6211\u4eec\u53bb\u516c\u56ed\u3002 \u201c\u6a21\u578b\u201d\u2014\u2014 \u2026\u2026 \u3400 \U00020000 GPT-4 3.5\uff05 1,000\u5143"
+PUNCTUATED = ["1,234.5-6", "a.b", "..", ".5", "5.", "x-y", "3-4", "-\n", "\n", "&quot;hi&quot;", "&amp;lt;", "<skipped>", "it's", "(a)"]
+PUNCTUATED += ["\u00e9.", ".\u00e9,", "{}", "a/b", "$5", "100%", "\"", "''", "-", "\u4e2d.", "5,\u4e2d", " ,", "A.I.,"]
+
+
+def translation(draw):
+    """A reference and something that resembles it, in words, Chinese and what tokenizers treat specially."""
+    pieces = [draw.choice([draw.choice(WORDS), draw.choice(CHINESE), draw.choice(PUNCTUATED)]) for _ in range(draw.randint(0, 14))]
+    other = [piece for piece in pieces if draw.random() < 0.85]
+    if other and draw.random() < 0.5:
+        other[draw.randrange(len(other))] = draw.choice(WORDS)
+    glue = draw.choice(["", " ", " "])
+    return glue.join(pieces), glue.join(other)
+
+
+def translation_cases(draw, count):
+    for at in range(count):
+        tokenizer = ["13a", "zh", "char", "none"][at % 4]
+        texts = []
+        for _ in range(1 + at % 5):
+            reference, prediction = translation(draw)
+            texts.append({"tokenizer": tokenizer, "prediction": prediction, "references": [reference]})
+            if at % 3 == 0:
+                texts[-1]["references"] += [translation(draw)[0]]
+        yield {"kind": "bleu", **texts[0]}
+        yield {"kind": "chrf", **texts[0]}
+        yield {"kind": "corpus", "texts": texts}
+
+
 def cases():
     draw = random.Random(1)
     yield from pattern_cases()
@@ -184,6 +213,11 @@ def cases():
     yield from answer_cases(draw)
     yield from rouge_cases(draw)
     yield from extraction_cases(draw)
+    yield from translation_cases(random.Random(2), 40)
+    for text in NASTY:
+        for tokenizer in ("13a", "zh", "char"):
+            yield {"kind": "bleu", "tokenizer": tokenizer, "prediction": text, "references": ["", text]}
+        yield {"kind": "chrf", "prediction": text, "references": [text]}
 
 
 def main():

@@ -1,6 +1,6 @@
 """What other programs make of the cases of test_scores.c: one function a kind.
 
-ROUGE, the stemmer, exact_match and the filters are rouge_score, nltk and lm_eval themselves; the normalisations of SQuAD
+ROUGE, BLEU, chrF++, the stemmer, exact_match and the filters are rouge_score, sacrebleu, nltk and lm_eval themselves; the normalisations of SQuAD
 and TriviaQA, repetition and extraction are Python of our own, written from their definitions and made to be obvious
 rather than fast.
 """
@@ -15,6 +15,7 @@ from lm_eval.filters.extraction import RegexFilter, WhitespaceFilter
 from lm_eval.tasks.squad_completion.task import contains_score
 from nltk.stem import porter
 from rouge_score import rouge_scorer, tokenize
+from sacrebleu.metrics import BLEU, CHRF
 
 STEMMER = porter.PorterStemmer()
 ROUGE_NAMES = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
@@ -120,6 +121,36 @@ def rouge_words(case):
     return tokenize.tokenize(case["text"], STEMMER if case["stemmer"] else None)
 
 
+# ---- translations ----
+
+TOKENIZERS = ("13a", "zh", "char", "none")
+SENTENCE_BLEU = {name: BLEU(tokenize=name, effective_order=True, force=True) for name in TOKENIZERS}
+CORPUS_BLEU = {name: BLEU(tokenize=name, force=True) for name in TOKENIZERS}
+CHRF_PLUS_PLUS = CHRF(word_order=2)
+
+
+def bleu(case):
+    scorer = SENTENCE_BLEU[case["tokenizer"]]
+    words = scorer._preprocess_segment(case["prediction"]).split()
+    score = scorer.sentence_score(case["prediction"], case["references"])
+    counts = [score.sys_len, score.ref_len, *score.counts, *score.totals]
+    return [words, [float(count) for count in counts], score.score]
+
+
+def chrf(case):
+    references = CHRF_PLUS_PLUS._extract_reference_info(case["references"])
+    counts = CHRF_PLUS_PLUS._compute_segment_statistics(case["prediction"], references)
+    score = CHRF_PLUS_PLUS.sentence_score(case["prediction"], case["references"])
+    return [[float(count) for count in counts], score.score]
+
+
+def corpus(case):
+    predictions = [text["prediction"] for text in case["texts"]]
+    references = [list(column) for column in zip(*(text["references"] for text in case["texts"]))]
+    scorers = (CORPUS_BLEU[case["texts"][0]["tokenizer"]], CHRF_PLUS_PLUS)
+    return [scorer.corpus_score(predictions, references).score for scorer in scorers]
+
+
 # ---- repetition and extraction ----
 
 
@@ -217,6 +248,9 @@ KINDS = {
     "normalize": lambda case: normalized(case["text"], case),
     "answers": answers,
     "rouge": rouge,
+    "bleu": bleu,
+    "chrf": chrf,
+    "corpus": corpus,
     "repetition": repetition,
     "extraction": extraction,
     "check": check,

@@ -225,6 +225,85 @@ static cJSON *do_rouge(const cJSON *item)
 #undef X
 }
 
+/* Words, counts and score of one text. */
+static void bleu_of(const cJSON *item, struct wn_words *words, double *counts)
+{
+    enum wn_bleu_tokenizer tokenizer = wn_bleu_tokenizer_find(text_of(item, "tokenizer"));
+    int count;
+    struct wn_chars *texts = references_of(item, &count);
+    struct wn_words *references = wn_alloc_zero(count, sizeof(*references));
+
+    wn_bleu_tokenize(tokenizer, chars_of(item, "prediction"), words);
+    for (int i = 0; i < count; i++)
+        wn_bleu_tokenize(tokenizer, texts[i], &references[i]);
+    wn_bleu_count(references, count, words, counts);
+    for (int i = 0; i < count; i++)
+        wn_words_release(&references[i]);
+    wn_free(references);
+    wn_free(texts);
+}
+
+static void chrf_of(const cJSON *item, double *counts)
+{
+    struct wn_chrf_text prediction;
+    int count;
+    struct wn_chars *texts = references_of(item, &count);
+    struct wn_chrf_text *references = wn_alloc(count, sizeof(*references));
+
+    for (int i = 0; i < count; i++)
+        wn_chrf_text_init(&references[i], texts[i]);
+    wn_chrf_text_init(&prediction, chars_of(item, "prediction"));
+    wn_chrf_count(references, count, &prediction, counts);
+    for (int i = 0; i < count; i++)
+        wn_chrf_text_release(&references[i]);
+    wn_chrf_text_release(&prediction);
+    wn_free(references);
+    wn_free(texts);
+}
+
+static cJSON *do_bleu(const cJSON *item)
+{
+    struct wn_words words = {0};
+    double counts[WN_BLEU_COUNTS];
+    cJSON *json = cJSON_CreateArray();
+
+    bleu_of(item, &words, counts);
+    cJSON_AddItemToArray(json, new_words(&words));
+    cJSON_AddItemToArray(json, cJSON_CreateDoubleArray(counts, WN_BLEU_COUNTS));
+    cJSON_AddItemToArray(json, cJSON_CreateNumber(wn_bleu(counts, true, NULL)));
+    return json;
+}
+
+static cJSON *do_chrf(const cJSON *item)
+{
+    double counts[WN_CHRF_COUNTS];
+    cJSON *json = cJSON_CreateArray();
+
+    chrf_of(item, counts);
+    cJSON_AddItemToArray(json, cJSON_CreateDoubleArray(counts, WN_CHRF_COUNTS));
+    cJSON_AddItemToArray(json, cJSON_CreateNumber(wn_chrf(counts, NULL)));
+    return json;
+}
+
+/* BLEU and chrF++ of several texts together. */
+static cJSON *do_corpus(const cJSON *item)
+{
+    double bleu[WN_BLEU_COUNTS] = {0}, chrf[WN_CHRF_COUNTS] = {0}, one[WN_CHRF_COUNTS];
+    const cJSON *text;
+
+    cJSON_ArrayForEach (text, cJSON_GetObjectItem(item, "texts")) {
+        struct wn_words words = {0};
+        bleu_of(text, &words, one);
+        for (int c = 0; c < WN_BLEU_COUNTS; c++)
+            bleu[c] += one[c];
+        chrf_of(text, one);
+        for (int c = 0; c < WN_CHRF_COUNTS; c++)
+            chrf[c] += one[c];
+        wn_words_release(&words);
+    }
+    return cJSON_CreateDoubleArray((double[]){wn_bleu(bleu, false, NULL), wn_chrf(chrf, NULL)}, 2);
+}
+
 static cJSON *do_repetition(const cJSON *item)
 {
     struct wn_words words = {0};
@@ -291,7 +370,7 @@ static const struct {
     {"lower", do_lower},     {"trim", do_trim},       {"split", do_split},           {"rouge_words", do_rouge_words},
     {"stem", do_stem},       {"replace", do_replace}, {"filter", do_filter},         {"normalize", do_normalize},
     {"answers", do_answers}, {"rouge", do_rouge},     {"repetition", do_repetition}, {"extraction", do_extraction},
-    {"check", do_check},
+    {"check", do_check},     {"bleu", do_bleu},       {"chrf", do_chrf},             {"corpus", do_corpus},
 };
 
 static cJSON *compute(const cJSON *item)

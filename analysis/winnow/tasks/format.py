@@ -29,7 +29,7 @@ DIMENSIONS = (
 _BIAS_METRICS = ("acc_ambiguous", "acc_disambiguated", "bias_ambiguous", "bias_disambiguated")
 _GENERATION_METRICS = (
     *("exact_match", "f1", "em_relaxed", "contains"),
-    *("rouge1", "rouge2", "rougeL", "rougeLsum", "checks"),
+    *("rouge1", "rouge2", "rougeL", "rougeLsum", "bleu", "chrf", "checks"),
     *("agreement_exact", "agreement_tokens", "agreement_rougeL", "dense_perplexity"),
     *("length", "words", "ended_limit", "ended_eos", "ended_stop"),
     *("rep_2", "rep_3", "rep_4", "repeated_suffix", "distinct_1", "distinct_2"),
@@ -247,6 +247,7 @@ KINDS = {
             "ignore_numbers": _flag,
             "ignore": _list_of(_regex),
             "stemmer": _flag,
+            "bleu_tokenizer": _one_of("13a", "zh", "char", "none"),
             "temperature": _number,
             "seed": _is(int, "an integer"),
             "draws": _count,
