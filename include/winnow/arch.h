@@ -36,6 +36,7 @@ enum wn_norm { WN_NORM_RMS, WN_NORM_LAYER }; /* with a weight; a layer norm has 
 enum wn_norm_place {
     WN_NORM_BEFORE, /* h += b(norm(h)) */
     WN_NORM_AFTER,  /* h += norm(b(h)) */
+    WN_NORM_BEHIND, /* h = norm(h + b(h)) */
     WN_NORM_AROUND  /* h += norm'(b(norm(h))) */
 };
 
@@ -47,12 +48,18 @@ enum wn_fusion {
     WN_APART,       /* a tensor each */
     WN_FUSED,       /* one tensor, one linear behind the other */
     WN_FUSED_HEADS, /* one tensor, q, k and v of a head behind each other */
+    WN_FUSED_GROUPS /* one tensor, the query heads of a key-value head, then its k and v */
 };
+
+/* Positions by slopes of heads (nn.h): none, ALiBi, ALiBi as transformers rounds it for Falcon. */
+enum wn_slopes { WN_NO_SLOPES, WN_SLOPES, WN_SLOPES_ROUNDED };
 
 /* Where the tensors are; names without ".weight" and ".bias". NULL: llama's, or none where llama has none. */
 struct wn_decoder_names {
-    const char *block_prefix;          /* "model.layers.%d." */
-    const char *embedding, *positions; /* of tokens, of learned positions */
+    const char *block_prefix;             /* "model.layers.%d." */
+    const char *embedding, *positions;    /* of tokens, of learned positions */
+    const char *embedding_norm;           /* of what goes into the first block */
+    const char *project_in, *project_out; /* between embeddings of another width and the blocks, and back */
     const char *final_norm, *head;
     const char *q, *k, *v, *qkv, *output; /* qkv: where they are fused */
     const char *gate, *up, *gate_up, *down;
@@ -70,15 +77,18 @@ struct wn_decoder {
     const struct wn_decoder_names *names; /* NULL: llama's; a constant */
     enum wn_norm norm;
     enum wn_norm_place norm_place;
-    bool parallel;      /* h += attention(norm(h)) + mlp(norm'(h)) */
+    bool parallel; /* h += attention(norm(h)) + mlp(norm'(h)) */
+    bool one_norm; /* with parallel: norm and norm' are the same */
+    bool no_final_norm;
     double norm_offset; /* added to the stored weights of all norms: 1 where they are kept around 0 */
     enum wn_head_norm head_norm;
     enum wn_nonlinearity activation;
     bool plain;          /* down(act(up(h))), no gate */
     bool no_output_bias; /* config.attention_bias is of q, k, v alone */
     enum wn_fusion fused_attention, fused_mlp;
-    bool transposed;               /* linears are stored [columns, rows] */
-    bool no_rope;                  /* of any block */
+    bool transposed; /* linears are stored [columns, rows] */
+    bool no_rope;    /* of any block */
+    enum wn_slopes slopes;
     double attention_scale;        /* of scores; 0: 1 / sqrt(head_dim) */
     double attention_softcap;      /* 0: none */
     bool scale_by_inverse_index;   /* scores of block i are divided by i + 1 as well */
@@ -94,6 +104,7 @@ struct wn_decoder {
 struct wn_config {
     char model_type[32];
     int64_t vocab_size, hidden_size, intermediate_size;
+    int64_t embedding_size; /* of the embedding and the head where it is not hidden_size (project_in, project_out); 0 */
     int64_t n_blocks, n_heads, n_kv_heads, head_dim, max_positions;
     double norm_eps;
     struct wn_rope rope;
@@ -119,6 +130,12 @@ struct wn_source {
     int64_t first, run, stride;
     bool transposed;
 };
+
+/* Columns of the embedding and of the head. */
+static inline int64_t wn_embedding_size(const struct wn_config *config)
+{
+    return config->embedding_size ? config->embedding_size : config->hidden_size;
+}
 
 /* A weight matrix of a block: y = x W^T, W [rows, columns]. */
 struct wn_linear_info {
@@ -170,11 +187,13 @@ struct wn_layout {
     /* The linear whose output j is a factor of input j and of nothing else; -1: none. An input has one producer or
      * none. */
     int producer_linear[WN_MAX_INPUTS];
-    char block_prefix[64]; /* "model.layers.%d." */
-    char embedding[64], final_norm[64], head[64];
-    char final_norm_bias[64]; /* empty: none */
-    char positions[64];       /* learned positions, empty: none */
-    int64_t n_positions;      /* rows of that table */
+    char block_prefix[64];                            /* "model.layers.%d." */
+    char embedding[64], final_norm[64], head[64];     /* final_norm empty: none */
+    char final_norm_bias[64];                         /* empty: none */
+    char embedding_norm[64], embedding_norm_bias[64]; /* a layer norm of embeddings; empty: none */
+    char project_in[64], project_out[64];             /* [hidden, embedding_size], and turned; empty: none */
+    char positions[64];                               /* learned positions, empty: none */
+    int64_t n_positions;                              /* rows of that table */
 };
 
 /* The vectors that are divided with an input: what makes it, and what is added behind. Returns how many: 0 to 2. */

@@ -29,10 +29,13 @@ struct wn_model {
     struct wn_layout layout;
     struct wn_checkpoint *checkpoint;
     struct wn_tokenizer *tokenizer;
-    const struct wn_tensor *embedding; /* [vocab, hidden] */
-    const struct wn_tensor *head;      /* [vocab, hidden]; the embedding when tied */
-    float *final_norm;                 /* [hidden], owned */
+    const struct wn_tensor *embedding; /* [vocab, wn_embedding_size] */
+    const struct wn_tensor *head;      /* the same; the embedding when tied */
+    float *final_norm;                 /* [hidden], owned; NULL: none */
     float *final_norm_bias;            /* [hidden], owned; NULL: none */
+    float *embedding_norm;             /* [hidden], owned, with its bias; NULL: none */
+    float *embedding_norm_bias;
+    float *project_in, *project_out;   /* [hidden, wn_embedding_size], and turned, owned; NULL: none */
     const struct wn_tensor *positions; /* [n_positions, hidden], learned; NULL: none */
     enum wn_compute compute;           /* of the linears of its blocks; set it before any block is made */
     struct wn_problems notes; /* what is odd about the files but no mistake, one line each: tensors nobody uses ... */
@@ -81,7 +84,7 @@ void wn_model_run_block(const struct wn_model *model, const struct wn_block *blo
  */
 int64_t wn_model_group_rows(const struct wn_model *model, int64_t longest);
 
-/* states = final norm of hidden, row by row; may be in place. */
+/* states = final norm of hidden, row by row; may be in place. A model without one: states are hidden. */
 void wn_model_final_norm(const struct wn_model *model, const float *hidden, int64_t rows, float *states);
 
 /*
@@ -96,6 +99,9 @@ void wn_model_logits_of_runs(const struct wn_model *model, const float *states, 
 /* The same for few rows, by wn_linear_few_rows: a row has the same bits whatever other rows are in the call. */
 void wn_model_logits_few_rows(const struct wn_model *model, const float *states, int64_t rows, float *logits,
                               float *scratch);
+/* rows of states as the head takes them where its width is another one, times project_out: owned by the caller; NULL:
+ * they are. The functions above do it themselves. */
+float *wn_model_project_out(const struct wn_model *model, const float *states, int64_t rows);
 /* What is left to do to rows of states head^T: divisor and soft cap of the architecture. The functions above have done
  * it. */
 void wn_model_shape_logits(const struct wn_model *model, int64_t rows, float *logits);

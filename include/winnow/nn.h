@@ -120,11 +120,14 @@ void wn_past_keep(const struct wn_past *past, const float *k, const float *v, in
  * (position of the key - position of the query) (ALiBi, arXiv:2108.12409), which gives the weights of slope times the
  * position of the key, as that differs by a constant; window > 0: keys at positions <= that of the query - window are
  * not seen, so the window counts the own one (Mistral, arXiv:2310.06825). Members that are 0 change nothing.
+ * rounded_slopes: + scale times (slope times position of the key), where slope, position and product are rounded to
+ * bfloat16, in place of the above: so transformers computes Falcon.
  */
 struct wn_attention_rule {
     float scale, softcap;
     int64_t window;
     const float *slopes;
+    bool rounded_slopes;
 };
 
 /* The slopes of ALiBi for so many heads: 2^(-8 (h + 1) / heads) for a power of two, else those of the power below it

@@ -38,7 +38,7 @@ static const struct wn_class_defaults table[] = {
     {"falcon",      "layer_norm_epsilon", 1e-5, 1e4, 1,    2048,   true,  11,     11,     .head_dim = -1,
      .inner_key = "ffn_hidden_size", .inner_factor = 4},
     {"bloom",       "layer_norm_epsilon", 1e-5, 1e4, 1,    2048,   true,  1,      2,      .head_dim = -1,
-     .inner_factor = 4, .blocks_key = "n_layer", .heads_key = "n_head"},
+     .inner_factor = 4, .width_key = "n_embed", .blocks_key = "n_layer", .heads_key = "n_head"},
     {"opt",         "layer_norm_eps",     1e-5, 1e4, 1,    2048,   true,  2,      2,      .head_dim = -1,
      .inner_key = "ffn_dim"},
     {"gpt2",        "layer_norm_epsilon", 1e-5, 1e4, 1,    1024,   true,  50256,  50256,  .head_dim = -1,

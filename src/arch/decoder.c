@@ -18,6 +18,7 @@ struct scratch {
     float *cosine, *sine;   /* [rows, head_dim / 2] */
     float *q, *k, *v, *mix; /* mix [rows, heads * head_dim]: what attention gives */
     float *gate, *up;       /* [rows, intermediate] */
+    float *slopes;          /* [heads] */
     int64_t size;           /* floats in all */
 };
 
@@ -54,6 +55,7 @@ static struct scratch lay_out(const struct wn_config *config, int64_t rows, floa
     s.k = take(base, &used, rows * kv);
     s.v = take(base, &used, rows * kv);
     s.mix = take(base, &used, rows * q);
+    s.slopes = take(base, &used, config->decoder.slopes ? config->n_heads : 0);
     attention_end = used;
     used = shared;
     s.gate = take(base, &used, config->decoder.plain ? 0 : rows * config->intermediate_size);
@@ -128,8 +130,13 @@ static struct wn_attention_rule attention_rule(const struct call *c)
     if (decoder->scale_by_inverse_index)
         scale /= (double)(c->block->index + 1);
     bool slides = decoder->blocks[c->block->index] & WN_BLOCK_SLIDES;
-    return (struct wn_attention_rule){
-        .scale = (float)scale, .softcap = (float)decoder->attention_softcap, .window = slides ? c->config->window : 0};
+    if (decoder->slopes)
+        wn_alibi_slopes(c->config->n_heads, c->s.slopes);
+    return (struct wn_attention_rule){.scale = (float)scale,
+                                      .softcap = (float)decoder->attention_softcap,
+                                      .window = slides ? c->config->window : 0,
+                                      .slopes = decoder->slopes ? c->s.slopes : NULL,
+                                      .rounded_slopes = decoder->slopes == WN_SLOPES_ROUNDED};
 }
 
 /* y = attention of its normed input x; they may be the same. */
@@ -176,7 +183,8 @@ static void mlp(const struct call *c, const float *x, float *y)
 static void finish(const struct call *c, enum wn_branch branch, float *y)
 {
     double factor = c->config->decoder.residual_factor;
-    norm(c, y, branch == WN_BRANCH_ATTENTION ? c->parts.after_attention : c->parts.after_mlp, -1, y);
+    if (c->config->decoder.norm_place != WN_NORM_BEHIND)
+        norm(c, y, branch == WN_BRANCH_ATTENTION ? c->parts.after_attention : c->parts.after_mlp, -1, y);
     if (factor > 0)
         wn_scale(y, (float)factor, c->rows * c->config->hidden_size);
 }
@@ -188,6 +196,15 @@ static void add(const struct call *c, enum wn_branch branch, float *hidden, cons
     if (c->tap && c->tap->add)
         c->tap->add(c->tap->context, branch, hidden, added, c->rows, width);
     wn_add(hidden, added, c->rows * width);
+}
+
+/* Where a norm stands behind what the branch was added to; it stays when the branch is left out. */
+static void norm_behind(const struct call *c, enum wn_branch branch, float *hidden)
+{
+    bool attention = branch == WN_BRANCH_ATTENTION;
+    if (c->config->decoder.norm_place == WN_NORM_BEHIND)
+        norm(c, hidden, attention ? c->parts.after_attention : c->parts.after_mlp,
+             attention ? c->parts.after_attention_bias : c->parts.after_mlp_bias, hidden);
 }
 
 /* The input of a branch: `to`, or the hidden state itself where no norm stands before the branch. */
@@ -204,18 +221,22 @@ void wn_decoder_run_block(const struct wn_config *config, const struct wn_block 
 {
     const struct call c = begin(config, block, chunk, scratch, tap);
     const float *mlp_input = NULL;
+    if (block->skip[WN_BRANCH_ATTENTION] && block->skip[WN_BRANCH_MLP])
+        return;
     if (config->decoder.parallel && !block->skip[WN_BRANCH_MLP])
-        mlp_input = enter(&c, WN_BRANCH_MLP, hidden, c.s.aside);
+        mlp_input = enter(&c, config->decoder.one_norm ? WN_BRANCH_ATTENTION : WN_BRANCH_MLP, hidden, c.s.aside);
     if (!block->skip[WN_BRANCH_ATTENTION]) {
         attend(&c, enter(&c, WN_BRANCH_ATTENTION, hidden, c.s.normed), c.s.normed);
         finish(&c, WN_BRANCH_ATTENTION, c.s.normed);
         add(&c, WN_BRANCH_ATTENTION, hidden, c.s.normed);
     }
+    norm_behind(&c, WN_BRANCH_ATTENTION, hidden);
     if (!block->skip[WN_BRANCH_MLP]) {
         mlp(&c, mlp_input ? mlp_input : enter(&c, WN_BRANCH_MLP, hidden, c.s.normed), c.s.normed);
         finish(&c, WN_BRANCH_MLP, c.s.normed);
         add(&c, WN_BRANCH_MLP, hidden, c.s.normed);
     }
+    norm_behind(&c, WN_BRANCH_MLP, hidden);
 }
 
 void wn_decoder_run_part(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,

@@ -26,7 +26,7 @@ enum { WN_Q, WN_K, WN_V, WN_O };
 struct wn_decoder_parts {
     int gate, up, down, n_linears;
     int attention_norm, attention_norm_bias, mlp_norm, mlp_norm_bias;
-    int after_attention, after_mlp, q_norm, k_norm, n_vectors;
+    int after_attention, after_attention_bias, after_mlp, after_mlp_bias, q_norm, k_norm, n_vectors;
 };
 
 struct wn_decoder_parts wn_decoder_parts(const struct wn_config *config);
@@ -41,5 +41,8 @@ wn_status wn_decoder_read_layer_types(const char *path, const struct cJSON *json
 /* A number, above 0 or `fallback`, for which absent and null stand. */
 wn_status wn_decoder_read_factor(const char *path, const struct cJSON *json, const char *key, double fallback,
                                  double *value);
+
+/* A key that may have one value only. */
+wn_status wn_decoder_must_be(const char *path, const struct cJSON *json, const char *key, bool value);
 
 #endif

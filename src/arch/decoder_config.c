@@ -46,3 +46,12 @@ wn_status wn_decoder_read_factor(const char *path, const cJSON *json, const char
     *value = fallback;
     return item && !cJSON_IsNull(item) ? wn_config_positive(path, json, key, 1, value) : WN_OK;
 }
+
+wn_status wn_decoder_must_be(const char *path, const cJSON *json, const char *key, bool value)
+{
+    bool found;
+    WN_TRY(wn_config_bool(path, json, key, value, &found));
+    return found == value
+               ? WN_OK
+               : wn_fail(WN_ERR_INPUT, "%s: key \"%s\": only %s is supported", path, key, value ? "true" : "false");
+}

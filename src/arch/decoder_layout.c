@@ -27,9 +27,9 @@ static const struct wn_decoder_names llama_names = {
 struct wn_decoder_parts wn_decoder_parts(const struct wn_config *config)
 {
     const struct wn_decoder *decoder = &config->decoder;
-    struct wn_decoder_parts p = {-1, -1, -1, 0, -1, -1, -1, -1, -1, -1, -1, -1, 0};
-    bool before = decoder->norm_place != WN_NORM_AFTER, after = decoder->norm_place != WN_NORM_BEFORE;
-    bool biased = decoder->norm == WN_NORM_LAYER;
+    struct wn_decoder_parts p = {-1, -1, -1, 0, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0};
+    bool before = decoder->norm_place == WN_NORM_BEFORE || decoder->norm_place == WN_NORM_AROUND;
+    bool after = decoder->norm_place != WN_NORM_BEFORE, biased = decoder->norm == WN_NORM_LAYER;
     p.n_linears = WN_O + 1;
     if (!decoder->plain)
         p.gate = p.n_linears++;
@@ -39,14 +39,18 @@ struct wn_decoder_parts wn_decoder_parts(const struct wn_config *config)
         p.attention_norm = p.n_vectors++;
     if (before && biased)
         p.attention_norm_bias = p.n_vectors++;
-    if (before)
+    if (before && !decoder->one_norm)
         p.mlp_norm = p.n_vectors++;
-    if (before && biased)
+    if (before && biased && !decoder->one_norm)
         p.mlp_norm_bias = p.n_vectors++;
     if (after)
         p.after_attention = p.n_vectors++;
+    if (after && biased)
+        p.after_attention_bias = p.n_vectors++;
     if (after)
         p.after_mlp = p.n_vectors++;
+    if (after && biased)
+        p.after_mlp_bias = p.n_vectors++;
     if (decoder->head_norm)
         p.q_norm = p.n_vectors++;
     if (decoder->head_norm)
@@ -82,9 +86,13 @@ static void add_attention(const struct wn_config *config, struct wn_layout *layo
                                      add(layout, NAME(decoder, k), kv, WN_IN_ATTENTION, bias),
                                      add(layout, NAME(decoder, v), kv, WN_IN_ATTENTION, bias)};
     add(layout, NAME(decoder, output), config->hidden_size, WN_IN_OUTPUT, bias && !decoder->no_output_bias);
+    int64_t group = config->n_heads / config->n_kv_heads;
     for (int64_t i = 0, first = 0; i < 3 && decoder->fused_attention; first += each[i++]->rows)
         if (decoder->fused_attention == WN_FUSED_HEADS)
             fuse(each[i], NAME(decoder, qkv), rows, i * dim, dim, 3 * dim);
+        else if (decoder->fused_attention == WN_FUSED_GROUPS)
+            fuse(each[i], NAME(decoder, qkv), rows, i ? (group + i - 1) * dim : 0, i ? dim : group * dim,
+                 (group + 2) * dim);
         else
             fuse(each[i], NAME(decoder, qkv), rows, first, each[i]->rows, each[i]->rows);
 }
@@ -129,7 +137,9 @@ static void set_vectors(const struct wn_config *config, const struct wn_decoder_
     set_vector(layout, p->mlp_norm, NAME(decoder, mlp_norm), ".weight", width, offset);
     set_vector(layout, p->mlp_norm_bias, NAME(decoder, mlp_norm), ".bias", width, 0);
     set_vector(layout, p->after_attention, NAME(decoder, after_attention), ".weight", width, offset);
+    set_vector(layout, p->after_attention_bias, NAME(decoder, after_attention), ".bias", width, 0);
     set_vector(layout, p->after_mlp, NAME(decoder, after_mlp), ".weight", width, offset);
+    set_vector(layout, p->after_mlp_bias, NAME(decoder, after_mlp), ".bias", width, 0);
     set_vector(layout, p->q_norm, NAME(decoder, q_norm), ".weight", together ? config->n_heads * dim : dim, offset);
     set_vector(layout, p->k_norm, NAME(decoder, k_norm), ".weight", together ? config->n_kv_heads * dim : dim, offset);
 }
@@ -138,12 +148,14 @@ static void set_vectors(const struct wn_config *config, const struct wn_decoder_
 
 static void set_producers(const struct wn_config *config, const struct wn_decoder_parts *p, struct wn_layout *layout)
 {
+    const struct wn_decoder *decoder = &config->decoder;
     int64_t q = config->n_heads * config->head_dim;
     bool passes_on = !config->decoder.plain || config->decoder.activation == WN_RELU; /* a factor > 0 of `up` */
     for (int i = 0; i < layout->n_inputs; i++)
         layout->producer_vector[i] = layout->producer_bias[i] = layout->producer_linear[i] = -1;
-    layout->producer_vector[WN_IN_ATTENTION] = p->attention_norm;
-    layout->producer_bias[WN_IN_ATTENTION] = p->attention_norm_bias;
+    /* A norm that both branches read is a factor of two inputs. */
+    layout->producer_vector[WN_IN_ATTENTION] = decoder->one_norm ? -1 : p->attention_norm;
+    layout->producer_bias[WN_IN_ATTENTION] = decoder->one_norm ? -1 : p->attention_norm_bias;
     layout->producer_vector[WN_IN_MLP] = p->mlp_norm;
     layout->producer_bias[WN_IN_MLP] = p->mlp_norm_bias;
     layout->producer_linear[WN_IN_OUTPUT] =
@@ -151,18 +163,30 @@ static void set_producers(const struct wn_config *config, const struct wn_decode
     layout->producer_linear[WN_IN_DOWN] = passes_on ? p->up : -1;
 }
 
+static void outer_name(char to[64], const char *name, const char *ending)
+{
+    if (name)
+        snprintf(to, 64, "%s%s", name, ending);
+}
+
 static void set_outer(const struct wn_config *config, struct wn_layout *layout)
 {
     const struct wn_decoder *decoder = &config->decoder;
     snprintf(layout->block_prefix, sizeof layout->block_prefix, "%s", NAME(decoder, block_prefix));
     snprintf(layout->embedding, sizeof layout->embedding, "%s.weight", NAME(decoder, embedding));
-    snprintf(layout->final_norm, sizeof layout->final_norm, "%s.weight", NAME(decoder, final_norm));
     snprintf(layout->head, sizeof layout->head, "%s.weight", NAME(decoder, head));
-    if (decoder->norm == WN_NORM_LAYER)
-        snprintf(layout->final_norm_bias, sizeof layout->final_norm_bias, "%s.bias", NAME(decoder, final_norm));
-    if (decoder->names && decoder->names->positions)
-        snprintf(layout->positions, sizeof layout->positions, "%s.weight", decoder->names->positions);
+    if (!decoder->no_final_norm) {
+        outer_name(layout->final_norm, NAME(decoder, final_norm), ".weight");
+        outer_name(layout->final_norm_bias, decoder->norm == WN_NORM_LAYER ? NAME(decoder, final_norm) : NULL, ".bias");
+    }
     layout->n_positions = config->max_positions + decoder->position_offset;
+    if (!decoder->names)
+        return;
+    outer_name(layout->positions, decoder->names->positions, ".weight");
+    outer_name(layout->embedding_norm, decoder->names->embedding_norm, ".weight");
+    outer_name(layout->embedding_norm_bias, decoder->names->embedding_norm, ".bias");
+    outer_name(layout->project_in, config->embedding_size ? decoder->names->project_in : NULL, ".weight");
+    outer_name(layout->project_out, config->embedding_size ? decoder->names->project_out : NULL, ".weight");
 }
 
 void wn_decoder_describe(const struct wn_config *config, struct wn_layout *layout)

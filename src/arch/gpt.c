@@ -13,16 +13,6 @@ static void set_plain(struct wn_config *config, const struct wn_decoder_names *n
     config->decoder.plain = true;
 }
 
-/* A key that may have one value only. */
-static wn_status must_be(const char *path, const struct cJSON *json, const char *key, bool value)
-{
-    bool found;
-    WN_TRY(wn_config_bool(path, json, key, value, &found));
-    return found == value
-               ? WN_OK
-               : wn_fail(WN_ERR_INPUT, "%s: key \"%s\": only %s is supported", path, key, value ? "true" : "false");
-}
-
 static wn_status read_gpt2(const char *path, const struct cJSON *json, struct wn_config *config)
 {
     static const struct wn_decoder_names names = {
@@ -44,7 +34,7 @@ static wn_status read_gpt2(const char *path, const struct cJSON *json, struct wn
     WN_TRY(wn_arch_read_common(path, json, config));
     WN_TRY(wn_decoder_read_activation(path, json, "activation_function", "gelu_new", config));
     WN_TRY(wn_config_bool(path, json, "scale_attn_weights", true, &scaled));
-    WN_TRY(must_be(path, json, "add_cross_attention", false));
+    WN_TRY(wn_decoder_must_be(path, json, "add_cross_attention", false));
     set_plain(config, &names);
     config->decoder.no_rope = config->decoder.transposed = true;
     config->decoder.fused_attention = WN_FUSED;
@@ -53,30 +43,41 @@ static wn_status read_gpt2(const char *path, const struct cJSON *json, struct wn
                           &config->decoder.scale_by_inverse_index);
 }
 
+/* A norm stands in front of a branch, or behind what it was added to: then there is none at the end (350m). */
+static wn_status read_opt_norms(const char *path, const struct cJSON *json, struct wn_config *config)
+{
+    bool before, removed;
+    WN_TRY(wn_config_bool(path, json, "do_layer_norm_before", true, &before));
+    WN_TRY(wn_config_bool(path, json, "_remove_final_layer_norm", false, &removed));
+    config->decoder.norm_place = before ? WN_NORM_BEFORE : WN_NORM_BEHIND;
+    config->decoder.no_final_norm = removed || !before;
+    return wn_decoder_must_be(path, json, "layer_norm_elementwise_affine", true);
+}
+
 static wn_status read_opt(const char *path, const struct cJSON *json, struct wn_config *config)
 {
     static const struct wn_decoder_names names = {
         .block_prefix = "model.decoder.layers.%d.",
         .embedding = "model.decoder.embed_tokens",
         .positions = "model.decoder.embed_positions",
+        .project_in = "model.decoder.project_in",
+        .project_out = "model.decoder.project_out",
         .final_norm = "model.decoder.final_layer_norm",
         .output = "self_attn.out_proj",
         .up = "fc1",
         .down = "fc2",
         .attention_norm = "self_attn_layer_norm",
         .mlp_norm = "final_layer_norm",
+        .after_attention = "self_attn_layer_norm",
+        .after_mlp = "final_layer_norm",
     };
     int64_t width;
     WN_TRY(wn_arch_read_common(path, json, config));
     WN_TRY(wn_decoder_read_activation(path, json, "activation_function", "relu", config));
-    WN_TRY(must_be(path, json, "do_layer_norm_before", true));
-    WN_TRY(must_be(path, json, "_remove_final_layer_norm", false));
-    WN_TRY(must_be(path, json, "layer_norm_elementwise_affine", true));
     WN_TRY(wn_config_integer(path, json, "word_embed_proj_dim", 1, INT32_MAX, config->hidden_size, &width));
-    if (width != config->hidden_size)
-        return wn_fail(WN_ERR_INPUT, "%s: key \"word_embed_proj_dim\": only \"hidden_size\", %lld, is supported", path,
-                       (long long)config->hidden_size);
     set_plain(config, &names);
+    WN_TRY(read_opt_norms(path, json, config));
+    config->embedding_size = width == config->hidden_size ? 0 : width;
     config->decoder.no_rope = true;
     config->decoder.position_offset = 2;
     WN_TRY(wn_config_bool(path, json, "enable_bias", true, &config->attention_bias));
@@ -116,7 +117,7 @@ const struct wn_arch wn_arch_gpt2 = {
 
 const struct wn_arch wn_arch_opt = {
     .model_type = "opt",
-    .help = "OPT but 350m: as gpt2, relu",
+    .help = "OPT: as gpt2, relu; 350m has norms behind its branches and narrower embeddings",
     .read_config = read_opt,
     WN_DECODER,
 };

@@ -67,7 +67,7 @@ static void print_architecture(const struct wn_arch *arch)
     for (int i = 0; i < layout.n_inputs; i++)
         if (layout.producer_vector[i] >= 0)
             printf("%s %s", folds++ ? "," : "", layout.vectors[layout.producer_vector[i]].name);
-    printf("%s\n", folds ? "" : " nothing: no norm stands before a linear");
+    printf("%s\n", folds ? "" : " nothing: no norm stands before linears of one input alone");
 }
 
 static void print_architectures(void)

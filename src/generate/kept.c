@@ -283,7 +283,7 @@ void wn_kept_blocks_unpack(struct wn_kept_blocks *kept, int64_t index, const uin
 static void take_head(const void *context, int64_t first, int64_t end, float *out)
 {
     const struct wn_model *model = context;
-    int64_t width = model->config.hidden_size;
+    int64_t width = wn_embedding_size(&model->config);
     wn_tensor_to_float(model->head, first * width, (end - first) * width, out);
 }
 
@@ -291,13 +291,17 @@ void wn_kept_blocks_logits(const struct wn_kept_blocks *kept, const float *state
 {
     const struct wn_tensor *head = kept->model->head;
     const struct wn_row_source source = {take_head, kept->model};
-    int64_t width = kept->model->config.hidden_size, vocabulary = kept->model->config.vocab_size;
+    int64_t width = wn_embedding_size(&kept->model->config), vocabulary = kept->model->config.vocab_size;
+    float *projected = wn_model_project_out(kept->model, states, rows);
+    if (projected)
+        states = projected;
     if (head->dtype == WN_F32 && (uintptr_t)head->data % sizeof(float) == 0)
         wn_linear_few_rows(states, rows, width, (const float *)(const void *)head->data, vocabulary, NULL, logits,
                            vocabulary);
     else
         wn_linear_few_rows_from(states, rows, width, &source, vocabulary, NULL, logits, vocabulary);
     wn_model_shape_logits(kept->model, rows, logits);
+    wn_free(projected);
 }
 
 /* ---- memory ---- */

@@ -109,6 +109,27 @@ static void check_block(struct checker *checker, int64_t block)
     }
 }
 
+static void check_vector(struct checker *checker, const char *name)
+{
+    if (name[0])
+        check_tensor(checker, name, checker->model->config.hidden_size, 0);
+}
+
+/* What stands between the embedding and the blocks, and behind them. */
+static void check_outer(struct checker *checker)
+{
+    const struct wn_layout *layout = &checker->model->layout;
+    int64_t width = checker->model->config.hidden_size, size = wn_embedding_size(&checker->model->config);
+    if (layout->positions[0])
+        check_tensor(checker, layout->positions, layout->n_positions, width);
+    if (layout->project_in[0])
+        check_tensor(checker, layout->project_in, width, size);
+    if (layout->project_out[0])
+        check_tensor(checker, layout->project_out, size, width);
+    check_vector(checker, layout->embedding_norm);
+    check_vector(checker, layout->embedding_norm_bias);
+}
+
 static void check_tensors(struct wn_model *model, struct wn_problems *problems)
 {
     const char *const *files;
@@ -130,16 +151,14 @@ static void check_tensors(struct wn_model *model, struct wn_problems *problems)
     wn_tensors_rename(model);
     wn_tensors_tie(model, problems);
     checker.used = wn_alloc_zero(wn_checkpoint_count(model->checkpoint), sizeof *checker.used);
-    check_tensor(&checker, model->layout.embedding, config->vocab_size, config->hidden_size);
-    if (model->layout.positions[0])
-        check_tensor(&checker, model->layout.positions, model->layout.n_positions, config->hidden_size);
+    check_tensor(&checker, model->layout.embedding, config->vocab_size, wn_embedding_size(config));
+    check_outer(&checker);
     for (int64_t b = 0; b < config->n_blocks; b++)
         check_block(&checker, b);
-    check_tensor(&checker, model->layout.final_norm, config->hidden_size, 0);
-    if (model->layout.final_norm_bias[0])
-        check_tensor(&checker, model->layout.final_norm_bias, config->hidden_size, 0);
+    check_vector(&checker, model->layout.final_norm);
+    check_vector(&checker, model->layout.final_norm_bias);
     if (!config->tied && wn_checkpoint_find(model->checkpoint, model->layout.head)) /* else it is a mistake by now */
-        check_tensor(&checker, model->layout.head, config->vocab_size, config->hidden_size);
+        check_tensor(&checker, model->layout.head, config->vocab_size, wn_embedding_size(config));
     if (checker.n_wrong > MOST_TENSOR_PROBLEMS)
         wn_problems_add(problems, "%s: %lld more tensors are missing or wrong", checker.place,
                         (long long)(checker.n_wrong - MOST_TENSOR_PROBLEMS));
@@ -206,24 +225,30 @@ static void open_parts(struct wn_model *model, struct wn_problems *problems)
         wn_problems_add(problems, "%s", wn_error_message());
 }
 
-static float *load_outer_vector(const struct wn_model *model, const char *name, double offset)
+/* NULL for an empty name. */
+static float *load_outer(const struct wn_model *model, const char *name, int64_t count, double offset)
 {
-    int64_t width = model->config.hidden_size;
-    float *vector = wn_alloc(width, sizeof *vector);
-    wn_tensor_to_float(wn_checkpoint_find(model->checkpoint, name), 0, width, vector);
-    for (int64_t j = 0; offset != 0 && j < width; j++)
-        vector[j] += (float)offset;
-    return vector;
+    if (!name[0])
+        return NULL;
+    float *values = wn_alloc(count, sizeof *values);
+    wn_tensor_to_float(wn_checkpoint_find(model->checkpoint, name), 0, count, values);
+    for (int64_t j = 0; offset != 0 && j < count; j++)
+        values[j] += (float)offset;
+    return values;
 }
 
 static void bind_outer_tensors(struct wn_model *model)
 {
     const struct wn_layout *layout = &model->layout;
+    int64_t width = model->config.hidden_size;
     model->embedding = wn_checkpoint_find(model->checkpoint, layout->embedding);
     model->head = model->config.tied ? model->embedding : wn_checkpoint_find(model->checkpoint, layout->head);
-    model->final_norm = load_outer_vector(model, layout->final_norm, model->config.decoder.norm_offset);
-    if (layout->final_norm_bias[0])
-        model->final_norm_bias = load_outer_vector(model, layout->final_norm_bias, 0);
+    model->final_norm = load_outer(model, layout->final_norm, width, model->config.decoder.norm_offset);
+    model->final_norm_bias = load_outer(model, layout->final_norm_bias, width, 0);
+    model->embedding_norm = load_outer(model, layout->embedding_norm, width, 0);
+    model->embedding_norm_bias = load_outer(model, layout->embedding_norm_bias, width, 0);
+    model->project_in = load_outer(model, layout->project_in, width * wn_embedding_size(&model->config), 0);
+    model->project_out = load_outer(model, layout->project_out, width * wn_embedding_size(&model->config), 0);
     if (layout->positions[0])
         model->positions = wn_checkpoint_find(model->checkpoint, layout->positions);
 }
@@ -258,6 +283,10 @@ void wn_model_close(struct wn_model **model)
         wn_checkpoint_close(&(*model)->checkpoint);
     wn_free((*model)->final_norm);
     wn_free((*model)->final_norm_bias);
+    wn_free((*model)->embedding_norm);
+    wn_free((*model)->embedding_norm_bias);
+    wn_free((*model)->project_in);
+    wn_free((*model)->project_out);
     wn_problems_release(&(*model)->notes);
     wn_free((*model)->directory);
     wn_free(*model);
@@ -308,8 +337,9 @@ int64_t wn_model_parameters(const struct wn_model *model)
 {
     const struct wn_config *config = &model->config;
     int64_t block = weights_per_block(&model->layout) + others_per_block(&model->layout);
-    int64_t tables = (config->tied ? 1 : 2) * config->vocab_size * config->hidden_size;
-    return config->n_blocks * block + tables + config->hidden_size;
+    int64_t tables = (config->tied ? 1 : 2) * config->vocab_size * wn_embedding_size(config);
+    int64_t projections = 2 * config->embedding_size * config->hidden_size;
+    return config->n_blocks * block + tables + projections + config->hidden_size;
 }
 
 /* ---- blocks ---- */

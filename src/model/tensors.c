@@ -45,11 +45,14 @@ static size_t common_prefix(const char *name, const char *other)
 static bool is_inner_name(const struct prefixes *prefixes, const char *rest)
 {
     const struct wn_layout *layout = prefixes->layout;
-    const char *const names[] = {layout->embedding, layout->final_norm, layout->positions};
+    const char *const names[] = {layout->embedding,      layout->final_norm, layout->positions,
+                                 layout->embedding_norm, layout->project_in, layout->project_out};
     const char *block = layout->block_prefix + prefixes->base;
     if (strncmp(rest, block, (size_t)(strstr(block, "%d") - block)) == 0)
         return true;
-    for (size_t i = 0; i < sizeof names / sizeof *names && names[i][0]; i++) {
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!names[i][0])
+            continue;
         const char *name = names[i] + prefixes->base, *dot = strrchr(name, '.');
         size_t stem = dot ? (size_t)(dot - name) + 1 : strlen(name); /* with the dot: a bias too */
         if (strncmp(rest, name, stem) == 0)

@@ -149,14 +149,14 @@ static void shape(struct unit *u, int64_t vector, int64_t start, int64_t n_keys)
 {
     float *scores = (float *)(u->scores + vector), cap = u->rule->softcap;
     const float *slope = u->rule->slopes ? u->rule->slopes + u->head + vector % u->heads : NULL;
-    int64_t distance = start - position(u, vector);
+    int64_t query = position(u, vector);
     for (int64_t j = 0; j < n_keys && cap > 0; j++)
 #pragma omp simd
         for (int l = 0; l < LANES; l++)
             scores[j * WIDTH + l] = nn_soft_cap(scores[j * WIDTH + l], cap);
     for (int64_t j = 0; j < n_keys && slope; j++)
         for (int l = 0; l < LANES; l++)
-            scores[j * WIDTH + l] += *slope * (float)(distance + j - l);
+            scores[j * WIDTH + l] += nn_slope(u->rule, *slope, start + j, query + l);
 }
 
 /* Scores of keys behind a query, and of those that have left its window, become -infinity. */

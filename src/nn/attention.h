@@ -9,6 +9,8 @@
 
 #include "math.h"
 
+#include <string.h>
+
 static inline int64_t nn_smaller(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -35,6 +37,24 @@ struct run {
     const float *keys, *values;
     int64_t count;
 };
+
+/* To the upper half of a float, ties to even. */
+static inline float nn_bfloat(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + 0x7fffu + (bits >> 16 & 1)) & 0xffff0000u;
+    memcpy(&x, &bits, sizeof bits);
+    return x;
+}
+
+/* What the slope of a head adds to the score of a key for a query, both by their positions. */
+static inline float nn_slope(const struct wn_attention_rule *rule, float slope, int64_t key, int64_t query)
+{
+    if (rule->rounded_slopes)
+        return rule->scale * nn_bfloat(nn_bfloat(slope) * nn_bfloat((float)key));
+    return slope * (float)(key - query);
+}
 
 /* Position of the first key that a row at `position` sees. */
 static inline int64_t nn_first_key(const struct wn_attention_rule *rule, int64_t position)

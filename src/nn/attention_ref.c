@@ -28,6 +28,21 @@ static void gather_ref(const struct attention *a, int64_t s, const int64_t *offs
     memcpy(values, a->v + offset[s] * width, (size_t)(length * width) * sizeof *keys);
 }
 
+/* To the 8 significant bits of bfloat16, ties to even. */
+static double rounded_ref(double x)
+{
+    int exponent;
+    double part = frexp(x, &exponent);
+    return ldexp(rint(ldexp(part, 8)), exponent - 8);
+}
+
+static double slope_ref(const struct wn_attention_rule *rule, double slope, int64_t key, int64_t query)
+{
+    if (!rule->rounded_slopes)
+        return slope * (double)(key - query);
+    return (double)rule->scale * rounded_ref(rounded_ref(slope) * rounded_ref((double)key));
+}
+
 /* One query of one head at a position against the keys it sees: scores, maximum, weights, in double. */
 static void attend_ref(const struct attention *a, const float *keys, const float *values, int64_t row, int64_t position,
                        int64_t head, double *weights)
@@ -45,7 +60,7 @@ static void attend_ref(const struct attention *a, const float *keys, const float
         if (rule->softcap > 0)
             weights[u] = rule->softcap * tanh(weights[u] / rule->softcap);
         if (rule->slopes)
-            weights[u] += (double)rule->slopes[head] * (double)(u - position);
+            weights[u] += slope_ref(rule, (double)rule->slopes[head], u, position);
         most = fmax(most, weights[u]);
     }
     for (int64_t u = first; u <= position; u++)

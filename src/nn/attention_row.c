@@ -77,7 +77,7 @@ static void shape(const struct wn_attention_rule *rule, int64_t head, int64_t fi
             scores[i] = nn_soft_cap(scores[i], rule->softcap);
     if (rule->slopes)
         for (int64_t i = 0; i < keys; i++)
-            scores[i] += rule->slopes[head] * (float)(first + i - position);
+            scores[i] += nn_slope(rule, rule->slopes[head], first + i, position);
 }
 
 void nn_attention_row(const struct attention *a, const struct tile *tile, int64_t head, float *scores)

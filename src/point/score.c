@@ -38,7 +38,7 @@ void wn_evaluation_release(struct wn_evaluation *evaluation)
 wn_status wn_evaluation_check(const struct wn_evaluation *evaluation, const struct wn_subject *subject)
 {
     const struct wn_model *model = subject->model;
-    if (!wn_all_finite(model->final_norm, model->config.hidden_size))
+    if (model->final_norm && !wn_all_finite(model->final_norm, model->config.hidden_size))
         return wn_fail(WN_ERR_NUMERIC, "%s: a weight is not finite", model->layout.final_norm);
     for (int64_t e = 0; e < evaluation->n_sets; e++) {
         const struct wn_eval_set *set = &subject->prepared->sets[e];

@@ -206,7 +206,7 @@ static struct wn_model small_vocabulary(const struct wn_model *model, struct wn_
     if (small.config.vocab_size > most)
         small.config.vocab_size = most;
     embedding->shape[0] = head->shape[0] = small.config.vocab_size;
-    embedding->shape[1] = head->shape[1] = small.config.hidden_size;
+    embedding->shape[1] = head->shape[1] = wn_embedding_size(&small.config);
     small.embedding = embedding;
     small.head = head;
     return small;

@@ -62,14 +62,16 @@ OTHER = dict(LLAMA, hidden_size=24, intermediate_size=40, head_dim=8, max_positi
              tie_word_embeddings=False)
 
 
-def case(lengths=(40, 7), dtype="bfloat16", shard="1GB", absent=(), old=None, model_type="llama", **changes):
-    """old: keys of a transformers 4 config.json, in place of what transformers 5 writes; absent: keys left out."""
+def case(lengths=(40, 7), dtype="bfloat16", shard="1GB", absent=(), old=None, model_type="llama", attention="eager",
+         **changes):
+    """old: keys of a transformers 4 config.json, in place of what transformers 5 writes; absent: keys left out;
+    attention: which of its implementations counts."""
     config = {**(LLAMA if model_type == "llama" else {} if "text_config" in changes else OTHER), **changes}
     for key in ("head_dim", "num_key_value_heads", "intermediate_size"):  # 0: the class has no such key, or a rule of its own
         if config.get(key) == 0:
             del config[key]
     return dict(config_class=CONFIG_MAPPING[model_type], config=config, lengths=lengths, dtype=dtype, shard=shard,
-                absent=absent, old=old)
+                absent=absent, old=old, attention=attention)
 
 
 CASES = {
@@ -160,6 +162,27 @@ CASES = {
                                            layer_types=["sliding_attention", "full_attention"]),
                           vision_config=dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1,
                                              num_attention_heads=1, image_size=14, patch_size=14)),
+    "stablelm": case(model_type="stablelm", head_dim=0, hidden_size=32, use_qkv_bias=True, layer_norm_eps=1e-3,
+                     rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}),
+    "stablelm_parallel": case(model_type="stablelm", head_dim=0, hidden_size=32, use_parallel_residual=True,
+                              old={"partial_rotary_factor": 0.25, "rope_theta": 5000.0}, rope_parameters={
+                                  "rope_type": "default", "rope_theta": 5000.0, "partial_rotary_factor": 0.25}),
+    # an odd number of heads with one key
+    "falcon": case(model_type="falcon", head_dim=0, num_key_value_heads=0, intermediate_size=0, num_attention_heads=3,
+                   ffn_hidden_size=40, layer_norm_epsilon=1e-3, tie_word_embeddings=True),
+    "falcon_grouped": case(model_type="falcon", head_dim=0, num_key_value_heads=0, intermediate_size=0,
+                           hidden_size=32, num_kv_heads=2, new_decoder_architecture=True, bias=True),
+    "falcon_one_norm": case(model_type="falcon", head_dim=0, num_key_value_heads=0, intermediate_size=0,
+                            hidden_size=32, num_kv_heads=2, new_decoder_architecture=True, num_ln_in_parallel_attn=1),
+    # slopes are rounded, as positions beyond 256 are; the eager attention of transformers adds them twice
+    "falcon_alibi": case(model_type="falcon", lengths=(300, 7), attention="sdpa", head_dim=0, num_key_value_heads=0,
+                         intermediate_size=0, num_attention_heads=6, alibi=True, multi_query=False, parallel_attn=False,
+                         bias=True, activation="gelu_pytorch_tanh", max_position_embeddings=512),
+    "bloom": case(model_type="bloom", lengths=(60, 7), head_dim=0, num_key_value_heads=0, intermediate_size=0,
+                  num_attention_heads=6, layer_norm_epsilon=1e-3, tie_word_embeddings=True),
+    # norms behind the branches, narrow embeddings
+    "opt_350m": case(model_type="opt", head_dim=0, num_key_value_heads=0, ffn_dim=40, word_embed_proj_dim=12,
+                     pad_token_id=0, do_layer_norm_before=False, tie_word_embeddings=True),
 }
 
 
@@ -208,9 +231,9 @@ def kept_positions(lengths, count):
 
 
 @torch.no_grad()
-def greedy(directory, prompt):
+def greedy(directory, prompt, attention):
     """The prompt and its continuation with keys and values kept, as far as no two logits are nearly equal."""
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager").eval()
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation=attention).eval()
     made = model.generate(prompt[None], max_new_tokens=ADDED, do_sample=False, eos_token_id=[], pad_token_id=0,
                           attention_mask=torch.ones_like(prompt)[None], output_logits=True,
                           return_dict_in_generate=True)
@@ -222,18 +245,18 @@ def greedy(directory, prompt):
 
 
 @torch.no_grad()
-def write_logits(directory, target, sequences, count, generates=False):
+def write_logits(directory, target, sequences, count, generates=False, attention="eager"):
     """Each sequence alone in a model loaded anew: `dynamic` rotary tables remember what they have seen."""
     logits = []
     for ids in sequences:
-        model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager")
+        model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation=attention)
         logits.append(model.eval()(ids[None]).logits[0])
     lengths = [len(ids) for ids in sequences]
     positions = kept_positions(lengths, count)
     tensors = dict(lengths=torch.tensor(lengths), ids=torch.cat(sequences), positions=positions,
                    logits=torch.cat(logits)[positions])
     if generates:
-        tensors["greedy"] = greedy(directory, sequences[0][:PROMPT])
+        tensors["greedy"] = greedy(directory, sequences[0][:PROMPT], attention)
     target.mkdir(parents=True, exist_ok=True)
     save_file({name: t.float().contiguous() for name, t in tensors.items()}, target / "model.safetensors")
     (target / "model.safetensors").chmod(0o644)
@@ -258,7 +281,7 @@ def write_case(name, recipe, seed):
     sequences = [torch.randint(0, VOCABULARY, (n,), generator=generator) for n in recipe["lengths"]]
     # Kept keys have the factors of a shorter text under longrope: winnow refuses to write beyond that length.
     generates = config.model_type != "llama" and "longrope" not in name
-    write_logits(directory, directory / "reference", sequences, KEPT_ROWS, generates)
+    write_logits(directory, directory / "reference", sequences, KEPT_ROWS, generates, recipe["attention"])
 
 
 @torch.no_grad()

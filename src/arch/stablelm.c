@@ -1,0 +1,24 @@
+/* stablelm: as llama, but layer norms, a part of each head rotated, and both branches may read one normed hidden state.
+ */
+#include "decoder.h"
+
+static wn_status read_config(const char *path, const struct cJSON *json, struct wn_config *config)
+{
+    WN_TRY(wn_arch_read_common(path, json, config));
+    WN_TRY(wn_decoder_read_activation(path, json, "hidden_act", "silu", config));
+    WN_TRY(wn_config_bool(path, json, "use_qkv_bias", false, &config->attention_bias));
+    WN_TRY(wn_decoder_must_be(path, json, "qk_layernorm", false));
+    WN_TRY(wn_config_bool(path, json, "use_parallel_residual", false, &config->decoder.parallel));
+    config->decoder.one_norm = config->decoder.parallel;
+    config->decoder.norm = WN_NORM_LAYER;
+    config->decoder.no_output_bias = true;
+    config->mlp_bias = false;
+    return WN_OK;
+}
+
+const struct wn_arch wn_arch_stablelm = {
+    .model_type = "stablelm",
+    .help = "StableLM: as llama, layer norm, a part of each head rotated",
+    .read_config = read_config,
+    WN_DECODER,
+};
