@@ -151,7 +151,8 @@ struct wn_generate_work {
     double pairs;     /* of a row and a position it attends to */
 };
 #define WN_GENERATE_STEP_ROWS 16
-void wn_generate_work(const struct wn_generation *generation, struct wn_generate_work *work);
+void wn_generate_work(const struct wn_model *model, const struct wn_generation *generation,
+                      struct wn_generate_work *work);
 
 /*
  * The next token: of `logits` [count]; `uniform` in [0, 1), not used with temperature 0.

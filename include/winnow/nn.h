@@ -62,8 +62,8 @@ double wn_rope_longrope_attention_factor(double factor, int64_t original_max_pos
 int64_t wn_rope_dims(const struct wn_rope *rope, int64_t head_dim);
 /*
  * The longest sequence whose keys are those of a shorter one: beyond original_max_positions `dynamic` and `longrope`
- * have other tables for all positions, so keys that were kept earlier are wrong. Sequences that continue a past must
- * not be longer; INT64_MAX: there is no limit.
+ * have other tables for all positions, so keys that were kept earlier are wrong: a sequence that grows beyond must be
+ * run anew when it does (longrope; `dynamic` has other tables for every length). INT64_MAX: there is no limit.
  */
 int64_t wn_rope_limit(const struct wn_rope *rope);
 

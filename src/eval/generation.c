@@ -279,12 +279,6 @@ static wn_status read_prompt(const struct wn_encoder *e, const cJSON *json, stru
         return wn_requests_fail(e->requests, e->index,
                                 "the prompt is empty and the tokenizer has neither a BOS nor an EOS token");
     wn_prompt_truncate(prompt, positions);
-    if (prompt->count + prompt->most - 1 > wn_rope_limit(&e->model->config.rope))
-        return wn_requests_fail(e->requests, e->index,
-                                "the prompt of %lld tokens and max_tokens %lld reach beyond %lld positions, where the "
-                                "model changes its rotary positions for all tokens: shorten one of them",
-                                (long long)prompt->count, (long long)prompt->most,
-                                (long long)wn_rope_limit(&e->model->config.rope));
     return WN_OK;
 }
 

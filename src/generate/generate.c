@@ -1,7 +1,8 @@
 /*
  * Batched decoding. The texts of a batch own slots of one key-value cache: first those of the tokens that all prompts
  * of the batch begin with (run once), then those of each text, prompt and generated tokens in order. A step runs one
- * row of each text that goes on, in the order of the batch.
+ * row of each text that goes on, in the order of the batch. Where longrope changes the rotary positions of all tokens,
+ * a text that has grown to that length is run anew, once, as in transformers.
  */
 #include <winnow/generate.h>
 #include <winnow/linalg.h>
@@ -42,6 +43,23 @@ static const struct wn_prompt *prompt_of(const struct wn_generation *generation,
     return &generation->prompts[text / generation->draws];
 }
 
+/* Tokens of the longest text whose keys are those of a shorter one. */
+static int64_t longest_kept(const struct wn_model *model)
+{
+    return wn_rope_limit(&model->config.rope);
+}
+
+/* Whether a text may grow beyond that length; all of it is run then. */
+static bool may_outgrow(const struct wn_prompt *prompt, int64_t longest)
+{
+    return prompt->count + prompt->most - 1 > longest;
+}
+
+static bool may_be_run_anew(const struct wn_prompt *prompt, int64_t longest)
+{
+    return prompt->count <= longest && may_outgrow(prompt, longest);
+}
+
 /* ---- shape ---- */
 
 /* Tokens that all prompts begin with; at least one of each is left for the text itself. */
@@ -76,12 +94,18 @@ static int64_t prefill_end(const struct wn_generation *generation, const struct 
     return end;
 }
 
-static struct shape shape_of(const struct wn_generation *generation, int64_t batch)
+static struct shape shape_of(const struct wn_model *model, const struct wn_generation *generation, int64_t batch)
 {
     struct shape shape = {0};
-    int64_t rows;
+    int64_t rows, longest = longest_kept(model), anew = 0;
+    bool outgrow = false;
     shape.n_texts = wn_generation_batch(generation, batch, &shape.first);
-    shape.prefix = common_prefix(generation, shape.first, shape.n_texts);
+    for (int64_t t = 0; t < shape.n_texts; t++) {
+        const struct wn_prompt *prompt = prompt_of(generation, shape.first + t);
+        outgrow |= may_outgrow(prompt, longest);
+        anew = may_be_run_anew(prompt, longest) ? longest + 1 : anew;
+    }
+    shape.prefix = outgrow ? 0 : common_prefix(generation, shape.first, shape.n_texts);
     shape.slots = shape.longest_rows = shape.prefix;
     for (int64_t t = 0; t < shape.n_texts; t++) {
         const struct wn_prompt *prompt = prompt_of(generation, shape.first + t);
@@ -93,6 +117,8 @@ static struct shape shape_of(const struct wn_generation *generation, int64_t bat
     }
     if (shape.longest_rows < shape.n_texts)
         shape.longest_rows = shape.n_texts;
+    if (shape.longest_rows < anew)
+        shape.longest_rows = anew;
     return shape;
 }
 
@@ -160,7 +186,7 @@ int64_t wn_generate_bytes(const struct wn_model *model, const struct wn_generati
         widest = model->layout.input_widths[i] > widest ? model->layout.input_widths[i] : widest;
     const int64_t panels = panel_bytes(model);
     for (int64_t i = 0; i < wn_generation_batches(generation); i++) {
-        struct shape shape = shape_of(generation, i);
+        struct shape shape = shape_of(model, generation, i);
         int64_t n = shape.n_texts, rows = shape.longest_rows;
         int64_t floats = 2 * cache_floats(model, &shape) + rows * (width + 3) + wn_model_scratch(model, rows) +
                          n * (width + model->config.vocab_size) + 32 * widest; /* of wn_linear_few_rows */
@@ -183,19 +209,21 @@ static void add_steps(const struct wn_generation *generation, const struct shape
     }
 }
 
-void wn_generate_work(const struct wn_generation *generation, struct wn_generate_work *work)
+void wn_generate_work(const struct wn_model *model, const struct wn_generation *generation,
+                      struct wn_generate_work *work)
 {
     *work = (struct wn_generate_work){0};
     for (int64_t i = 0; i < wn_generation_batches(generation); i++) {
-        struct shape shape = shape_of(generation, i);
+        struct shape shape = shape_of(model, generation, i);
         double prefix = (double)shape.prefix;
         work->prompt_rows += prefix;
         work->pairs += prefix * prefix / 2;
         for (int64_t t = 0; t < shape.n_texts; t++) {
             const struct wn_prompt *prompt = prompt_of(generation, shape.first + t);
             double length = (double)(prompt->count + prompt->most - 1);
-            work->prompt_rows += (double)prompt->count - prefix;
-            work->pairs += (length * length - prefix * prefix) / 2;
+            double anew = may_be_run_anew(prompt, longest_kept(model)) ? (double)longest_kept(model) + 1 : 0;
+            work->prompt_rows += (double)prompt->count - prefix + anew;
+            work->pairs += (length * length - prefix * prefix + anew * anew) / 2;
         }
         add_steps(generation, &shape, work);
     }
@@ -334,11 +362,54 @@ static wn_status add_tokens(struct batch *b)
     return WN_OK;
 }
 
+/* Runs what was added; states[first], ... become those of it. */
+static void run_added(struct batch *b, int64_t first)
+{
+    if (b->n_sequences == 0)
+        return;
+    run_rows(b);
+    take_states(b, first);
+}
+
+/* All that there is of a text, in place of what is kept of it. */
+static void run_anew(struct batch *b, int64_t text, int64_t state)
+{
+    const struct wn_prompt *prompt = prompt_of(b->generation, b->shape.first + text);
+    const int32_t *record = record_of(b, text);
+    int32_t *ids = wn_alloc(prompt->count + record[0], sizeof *ids);
+    memcpy(ids, prompt->ids, (size_t)prompt->count * sizeof *ids);
+    memcpy(ids + prompt->count, record + 2, (size_t)record[0] * sizeof *ids);
+    b->length[text] = 0;
+    add_rows(b, text, ids, prompt->count + record[0]);
+    run_added(b, state);
+    wn_free(ids);
+}
+
+/* One more row of every live text. */
+static void step(struct batch *b)
+{
+    int64_t first = 0, longest = longest_kept(b->kept->model);
+    for (int64_t i = 0; i < b->n_live; i++) {
+        int64_t text = b->live[i];
+        const int32_t *record = record_of(b, text);
+        if (b->shape.prefix + b->length[text] != longest) {
+            add_rows(b, text, record + 1 + record[0], 1);
+            continue;
+        }
+        run_added(b, first);
+        run_anew(b, text, i);
+        first = i + 1;
+    }
+    run_added(b, first);
+}
+
 wn_status wn_generate_batch(const struct wn_kept_blocks *kept, const struct wn_generation *generation, int64_t batch,
                             struct wn_generated *generated)
 {
-    struct batch b = {
-        .kept = kept, .generation = generation, .generated = generated, .shape = shape_of(generation, batch)};
+    struct batch b = {.kept = kept,
+                      .generation = generation,
+                      .generated = generated,
+                      .shape = shape_of(kept->model, generation, batch)};
     open_batch(&b);
     for (int64_t t = 0; t < b.shape.n_texts; t++) {
         int32_t *record = record_of(&b, t);
@@ -350,12 +421,7 @@ wn_status wn_generate_batch(const struct wn_kept_blocks *kept, const struct wn_g
     prefill(&b);
     wn_status status = add_tokens(&b);
     while (status == WN_OK && b.n_live) {
-        for (int64_t i = 0; i < b.n_live; i++) {
-            const int32_t *record = record_of(&b, b.live[i]);
-            add_rows(&b, b.live[i], record + 1 + record[0], 1);
-        }
-        run_rows(&b);
-        take_states(&b, 0);
+        step(&b);
         status = add_tokens(&b);
     }
     close_batch(&b);

@@ -140,7 +140,7 @@ static wn_status generate_set(struct wn_evaluation *evaluation, const struct wn_
             return wn_fail(WN_ERR_INTERRUPTED, "stopped while texts are generated");
     }
     wn_generated_decode(texts, generation, subject->model->tokenizer);
-    wn_generate_work(generation, &work);
+    wn_generate_work(subject->model, generation, &work);
     *tokens += work.prompt_rows;
     for (int64_t t = 0; t < texts->n_texts; t++)
         *tokens += (double)(wn_generated_count(texts, t) - 1);

@@ -81,7 +81,7 @@ static double generation_flops(const struct wn_model *model, const struct wn_gen
     const struct wn_config *config = &model->config;
     double width = (double)(config->n_heads * config->head_dim), blocks = (double)config->n_blocks;
     struct wn_generate_work work;
-    wn_generate_work(generation, &work);
+    wn_generate_work(model, generation, &work);
     *head = 2.0 * (double)config->vocab_size * (double)config->hidden_size *
             ((double)wn_generation_texts(generation) + work.step_rows);
     double linears = 2.0 * (double)wn_model_block_weights(model) * (work.prompt_rows + work.step_rows);

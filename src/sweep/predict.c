@@ -122,7 +122,7 @@ static double texts_seconds(const struct wn_model *model, const struct wn_model_
 {
     struct wn_generate_work work;
     double blocks = kept * (double)model->config.n_blocks, batch = WN_GENERATE_BATCH;
-    wn_generate_work(generation, &work);
+    wn_generate_work(model, generation, &work);
     return blocks * (work.prompt_rows * cost->row * wn_linears_share(model, work.prompt_rows, cost->threads) +
                      work.pairs * cost->pair + work.step_rows / batch * cost->step) +
            (work.step_rows + (double)wn_generation_texts(generation)) / batch * cost->step_head;

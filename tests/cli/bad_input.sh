@@ -56,12 +56,6 @@ fresh; alter_weights shape $gate; refused "wrong shape" 'model\.safetensors' "$g
 fresh; alter_weights absent $gate; refused "absent tensor" 'model\.safetensors' "$gate"
 fresh; change model/config.json '"model_type": "llama"' '"model_type": "lama"'
 refused "unknown architecture" 'config\.json' '"lama"' 'llama'
-ones=[1$(printf ', 1%.0s' $(seq 15))]
-fresh; change model/config.json '"rope_scaling": null' \
-  '"rope_scaling": {"type": "longrope", "original_max_position_embeddings": 32, "short_factor": '"$ones"', "long_factor": '"$ones"'}'
-{ echo '{"task": "answers", "kind": "generation", "max_tokens": 40}'; echo '{"prompt": "A cat", "references": []}'; } >"$case/data/answers.jsonl"
-change sweep.json '"data/in_context.jsonl"' '"data/answers.jsonl"'
-refused "generation across the switch of longrope" 'answers\.jsonl' 'max_tokens 40' '32 positions'
 fresh; change model/config.json '"hidden_size": 128' '"hidden_size": "128"'
 refused "wrong type in config.json" 'config\.json' 'hidden_size'
 fresh; change model/tokenizer.json '"merges"' '"merges'; refused "tokenizer.json is no JSON" 'tokenizer\.json:[0-9]+:'

@@ -192,7 +192,7 @@ static void check_prefix(const struct wn_kept_blocks *kept)
     double rows = 0;
     for (int64_t i = 0; i < 40; i++)
         rows += (double)shots.prompts[i].count;
-    wn_generate_work(&shots, &work);
+    wn_generate_work(kept->model, &shots, &work);
     CHECK(work.prompt_rows < rows / 2);
     CHECK(work.rows == 40 * 11 && work.step_rows == 11 * (32 + 16));
     for (int64_t i = 0; i < 40; i++) {

@@ -279,8 +279,7 @@ def write_case(name, recipe, seed):
         (directory / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}\n')
     generator = torch.Generator().manual_seed(seed + 1000)
     sequences = [torch.randint(0, VOCABULARY, (n,), generator=generator) for n in recipe["lengths"]]
-    # Kept keys have the factors of a shorter text under longrope: winnow refuses to write beyond that length.
-    generates = config.model_type != "llama" and "longrope" not in name
+    generates = config.model_type != "llama"
     write_logits(directory, directory / "reference", sequences, KEPT_ROWS, generates, recipe["attention"])
 
 
