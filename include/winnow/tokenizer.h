@@ -1,9 +1,10 @@
 /*
  * tokenizer.h: text to token ids and back, from a Hugging Face tokenizer.json.
  *
- * BPE models: SentencePiece style (byte fallback, no pre-tokenizer, one piece of any length in O(n log n)) and byte
- * level (GPT-2, NeoX, cl100k/Llama-3, Qwen patterns through PCRE2); normalizers, pre-tokenizers, added tokens,
- * templates, decoders. A component that is not known is an error when the file is opened, never a wrong token later.
+ * Models: BPE, SentencePiece style (byte fallback, no pre-tokenizer, one piece of any length in O(n log n)) and byte
+ * level (GPT-2, NeoX, cl100k/Llama-3, Qwen patterns through PCRE2); Unigram (byte fallback, precompiled charsmaps);
+ * WordPiece and WordLevel. Normalizers, pre-tokenizers, added tokens, templates, decoders. A component that is not known
+ * is an error when the file is opened, never a wrong token later.
  *
  * A tokenizer is read-only after it was opened: any number of threads may encode with it at once.
  */

@@ -1,98 +1,12 @@
 /*
- * The BPE model: vocabulary and merges as hash tables, and the merge loop.
+ * The BPE model: merges as a hash table, and the merge loop.
  *
  * A piece starts as one symbol per code point. The pair of the lowest rank is merged, of equal ones the leftmost, until
  * none is left (Sennrich et al. 2016). Short pieces look for it by scanning; long ones keep the candidates in a binary
  * heap over a doubly linked list of symbols, O(n log n), because a tokenizer without pre-tokenizer makes one piece of a
  * whole corpus.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* memmem */
-#endif
 #include "tokenizer_impl.h"
-
-/* ---- the vocabulary ---- */
-
-static uint64_t hash_bytes(const char *text, size_t length)
-{
-    uint64_t hash = 0xcbf29ce484222325u ^ length;
-
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (uint8_t)text[i]) * 0x100000001b3u;
-    return hash ^ hash >> 29;
-}
-
-static int64_t vocabulary_slot(const struct tok_vocabulary *vocabulary, const char *text, size_t length)
-{
-    int64_t mask = vocabulary->slot_count - 1, slot = (int64_t)hash_bytes(text, length) & mask;
-
-    while (vocabulary->slots[slot] >= 0) {
-        const struct tok_entry *entry = &vocabulary->entries[vocabulary->slots[slot]];
-        if ((size_t)entry->length == length && memcmp(vocabulary->bytes + entry->offset, text, length) == 0)
-            break;
-        slot = (slot + 1) & mask;
-    }
-    return slot;
-}
-
-static void grow_slots(struct tok_vocabulary *vocabulary)
-{
-    vocabulary->slot_count = vocabulary->slot_count ? 2 * vocabulary->slot_count : 1024;
-    wn_free(vocabulary->slots);
-    vocabulary->slots = wn_alloc(vocabulary->slot_count, sizeof(int32_t));
-    memset(vocabulary->slots, 0xFF, (size_t)vocabulary->slot_count * sizeof(int32_t));
-    for (int64_t i = 0; i < vocabulary->count; i++) {
-        const struct tok_entry *entry = &vocabulary->entries[i];
-        vocabulary->slots[vocabulary_slot(vocabulary, vocabulary->bytes + entry->offset, (size_t)entry->length)] =
-            (int32_t)i;
-    }
-}
-
-void tok_vocabulary_add(struct tok_vocabulary *vocabulary, const char *text, int32_t id)
-{
-    int64_t length = (int64_t)strlen(text);
-
-    if (2 * (vocabulary->count + 1) > vocabulary->slot_count)
-        grow_slots(vocabulary);
-    int64_t slot = vocabulary_slot(vocabulary, text, (size_t)length);
-    if (vocabulary->slots[slot] >= 0) {
-        vocabulary->entries[vocabulary->slots[slot]].id = id;
-        return;
-    }
-    if (vocabulary->count == vocabulary->entry_capacity) {
-        vocabulary->entry_capacity = vocabulary->entry_capacity ? 2 * vocabulary->entry_capacity : 512;
-        vocabulary->entries = wn_resize(vocabulary->entries, vocabulary->entry_capacity, sizeof(struct tok_entry));
-    }
-    while (vocabulary->byte_count + length + 1 > vocabulary->byte_capacity) {
-        vocabulary->byte_capacity = vocabulary->byte_capacity ? 2 * vocabulary->byte_capacity : 4096;
-        vocabulary->bytes = wn_resize(vocabulary->bytes, vocabulary->byte_capacity, 1);
-    }
-    memcpy(vocabulary->bytes + vocabulary->byte_count, text, (size_t)length + 1);
-    vocabulary->entries[vocabulary->count] = (struct tok_entry){vocabulary->byte_count, (int32_t)length, id};
-    vocabulary->byte_count += length + 1;
-    vocabulary->slots[slot] = (int32_t)vocabulary->count++;
-}
-
-int32_t tok_vocabulary_find(const struct tok_vocabulary *vocabulary, const char *text, size_t length)
-{
-    if (vocabulary->count == 0)
-        return -1;
-    int32_t index = vocabulary->slots[vocabulary_slot(vocabulary, text, length)];
-    return index < 0 ? -1 : vocabulary->entries[index].id;
-}
-
-bool tok_vocabulary_holds(const struct tok_vocabulary *vocabulary, const char *text, size_t length)
-{
-    return memmem(vocabulary->bytes, (size_t)vocabulary->byte_count, text, length) != NULL;
-}
-
-void tok_vocabulary_release(struct tok_vocabulary *vocabulary)
-{
-    wn_free(vocabulary->bytes);
-    wn_free(vocabulary->entries);
-    wn_free(vocabulary->slots);
-    memset(vocabulary, 0, sizeof(*vocabulary));
-}
 
 /* ---- the merges ---- */
 
@@ -137,24 +51,18 @@ void tok_bpe_add_merge(struct tok_bpe *bpe, int32_t left, int32_t right, uint32_
     *merge_slot(bpe, pair) = (struct tok_merge){pair, rank, result};
 }
 
-void tok_bpe_finish(struct tok_bpe *bpe)
+void tok_bpe_finish(struct tok_model *model)
 {
-    char text[8];
+    char text[4];
 
     for (uint32_t code = 0; code < TOK_DIRECT; code++) {
         int length = tok_put_code(code, text);
-        bpe->direct[code] = tok_vocabulary_find(&bpe->vocabulary, text, (size_t)length);
-    }
-    for (int byte = 0; byte < 256; byte++) {
-        const char *digits = "0123456789ABCDEF";
-        memcpy(text, (char[]){'<', '0', 'x', digits[byte >> 4], digits[byte & 15], '>'}, 6);
-        bpe->bytes[byte] = bpe->byte_fallback ? tok_vocabulary_find(&bpe->vocabulary, text, 6) : -1;
+        model->bpe.direct[code] = tok_vocabulary_find(&model->vocabulary, text, (size_t)length);
     }
 }
 
 void tok_bpe_release(struct tok_bpe *bpe)
 {
-    tok_vocabulary_release(&bpe->vocabulary);
     wn_free(bpe->merges);
     memset(bpe, 0, sizeof(*bpe));
 }
@@ -168,22 +76,21 @@ struct start {
     bool unknown_waits;
 };
 
-static bool add_bytes(const struct tok_bpe *bpe, const char *text, size_t length, struct start *start)
+static bool add_bytes(const struct tok_model *model, const char *text, size_t length, struct start *start)
 {
+    if (!tok_model_has_bytes(model, text, length))
+        return false;
     for (size_t i = 0; i < length; i++)
-        if (bpe->bytes[(uint8_t)text[i]] < 0)
-            return false;
-    for (size_t i = 0; i < length; i++)
-        start->ids[start->count++] = bpe->bytes[(uint8_t)text[i]];
+        start->ids[start->count++] = model->bytes[(uint8_t)text[i]];
     return true;
 }
 
-static void add_unknown(const struct tok_bpe *bpe, struct start *start)
+static void add_unknown(const struct tok_model *model, struct start *start)
 {
-    if (bpe->unknown < 0)
+    if (model->unknown < 0)
         return;
-    if (start->unknown_waits && !bpe->fuse_unknown)
-        start->ids[start->count++] = bpe->unknown;
+    if (start->unknown_waits && !model->bpe.fuse_unknown)
+        start->ids[start->count++] = model->unknown;
     start->unknown_waits = true;
 }
 
@@ -191,27 +98,28 @@ static void add_unknown(const struct tok_bpe *bpe, struct start *start)
  * Writes the start symbols of a piece, at most one per byte, and returns how many. Byte fallback does not end a run of
  * unknown symbols: the reference, too, puts the waiting one behind the bytes.
  */
-static int64_t start_symbols(const struct tok_bpe *bpe, const char *text, size_t length, int32_t *ids)
+static int64_t start_symbols(const struct tok_model *model, const char *text, size_t length, int32_t *ids)
 {
+    const struct tok_bpe *bpe = &model->bpe;
     struct start start = {.ids = ids};
 
     for (size_t at = 0; at < length;) {
         size_t from = at;
         uint32_t code = tok_next_code(text, &at);
         int32_t id =
-            code < TOK_DIRECT ? bpe->direct[code] : tok_vocabulary_find(&bpe->vocabulary, text + from, at - from);
+            code < TOK_DIRECT ? bpe->direct[code] : tok_vocabulary_find(&model->vocabulary, text + from, at - from);
         if (id < 0) {
-            if (!add_bytes(bpe, text + from, at - from, &start))
-                add_unknown(bpe, &start);
+            if (!add_bytes(model, text + from, at - from, &start))
+                add_unknown(model, &start);
             continue;
         }
         if (start.unknown_waits)
-            ids[start.count++] = bpe->unknown;
+            ids[start.count++] = model->unknown;
         start.unknown_waits = false;
         ids[start.count++] = id;
     }
     if (start.unknown_waits)
-        ids[start.count++] = bpe->unknown;
+        ids[start.count++] = model->unknown;
     return start.count;
 }
 
@@ -378,10 +286,12 @@ static void append_ids(struct wn_ids *ids, const int32_t *data, int64_t count)
         wn_ids_append(ids, data[i]);
 }
 
-wn_status tok_bpe_encode(const struct tok_bpe *bpe, const char *text, size_t length, struct wn_ids *ids)
+wn_status tok_bpe_encode(const struct tok_model *model, const char *text, size_t length, struct wn_ids *ids)
 {
+    const struct tok_bpe *bpe = &model->bpe;
+
     if (bpe->ignore_merges) {
-        int32_t whole = tok_vocabulary_find(&bpe->vocabulary, text, length);
+        int32_t whole = tok_vocabulary_find(&model->vocabulary, text, length);
         if (whole >= 0) {
             wn_ids_append(ids, whole);
             return WN_OK;
@@ -389,7 +299,7 @@ wn_status tok_bpe_encode(const struct tok_bpe *bpe, const char *text, size_t len
     }
     if (length <= SHORT_PIECE) {
         int32_t symbols[SHORT_PIECE];
-        append_ids(ids, symbols, merge_short(bpe, symbols, start_symbols(bpe, text, length, symbols)));
+        append_ids(ids, symbols, merge_short(bpe, symbols, start_symbols(model, text, length, symbols)));
         return WN_OK;
     }
     if (length >= INT32_MAX)
@@ -397,7 +307,7 @@ wn_status tok_bpe_encode(const struct tok_bpe *bpe, const char *text, size_t len
                        "a text of %zu bytes is too long for one piece of the tokenizer: expected less than 2 GiB",
                        length);
     int32_t *symbols = wn_alloc((int64_t)length, sizeof(int32_t));
-    append_ids(ids, symbols, merge_long(bpe, symbols, start_symbols(bpe, text, length, symbols)));
+    append_ids(ids, symbols, merge_long(bpe, symbols, start_symbols(model, text, length, symbols)));
     wn_free(symbols);
     return WN_OK;
 }

@@ -114,7 +114,7 @@ static int64_t find_token(struct registry *r, const char *content)
 
 static int32_t next_id(const struct registry *r)
 {
-    int64_t size = r->tokenizer->bpe.vocabulary.count;
+    int64_t size = tok_model_count(&r->tokenizer->model);
 
     return r->largest >= size ? r->largest + 1 : (int32_t)size;
 }
@@ -134,7 +134,7 @@ static void add_token(struct registry *r, const struct tok_added *token)
         return;
     }
     added.content = wn_strdup(token->content);
-    added.id = tok_vocabulary_find(&r->tokenizer->bpe.vocabulary, added.content, strlen(added.content));
+    added.id = tok_vocabulary_find(&r->tokenizer->model.vocabulary, added.content, strlen(added.content));
     if (added.id < 0)
         added.id = next_id(r);
     register_token(r, &added);

@@ -217,6 +217,68 @@ static void decode_metaspace(const struct tok_decoder *step, const struct string
     }
 }
 
+/* Every place of text where `from` stands is replaced by `to`. */
+static void replace_all(struct wn_text *text, const char *from, const char *to)
+{
+    struct wn_text out = {0};
+    const char *at = text->data, *next;
+
+    if (!*from || !strstr(at, from))
+        return;
+    for (; (next = strstr(at, from)); at = next + strlen(from)) {
+        wn_text_append(&out, at, (size_t)(next - at));
+        wn_text_append(&out, to, strlen(to));
+    }
+    wn_text_append(&out, at, strlen(at));
+    wn_text_release(text);
+    *text = out;
+}
+
+/* Spaces that cutting put in front of punctuation and English endings, one token at a time. */
+static void clean_up(struct wn_text *token)
+{
+    static const char *const rules[][2] = {{" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+                                           {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+                                           {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        replace_all(token, rules[i][0], rules[i][1]);
+}
+
+static void decode_word_piece(const struct tok_decoder *step, const struct strings *in, struct strings *out)
+{
+    size_t width = strlen(step->text);
+
+    for (int64_t i = 0; i < in->count; i++) {
+        size_t length;
+        const char *token = string_at(in, i, &length);
+        struct wn_text now = {0};
+        bool continues = i > 0 && length >= width && memcmp(token, step->text, width) == 0;
+        wn_text_append(&now, " ", i > 0 && !continues);
+        wn_text_append(&now, token + (continues ? width : 0), length - (continues ? width : 0));
+        if (step->clean_up)
+            clean_up(&now);
+        wn_text_append(&out->text, now.data, now.length);
+        end_string(out);
+        wn_text_release(&now);
+    }
+}
+
+/* The suffix of a word's last token is a space, but for the last of all. */
+static void decode_suffix(const struct tok_decoder *step, const struct strings *in, struct strings *out)
+{
+    for (int64_t i = 0; i < in->count; i++) {
+        size_t length;
+        const char *token = string_at(in, i, &length);
+        struct wn_text now = {0};
+        wn_text_append(&now, token, length);
+        replace_all(&now, step->text, i + 1 < in->count ? " " : "");
+        wn_text_append(&out->text, now.data, now.length);
+        end_string(out);
+        wn_text_release(&now);
+    }
+}
+
 static wn_status decode_step(const struct tok_decoder *step, const struct strings *in, struct strings *out)
 {
     wn_text_append(&out->text, "", 0);
@@ -238,6 +300,12 @@ static wn_status decode_step(const struct tok_decoder *step, const struct string
         return WN_OK;
     case TOK_DECODE_METASPACE:
         decode_metaspace(step, in, out);
+        return WN_OK;
+    case TOK_DECODE_WORD_PIECE:
+        decode_word_piece(step, in, out);
+        return WN_OK;
+    case TOK_DECODE_SUFFIX:
+        decode_suffix(step, in, out);
         return WN_OK;
     }
     WN_BUG("no such decoder: %d", (int)step->kind);

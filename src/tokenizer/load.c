@@ -174,7 +174,7 @@ static wn_status name_id(struct tok_loader *loader, const char *where, char *tex
 static wn_status name_ids(struct tok_loader *loader)
 {
     struct wn_tokenizer *tokenizer = loader->tokenizer;
-    const struct tok_vocabulary *vocabulary = &tokenizer->bpe.vocabulary;
+    const struct tok_vocabulary *vocabulary = &tokenizer->model.vocabulary;
 
     tokenizer->texts = wn_alloc_zero(tokenizer->size, sizeof(char *));
     tokenizer->outputs = wn_alloc_zero(tokenizer->size, sizeof(char *));
@@ -182,6 +182,11 @@ static wn_status name_ids(struct tok_loader *loader)
     for (int64_t i = 0; i < vocabulary->count; i++) {
         const struct tok_entry *entry = &vocabulary->entries[i];
         WN_TRY(name_id(loader, "model.vocab", vocabulary->bytes + entry->offset, entry->id));
+    }
+    for (int64_t id = 0; id < tokenizer->model.unigram.count; id++) { /* several can have one string */
+        const struct tok_entry *entry = &vocabulary->entries[tokenizer->model.unigram.entries[id]];
+        tokenizer->texts[id] = vocabulary->bytes + entry->offset;
+        tokenizer->outputs[id] = tokenizer->texts[id];
     }
     for (int64_t i = 0; i < tokenizer->added_count; i++) {
         struct tok_added *added = &tokenizer->added[i];
@@ -195,17 +200,17 @@ static wn_status name_ids(struct tok_loader *loader)
     return WN_OK;
 }
 
+/* The one of BPE may be an added token. */
 static wn_status load_unknown(struct tok_loader *loader, const cJSON *root)
 {
     const cJSON *unknown = tok_value_of(tok_value_of(root, "model"), "unk_token");
 
-    loader->tokenizer->bpe.unknown = -1;
-    if (!unknown)
+    if (loader->tokenizer->model.kind != TOK_BPE || !unknown)
         return WN_OK;
     if (!cJSON_IsString(unknown))
         return tok_expected(loader, "model.unk_token", "a string or null");
-    loader->tokenizer->bpe.unknown = wn_token_id(loader->tokenizer, unknown->valuestring);
-    if (loader->tokenizer->bpe.unknown < 0)
+    loader->tokenizer->model.unknown = wn_token_id(loader->tokenizer, unknown->valuestring);
+    if (loader->tokenizer->model.unknown < 0)
         return wn_fail(WN_ERR_INPUT, "%s: model.unk_token: the token \"%s\" is not in the vocabulary", loader->path,
                        unknown->valuestring);
     return WN_OK;

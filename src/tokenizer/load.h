@@ -41,7 +41,8 @@ typedef wn_status tok_load_one(struct tok_loader *loader, const cJSON *json, con
 /* A component, or a Sequence of them under `list`, nested to any depth: `one` gets each in order. */
 wn_status tok_load_chain(struct tok_loader *loader, const cJSON *json, const char *where, const char *list,
                          tok_load_one *one);
-tok_load_one tok_load_normalizer, tok_load_splitter, tok_load_decoder; /* load_stages.c */
+tok_load_one tok_load_normalizer;                 /* load_normalizers.c */
+tok_load_one tok_load_splitter, tok_load_decoder; /* load_stages.c */
 /* Vocabulary, merges and options of "model" (load_model.c). */
 wn_status tok_load_model(struct tok_loader *loader, const cJSON *root);
 

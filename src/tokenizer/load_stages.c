@@ -1,75 +1,13 @@
-/* load_stages.c: normalizers, pre-tokenizers and decoders of tokenizer.json. */
+/* load_stages.c: pre-tokenizers and decoders of tokenizer.json. */
 #include "load.h"
 
-#define GPT2_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
-/* ASCII's, and what Unicode calls so. */
-#define PUNCTUATION_PATTERN "[!-/:-@\\[-`{-~\\p{P}]"
+#include "reference_classes.inc"
+
+#define GPT2_PATTERN        "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define PUNCTUATION_PATTERN "[" PUNCTUATION "]"
 /* Rust's \w and what is neither that nor white space. */
 #define RUST_WORD     TOK_WORD_CLASS "\\x{200c}\\x{200d}"
 #define WORDS_PATTERN "[" RUST_WORD "]+|[^" RUST_WORD "\\s]+"
-
-/* ---- normalizers ---- */
-
-/* Normalizers without settings. */
-static const struct {
-    const char *type;
-    enum tok_normalizer_kind kind;
-} plain_normalizers[] = {
-    {"NFC", TOK_NFC},
-    {"NFD", TOK_NFD},
-    {"NFKC", TOK_NFKC},
-    {"NFKD", TOK_NFKD},
-    {"Lowercase", TOK_LOWERCASE},
-    {"StripAccents", TOK_STRIP_ACCENTS},
-    {"ByteLevel", TOK_BYTES},
-};
-
-static bool find_plain_normalizer(const char *type, enum tok_normalizer_kind *kind)
-{
-    for (size_t i = 0; i < sizeof plain_normalizers / sizeof *plain_normalizers; i++)
-        if (strcmp(plain_normalizers[i].type, type) == 0) {
-            *kind = plain_normalizers[i].kind;
-            return true;
-        }
-    return false;
-}
-
-static wn_status fill_normalizer(struct tok_loader *loader, const cJSON *json, const char *where, const char *type,
-                                 struct tok_normalizer *step)
-{
-    const char *text = "";
-
-    if (find_plain_normalizer(type, &step->kind))
-        return WN_OK;
-    if (strcmp(type, "Prepend") == 0) {
-        step->kind = TOK_PREPEND;
-        WN_TRY(tok_get_string(loader, json, where, "prepend", &text));
-        step->text = wn_strdup(text);
-    } else if (strcmp(type, "Replace") == 0) {
-        step->kind = TOK_REPLACE;
-        WN_TRY(tok_get_string(loader, json, where, "content", &text));
-        step->text = wn_strdup(text);
-        WN_TRY(tok_load_pattern(loader, json, where, &step->pattern));
-    } else if (strcmp(type, "Strip") == 0) {
-        step->kind = TOK_STRIP;
-        WN_TRY(tok_get_bool(loader, json, where, "strip_left", true, &step->strip_left));
-        WN_TRY(tok_get_bool(loader, json, where, "strip_right", true, &step->strip_right));
-    } else {
-        return tok_unsupported(loader, where, "normalizer", type);
-    }
-    return WN_OK;
-}
-
-wn_status tok_load_normalizer(struct tok_loader *loader, const cJSON *json, const char *where, const char *type)
-{
-    struct wn_tokenizer *tokenizer = loader->tokenizer;
-    int64_t index = tokenizer->normalizer_count++;
-
-    tokenizer->normalizers =
-        wn_resize(tokenizer->normalizers, tokenizer->normalizer_count, sizeof(struct tok_normalizer));
-    tokenizer->normalizers[index] = (struct tok_normalizer){0};
-    return fill_normalizer(loader, json, where, type, &tokenizer->normalizers[index]);
-}
 
 /* ---- pre-tokenizers ---- */
 
@@ -164,7 +102,7 @@ static wn_status load_digits(struct tok_loader *loader, const cJSON *json, const
     step->split = true;
     WN_TRY(tok_get_bool(loader, json, where, "individual_digits", false, &individual));
     step->behavior = individual ? TOK_ISOLATED : TOK_CONTIGUOUS;
-    return fixed_pattern(loader, where, "\\p{N}", &step->pattern);
+    return fixed_pattern(loader, where, "[" NUMBERS "]", &step->pattern);
 }
 
 static wn_status load_fixed(struct tok_loader *loader, const char *where, const char *regex, enum tok_behavior behavior,
@@ -201,6 +139,20 @@ static wn_status load_delimiter(struct tok_loader *loader, const cJSON *json, co
     return tok_pattern_literal(where, text, &step->pattern);
 }
 
+static wn_status load_fixed_length(struct tok_loader *loader, const cJSON *json, const char *where,
+                                   struct tok_splitter *step)
+{
+    enum { LONGEST = 65535 }; /* what a repetition of PCRE2 can count */
+    int64_t length = 5;
+
+    if (tok_value_of(json, "length") && (!tok_read_integer(tok_value_of(json, "length"), LONGEST, &length) || !length))
+        return tok_expected_key(loader, where, "length", "a number of characters from 1 to 65535");
+    char *regex = wn_format("[\\s\\S]{1,%lld}", (long long)length);
+    wn_status status = load_fixed(loader, where, regex, TOK_ISOLATED, false, step);
+    wn_free(regex);
+    return status;
+}
+
 static struct tok_splitter *add_splitter(struct wn_tokenizer *tokenizer)
 {
     int64_t index = tokenizer->splitter_count++;
@@ -226,6 +178,8 @@ wn_status tok_load_splitter(struct tok_loader *loader, const cJSON *json, const 
         return load_punctuation(loader, json, where, step);
     if (strcmp(type, "CharDelimiterSplit") == 0)
         return load_delimiter(loader, json, where, step);
+    if (strcmp(type, "FixedLength") == 0)
+        return load_fixed_length(loader, json, where, step);
     if (strcmp(type, "Whitespace") == 0)
         return load_fixed(loader, where, WORDS_PATTERN, TOK_REMOVED, true, step);
     if (strcmp(type, "WhitespaceSplit") == 0)
@@ -265,6 +219,15 @@ static wn_status fill_decoder(struct tok_loader *loader, const cJSON *json, cons
         WN_TRY(tok_get_character(loader, json, where, "replacement", &step->content));
         WN_TRY(load_prepend(loader, json, where, &prepend));
         step->keep_leading = prepend == TOK_PREPEND_NEVER;
+    } else if (strcmp(type, "WordPiece") == 0) {
+        step->kind = TOK_DECODE_WORD_PIECE;
+        WN_TRY(tok_get_string(loader, json, where, "prefix", &text));
+        step->text = wn_strdup(text);
+        WN_TRY(tok_get_bool(loader, json, where, "cleanup", true, &step->clean_up));
+    } else if (strcmp(type, "BPEDecoder") == 0) {
+        step->kind = TOK_DECODE_SUFFIX;
+        WN_TRY(tok_get_string(loader, json, where, "suffix", &text));
+        step->text = wn_strdup(text);
     } else {
         return tok_unsupported(loader, where, "decoder", type);
     }

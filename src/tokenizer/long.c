@@ -83,23 +83,23 @@ static wn_status look_around(const struct wn_tokenizer *tokenizer, const char *t
     return status;
 }
 
-/* Whether no merge joins the end of the last piece with what is behind it. */
-static bool merges_end(const struct tok_bpe *bpe, const struct tok_pieces *pieces, const struct wn_text *right)
+/* Whether no merge joins the end of the last piece with what is behind it; other models weigh all of a piece. */
+static bool merges_end(const struct tok_model *model, const struct tok_pieces *pieces, const struct wn_text *right)
 {
     const struct tok_piece *last = &pieces->items[pieces->count - 1];
     const char *left = pieces->text.data + last->start;
     size_t length = last->length, from = character_at(left, length - 1), end = 0;
     char pair[8];
 
-    if (right->length == 0 || bpe->ignore_merges)
+    if (right->length == 0 || model->kind != TOK_BPE || model->bpe.ignore_merges)
         return false;
     tok_next_code(right->data, &end);
-    if (tok_vocabulary_find(&bpe->vocabulary, left + from, length - from) < 0 ||
-        tok_vocabulary_find(&bpe->vocabulary, right->data, end) < 0)
+    if (tok_vocabulary_find(&model->vocabulary, left + from, length - from) < 0 ||
+        tok_vocabulary_find(&model->vocabulary, right->data, end) < 0)
         return false;
     memcpy(pair, left + from, length - from);
     memcpy(pair + length - from, right->data, end);
-    return !tok_vocabulary_holds(&bpe->vocabulary, pair, length - from + end);
+    return !tok_vocabulary_holds(&model->vocabulary, pair, length - from + end);
 }
 
 static wn_status encode_pieces(const struct wn_tokenizer *tokenizer, const struct tok_pieces *pieces,
@@ -110,7 +110,7 @@ static wn_status encode_pieces(const struct wn_tokenizer *tokenizer, const struc
         if (piece->id >= 0)
             wn_ids_append(ids, piece->id);
         else
-            WN_TRY(tok_bpe_encode(&tokenizer->bpe, pieces->text.data + piece->start, piece->length, ids));
+            WN_TRY(tok_model_encode(&tokenizer->model, pieces->text.data + piece->start, piece->length, ids));
     }
     return WN_OK;
 }
@@ -142,7 +142,7 @@ static wn_status encode_part(const struct wn_tokenizer *tokenizer, const char *t
     if (*cuts)
         status = tok_split(tokenizer, &pieces, open);
     if (status == WN_OK && *cuts)
-        *cuts = !open->unknown && (!open->open || merges_end(&tokenizer->bpe, &pieces, &open->context));
+        *cuts = !open->unknown && (!open->open || merges_end(&tokenizer->model, &pieces, &open->context));
     if (status == WN_OK && *cuts)
         status = encode_pieces(tokenizer, &pieces, ids);
     tok_pieces_release(&pieces);

@@ -49,7 +49,7 @@ int32_t wn_token_id(const struct wn_tokenizer *tokenizer, const char *token)
     for (int64_t i = 0; i < tokenizer->added_count; i++)
         if (strcmp(tokenizer->added[i].content, token) == 0)
             return tokenizer->added[i].id;
-    return tok_vocabulary_find(&tokenizer->bpe.vocabulary, token, strlen(token));
+    return tok_vocabulary_find(&tokenizer->model.vocabulary, token, strlen(token));
 }
 
 const char *wn_token_text(const struct wn_tokenizer *tokenizer, int32_t id)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes unicode_tables.inc, the tables behind the normalization forms, lower-casing and marks in unicode.c.
+"""Writes unicode_tables.inc, the tables behind the normalization forms and marks in unicode.c.
 
 Usage: python3 make_unicode_tables.py > unicode_tables.inc
 
@@ -88,11 +88,11 @@ def marks():
     return dict.fromkeys((now - newer) | set(FORMER_MARKS), 1)
 
 
-def lower_runs():
+def lower_runs(lower_case):
     """Runs (start, end, stride, difference) of single-character lower-case mappings; U+0130 is left to the C code."""
     runs = []
     for code in code_points():
-        lower = chr(code).lower()
+        lower = lower_case(chr(code))
         if len(lower) != 1 or ord(lower) == code:
             continue
         difference = ord(lower) - code
@@ -127,7 +127,6 @@ def main():
     unsettled = {second for _, second, _ in composing} | HANGUL_VOWELS_AND_TAILS
     unsettled |= {code for code, value in classes.items() if value}
     unsettled |= {code for code, _, _ in pairs if unicodedata.normalize("NFC", chr(code)) != chr(code)}
-    lower = lower_runs()
     if min(unsettled) < 0x300:
         sys.exit("a code point below U+0300 would need work under NFC: the quick check no longer holds")
 
@@ -155,10 +154,6 @@ def main():
         pool += parts
     print_table("static const struct compatible compatible[]", compatible)
     print_table("static const uint32_t compatible_codes[]", [f"0x{code:X}" for code in pool])
-    print_table(
-        "static const struct lower_run lower_runs[]",
-        [f"{{0x{start:X}, 0x{end:X}, {stride}, {difference}}}" for start, end, stride, difference in lower],
-    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 /*
- * Normalizers and pre-tokenizers: each takes a text, or a list of pieces, and appends what it makes of it to another.
+ * Pre-tokenizers: each takes a list of pieces and appends what it makes of it to another.
  */
 #include "tokenizer_impl.h"
 
@@ -28,102 +28,6 @@ void tok_pieces_release(struct tok_pieces *pieces)
     wn_free(pieces->items);
     memset(pieces, 0, sizeof(*pieces));
 }
-
-/* ---- normalizers ---- */
-
-static wn_status replace(const struct tok_normalizer *step, const char *text, size_t length, struct wn_text *out)
-{
-    struct tok_spans spans = {0};
-    wn_status status = tok_pattern_find(&step->pattern, text, length, &spans);
-
-    for (int64_t i = 0; i < spans.count && status == WN_OK; i++) {
-        if (spans.items[i].match)
-            wn_text_append(out, step->text, strlen(step->text));
-        else
-            wn_text_append(out, text + spans.items[i].start, spans.items[i].end - spans.items[i].start);
-    }
-    tok_spans_release(&spans);
-    return status;
-}
-
-static void strip(const struct tok_normalizer *step, const char *text, size_t length, struct wn_text *out)
-{
-    size_t start = 0, end = 0;
-
-    while (step->strip_left && start < length) {
-        size_t at = start;
-        if (!tok_is_space(tok_next_code(text, &at)))
-            break;
-        start = at;
-    }
-    /* The end is behind the last character that is not whitespace. */
-    for (size_t at = start; at < length;)
-        if (!tok_is_space(tok_next_code(text, &at)) || !step->strip_right)
-            end = at;
-    if (start < end)
-        wn_text_append(out, text + start, end - start);
-}
-
-static wn_status normalize_step(const struct tok_normalizer *step, const char *text, size_t length, struct wn_text *out)
-{
-    switch (step->kind) {
-    case TOK_PREPEND:
-        if (length > 0)
-            wn_text_append(out, step->text, strlen(step->text));
-        wn_text_append(out, text, length);
-        return WN_OK;
-    case TOK_REPLACE:
-        return replace(step, text, length, out);
-    case TOK_NFC:
-    case TOK_NFD:
-        tok_normal_form(text, length, step->kind == TOK_NFC, false, out);
-        return WN_OK;
-    case TOK_NFKC:
-    case TOK_NFKD:
-        tok_normal_form(text, length, step->kind == TOK_NFKC, true, out);
-        return WN_OK;
-    case TOK_STRIP_ACCENTS:
-        tok_strip_marks(text, length, out);
-        return WN_OK;
-    case TOK_BYTES:
-        for (size_t at = 0; at < length; at++)
-            tok_append_code(out, tok_byte_code((uint8_t)text[at]));
-        return WN_OK;
-    case TOK_LOWERCASE:
-        tok_lower_case(text, length, out);
-        return WN_OK;
-    case TOK_STRIP:
-        strip(step, text, length, out);
-        return WN_OK;
-    }
-    WN_BUG("no such normalizer: %d", (int)step->kind);
-}
-
-wn_status tok_normalize(const struct wn_tokenizer *tokenizer, const char *text, size_t length, bool continues,
-                        struct wn_text *out)
-{
-    struct wn_text now = {0}, next = {0};
-    wn_status status = WN_OK;
-
-    wn_text_append(&now, text, length);
-    for (int64_t i = 0; i < tokenizer->normalizer_count && status == WN_OK; i++) {
-        if (continues && tokenizer->normalizers[i].kind == TOK_PREPEND)
-            continue;
-        next.length = 0;
-        wn_text_append(&next, "", 0);
-        status = normalize_step(&tokenizer->normalizers[i], now.data, now.length, &next);
-        struct wn_text swap = now;
-        now = next;
-        next = swap;
-    }
-    if (status == WN_OK)
-        wn_text_append(out, now.data, now.length);
-    wn_text_release(&now);
-    wn_text_release(&next);
-    return status;
-}
-
-/* ---- pre-tokenizers ---- */
 
 /*
  * Joins matches and gaps as SplitDelimiterBehavior of the reference does; the result replaces the spans. A span whose

@@ -49,6 +49,7 @@ static void release_stages(struct wn_tokenizer *tokenizer)
     for (int64_t i = 0; i < tokenizer->normalizer_count; i++) {
         wn_free(tokenizer->normalizers[i].text);
         tok_pattern_release(&tokenizer->normalizers[i].pattern);
+        tok_charsmap_release(&tokenizer->normalizers[i].charsmap);
     }
     for (int64_t i = 0; i < tokenizer->splitter_count; i++)
         tok_pattern_release(&tokenizer->splitters[i].pattern);
@@ -76,7 +77,7 @@ void wn_tokenizer_close(struct wn_tokenizer **tokenizer)
     tok_trie_release(&t->normalized);
     tok_pattern_release(&t->word);
     release_stages(t);
-    tok_bpe_release(&t->bpe);
+    tok_model_release(&t->model);
     wn_ids_release(&t->prefix);
     wn_ids_release(&t->suffix);
     wn_free(t->texts);

@@ -2,8 +2,8 @@
  * tokenizer_impl.h: what the tokenizer's files share; private to src/tokenizer.
  *
  * The stages in the order of encoding: added tokens (added.c) cut the text into pieces, normalizers and
- * pre-tokenizers (stages.c, on top of unicode.c and pattern.c) rewrite and cut them, the
- * model (bpe.c) turns each into ids; decode.c goes back; load*.c read the file.
+ * pre-tokenizers (normalize.c, stages.c, on top of unicode.c, charsmap.c and pattern.c) rewrite and cut them, the
+ * model (model.c, bpe.c, unigram.c) turns each into ids; decode.c goes back; load*.c read the file.
  * Every text inside is valid UTF-8.
  */
 #ifndef WINNOW_TOKENIZER_IMPL_H
@@ -29,6 +29,28 @@ bool tok_single_code(const char *text, size_t length, uint32_t *code);
  * 9); lower case without context; all appended to `out`. */
 void tok_normal_form(const char *text, size_t length, bool compose, bool compatibly, struct wn_text *out);
 void tok_strip_marks(const char *text, size_t length, struct wn_text *out);
+/* Without what BertNormalizer counts as marks: category Mn of Unicode 8. */
+void tok_strip_nonspacing(const char *text, size_t length, struct wn_text *out);
+/* What BertNormalizer drops from a text: controls, formats, private characters, U+FFFD. */
+bool tok_is_dropped(uint32_t code);
+
+/* What a code point is in extended grapheme clusters (Unicode Standard Annex 29), as far as it bears on short ones. */
+enum tok_cluster_class {
+    TOK_PLAIN,
+    TOK_CONTROL,
+    TOK_EXTEND,   /* joins what is before it */
+    TOK_INNER,    /* so, and may stand between the consonants of a conjunct */
+    TOK_LINKER,   /* so, and makes one of them */
+    TOK_LEADS_ON, /* what is behind it joins it */
+    TOK_PICTURE,
+    TOK_CONSONANT,
+    TOK_LEAD,
+    TOK_VOWEL,
+    TOK_TAIL,
+    TOK_SYLLABLE,      /* Hangul, a vowel or a tail may follow */
+    TOK_FULL_SYLLABLE, /* a tail may */
+};
+enum tok_cluster_class tok_cluster_class(uint32_t code);
 void tok_lower_case(const char *text, size_t length, struct wn_text *out);
 
 /* The 256 code points that ByteLevel writes for bytes, and back (-1 when it stands for none). */
@@ -120,14 +142,32 @@ enum tok_normalizer_kind {
     TOK_LOWERCASE,
     TOK_STRIP,
     TOK_STRIP_ACCENTS,
-    TOK_BYTES
+    TOK_BYTES,
+    TOK_NMT,
+    TOK_BERT,
+    TOK_PRECOMPILED
 };
+
+/* SentencePiece's compiled rules: a double array over UTF-8 bytes, whose leaves say where in `texts` a rewriting is. */
+struct tok_charsmap {
+    uint32_t *units; /* owned */
+    int64_t unit_count;
+    char *texts; /* valid UTF-8; each rewriting ends at a NUL or at the end; owned */
+    size_t length;
+};
+
+/* `where` ("path: key") starts the message of a failure. */
+wn_status tok_charsmap_read(const char *where, const uint8_t *bytes, size_t length, struct tok_charsmap *map);
+void tok_charsmap_apply(const struct tok_charsmap *map, const char *text, size_t length, struct wn_text *out);
+void tok_charsmap_release(struct tok_charsmap *map);
 
 struct tok_normalizer {
     enum tok_normalizer_kind kind;
     char *text; /* owned; Prepend, and what Replace writes */
     struct tok_pattern pattern;
     bool strip_left, strip_right;
+    bool clean_text, handle_chinese, strip_accents, lowercase; /* BertNormalizer */
+    struct tok_charsmap charsmap;
 };
 
 enum tok_splitter_kind { TOK_BYTE_LEVEL, TOK_SPLIT, TOK_METASPACE };
@@ -167,9 +207,9 @@ struct tok_trie {
 void tok_trie_add(struct tok_trie *trie, const char *content, size_t length, int32_t token);
 void tok_trie_release(struct tok_trie *trie);
 
-/* ---- model ---- */
+/* ---- the vocabulary ---- */
 
-/* Strings to ids, and pairs of ids to the rank and the result of their merge: open addressing, at most half full. */
+/* Strings and their ids: open addressing, at most half full. */
 struct tok_vocabulary {
     char *bytes; /* owned; all strings, each ended by NUL */
     struct tok_entry *entries;
@@ -183,12 +223,17 @@ struct tok_entry {
     int32_t length, id;
 };
 
-void tok_vocabulary_add(struct tok_vocabulary *vocabulary, const char *text, int32_t id);
+/* A string that is there already takes the new id; returns the index of its entry. */
+int32_t tok_vocabulary_add(struct tok_vocabulary *vocabulary, const char *text, int32_t id);
 /* -1 when it is not there. */
 int32_t tok_vocabulary_find(const struct tok_vocabulary *vocabulary, const char *text, size_t length);
 /* Whether any string of it contains the text. */
 bool tok_vocabulary_holds(const struct tok_vocabulary *vocabulary, const char *text, size_t length);
 void tok_vocabulary_release(struct tok_vocabulary *vocabulary);
+
+/* ---- models ---- */
+
+enum tok_model_kind { TOK_BPE, TOK_UNIGRAM, TOK_WORD_PIECE, TOK_WORD_LEVEL };
 
 struct tok_merge {
     uint64_t pair; /* left << 32 | right */
@@ -199,22 +244,70 @@ struct tok_merge {
 enum { TOK_DIRECT = 0x3000 };
 
 struct tok_bpe {
-    struct tok_vocabulary vocabulary;
-    struct tok_merge *merges; /* owned */
+    struct tok_merge *merges; /* owned; pairs of ids, open addressing */
     int64_t merge_slots;
     int32_t direct[TOK_DIRECT]; /* ids of the first code points, -1 when they are no token */
-    int32_t bytes[256];         /* ids of <0x00>.. when byte_fallback */
-    int32_t unknown;            /* -1 when there is none */
-    bool byte_fallback, fuse_unknown, ignore_merges;
+    bool fuse_unknown, ignore_merges;
 };
+
+/* An edge of the tree of all tokens, by the node it leaves and its byte. */
+struct tok_edge {
+    uint32_t key;  /* node << 8 | byte */
+    int32_t child; /* 0 marks an empty slot: nothing leads to the root */
+};
+
+/* Tokens with scores: of all ways to cut a text into them, the one of the highest sum is taken. */
+struct tok_unigram {
+    double *scores;   /* of every id; owned */
+    int32_t *entries; /* of the vocabulary, by id: several ids can share a string; owned */
+    int64_t count, capacity;
+    double unknown_score;
+    struct tok_edge *edges; /* open addressing, at most half full; owned */
+    int64_t edge_count, edge_slots;
+    int32_t *tokens; /* the id of the token that ends at a node, -1 where none does; owned */
+    int64_t node_count, node_capacity;
+};
+
+/* The longest token that a word begins with, then what follows behind `prefix`. */
+struct tok_word_piece {
+    char *prefix;            /* owned */
+    int64_t most_characters; /* a longer word is unknown */
+    size_t longest;          /* bytes of a token */
+};
+
+struct tok_model {
+    enum tok_model_kind kind;
+    struct tok_vocabulary vocabulary;
+    int32_t unknown; /* id; -1 when there is none */
+    bool byte_fallback;
+    int32_t bytes[256]; /* ids of <0x00>.., -1 without byte_fallback */
+    struct tok_bpe bpe;
+    struct tok_unigram unigram;
+    struct tok_word_piece word_piece;
+};
+
+/* Fills what follows from the vocabulary; it is complete and `unknown` is not read. */
+wn_status tok_model_finish(struct tok_model *model);
+/* How many tokens it has, those of equal strings counted apart. */
+int64_t tok_model_count(const struct tok_model *model);
+/* Whether all bytes of a text have their token. */
+bool tok_model_has_bytes(const struct tok_model *model, const char *text, size_t length);
+/* Appends the ids of one piece, which is not empty. */
+wn_status tok_model_encode(const struct tok_model *model, const char *text, size_t length, struct wn_ids *ids);
+void tok_model_release(struct tok_model *model);
 
 /* Makes room for `count` merges; then each is added once. A pair that comes again takes the later rank. */
 void tok_bpe_reserve_merges(struct tok_bpe *bpe, int64_t count);
 void tok_bpe_add_merge(struct tok_bpe *bpe, int32_t left, int32_t right, uint32_t rank, int32_t result);
-/* Fills `direct` and `bytes` from the vocabulary. */
-void tok_bpe_finish(struct tok_bpe *bpe);
-wn_status tok_bpe_encode(const struct tok_bpe *bpe, const char *text, size_t length, struct wn_ids *ids);
+void tok_bpe_finish(struct tok_model *model);
+wn_status tok_bpe_encode(const struct tok_model *model, const char *text, size_t length, struct wn_ids *ids);
 void tok_bpe_release(struct tok_bpe *bpe);
+
+/* Adds a token, whose id is the number of those before it. */
+void tok_unigram_add(struct tok_model *model, const char *text, double score);
+wn_status tok_unigram_finish(struct tok_model *model);
+wn_status tok_unigram_encode(const struct tok_model *model, const char *text, size_t length, struct wn_ids *ids);
+void tok_unigram_release(struct tok_unigram *unigram);
 
 /* ---- decoding ---- */
 
@@ -224,16 +317,19 @@ enum tok_decoder_kind {
     TOK_DECODE_FUSE,
     TOK_DECODE_STRIP,
     TOK_DECODE_BYTE_LEVEL,
-    TOK_DECODE_METASPACE
+    TOK_DECODE_METASPACE,
+    TOK_DECODE_WORD_PIECE,
+    TOK_DECODE_SUFFIX /* BPEDecoder */
 };
 
 struct tok_decoder {
     enum tok_decoder_kind kind;
     struct tok_pattern pattern;
-    char *text;       /* owned; what Replace writes */
+    char *text;       /* owned; what Replace writes, the prefix of WordPiece, the suffix of BPEDecoder */
     uint32_t content; /* Strip: the character; Metaspace: the replacement */
     int64_t start, stop;
     bool keep_leading; /* Metaspace with prepend_scheme never */
+    bool clean_up;     /* WordPiece */
 };
 
 /* ---- the tokenizer ---- */
@@ -250,7 +346,7 @@ struct wn_tokenizer {
     int64_t normalizer_count;
     struct tok_splitter *splitters;
     int64_t splitter_count;
-    struct tok_bpe bpe;
+    struct tok_model model;
     struct wn_ids prefix, suffix; /* what the post-processor puts around the ids */
     struct tok_decoder *decoders;
     int64_t decoder_count;

@@ -1,6 +1,7 @@
 /*
  * Code points, the byte alphabet of byte-level tokenizers, and the Unicode normalization forms
- * (Unicode Standard Annex 15), with the tables of unicode_tables.inc: those of Unicode 9, which the reference goes by.
+ * (Unicode Standard Annex 15), with the tables of unicode_tables.inc: those of Unicode 9, which the reference goes by;
+ * other properties as it has them (reference_tables.inc).
  */
 #include "tokenizer_impl.h"
 
@@ -27,6 +28,7 @@ struct compatible {
     uint8_t length;
 };
 
+#include "reference_tables.inc"
 #include "unicode_tables.inc"
 
 #define COUNT(table) ((int64_t)(sizeof(table) / sizeof((table)[0])))
@@ -404,4 +406,35 @@ void tok_strip_marks(const char *text, size_t length, struct wn_text *out)
         if (code < 0x300 || !run_value(mark_runs, COUNT(mark_runs), code))
             tok_append_code(out, code);
     }
+}
+
+void tok_strip_nonspacing(const char *text, size_t length, struct wn_text *out)
+{
+    for (size_t at = 0; at < length;) {
+        uint32_t code = tok_next_code(text, &at);
+        if (code < 0x300 || !run_value(nonspacing_runs, COUNT(nonspacing_runs), code))
+            tok_append_code(out, code);
+    }
+}
+
+bool tok_is_dropped(uint32_t code)
+{
+    if (code >= 0x20 && code < 0x7F)
+        return false;
+    return code == 0 || run_value(dropped_runs, COUNT(dropped_runs), code);
+}
+
+/* ---- clusters ---- */
+
+enum tok_cluster_class tok_cluster_class(uint32_t code)
+{
+    if (code >= HANGUL_BASE && code < HANGUL_BASE + HANGUL_COUNT)
+        return (code - HANGUL_BASE) % HANGUL_TAILS ? TOK_FULL_SYLLABLE : TOK_SYLLABLE;
+    if ((code >= LEAD_BASE && code <= 0x115F) || (code >= 0xA960 && code <= 0xA97C))
+        return TOK_LEAD;
+    if ((code >= 0x1160 && code <= TAIL_BASE) || (code >= 0xD7B0 && code <= 0xD7C6))
+        return TOK_VOWEL;
+    if ((code > TAIL_BASE && code <= 0x11FF) || (code >= 0xD7CB && code <= 0xD7FB))
+        return TOK_TAIL;
+    return code ? (enum tok_cluster_class)run_value(cluster_classes, COUNT(cluster_classes), code) : TOK_CONTROL;
 }

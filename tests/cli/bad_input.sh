@@ -59,8 +59,8 @@ refused "unknown architecture" 'config\.json' '"lama"' 'llama'
 fresh; change model/config.json '"hidden_size": 128' '"hidden_size": "128"'
 refused "wrong type in config.json" 'config\.json' 'hidden_size'
 fresh; change model/tokenizer.json '"merges"' '"merges'; refused "tokenizer.json is no JSON" 'tokenizer\.json:[0-9]+:'
-fresh; change model/tokenizer.json '"type": "BPE"' '"type": "WordPiece"'
-refused "unknown tokenizer model" 'tokenizer\.json' 'WordPiece'
+fresh; change model/tokenizer.json '"type": "BPE"' '"type": "Syllables"'
+refused "unknown tokenizer model" 'tokenizer\.json' 'Syllables'
 fresh; rm "$case/model/tokenizer.json"; refused "missing tokenizer.json" 'tokenizer\.json'
 
 # ---- sweep file ----

@@ -19,6 +19,7 @@ import random
 import sys
 import unicodedata
 
+import golden_models
 import tokenizers
 from tokenizers import Tokenizer, models, trainers
 
@@ -176,6 +177,7 @@ def text_tokenizers(plain):
         yield name.lower(), file(plain, pre_tokenizer={"type": name})
     yield "punctuation_next", file(plain, pre_tokenizer={"type": "Punctuation", "behavior": "MergedWithNext"})
     yield "delimiter", file(plain, pre_tokenizer={"type": "CharDelimiterSplit", "delimiter": "e"})
+    yield "fixed_length", file(plain, pre_tokenizer={"type": "FixedLength", "length": 3})
     for name in POSIX:
         yield f"posix_{name}", file(plain, pre_tokenizer=split(f"[[:{name}:]]+", "Isolated"))
     yield "bloom", file(plain, pre_tokenizer=split(BLOOM, "Isolated"))
@@ -261,6 +263,8 @@ def shared_parts(files):
     parts = {}
     for content in files.values():
         for key in ("vocab", "merges"):
+            if key not in content["model"]:
+                continue
             text = json.dumps(content["model"][key])
             name = parts.setdefault(text, f"{key} {len(parts)}")
             content["model"] = {**content["model"], key: name}
@@ -325,9 +329,21 @@ def write(root, texts, files, samples_of):
     print(f"{len(rows)} rows by tokenizers {tokenizers.__version__}")
 
 
+def all_tokenizers():
+    plain = trained(PROSE, 95)
+    return dict(
+        [
+            *text_tokenizers(plain),
+            *byte_tokenizers(byte_model()),
+            *golden_models.unigram_tokenizers(file, plain, template),
+            *golden_models.word_tokenizers(file, plain, template),
+        ]
+    )
+
+
 def main():
     root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent / "golden")
-    files = dict([*text_tokenizers(trained(PROSE, 95)), *byte_tokenizers(byte_model())])
+    files = all_tokenizers()
     if len(sys.argv) < 3:
         write(root, [*TEXTS, LONG], files, lambda name: [*TEXTS, LONG] if name in LONG_FOR else TEXTS)
         return

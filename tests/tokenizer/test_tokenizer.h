@@ -82,7 +82,10 @@ static inline char *test_golden_file(const cJSON *golden, const char *name)
     static const char *const keys[] = {"vocab", "merges"};
 
     for (int i = 0; i < 2; i++) {
-        const char *part = cJSON_GetObjectItemCaseSensitive(model, keys[i])->valuestring;
+        const cJSON *named = cJSON_GetObjectItemCaseSensitive(model, keys[i]);
+        if (!named)
+            continue;
+        const char *part = named->valuestring;
         cJSON *value = cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(parts, part), true);
         cJSON_ReplaceItemInObjectCaseSensitive(model, keys[i], value);
     }

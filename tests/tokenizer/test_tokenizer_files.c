@@ -12,6 +12,8 @@
 #define MODEL  "\"model\":{\"type\":\"BPE\"," VOCAB "," MERGES "}"
 #define ADDED  "\"added_tokens\":[{\"id\":3,\"content\":\"<s>\",\"special\":true}]"
 
+#define CHARSMAP(base64) "{" MODEL ",\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"" base64 "\"}}"
+
 struct wrong {
     const char *json, *message;
     wn_status status;
@@ -22,9 +24,17 @@ static const struct wrong wrong_files[] = {
     {"no JSON", "tokenizer.json:1:1", WN_ERR_INPUT},
     {"[]", "expected an object", WN_ERR_INPUT},
     {"{}", "model: expected an object", WN_ERR_INPUT},
-    {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}", "the model \"WordPiece\" is not supported",
+    {"{\"model\":{\"type\":\"Syllables\",\"vocab\":{}}}", "the model \"Syllables\" is not supported",
      WN_ERR_UNSUPPORTED},
-    {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}", "\"Unigram\"", WN_ERR_UNSUPPORTED},
+    {"{\"model\":{\"type\":\"Unigram\",\"vocab\":{}}}", "model.vocab: expected a list of tokens", WN_ERR_INPUT},
+    {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",-1],[\"b\"]]}}", "model.vocab[1]: expected", WN_ERR_INPUT},
+    {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",-1]],\"unk_id\":1}}", "model.unk_id: expected the id",
+     WN_ERR_INPUT},
+    {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}", "model.continuing_subword_prefix: expected a string",
+     WN_ERR_INPUT},
+    {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{},\"continuing_subword_prefix\":\"\"}}",
+     "model.max_input_chars_per_word: expected a number", WN_ERR_INPUT},
+    {"{\"model\":{\"type\":\"WordLevel\"," VOCAB "}}", "model.unk_token: expected a string", WN_ERR_INPUT},
     {"{\"model\":{" MERGES "}}", "model.vocab: expected an object", WN_ERR_INPUT},
     {"{\"model\":{\"type\":\"BPE\"," VOCAB "}}", "model.merges: expected a list", WN_ERR_INPUT},
     {"{\"model\":{\"type\":7," VOCAB "," MERGES "}}", "model.type: expected a string", WN_ERR_INPUT},
@@ -56,9 +66,18 @@ static const struct wrong wrong_files[] = {
     {"{" MODEL ",\"added_tokens\":[{\"id\":1,\"content\":\"x\"}]}", "\"b\" and \"x\" share the id 1", WN_ERR_INPUT},
     {"{" MODEL ",\"normalizer\":\"NFC\"}", "normalizer: expected an object or null", WN_ERR_INPUT},
     {"{" MODEL ",\"normalizer\":{}}", "normalizer.type: expected a string", WN_ERR_INPUT},
-    {"{" MODEL ",\"normalizer\":{\"type\":\"Precompiled\"}}", "the normalizer \"Precompiled\"", WN_ERR_UNSUPPORTED},
-    {"{" MODEL ",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Nmt\"}]}}",
-     "normalizer.normalizers[1]: the normalizer \"Nmt\"", WN_ERR_UNSUPPORTED},
+    {"{" MODEL ",\"normalizer\":{\"type\":\"Precompiled\"}}", "normalizer.precompiled_charsmap: expected a string",
+     WN_ERR_INPUT},
+    {CHARSMAP("AAA"), "normalizer.precompiled_charsmap: expected base64", WN_ERR_INPUT},
+    {CHARSMAP("AA-A"), "normalizer.precompiled_charsmap: expected base64", WN_ERR_INPUT},
+    {CHARSMAP(""), "precompiled_charsmap: expected the size of a table", WN_ERR_INPUT},
+    {CHARSMAP("AAAAAAAA"), "precompiled_charsmap: expected the size of a table", WN_ERR_INPUT},
+    {CHARSMAP("CAAAAAAAAAA="), "precompiled_charsmap: expected the size of a table", WN_ERR_INPUT},
+    {CHARSMAP("BAAAAAAAAAD/"), "precompiled_charsmap: its texts are not valid UTF-8 at byte 0", WN_ERR_INPUT},
+    {"{" MODEL ",\"normalizer\":{\"type\":\"BertNormalizer\",\"lowercase\":1}}",
+     "normalizer.lowercase: expected true or false", WN_ERR_INPUT},
+    {"{" MODEL ",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"NFX\"}]}}",
+     "normalizer.normalizers[1]: the normalizer \"NFX\"", WN_ERR_UNSUPPORTED},
     {"{" MODEL ",\"normalizer\":{\"type\":\"Sequence\"}}", "normalizer.normalizers: expected a list", WN_ERR_INPUT},
     {"{" MODEL ",\"normalizer\":{\"type\":\"Replace\",\"content\":\"\",\"pattern\":{\"String\":\"\"}}}",
      "normalizer.pattern: expected a string that is not empty", WN_ERR_INPUT},
@@ -91,7 +110,8 @@ static const struct wrong wrong_files[] = {
     {"{" MODEL ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}},"
      "{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"<s>\":{\"ids\":[99]}}}}",
      "post_processor.special_tokens: expected ids of the vocabulary", WN_ERR_INPUT},
-    {"{" MODEL ",\"decoder\":{\"type\":\"WordPiece\"}}", "decoder: the decoder \"WordPiece\"", WN_ERR_UNSUPPORTED},
+    {"{" MODEL ",\"decoder\":{\"type\":\"CTC\"}}", "decoder: the decoder \"CTC\"", WN_ERR_UNSUPPORTED},
+    {"{" MODEL ",\"decoder\":{\"type\":\"WordPiece\"}}", "decoder.prefix: expected a string", WN_ERR_INPUT},
     {"{" MODEL ",\"decoder\":{\"type\":\"Strip\",\"content\":\" \",\"start\":-1}}", "decoder.start: expected a number",
      WN_ERR_INPUT},
 };
