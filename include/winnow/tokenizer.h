@@ -1,5 +1,5 @@
 /*
- * tokenizer.h: text to token ids and back, from a Hugging Face tokenizer.json.
+ * tokenizer.h: text to token ids and back, from a Hugging Face tokenizer.json or SentencePiece's tokenizer.model.
  *
  * Models: BPE, SentencePiece style (byte fallback, no pre-tokenizer, one piece of any length in O(n log n)) and byte
  * level (GPT-2, NeoX, cl100k/Llama-3, Qwen patterns through PCRE2); Unigram (byte fallback, precompiled charsmaps);
@@ -16,27 +16,41 @@
 struct wn_tokenizer; /* opaque */
 
 /*
- * Reads directory/tokenizer.json as transformers 5 (5.23, AutoTokenizer) does with what lies beside it:
+ * Reads directory/tokenizer.json, or where that is absent tokenizer.model or spiece.model, as transformers 5 (5.23,
+ * AutoTokenizer) does with what lies beside it:
  *   class           tokenizer_class of tokenizer_config.json, else of config.json, else by its model_type. The classes
- *                   LlamaTokenizer, CodeLlamaTokenizer, GPT2Tokenizer, Qwen2Tokenizer, GPTNeoXTokenizer and
- *                   GemmaTokenizer (with or without Fast) build normalizer, pre-tokenizer and decoder anew and obey
- *                   add_prefix_space (and Llama's `legacy`); a Llama file that is byte level, and every other
- *                   class, is taken as tokenizer.json has it.
+ *                   LlamaTokenizer, CodeLlamaTokenizer, GPT2Tokenizer, Qwen2Tokenizer, GPTNeoXTokenizer,
+ *                   GemmaTokenizer, T5Tokenizer and BertTokenizer (with or without Fast) build normalizer,
+ *                   pre-tokenizer and decoder anew and obey add_prefix_space (and Llama's `legacy`, T5's extra_ids,
+ *                   BERT's do_lower_case, strip_accents and tokenize_chinese_chars); a Llama file that is byte level,
+ *                   and every other class, is taken as tokenizer.json has it.
  *   tokens          added_tokens_decoder (flags of known tokens, new tokens), else special_tokens_map.json and
  *                   added_tokens.json; bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token,
  *                   other keys in _token, extra_special_tokens, additional_special_tokens. What is new gets the next
  *                   free id, whatever id it is given, as there.
  *   template        that of tokenizer.json. add_bos_token and add_eos_token do not count where it has one, and without
  *                   one nothing is added: transformers 4 rebuilt the template of Llama tokenizers from them. A flag
- * that the template does not bear out is told in the log. split_special_tokens  special tokens in a text are text.
+ *                   that the template does not bear out is told in the log.
+ *   tokenizer.model its pieces, types, scores, byte_fallback and precompiled_charsmap. A BPE model merges by the order
+ *                   of the pieces. Classes of their own build their stages as above; of any other the spaces of a text
+ *                   become U+2581 and nothing is put in front: add_dummy_prefix and remove_extra_whitespaces do not
+ *                   count, as in transformers 5 (and unlike SentencePiece). Control and user-defined pieces are added
+ *                   tokens. add_bos_token and add_eos_token count, and are false where they are not given.
+ *   split_special_tokens  special tokens in a text are text.
  * fix_mistral_regex is refused. Where neither BOS nor EOS is named, a special token that the template puts first is the
  * BOS. On failure *tokenizer is NULL. Errors: WN_ERR_INPUT for a file that is wrong, WN_ERR_UNSUPPORTED for a component
  * that is not implemented; the line names the file and the key.
  */
 wn_status wn_tokenizer_open(const char *directory, struct wn_tokenizer **tokenizer);
-/* The same, but of every class tokenizer.json is taken as it is, as transformers 4 did: no stage is built anew. */
+/*
+ * The same, but of every class tokenizer.json is taken as it is, as transformers 4 did: no stage is built anew. Of a
+ * tokenizer.model the rules for spaces count too (add_dummy_prefix, remove_extra_whitespaces), and a BOS is put in front
+ * unless add_bos_token is false: the ids of SentencePiece and of transformers 4.
+ */
 wn_status wn_tokenizer_open_file(const char *directory, struct wn_tokenizer **tokenizer);
 void wn_tokenizer_close(struct wn_tokenizer **tokenizer);
+/* The file it was read from: tokenizer.json, tokenizer.model or spiece.model. Borrowed. */
+const char *wn_tokenizer_path(const struct wn_tokenizer *tokenizer);
 
 struct wn_ids {
     int32_t *data; /* owned */

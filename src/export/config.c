@@ -200,6 +200,7 @@ wn_status wn_export_copy_others(const struct wn_model *model, const char *folder
                                         "special_tokens_map.json",
                                         "added_tokens.json",
                                         "tokenizer.model",
+                                        "spiece.model",
                                         "vocab.json",
                                         "merges.txt",
                                         "chat_template.jinja"};

@@ -155,21 +155,15 @@ wn_status wn_inputs_compare_texts(struct wn_par *par, const struct wn_sweep *swe
 }
 
 /* What a model is beside its weights; returns how many of them there are. */
-static int64_t small_files(const char *directory, char **paths)
+static int64_t small_files(const struct wn_model *model, char **paths)
 {
-    static const struct {
-        const char *name;
-        bool needed;
-    } files[] = {{"config.json", true}, {"tokenizer.json", true}, {"generation_config.json", false}};
-    int64_t count = 0;
-    for (int i = 0; i < MOST_SMALL_FILES; i++) {
-        paths[count] = wn_join_path(directory, files[i].name);
-        if (files[i].needed || wn_file_exists(paths[count]))
-            count++;
-        else
-            wn_free(paths[count]);
-    }
-    return count;
+    paths[0] = wn_join_path(model->directory, "config.json");
+    paths[1] = wn_strdup(wn_tokenizer_path(model->tokenizer));
+    paths[2] = wn_join_path(model->directory, "generation_config.json");
+    if (wn_file_exists(paths[2]))
+        return 3;
+    wn_free(paths[2]);
+    return 2;
 }
 
 /* Config and tokenizer, then the files of the weights: their hashes go into the checkpoint, all into prepared->hash. */
@@ -180,7 +174,7 @@ wn_status wn_inputs_compare_model(struct wn_par *par, struct wn_prepared_model *
     char **paths = wn_alloc(n_shards + MOST_SMALL_FILES, sizeof *paths);
     char(*hashes)[WN_HASH_HEX] = wn_alloc_zero(n_shards + MOST_SMALL_FILES, sizeof *hashes);
     struct wn_text lines = {0};
-    int64_t others = small_files(prepared->model->directory, paths), count = others + n_shards;
+    int64_t others = small_files(prepared->model, paths), count = others + n_shards;
     for (int64_t i = 0; i < n_shards; i++)
         paths[others + i] = wn_strdup(shards[i]);
     wn_status status = compare_files(par, count, paths, hashes);

@@ -21,6 +21,9 @@ struct stages {
 
 #define METASPACE "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"prepend_scheme\":\"%s\",\"split\":false}"
 #define PREFIXED  "{\"type\":\"ByteLevel\",\"add_prefix_space\":%s,\"use_regex\":true}"
+#define T5_DECODER                                                                                                     \
+    "{\"type\":\"Metaspace\",\"replacement\":\"\xE2\x96\x81\",\"prepend_scheme\":\"always\",\"split\":true}"
+#define T5_SPLIT "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"WhitespaceSplit\"}," T5_DECODER "]}"
 #define STRIPPED                                                                                                       \
     "{\"type\":\"Sequence\",\"decoders\":[" SPACES ",{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}"
 
@@ -40,6 +43,9 @@ static const struct stages classes[TOK_CLASSES] = {
                          "{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},\"behavior\":\"MergedWithPrevious\","
                          "\"invert\":false}",
                          "{\"type\":\"Sequence\",\"decoders\":[" SPACES "]}", true, true},
+    [TOK_CLASS_T5] = {"T5Tokenizer", NULL, T5_SPLIT, T5_DECODER, false, false},
+    [TOK_CLASS_BERT] = {"BertTokenizer", NULL, "{\"type\":\"BertPreTokenizer\"}",
+                        "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true}", false, false},
 };
 
 /* ---- which class ---- */
@@ -73,6 +79,10 @@ static const struct registered {
     {"gemma3n", TOK_CLASS_GEMMA, false},
     {"gemma3n_text", TOK_CLASS_GEMMA, false},
     {"code_llama", TOK_CLASS_CODE_LLAMA, false},
+    {"t5", TOK_CLASS_T5, false},
+    {"mt5", TOK_CLASS_T5, false},
+    {"umt5", TOK_CLASS_FILE, false},
+    {"bert", TOK_CLASS_BERT, false},
     {"granite", TOK_CLASS_FILE, false},
     {"granitemoe", TOK_CLASS_FILE, false},
     {"olmo2", TOK_CLASS_FILE, false},
@@ -151,17 +161,40 @@ const char *tok_class_token(enum tok_class class, const char *key)
         enum tok_class class;
         const char *key, *token;
     } tokens[] = {
-        {TOK_CLASS_LLAMA, "bos_token", "<s>"},           {TOK_CLASS_LLAMA, "eos_token", "</s>"},
-        {TOK_CLASS_LLAMA, "unk_token", "<unk>"},         {TOK_CLASS_CODE_LLAMA, "bos_token", "<s>"},
-        {TOK_CLASS_CODE_LLAMA, "eos_token", "</s>"},     {TOK_CLASS_CODE_LLAMA, "unk_token", "<unk>"},
-        {TOK_CLASS_GPT2, "bos_token", "<|endoftext|>"},  {TOK_CLASS_GPT2, "eos_token", "<|endoftext|>"},
-        {TOK_CLASS_GPT2, "unk_token", "<|endoftext|>"},  {TOK_CLASS_QWEN2, "eos_token", "<|endoftext|>"},
-        {TOK_CLASS_QWEN2, "unk_token", "<|endoftext|>"}, {TOK_CLASS_QWEN2, "pad_token", "<|endoftext|>"},
-        {TOK_CLASS_NEOX, "bos_token", "<|endoftext|>"},  {TOK_CLASS_NEOX, "eos_token", "<|endoftext|>"},
-        {TOK_CLASS_NEOX, "unk_token", "<|endoftext|>"},  {TOK_CLASS_NEOX, "pad_token", "<|padding|>"},
-        {TOK_CLASS_GEMMA, "bos_token", "<bos>"},         {TOK_CLASS_GEMMA, "eos_token", "<eos>"},
-        {TOK_CLASS_GEMMA, "unk_token", "<unk>"},         {TOK_CLASS_GEMMA, "pad_token", "<pad>"},
+        {TOK_CLASS_LLAMA, "bos_token", "<s>"},
+        {TOK_CLASS_LLAMA, "eos_token", "</s>"},
+        {TOK_CLASS_LLAMA, "unk_token", "<unk>"},
+        {TOK_CLASS_CODE_LLAMA, "bos_token", "<s>"},
+        {TOK_CLASS_CODE_LLAMA, "eos_token", "</s>"},
+        {TOK_CLASS_CODE_LLAMA, "unk_token", "<unk>"},
+        {TOK_CLASS_CODE_LLAMA, "prefix_token", "\xE2\x96\x81<PRE>"},
+        {TOK_CLASS_CODE_LLAMA, "middle_token", "\xE2\x96\x81<MID>"},
+        {TOK_CLASS_CODE_LLAMA, "suffix_token", "\xE2\x96\x81<SUF>"},
+        {TOK_CLASS_CODE_LLAMA, "eot_token", "\xE2\x96\x81<EOT>"},
+        {TOK_CLASS_CODE_LLAMA, "fill_token", "<FILL_ME>"},
+        {TOK_CLASS_GPT2, "bos_token", "<|endoftext|>"},
+        {TOK_CLASS_GPT2, "eos_token", "<|endoftext|>"},
+        {TOK_CLASS_GPT2, "unk_token", "<|endoftext|>"},
+        {TOK_CLASS_QWEN2, "eos_token", "<|endoftext|>"},
+        {TOK_CLASS_QWEN2, "unk_token", "<|endoftext|>"},
+        {TOK_CLASS_QWEN2, "pad_token", "<|endoftext|>"},
+        {TOK_CLASS_NEOX, "bos_token", "<|endoftext|>"},
+        {TOK_CLASS_NEOX, "eos_token", "<|endoftext|>"},
+        {TOK_CLASS_NEOX, "unk_token", "<|endoftext|>"},
+        {TOK_CLASS_NEOX, "pad_token", "<|padding|>"},
+        {TOK_CLASS_GEMMA, "bos_token", "<bos>"},
+        {TOK_CLASS_GEMMA, "eos_token", "<eos>"},
+        {TOK_CLASS_GEMMA, "unk_token", "<unk>"},
+        {TOK_CLASS_GEMMA, "pad_token", "<pad>"},
         {TOK_CLASS_GEMMA, "mask_token", "<mask>"},
+        {TOK_CLASS_T5, "eos_token", "</s>"},
+        {TOK_CLASS_T5, "unk_token", "<unk>"},
+        {TOK_CLASS_T5, "pad_token", "<pad>"},
+        {TOK_CLASS_BERT, "unk_token", "[UNK]"},
+        {TOK_CLASS_BERT, "sep_token", "[SEP]"},
+        {TOK_CLASS_BERT, "pad_token", "[PAD]"},
+        {TOK_CLASS_BERT, "cls_token", "[CLS]"},
+        {TOK_CLASS_BERT, "mask_token", "[MASK]"},
     };
 
     for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
@@ -172,25 +205,97 @@ const char *tok_class_token(enum tok_class class, const char *key)
 
 /* ---- its stages ---- */
 
+static bool is_of_type(const cJSON *part, const char *type)
+{
+    const cJSON *found = tok_value_of(part, "type");
+
+    return cJSON_IsString(found) && strcmp(found->valuestring, type) == 0;
+}
+
+/* The unk_token that the configuration names, else that of the class. */
+static const char *unknown_of(const struct tok_config *config)
+{
+    const cJSON *given = tok_value_of(config->root, "unk_token");
+    const cJSON *content = cJSON_IsObject(given) ? tok_value_of(given, "content") : given;
+
+    return cJSON_IsString(content) ? content->valuestring : tok_class_token(config->class, "unk_token");
+}
+
 static void put(cJSON *object, const char *key, cJSON *value)
 {
     cJSON_DeleteItemFromObjectCaseSensitive(object, key);
     cJSON_AddItemToObject(object, key, value ? value : cJSON_CreateNull());
 }
 
-/* Options of the model, which the constructor writes out. */
+/* The Precompiled part of a normalizer, taken out of the file; NULL when it has none. */
+static cJSON *take_rules(cJSON *file)
+{
+    cJSON *normalizer = cJSON_DetachItemFromObjectCaseSensitive(file, "normalizer"), *rules = NULL;
+    cJSON *parts = cJSON_GetObjectItemCaseSensitive(normalizer, "normalizers"), *part;
+
+    if (is_of_type(normalizer, "Precompiled"))
+        return normalizer;
+    cJSON_ArrayForEach (part, parts)
+        if (is_of_type(part, "Precompiled")) {
+            rules = cJSON_DetachItemViaPointer(parts, part);
+            break;
+        }
+    cJSON_Delete(normalizer);
+    return rules;
+}
+
+/* A class makes its own kind of model of any vocabulary, which few mean: "tokenizer": "file" of a sweep helps. */
+static wn_status check_kind(const struct tok_loader *loader, enum tok_class class, const cJSON *model)
+{
+    const char *wanted = class == TOK_CLASS_T5 ? "Unigram" : class == TOK_CLASS_BERT ? "WordPiece" : "BPE";
+
+    if (strcmp(tok_model_type(model), wanted) == 0)
+        return WN_OK;
+    return wn_fail(WN_ERR_UNSUPPORTED,
+                   "%s: tokenizer_class: %s is for models of type %s, but that of the tokenizer is %s", loader->path,
+                   classes[class].name, wanted, tok_model_type(model));
+}
+
+static void put_t5(cJSON *model, cJSON *file)
+{
+    put(model, "byte_fallback", cJSON_CreateBool(false));
+    put(model, "unk_id", cJSON_CreateNumber(2));
+    put(file, "normalizer", take_rules(file));
+    put(file, "post_processor", NULL);
+}
+
+static wn_status put_bert(struct tok_loader *loader, const struct tok_config *config, cJSON *model, cJSON *file)
+{
+    const cJSON *accents = tok_value_of(config->root, "strip_accents");
+    bool lowercase, chinese, strip;
+
+    WN_TRY(tok_get_bool(loader, config->root, "", "do_lower_case", true, &lowercase));
+    WN_TRY(tok_get_bool(loader, config->root, "", "tokenize_chinese_chars", true, &chinese));
+    WN_TRY(tok_get_bool(loader, config->root, "", "strip_accents", false, &strip));
+    cJSON *normalizer = cJSON_CreateObject();
+    cJSON_AddStringToObject(normalizer, "type", "BertNormalizer");
+    cJSON_AddBoolToObject(normalizer, "lowercase", lowercase);
+    cJSON_AddBoolToObject(normalizer, "handle_chinese_chars", chinese);
+    if (accents)
+        cJSON_AddBoolToObject(normalizer, "strip_accents", strip);
+    put(file, "normalizer", normalizer);
+    put(file, "post_processor", NULL);
+    put(model, "unk_token", cJSON_CreateString(unknown_of(config)));
+    put(model, "continuing_subword_prefix", cJSON_CreateString("##"));
+    put(model, "max_input_chars_per_word", cJSON_CreateNumber(100));
+    return WN_OK;
+}
+
+/* Options of a BPE model, which the constructor writes out. */
 static void put_model(const struct tok_config *config, cJSON *model)
 {
     const struct stages *stages = &classes[config->class];
-    const cJSON *given = tok_value_of(config->root, "unk_token");
-    const cJSON *content = cJSON_IsObject(given) ? tok_value_of(given, "content") : given;
     bool names_unknown = config->class == TOK_CLASS_GEMMA || config->class == TOK_CLASS_CODE_LLAMA;
-    const char *unknown = cJSON_IsString(content) ? content->valuestring : tok_class_token(config->class, "unk_token");
 
     put(model, "fuse_unk", cJSON_CreateBool(stages->fuse));
     put(model, "byte_fallback", cJSON_CreateBool(stages->bytes));
     put(model, "ignore_merges", cJSON_CreateBool(false));
-    put(model, "unk_token", names_unknown ? cJSON_CreateString(unknown) : NULL);
+    put(model, "unk_token", names_unknown ? cJSON_CreateString(unknown_of(config)) : NULL);
 }
 
 static void put_decoder(const struct stages *stages, bool prefix, cJSON *file)
@@ -210,6 +315,7 @@ wn_status tok_class_rebuild(struct tok_loader *loader, const struct tok_config *
 
     if (config->as_file || !cJSON_IsObject(model))
         return WN_OK;
+    WN_TRY(check_kind(loader, config->class, model));
     WN_TRY(tok_get_bool(loader, config->root, "", "add_prefix_space", metaspace, &prefix));
     WN_TRY(tok_get_bool(loader, config->root, "", "legacy", false, &legacy));
     const char *scheme = !prefix ? "never" : legacy && config->class == TOK_CLASS_LLAMA ? "always" : "first";
@@ -219,12 +325,29 @@ wn_status tok_class_rebuild(struct tok_loader *loader, const struct tok_config *
             wn_text_printf(&pre_tokenizer, "%s", metaspace ? scheme : prefix ? "true" : "false"), at++;
         else
             wn_text_append(&pre_tokenizer, at, 1);
-    put(file, "normalizer", stages->normalizer ? cJSON_Parse(stages->normalizer) : NULL);
     put(file, "pre_tokenizer", cJSON_Parse(pre_tokenizer.data));
     put_decoder(stages, prefix, file);
-    put_model(config, model);
+    wn_text_release(&pre_tokenizer);
     if (config->class == TOK_CLASS_NEOX)
         put(file, "post_processor", NULL);
-    wn_text_release(&pre_tokenizer);
+    if (config->class == TOK_CLASS_BERT)
+        return put_bert(loader, config, model, file);
+    if (config->class == TOK_CLASS_T5) {
+        put_t5(model, file);
+        return WN_OK;
+    }
+    put(file, "normalizer", stages->normalizer ? cJSON_Parse(stages->normalizer) : NULL);
+    put_model(config, model);
+    return WN_OK;
+}
+
+wn_status tok_class_extra_ids(struct tok_loader *loader, const struct tok_config *config, int64_t *count)
+{
+    enum { STANDARD = 100, MOST = 100000 };
+    const cJSON *given = tok_value_of(config->root, "extra_ids");
+
+    *count = config->class == TOK_CLASS_T5 && !config->as_file ? STANDARD : 0;
+    if (*count && given && !tok_read_integer(given, MOST, count))
+        return tok_expected_key(loader, "", "extra_ids", "a number of tokens");
     return WN_OK;
 }

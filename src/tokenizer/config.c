@@ -40,9 +40,11 @@ static wn_status read_older(const char *directory, struct tok_config *config)
     cJSON *map, *item;
 
     WN_TRY(read_object(directory, "special_tokens_map.json", &map));
-    if (cJSON_GetObjectItemCaseSensitive(config->root, "additional_special_tokens") ||
+    /* with a tokenizer.model, whose own tokens take their place */
+    if (config->spm || cJSON_GetObjectItemCaseSensitive(config->root, "additional_special_tokens") ||
         cJSON_GetObjectItemCaseSensitive(config->root, "extra_special_tokens"))
         cJSON_DeleteItemFromObjectCaseSensitive(map, "additional_special_tokens");
+    config->of_map = cJSON_GetObjectItemCaseSensitive(map, "additional_special_tokens") != NULL;
     while (map && (item = map->child)) {
         cJSON_DetachItemViaPointer(map, item);
         cJSON_DeleteItemFromObjectCaseSensitive(config->root, item->string);
@@ -54,11 +56,11 @@ static wn_status read_older(const char *directory, struct tok_config *config)
     return read_object(directory, "added_tokens.json", &config->more);
 }
 
-wn_status tok_config_read(const char *directory, const cJSON *file, struct tok_config *config)
+wn_status tok_config_read(const char *directory, const cJSON *file, struct tok_spm *spm, struct tok_config *config)
 {
     cJSON *model = NULL;
 
-    *config = (struct tok_config){.path = wn_join_path(directory, "tokenizer_config.json")};
+    *config = (struct tok_config){.path = wn_join_path(directory, "tokenizer_config.json"), .spm = spm};
     WN_TRY(read_object(directory, "tokenizer_config.json", &config->root));
     config->there = config->root != NULL;
     if (!config->root)
@@ -89,6 +91,7 @@ struct registry {
     struct wn_texts contents; /* number = index in tokenizer->added */
     int64_t capacity;
     int32_t largest; /* id; -1 without tokens */
+    int64_t listed;  /* tokens before this index are of the file, added_tokens_decoder or the older files */
 };
 
 static void register_token(struct registry *r, const struct tok_added *token)
@@ -215,7 +218,7 @@ static bool is_special(const struct tok_config *config, const char *content)
         if (token && strcmp(token, content) == 0)
             return true;
     }
-    if (cJSON_GetArraySize(extra) == 0)
+    if (cJSON_GetArraySize(extra) == 0 && !config->of_map)
         extra = tok_value_of(config->root, "additional_special_tokens");
     cJSON_ArrayForEach (item, extra)
         if (cJSON_IsArray(extra) && cJSON_IsString(item) && strcmp(item->valuestring, content) == 0)
@@ -259,35 +262,63 @@ static bool is_named(const char *key)
     return false;
 }
 
-/* Known tokens keep the flags they have. */
-static wn_status add_if_new(struct tok_loader *loader, struct registry *r, const char *key, const cJSON *json)
+/* A token that has a name; one that the file or its configuration lists keeps its flags, but is special. */
+static void add_name(struct registry *r, const struct tok_added *token)
+{
+    int64_t index = find_token(r, token->content);
+
+    if (index < 0)
+        add_token(r, token);
+    else if (index < r->listed)
+        r->tokenizer->added[index].special = true;
+}
+
+static wn_status add_value(struct tok_loader *loader, struct registry *r, const char *key, const cJSON *json)
 {
     struct tok_added token;
 
     WN_TRY(read_token(loader, key, json, true, &token));
     token.special = true;
-    if (find_token(r, token.content) < 0)
-        add_token(r, &token);
+    add_name(r, &token);
     return WN_OK;
+}
+
+/* A token of a list; one that was only named takes the flags of the list. */
+static void add_listed(struct registry *r, const struct tok_added *token)
+{
+    int64_t index = find_token(r, token->content);
+
+    if (index < 0 || index >= r->listed)
+        add_token(r, token);
+}
+
+/* Names that only a class has. */
+static const char *const class_named[] = {"prefix_token", "middle_token", "suffix_token", "eot_token", "fill_token"};
+
+static wn_status add_key(struct tok_loader *loader, struct registry *r, const struct tok_config *config,
+                         const char *key)
+{
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(config->root, key);
+    const char *standard = value ? NULL : tok_class_token(config->class, key);
+
+    if (standard)
+        add_name(r, &(struct tok_added){.content = (char *)(uintptr_t)standard, .special = true});
+    return value && !cJSON_IsNull(value) ? add_value(loader, r, key, value) : WN_OK;
 }
 
 static wn_status add_named(struct tok_loader *loader, struct registry *r, const struct tok_config *config)
 {
     const cJSON *item;
 
-    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
-        const cJSON *value = cJSON_GetObjectItemCaseSensitive(config->root, named[i]);
-        const char *standard = value ? NULL : tok_class_token(config->class, named[i]);
-        if (standard && find_token(r, standard) < 0)
-            add_token(r, &(struct tok_added){.content = (char *)(uintptr_t)standard, .special = true});
-        else if (value && !cJSON_IsNull(value))
-            WN_TRY(add_if_new(loader, r, named[i], value));
-    }
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
+        WN_TRY(add_key(loader, r, config, named[i]));
+    for (size_t i = 0; config->class == TOK_CLASS_CODE_LLAMA && i < sizeof class_named / sizeof *class_named; i++)
+        WN_TRY(add_key(loader, r, config, class_named[i]));
     cJSON_ArrayForEach (item, config->root) {
         size_t length = strlen(item->string);
         bool token = length > 6 && strcmp(item->string + length - 6, "_token") == 0 && !is_named(item->string);
         if (token && (cJSON_IsString(item) || text_of(item, "content")))
-            WN_TRY(add_if_new(loader, r, item->string, item));
+            WN_TRY(add_value(loader, r, item->string, item));
     }
     return WN_OK;
 }
@@ -299,20 +330,69 @@ static wn_status add_list(struct tok_loader *loader, struct registry *r, const s
 
     if (list && !cJSON_IsArray(list) && !cJSON_IsObject(list))
         return tok_expected_key(loader, "", key, "a list of tokens or an object of them");
-    cJSON_ArrayForEach (item, list)
-        WN_TRY(add_if_new(loader, r, key, item));
+    cJSON_ArrayForEach (item, list) {
+        struct tok_added token;
+        if (cJSON_IsObject(list)) {
+            WN_TRY(add_value(loader, r, key, item));
+            continue;
+        }
+        WN_TRY(read_token(loader, key, item, false, &token));
+        add_listed(r, &token);
+    }
     return WN_OK;
+}
+
+/* Control and user-defined pieces of a tokenizer.model, in the place of a list that the configuration does not have. */
+static bool is_added(const struct tok_spm_piece *piece)
+{
+    return piece->type == TOK_SPM_CONTROL || piece->type == TOK_SPM_USER;
+}
+
+static void add_pieces(struct registry *r, const struct tok_spm *spm)
+{
+    for (int64_t i = 0; i < spm->count; i++) {
+        const struct tok_spm_piece *piece = &spm->pieces[i];
+        if (is_added(piece))
+            add_listed(r, &(struct tok_added){.content = piece->text, .special = piece->type == TOK_SPM_CONTROL});
+    }
+}
+
+/* Extra tokens of T5, where no list names others. */
+static wn_status add_extra_ids(struct tok_loader *loader, struct registry *r, const struct tok_config *config)
+{
+    int64_t count;
+
+    WN_TRY(tok_class_extra_ids(loader, config, &count));
+    for (int64_t i = 0; i < count; i++) {
+        char *text = wn_format("<extra_id_%lld>", (long long)i);
+        add_listed(r, &(struct tok_added){.content = text, .special = true});
+        wn_free(text);
+    }
+    return WN_OK;
+}
+
+/* Whether the configuration has a list of extra tokens, be it empty. */
+static bool lists_extra(const struct tok_config *config)
+{
+    const cJSON *newer = cJSON_GetObjectItemCaseSensitive(config->root, "extra_special_tokens");
+    const cJSON *older = cJSON_GetObjectItemCaseSensitive(config->root, "additional_special_tokens");
+    bool by_name = cJSON_IsObject(newer) && newer->child;
+
+    return (newer && !cJSON_IsObject(newer)) || (older && !by_name);
 }
 
 /* The newer key hides the older one where it has a list. */
 static wn_status add_extra(struct tok_loader *loader, struct registry *r, const struct tok_config *config)
 {
-    const cJSON *newer = tok_value_of(config->root, "extra_special_tokens");
+    const cJSON *newer = cJSON_GetObjectItemCaseSensitive(config->root, "extra_special_tokens");
+    bool by_name = cJSON_IsObject(newer) && newer->child, listed = lists_extra(config);
 
     WN_TRY(add_list(loader, r, config, "extra_special_tokens"));
-    if (cJSON_IsArray(newer) && cJSON_GetArraySize(newer) > 0)
-        return WN_OK;
-    return add_list(loader, r, config, "additional_special_tokens");
+    if (!listed && config->spm)
+        add_pieces(r, config->spm);
+    if (!(cJSON_IsArray(newer) && newer->child) && !(config->spm && by_name))
+        WN_TRY(add_list(loader, r, config, "additional_special_tokens"));
+    return listed && !config->of_map ? WN_OK : add_extra_ids(loader, r, config);
 }
 
 /* The constructor of Qwen2Tokenizer adds its special tokens once more, without flags. */
@@ -328,17 +408,21 @@ static void reset_flags(struct registry *r, const char *content)
 
 static void reset_all_flags(struct registry *r, const struct tok_config *config)
 {
-    const cJSON *item, *part;
+    const cJSON *newer = tok_value_of(config->root, "extra_special_tokens"), *item, *part;
 
     for (size_t i = 0; i < sizeof named / sizeof *named; i++)
         if (!cJSON_GetObjectItemCaseSensitive(config->root, named[i]) && tok_class_token(config->class, named[i]))
             reset_flags(r, tok_class_token(config->class, named[i]));
+    for (int64_t i = 0; config->spm && !lists_extra(config) && i < config->spm->count; i++)
+        if (is_added(&config->spm->pieces[i]))
+            reset_flags(r, config->spm->pieces[i].text);
     cJSON_ArrayForEach (item, config->root) {
         size_t length = strlen(item->string);
         const char *content = cJSON_IsString(item) ? item->valuestring : text_of(item, "content");
         if (length > 6 && strcmp(item->string + length - 6, "_token") == 0 && content)
             reset_flags(r, content);
-        if (length < 14 || strcmp(item->string + length - 14, "special_tokens") != 0)
+        bool hidden = length == 25 && cJSON_GetArraySize(newer) > 0; /* additional_special_tokens */
+        if (length < 14 || strcmp(item->string + length - 14, "special_tokens") != 0 || hidden)
             continue;
         cJSON_ArrayForEach (part, item) {
             content = cJSON_IsString(part) ? part->valuestring : text_of(part, "content");
@@ -365,6 +449,7 @@ static wn_status add_all(struct tok_loader *loader, struct registry *r, const st
         WN_TRY(add_decoder(loader, r, decoder));
     else
         add_older(r, config, of_file, count);
+    r->listed = r->tokenizer->added_count;
     WN_TRY(add_named(loader, r, config));
     WN_TRY(add_extra(loader, r, config));
     if (config->class == TOK_CLASS_QWEN2 && !config->as_file)
@@ -377,7 +462,7 @@ wn_status tok_config_add_tokens(struct tok_loader *loader, const struct tok_conf
     struct wn_tokenizer *t = loader->tokenizer;
     struct tok_added *of_file = t->added;
     struct registry r = {.tokenizer = t, .largest = -1};
-    struct tok_loader beside = {config->path, t};
+    struct tok_loader beside = {.path = config->path, .tokenizer = t};
     int64_t count = t->added_count;
 
     t->added = NULL;
@@ -415,10 +500,44 @@ static void tell_unused(const struct tok_config *config, const char *key, bool d
                config->path, key, cJSON_IsTrue(flag) ? "true" : "false", does ? "it is added" : "it is not added");
 }
 
-wn_status tok_config_finish(struct tok_loader *loader, const struct tok_config *config)
+static bool is_true(const struct tok_config *config, const char *key, bool absent)
+{
+    const cJSON *value = tok_value_of(config->root, key);
+
+    return value ? cJSON_IsTrue(value) : absent;
+}
+
+/* Some constructors build the template too; without tokenizer.json it follows the flags. */
+static void build_template(struct wn_tokenizer *t, const struct tok_config *config, bool as_file)
+{
+    enum tok_class class = config->as_file ? TOK_CLASS_FILE : config->class;
+    int32_t before = -1, behind = -1;
+
+    if (class == TOK_CLASS_CODE_LLAMA) {
+        before = !config->spm || is_true(config, "add_bos_token", true) ? t->bos : -1;
+        behind = config->spm && is_true(config, "add_eos_token", false) ? t->eos : -1;
+    } else if (class == TOK_CLASS_T5)
+        behind = t->eos;
+    else if (class == TOK_CLASS_BERT) {
+        before = id_of(t, config, "cls_token");
+        behind = id_of(t, config, "sep_token");
+    } else if (config->spm) {
+        before = is_true(config, "add_bos_token", as_file) ? t->bos : -1;
+        behind = is_true(config, "add_eos_token", false) ? t->eos : -1;
+    }
+    if (before < 0 && behind < 0)
+        return;
+    t->prefix.count = t->suffix.count = 0;
+    if (before >= 0)
+        wn_ids_append(&t->prefix, before);
+    if (behind >= 0)
+        wn_ids_append(&t->suffix, behind);
+}
+
+wn_status tok_config_finish(struct tok_loader *loader, const struct tok_config *config, bool as_file)
 {
     struct wn_tokenizer *t = loader->tokenizer;
-    struct tok_loader beside = {config->path, t};
+    struct tok_loader beside = {.path = config->path, .tokenizer = t};
     bool ignored;
 
     t->bos = id_of(t, config, "bos_token");
@@ -431,11 +550,7 @@ wn_status tok_config_finish(struct tok_loader *loader, const struct tok_config *
         return wn_fail(WN_ERR_UNSUPPORTED,
                        "%s: fix_mistral_regex is not supported; save the tokenizer after transformers has mended it",
                        config->path);
-    if (config->class == TOK_CLASS_CODE_LLAMA && !config->as_file &&
-        t->bos >= 0) { /* its constructor builds the template too */
-        t->prefix.count = t->suffix.count = 0;
-        wn_ids_append(&t->prefix, t->bos);
-    }
+    build_template(t, config, as_file);
     tell_unused(config, "add_bos_token", t->bos >= 0 && t->prefix.count > 0 && t->prefix.data[0] == t->bos);
     tell_unused(config, "add_eos_token",
                 t->eos >= 0 && t->suffix.count > 0 && t->suffix.data[t->suffix.count - 1] == t->eos);

@@ -13,6 +13,8 @@ enum tok_class {
     TOK_CLASS_QWEN2,
     TOK_CLASS_NEOX,
     TOK_CLASS_GEMMA,
+    TOK_CLASS_T5,
+    TOK_CLASS_BERT,
     TOK_CLASSES
 };
 
@@ -21,12 +23,17 @@ struct tok_config {
     cJSON *root; /* it, with special_tokens_map.json where that counts; {} without one; owned */
     cJSON *more; /* added_tokens.json where that counts, else NULL; owned */
     bool there;  /* tokenizer_config.json is there */
+    bool of_map; /* additional_special_tokens are those of special_tokens_map.json */
     enum tok_class class;
-    bool as_file; /* the class only names tokens: nothing is built anew */
+    bool as_file;        /* the class only names tokens: nothing is built anew */
+    struct tok_spm *spm; /* the tokenizer.model in place of tokenizer.json; borrowed, NULL: none */
 };
 
-/* Reads the files beside tokenizer.json, whose parsed text decides the class with them; release in any case. */
-wn_status tok_config_read(const char *directory, const cJSON *file, struct tok_config *config);
+/*
+ * Reads the files beside tokenizer.json, whose parsed text decides the class with them, or beside the tokenizer.model
+ * `spm` (else NULL); release in any case.
+ */
+wn_status tok_config_read(const char *directory, const cJSON *file, struct tok_spm *spm, struct tok_config *config);
 void tok_config_release(struct tok_config *config);
 
 /* The class by name and by the model's type (config.json), either of which may be NULL (classes.c). */
@@ -35,13 +42,22 @@ enum tok_class tok_class_find(const char *name, const char *model_type, const cJ
 const char *tok_class_token(enum tok_class class, const char *key);
 /* Replaces the stages of a parsed tokenizer.json by those of the class. */
 wn_status tok_class_rebuild(struct tok_loader *loader, const struct tok_config *config, cJSON *file);
+/* How many tokens <extra_id_N> the class puts behind the pieces of a tokenizer.model. */
+wn_status tok_class_extra_ids(struct tok_loader *loader, const struct tok_config *config, int64_t *count);
+/*
+ * Fills a JSON object with what tokenizer.json would hold of a tokenizer.model, but for vocabulary, merges and rules,
+ * and names its tokens in config->root where that says nothing of them (load_sentencepiece.c). as_file: by the rules
+ * of the model, whatever the class.
+ */
+void tok_spm_describe(struct tok_config *config, bool as_file, cJSON *root);
 
 /*
  * Adds the tokens that the configuration names to tokenizer->added, which holds those of tokenizer.json: known ones
  * change their flags, new ones get the next free id. The vocabulary is loaded.
  */
 wn_status tok_config_add_tokens(struct tok_loader *loader, const struct tok_config *config);
-/* Sets bos, eos and what flags say; the tokens have their ids. */
-wn_status tok_config_finish(struct tok_loader *loader, const struct tok_config *config);
+/* Sets bos, eos and what flags say; the tokens have their ids. as_file: those of a tokenizer.model as transformers 4.
+ */
+wn_status tok_config_finish(struct tok_loader *loader, const struct tok_config *config, bool as_file);
 
 #endif

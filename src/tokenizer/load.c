@@ -238,21 +238,26 @@ static wn_status load_parts(struct tok_loader *loader, const struct tok_config *
     return tok_index_added(tokenizer);
 }
 
-static wn_status load_root(const char *directory, bool as_file, struct tok_loader *loader, cJSON *root)
+static wn_status load_root(const char *directory, bool as_file, struct tok_loader *loader, struct tok_spm *spm,
+                           cJSON *root)
 {
     struct tok_config config = {0};
 
     if (!cJSON_IsObject(root))
         return wn_fail(WN_ERR_INPUT, "%s: expected an object", loader->path);
-    wn_status status = tok_config_read(directory, root, &config);
-    struct tok_loader beside = {config.path, loader->tokenizer};
+    wn_status status = tok_config_read(directory, root, spm, &config);
+    struct tok_loader beside = {.path = config.path, .tokenizer = loader->tokenizer};
     config.as_file = as_file || config.class == TOK_CLASS_FILE;
+    if (spm && status == WN_OK)
+        tok_spm_describe(&config, as_file, root);
     if (status == WN_OK)
         status = tok_class_rebuild(&beside, &config, root);
     if (status == WN_OK)
+        status = tok_class_extra_ids(&beside, &config, &loader->extra_ids);
+    if (status == WN_OK)
         status = load_parts(loader, &config, root);
     if (status == WN_OK)
-        status = tok_config_finish(loader, &config);
+        status = tok_config_finish(loader, &config, as_file);
     tok_config_release(&config);
     return status;
 }
@@ -260,8 +265,7 @@ static wn_status load_root(const char *directory, bool as_file, struct tok_loade
 /* Fails when there is a tokenizer of another kind, with the command that makes tokenizer.json of it. */
 static wn_status name_other_file(const char *directory, const char *path)
 {
-    static const char *const others[] = {"tokenizer.model", "tekken.json",  "vocab.json",
-                                         "vocab.txt",       "spiece.model", "tiktoken.model"};
+    static const char *const others[] = {"tekken.json", "vocab.json", "vocab.txt", "tiktoken.model"};
 
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         char *other = wn_join_path(directory, others[i]);
@@ -276,15 +280,50 @@ static wn_status name_other_file(const char *directory, const char *path)
     return WN_OK;
 }
 
+/* The SentencePiece model of a folder without tokenizer.json, NULL when there is none. Owned by the caller. */
+static char *find_model(const char *directory)
+{
+    static const char *const names[] = {"tokenizer.model", "spiece.model"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = wn_join_path(directory, names[i]);
+        if (wn_file_exists(path))
+            return path;
+        wn_free(path);
+    }
+    return NULL;
+}
+
+static wn_status load_sentencepiece(const char *directory, bool as_file, struct wn_tokenizer *tokenizer)
+{
+    struct tok_spm spm;
+    wn_status status = tok_spm_read(tokenizer->path, &spm);
+    struct tok_loader loader = {.path = tokenizer->path, .tokenizer = tokenizer, .spm = &spm};
+    cJSON *root = cJSON_CreateObject();
+
+    if (status == WN_OK)
+        status = load_root(directory, as_file, &loader, &spm, root);
+    cJSON_Delete(root);
+    tok_spm_release(&spm);
+    return status;
+}
+
 wn_status tok_load(const char *directory, bool as_file, struct wn_tokenizer *tokenizer)
 {
-    struct tok_loader loader = {tokenizer->path, tokenizer};
+    struct tok_loader loader = {.path = tokenizer->path, .tokenizer = tokenizer};
+    bool there = wn_file_exists(tokenizer->path);
+    char *model = there ? NULL : find_model(directory);
     cJSON *root = NULL;
 
-    if (!wn_file_exists(tokenizer->path))
+    if (model) {
+        wn_free(tokenizer->path);
+        tokenizer->path = model;
+        return load_sentencepiece(directory, as_file, tokenizer);
+    }
+    if (!there)
         WN_TRY(name_other_file(directory, tokenizer->path));
     WN_TRY(wn_json_read(tokenizer->path, false, &root));
-    wn_status status = load_root(directory, as_file, &loader, root);
+    wn_status status = load_root(directory, as_file, &loader, NULL, root);
     cJSON_Delete(root);
     return status;
 }

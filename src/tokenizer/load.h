@@ -4,6 +4,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "sentencepiece.h"
 #include "tokenizer_impl.h"
 
 /* No model has more than a few hundred thousand tokens; tables of this many still fit in memory. */
@@ -12,6 +13,8 @@ enum { TOK_LARGEST_ID = (1 << 24) - 1 };
 struct tok_loader {
     const char *path;
     struct wn_tokenizer *tokenizer;
+    const struct tok_spm *spm; /* vocabulary and rules are taken from there; NULL: from the JSON */
+    int64_t extra_ids;         /* tokens <extra_id_N> that follow its pieces */
 };
 
 /* ---- values (load_values.c) ---- */
@@ -43,7 +46,12 @@ wn_status tok_load_chain(struct tok_loader *loader, const cJSON *json, const cha
                          tok_load_one *one);
 tok_load_one tok_load_normalizer;                 /* load_normalizers.c */
 tok_load_one tok_load_splitter, tok_load_decoder; /* load_stages.c */
-/* Vocabulary, merges and options of "model" (load_model.c). */
+/* "BPE", "Unigram", "WordPiece", "WordLevel", or what else a "model" says (load_model.c). */
+const char *tok_model_type(const cJSON *json);
+/* Vocabulary, merges and options of "model". */
 wn_status tok_load_model(struct tok_loader *loader, const cJSON *root);
+/* The same from the pieces of a tokenizer.model (load_sentencepiece.c). */
+void tok_spm_load_bpe(const struct tok_spm *spm, struct wn_tokenizer *tokenizer);
+void tok_spm_load_unigram(const struct tok_spm *spm, int64_t extra_ids, struct wn_tokenizer *tokenizer);
 
 #endif

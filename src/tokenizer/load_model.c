@@ -121,6 +121,10 @@ static wn_status load_bpe(struct tok_loader *loader, const cJSON *json)
     WN_TRY(tok_get_bool(loader, json, "model", "byte_fallback", false, &model->byte_fallback));
     WN_TRY(tok_get_bool(loader, json, "model", "fuse_unk", false, &model->bpe.fuse_unknown));
     WN_TRY(tok_get_bool(loader, json, "model", "ignore_merges", false, &model->bpe.ignore_merges));
+    if (loader->spm) {
+        tok_spm_load_bpe(loader->spm, loader->tokenizer);
+        return WN_OK;
+    }
     WN_TRY(load_vocabulary(loader, json));
     return load_merges(loader, json);
 }
@@ -154,7 +158,10 @@ static wn_status load_unigram(struct tok_loader *loader, const cJSON *json)
     int64_t id = -1;
 
     WN_TRY(tok_get_bool(loader, json, "model", "byte_fallback", false, &model->byte_fallback));
-    WN_TRY(load_scores(loader, json));
+    if (loader->spm)
+        tok_spm_load_unigram(loader->spm, loader->extra_ids, loader->tokenizer);
+    else
+        WN_TRY(load_scores(loader, json));
     if (unknown && !tok_read_integer(unknown, model->unigram.count - 1, &id))
         return tok_expected(loader, "model.unk_id", "the id of a token of model.vocab, or null");
     model->unknown = (int32_t)id;
@@ -190,8 +197,12 @@ static wn_status load_word_piece(struct tok_loader *loader, const cJSON *json)
 /* ---- any kind ---- */
 
 /* Older files do not name the type: the first that has all it needs is taken, as the package does. */
-static const char *type_of_keys(const cJSON *json)
+const char *tok_model_type(const cJSON *json)
 {
+    const cJSON *type = tok_value_of(json, "type");
+
+    if (type)
+        return cJSON_IsString(type) ? type->valuestring : "";
     if (tok_value_of(json, "merges"))
         return "BPE";
     if (cJSON_IsArray(tok_value_of(json, "vocab")))
@@ -218,8 +229,7 @@ wn_status tok_load_model(struct tok_loader *loader, const cJSON *root)
         return tok_expected(loader, "model", "an object");
     if (tok_value_of(json, "type"))
         WN_TRY(tok_get_string(loader, json, "model", "type", &type));
-    else
-        type = type_of_keys(json);
+    type = tok_model_type(json);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(kinds[i].type, type) == 0) {
             model->kind = kinds[i].kind;

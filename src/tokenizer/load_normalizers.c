@@ -75,6 +75,12 @@ static wn_status load_charsmap(struct tok_loader *loader, const cJSON *json, con
     const char *text = "";
     struct wn_text bytes = {0};
 
+    if (loader->spm) {
+        char *rules = wn_format("%s: normalizer_spec.precompiled_charsmap", loader->path);
+        wn_status read = tok_charsmap_read(rules, loader->spm->charsmap, loader->spm->charsmap_length, map);
+        wn_free(rules);
+        return read;
+    }
     WN_TRY(tok_get_string(loader, json, where, "precompiled_charsmap", &text));
     char *place = wn_format("%s: %s.precompiled_charsmap", loader->path, where);
     wn_text_append(&bytes, "", 0);

@@ -6,6 +6,11 @@ int64_t wn_vocabulary_size(const struct wn_tokenizer *tokenizer)
     return tokenizer->size;
 }
 
+const char *wn_tokenizer_path(const struct wn_tokenizer *tokenizer)
+{
+    return tokenizer->path;
+}
+
 int32_t wn_bos_id(const struct wn_tokenizer *tokenizer)
 {
     return tokenizer->bos;

@@ -26,6 +26,7 @@ TEXTS = [
     "a<|im_end|> b [PAD]the<extra>  12 <unk>",
     "  the cat\u2581the \n",
     "<|endoftext|>the <mask> 345",
+    "The CAT caf\u00e9 e\u0301 [CLS] don't\u65e5\u672c <extra_id_3>",
 ]
 CLASSES = [
     None,
@@ -38,9 +39,14 @@ CLASSES = [
     "Qwen2Tokenizer",
     "GPTNeoXTokenizerFast",
     "GemmaTokenizerFast",
+    "CodeLlamaTokenizer",
+    "T5Tokenizer",
+    "BertTokenizerFast",
 ]
 TYPES = "llama llama mistral qwen2 qwen3 gemma3_text gpt2 opt gpt_neox phi3 granite smollm3 olmo2".split()
 BASES = ["llama", "metaspace_first", "byte_level", "qwen", "llama3", "added"]
+# Models that one class each is for.
+OTHERS = {"unigram_t5": "T5Tokenizer", "unigram_xlm_roberta": "T5Tokenizer", "word_piece": "BertTokenizer", "unigram": None}
 
 
 def token(draw, content, typed):
@@ -98,6 +104,22 @@ def drawn_files(draw, size):
     return files
 
 
+def for_kind(draw, base, files):
+    """A class that is for the kind of model of the tokenizer, or none of its own."""
+    keys = files.get("tokenizer_config.json", {})
+    if base not in OTHERS:
+        if keys.get("tokenizer_class") in ("T5Tokenizer", "BertTokenizerFast"):
+            del keys["tokenizer_class"]
+        return files
+    files["config.json"] = {"model_type": draw.choice(["llama", "mistral", "phi3"])}
+    keys["tokenizer_class"] = draw.choice([OTHERS[base], "PreTrainedTokenizerFast"]) or "TokenizersBackend"
+    for key in ("do_lower_case", "strip_accents", "tokenize_chinese_chars"):
+        if draw.random() < 0.3:
+            keys[key] = draw.random() < 0.5
+    files["tokenizer_config.json"] = keys
+    return files
+
+
 def encoded(folder):
     """The tokenizer of a folder and its ids, None when transformers refuses; its warnings are kept off the terminal."""
     from transformers import AutoTokenizer
@@ -131,13 +153,12 @@ def main():
     logging.disable(logging.WARNING)
     standard = pathlib.Path(__file__).parent / "golden" / "configs.json"
     to = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else standard
-    wanted, draw = int(sys.argv[2]) if len(sys.argv) > 2 else 120, random.Random(int(sys.argv[3]) if len(sys.argv) > 3 else 0)
-    plain, bytes_ = golden.trained(golden.PROSE, 95), golden.byte_model()
-    files = dict([*golden.text_tokenizers(plain), *golden.byte_tokenizers(bytes_)])
+    wanted, draw = int(sys.argv[2]) if len(sys.argv) > 2 else 170, random.Random(int(sys.argv[3]) if len(sys.argv) > 3 else 0)
+    files = golden.all_tokenizers()
     cases, refused = [], 0
     while len(cases) < wanted:
-        base = draw.choice(BASES)
-        case = asked(base, files[base], drawn_files(draw, len(files[base]["model"]["vocab"])))
+        base = draw.choice(BASES if draw.random() < 0.75 else list(OTHERS))
+        case = asked(base, files[base], for_kind(draw, base, drawn_files(draw, len(files[base]["model"]["vocab"]))))
         cases += [case] if case else []
         refused += case is None
     lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)

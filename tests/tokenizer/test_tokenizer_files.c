@@ -144,10 +144,10 @@ static void check_other_kind(void)
     struct wn_tokenizer *tokenizer = NULL;
 
     test_write("tokenizer.json", NULL, 0);
-    test_write("tokenizer.model", "x", 1);
+    test_write("tekken.json", "{}", 2);
     CHECK(wn_tokenizer_open(test_folder, &tokenizer) == WN_ERR_INPUT);
-    CHECK_MESSAGE("tokenizer.json: is absent, but there is tokenizer.model; make it: python3 -c");
-    test_write("tokenizer.model", NULL, 0);
+    CHECK_MESSAGE("tokenizer.json: is absent, but there is tekken.json; make it: python3 -c");
+    test_write("tekken.json", NULL, 0);
 }
 
 /* "tokenizer": "file" of a sweep: the class builds nothing anew. */
