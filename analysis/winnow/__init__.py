@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from winnow import plots, search_plots
     from winnow.agreement import flips, margins
+    from winnow.draws import replicates, variance
     from winnow.inference import (
         benjamini_hochberg,
         correlations,
@@ -66,8 +67,10 @@ _HOME = {
     "plots": "winnow.plots",
     "read_sweep": "winnow.sweepfile",
     "relative": "winnow.statistics",
+    "replicates": "winnow.draws",
     "search_names": "winnow.searches",
     "search_plots": "winnow.search_plots",
+    "variance": "winnow.draws",
 }
 
 __all__ = [
@@ -98,8 +101,10 @@ __all__ = [
     "plots",
     "read_sweep",
     "relative",
+    "replicates",
     "search_names",
     "search_plots",
+    "variance",
     "with_items",
 ]
 

@@ -2,7 +2,9 @@
 
 Colours are those of Okabe and Ito, which people with colour-blindness tell apart; a method keeps
 its colour in all figures of a file. The dense model is a dashed line, guessing a dotted one, error
-bars are one standard error. Every function returns the figure.
+bars are one standard error over items. Where a sweep draws calibration sets again ("replicates"), a
+point is the mean of its draws, and a bar with caps their standard deviation. Every function returns
+the figure.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from winnow.axes import settings
+from winnow.draws import VARIATIONS, collapse
 from winnow.layer_errors import SUM
 from winnow.layer_errors import monotonicity as find_inversions
 from winnow.results import Results, is_dense, resolve, stderr_column
@@ -243,7 +246,8 @@ def _lines(results: Results, cells: pd.DataFrame, along: str) -> list[_Line]:
     """One line per method and setting, in the order of the sweep."""
     palette, drawn, number = colours(results), dict[str, int](), dict[str, int]()
     lines = []
-    for setting in settings(cells, results.axes, along):
+    axes = [a for a in results.axes if a not in VARIATIONS]
+    for setting in settings(collapse(cells, results.axes), axes, along):
         method, part = setting.method, setting.cells
         pattern = part["pattern"].astype(str).iloc[0] if "pattern" in part else ""
         count, several = number.get(method, 0), drawn.get(method, 0)
@@ -278,6 +282,10 @@ def _draw(axis: Axes, line: _Line, x: str, y: str) -> None:
         elinewidth=0.8,
         label=line.label,
     )
+    draws = rows.get(f"{y}_draws")
+    if draws is not None and draws.notna().any():
+        style = {"ecolor": line.colour, "elinewidth": 2.2, "capsize": 4, "alpha": 0.6}
+        axis.errorbar(rows[x], rows[y], yerr=draws.fillna(0).to_numpy(), ls="", **style)
 
 
 def _bars(rows: pd.DataFrame, score: str) -> np.ndarray | None:
