@@ -79,7 +79,8 @@ struct wn_left_out {
 /* The outcome of a search (search.h). */
 struct wn_found {
     const struct wn_space *space; /* borrowed */
-    int32_t *genome;              /* [space->n_genes]; owned; NULL: not searched */
+    int32_t *genome;              /* [space->n_genes]; owned; NULL: not searched, or */
+    char *failure;                /* why the search has come to nothing; owned; NULL: it has not */
 };
 
 /* Levels, or branches that are left out, by a genome: `task` has an outcome among its evidence. Notes are those of

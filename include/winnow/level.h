@@ -35,10 +35,11 @@ struct wn_level_task {
     const struct wn_reference *reference; /* with what the recipe of the point needs of the dense pass */
     const struct wn_point *point;         /* its recipe, whose sparsity or bits each level replaces */
     const struct wn_space *space;         /* of sparsity or bits: a gene is a linear */
-    const char *folder;                   /* on scratch: of a node, or shared by all */
-    const char *build;                    /* build and arithmetic in words: part of the key */
-    bool per_node;                        /* nodes have a folder each of that name: each makes all */
-    double end;                           /* wn_seconds() by which it must have ended; 0: not known */
+    int calibration_bits; /* that `reference` is behind blocks of so many bits (wn_quantized_make); 0: dense ones */
+    const char *folder;   /* on scratch: of a node, or shared by all */
+    const char *build;    /* build and arithmetic in words: part of the key */
+    bool per_node;        /* nodes have a folder each of that name: each makes all */
+    double end;           /* wn_seconds() by which it must have ended; 0: not known */
 };
 
 /*
@@ -48,12 +49,13 @@ struct wn_level_task {
 char *wn_levels_key(const struct wn_level_task *task);
 /*
  * Makes what is not there yet: block b by rank b modulo their number, of all ranks where they share the folder, else of
- * those of each node, for it. All blocks see the inputs of the dense model, and all levels of an input have one factor
- * of its second moments. A linear at a level is that of a point with dense propagation in which the allocation gives it
- * this level, bit for bit, rules of inputs included; a sparsity level has exactly as many zeros as the space says. Of a
- * method with a search of scales (AWQ), every rank pushes the calibration set through all dense blocks before its own,
- * and as scales are those of the linears that read an input together, a linear at a level is that of a point in which
- * all of its block have this level.
+ * those of each node, for it. All blocks see the inputs that the reference knows: of the dense model, or behind blocks
+ * that are quantized at calibration_bits, and all levels of an input have one factor of its second moments. A linear at
+ * a level is that of a point with dense propagation in which the allocation gives it this level, bit for bit, rules of
+ * inputs included; a sparsity level has exactly as many zeros as the space says. Of a method with a search of scales
+ * (AWQ), every rank pushes the calibration set through all dense blocks before its own, and as scales are those of the
+ * linears that read an input together, a linear at a level is that of a point in which all of its block have this
+ * level.
  *
  * WN_ERR_UNSUPPORTED: a recipe without the parameter that the space varies, an N:M pattern or a pruner that makes
  * another number of zeros.
@@ -61,6 +63,8 @@ char *wn_levels_key(const struct wn_level_task *task);
  * or the next block would end too late, likewise. Collective.
  */
 wn_status wn_levels_make(struct wn_par *par, const struct wn_level_task *task);
+/* Whether nothing of it is to be made. Collective. */
+bool wn_levels_are_there(struct wn_par *par, const struct wn_level_task *task);
 /* Bytes of all files, from above as wn_pack_bytes_of says. */
 int64_t wn_levels_bytes(const struct wn_level_task *task);
 

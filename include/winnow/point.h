@@ -172,6 +172,20 @@ struct wn_generations {
  */
 wn_status wn_searches_run(struct wn_par *par, const struct wn_run *run, const bool *wanted,
                           const struct wn_generations *store, struct wn_reference *reference);
+/*
+ * What levels with "calibration_bits" see of their inputs: the statistics of every dense block behind blocks that are
+ * quantized, by the recipe of the point, at so many bits: those of the point with these bits everywhere and sequential
+ * propagation, bit for bit. *quantized is the dense `reference` but for these of the calibration set of the point;
+ * release it before that, after an error, too. Ranks split the units of the set as the dense pass does, those with any
+ * quantize every block for themselves; a stop leaves its states likewise. `search`: its number in run->searches.
+ * WN_ERR_INTERRUPTED; WN_ERR_NUMERIC of a block. Collective.
+ */
+wn_status wn_quantized_make(struct wn_par *par, const struct wn_run *run, const struct wn_reference *reference,
+                            int64_t search, struct wn_reference *quantized);
+void wn_quantized_release(const struct wn_run *run, const struct wn_point *point, struct wn_reference *quantized);
+/* Bytes of a rank of `ranks` while it runs, and *shared of a node; 0: it does not. */
+int64_t wn_quantized_bytes(const struct wn_run *run, const struct wn_point_search *search, int ranks, int64_t *shared);
+
 /* Bytes of a rank while a search runs, and *shared of a node. */
 int64_t wn_point_search_bytes(const struct wn_run *run, const struct wn_point_search *search, int64_t *shared);
 

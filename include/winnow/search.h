@@ -224,6 +224,7 @@ struct wn_search_settings {
     bool inverted; /* look for the worst */
     int64_t levels, step;
     unsigned bits;                     /* levels of bits (WN_BITS) */
+    int calibration_bits;              /* of the blocks that levels of bits are calibrated behind; 0: dense ones */
     char *legal_attention, *legal_mlp; /* owned */
 };
 
@@ -245,9 +246,10 @@ void wn_search_settings_tokens(const char *place, const struct wn_search_setting
 void wn_search_settings_request(const struct wn_search_settings *settings, struct wn_space_request *request);
 /* The keys and the presets, for `winnow help`. */
 void wn_search_help(struct wn_text *text);
-/* The keys; "bits", "survivors" and "tokens", which are lists, are not among them, and neither is "items". Static. */
+/* The keys; "bits", "survivors" and "tokens", which are lists, are not among them; "items" and "calibration_bits" are
+ * those of the second. Static. */
 const struct wn_parameter *wn_search_parameters(int *count);
-const struct wn_parameter *wn_search_items_parameter(void);
+const struct wn_parameter *wn_search_more_parameters(int *count);
 
 /* ---- the search ---- */
 

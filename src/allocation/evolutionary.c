@@ -59,7 +59,8 @@ wn_status wn_found_allocate(const struct wn_allocation_task *task, struct wn_all
     const struct wn_found *found = task->evidence->found;
 
     if (!found->genome)
-        return wn_fail(WN_ERR_NUMERIC, "the search \"%s\" has met numbers that are not finite", task->recipe->search);
+        return wn_fail(WN_ERR_NUMERIC, "the search \"%s\" has come to nothing: %s", task->recipe->search,
+                       found->failure ? found->failure : "it has not been run");
     if (found->space->kind == WN_SPACE_DROP)
         leave_out(found, task->n_blocks, allocation);
     else

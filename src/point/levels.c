@@ -71,7 +71,8 @@ char *wn_levels_key(const struct wn_level_task *task)
     const struct wn_space *space = task->space;
     struct wn_text text = {0};
 
-    wn_text_printf(&text, "levels 1\n%s\n%s\n%s\n", task->build, wn_linalg_protocol(), prepared->hash);
+    wn_text_printf(&text, "levels 1\n%s\n%s\n%s\n", task->build, wn_linalg_protocol(),
+                   prepared->hash ? prepared->hash : "");
     if (prepared->model->compute == WN_COMPUTE_BF16)
         wn_text_printf(&text, "%s\n", wn_bf16_protocol());
     if (task->point->calibration >= 0)
@@ -81,6 +82,8 @@ char *wn_levels_key(const struct wn_level_task *task)
         wn_params_describe(&recipe->stages[s].params, &text);
         wn_text_printf(&text, "\n");
     }
+    if (task->calibration_bits)
+        wn_text_printf(&text, "behind blocks of %d bits\n", task->calibration_bits);
     wn_text_printf(&text, "kind %d levels %u\n", (int)space->kind, space->bits);
     for (int64_t g = 0; g < space->n_genes; g++) {
         const struct wn_gene *gene = &space->genes[g];
@@ -343,10 +346,10 @@ static int64_t count_entries(const struct wn_level_task *task, int64_t block)
     return (has_rules(&task->point->recipe) ? 3 : 1) * count + count_vectors(task);
 }
 
-static bool is_there(const struct maker *maker, int64_t block)
+static bool is_there(const char *folder, const char *key, int64_t block)
 {
     struct wn_level_block levels;
-    const bool there = wn_levels_open(maker->task->folder, maker->key, block, &levels) == WN_OK;
+    const bool there = wn_levels_open(folder, key, block, &levels) == WN_OK;
 
     wn_levels_close(&levels);
     return there;
@@ -375,7 +378,7 @@ static wn_status make_blocks(struct maker *maker, int rank, int ranks)
     double slowest = 0;
 
     for (int64_t b = 0; b < maker->task->space->n_blocks; b++) {
-        const bool wanted = b % ranks == rank && !is_there(maker, b);
+        const bool wanted = b % ranks == rank && !is_there(maker->task->folder, maker->key, b);
         const double start = wn_seconds();
         const bool late = maker->task->end > 0 && start + BLOCK_MARGIN * slowest > maker->task->end;
         if (wn_par_stop_requested() || (wanted && late))
@@ -392,17 +395,38 @@ static wn_status make_blocks(struct maker *maker, int rank, int ranks)
     return WN_OK;
 }
 
+/* Of blocks that one after the other takes. */
+static void share_blocks(struct wn_par *par, const struct wn_level_task *task, int *rank, int *ranks)
+{
+    *rank = task->per_node ? wn_par_node_rank(par) : wn_par_rank(par);
+    *ranks = task->per_node ? wn_par_node_size(par) : wn_par_size(par);
+}
+
+bool wn_levels_are_there(struct wn_par *par, const struct wn_level_task *task)
+{
+    char *key = wn_levels_key(task);
+    bool missing = false;
+    int rank, ranks;
+
+    share_blocks(par, task, &rank, &ranks);
+    for (int64_t b = rank; b < task->space->n_blocks && !missing; b += ranks)
+        missing = !is_there(task->folder, key, b);
+    wn_free(key);
+    return !wn_par_max(par, missing);
+}
+
 wn_status wn_levels_make(struct wn_par *par, const struct wn_level_task *task)
 {
     struct wn_point point = *task->point;
     struct maker maker;
+    int rank, ranks;
 
     WN_TRY(check_task(task));
     if (point.calibration >= 0)
         point.propagation = WN_PROPAGATION_DENSE;
     open_maker(task, &point, &maker);
-    wn_status status = make_blocks(&maker, task->per_node ? wn_par_node_rank(par) : wn_par_rank(par),
-                                   task->per_node ? wn_par_node_size(par) : wn_par_size(par));
+    share_blocks(par, task, &rank, &ranks);
+    wn_status status = make_blocks(&maker, rank, ranks);
     close_maker(&maker);
     return wn_par_agree(par, status);
 }

@@ -117,7 +117,7 @@ static int64_t statistics_bytes(const struct wn_run *run, const struct wn_point 
 }
 
 /* A factor of every input, and the working memory of the hungriest linear. */
-static int64_t solver_bytes(const struct wn_layout *layout, const struct wn_recipe *recipe)
+int64_t wn_point_solver_bytes(const struct wn_layout *layout, const struct wn_recipe *recipe)
 {
     int64_t factors = 0, work = 0;
     if (!(wn_recipe_needs(recipe) & WN_NEED_SECOND_MOMENTS))
@@ -187,14 +187,14 @@ int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
                      sample * (wn_layout_input_total(&model->layout) + 2 * widest);
     int64_t compress =
         point->recipe.n_stages ? largest * 10 : 0; /* keep, codes and the selection's work array; then sizes */
-    compress += statistics_bytes(run, point) + solver_bytes(&model->layout, &point->recipe);
+    compress += statistics_bytes(run, point) + wn_point_solver_bytes(&model->layout, &point->recipe);
     compress += activation_bytes(run, point) + wn_search_bytes(model, &point->recipe, longest);
     struct wn_generation_bytes texts;
     wn_generation_bytes(run, point->model, &point->recipe, &texts);
     int64_t walking =
         (point->recipe.n_stages ? 2 : 1) * wn_block_bytes(model) + compress + kept + texts.kept + texts.packing;
-    walking += wn_linears_bytes(model->compute, group, wn_layout_widest_input(&model->layout), widest,
-                                omp_get_max_threads());
+    walking +=
+        wn_linears_bytes(model->compute, group, wn_layout_widest_input(&model->layout), widest, omp_get_max_threads());
     if (texts.kept)
         walking += (model->config.n_blocks - 1) * wn_point_rules_bytes(run, point);
     int64_t generating = texts.kept + texts.generate, scoring = scores + head;

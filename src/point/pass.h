@@ -1,4 +1,7 @@
-/* pass.h: the shared dense pass of one model, split by what its files do; private to reference.c and pass_*.c. */
+/*
+ * pass.h: the shared dense pass of one model, split by what its files do; private to reference.c, quantized.c and
+ * pass_*.c.
+ */
 #ifndef WINNOW_POINT_PASS_H
 #define WINNOW_POINT_PASS_H
 
@@ -20,8 +23,13 @@ struct wn_pass {
     struct wn_shared partial;           /* a slot for each rank of the node that has groups: sums of one of them */
     int64_t slot_bytes, slots;          /* most of any node */
     int *slot;                          /* [ranks] */
-    int64_t group_rows;                 /* what scratch is for */
-    float *scratch, *before;            /* `before` only when drop scores are needed: see struct wn_statistics_tap */
+    /* Of a pass behind other blocks than the dense ones: room for the largest unit, on which statistics are taken,
+     * while the hidden states stay for wn_pass_push. NULL: blocks push them. */
+    float *copy;
+    int64_t number;          /* in the names of its states: the model, or one of its own */
+    const char *title;       /* in messages, and part of what its states are of */
+    int64_t group_rows;      /* what scratch is for */
+    float *scratch, *before; /* `before` only when drop scores are needed: see struct wn_statistics_tap */
     int64_t *offset;
     struct wn_saver *saver; /* NULL: nothing is saved */
     int64_t saved;          /* blocks that are done in the states on scratch; 0: none */
@@ -42,6 +50,8 @@ void *wn_pass_statistics(const struct wn_pass *pass, int64_t calibration, int64_
 /* All units through a block, and what is summed on the way, on all nodes. block NULL on ranks without units.
  * Collective. */
 void wn_pass_run_block(struct wn_pass *pass, const struct wn_block *block, int64_t block_index);
+/* My units through a block, which statistics were not taken of. */
+void wn_pass_push(struct wn_pass *pass, const struct wn_block *block);
 /* Who counts the outliers of a set with its multiple of that number: a rank that has the block. */
 int wn_pass_outlier_owner(const struct wn_pass *pass, int64_t calibration, int64_t multiple);
 /* Collective. */

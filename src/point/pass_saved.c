@@ -23,8 +23,8 @@ struct wn_state wn_pass_state(const struct wn_pass *pass, const char *name, cons
 /* Written last: that all others of this step are there. */
 static struct wn_state index_state(const struct wn_pass *pass, int64_t step, char name[WN_STATE_NAME])
 {
-    snprintf(name, WN_STATE_NAME, "dense-%lld", (long long)pass->model_index);
-    return wn_pass_state(pass, name, "dense pass", step);
+    snprintf(name, WN_STATE_NAME, "dense-%lld", (long long)pass->number);
+    return wn_pass_state(pass, name, pass->title, step);
 }
 
 wn_status wn_pass_move_state(const struct wn_pass *pass, enum wn_direction direction, const struct wn_state *state,
@@ -47,7 +47,7 @@ static wn_status move_units(const struct wn_pass *pass, enum wn_direction direct
         char name[WN_STATE_NAME], what[160];
         if (!wn_pass_is_mine(pass, unit))
             continue;
-        snprintf(name, sizeof name, "dense-%lld-%lld-%c%lld-%lld", (long long)pass->model_index, (long long)step,
+        snprintf(name, sizeof name, "dense-%lld-%lld-%c%lld-%lld", (long long)pass->number, (long long)step,
                  unit->set >= 0 ? 's' : 'c', (long long)(unit->set >= 0 ? unit->set : unit->calibration),
                  (long long)unit->chunk);
         snprintf(what, sizeof what, "states of %lld chunks from %lld on", (long long)unit->chunks,
@@ -68,8 +68,7 @@ static wn_status move_statistics(const struct wn_pass *pass, enum wn_direction d
             char name[WN_STATE_NAME], what[64];
             if ((c + b) % size != rank)
                 continue;
-            snprintf(name, sizeof name, "dense-%lld-c%lld-b%lld", (long long)pass->model_index, (long long)c,
-                     (long long)b);
+            snprintf(name, sizeof name, "dense-%lld-c%lld-b%lld", (long long)pass->number, (long long)c, (long long)b);
             snprintf(what, sizeof what, "statistics %x", pass->needs[c]);
             struct wn_state state = wn_pass_state(pass, name, what, b + 1);
             WN_TRY(wn_pass_move_state(pass, direction, &state, wn_pass_statistics(pass, c, b),
@@ -86,7 +85,7 @@ static wn_status move_outliers(const struct wn_pass *pass, enum wn_direction dir
             char name[WN_STATE_NAME], what[64];
             if (wn_pass_outlier_owner(pass, c, i) != wn_par_rank(pass->par))
                 continue;
-            snprintf(name, sizeof name, "dense-%lld-%lld-o%lld-%lld", (long long)pass->model_index, (long long)step,
+            snprintf(name, sizeof name, "dense-%lld-%lld-o%lld-%lld", (long long)pass->number, (long long)step,
                      (long long)c, (long long)i);
             snprintf(what, sizeof what, "outliers of %a", pass->outliers[c].multiples[i]);
             struct wn_state state = wn_pass_state(pass, name, what, step);
@@ -140,10 +139,10 @@ int64_t wn_pass_resume(struct wn_pass *pass)
         status = move_outliers(pass, WN_FROM_SCRATCH, step);
     status = wn_par_agree(pass->par, status); /* sums are read by all ranks of the node from here on */
     if (wn_par_rank(pass->par) == 0 && status == WN_OK)
-        wn_log(WN_LOG_INFO, "dense pass: goes on behind block %lld of %lld", (long long)step,
+        wn_log(WN_LOG_INFO, "%s: goes on behind block %lld of %lld", pass->title, (long long)step,
                (long long)pass->prepared->model->config.n_blocks);
     else if (wn_par_rank(pass->par) == 0)
-        wn_log(WN_LOG_WARNING, "dense pass: starts again, as what was saved of it cannot be used: %s",
+        wn_log(WN_LOG_WARNING, "%s: starts again, as what was saved of it cannot be used: %s", pass->title,
                wn_error_message());
     if (status != WN_OK) { /* some units were read */
         wn_pass_embed(pass);
@@ -198,8 +197,8 @@ static wn_status stop(struct wn_pass *pass, int64_t step)
     }
     pass->saver->left = true;
     return wn_fail(WN_ERR_INTERRUPTED,
-                   "stopped in the dense pass, behind block %lld of %lld: it is saved, the same command goes on there",
-                   (long long)step, (long long)pass->prepared->model->config.n_blocks);
+                   "stopped in the %s, behind block %lld of %lld: it is saved, the same command goes on there",
+                   pass->title, (long long)step, (long long)pass->prepared->model->config.n_blocks);
 }
 
 wn_status wn_pass_end_block(struct wn_pass *pass, int64_t done)

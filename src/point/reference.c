@@ -343,6 +343,8 @@ wn_status wn_reference_compute(struct wn_par *par, const struct wn_run *run, con
                                .run = run,
                                .prepared = &run->models[m],
                                .model_index = m,
+                               .number = m,
+                               .title = "dense pass",
                                .saver = run->saver,
                                .start = start,
                                .states = reference->states[m],
@@ -390,8 +392,10 @@ void wn_reference_release(struct wn_reference *reference)
         wn_free(reference->outliers[m]);
         wn_free(reference->left_out[m]);
     }
-    for (int64_t p = 0; p < reference->n_points; p++)
+    for (int64_t p = 0; p < reference->n_points; p++) {
         wn_free(reference->found[p].genome);
+        wn_free(reference->found[p].failure);
+    }
     wn_free(reference->found);
     wn_free(reference->states);
     wn_free(reference->loss);

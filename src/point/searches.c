@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <omp.h>
+#include <string.h>
 
 #include "point_impl.h"
 
@@ -62,6 +63,7 @@ struct searching {
     const struct wn_run *run;
     const struct wn_reference *reference;
     const struct wn_generations *store;
+    const bool *wanted; /* [points] */
     int64_t index;
     const struct wn_point_search *point;
     struct wn_search search;
@@ -156,25 +158,56 @@ static void tell_levels(const struct searching *s, const struct made_levels *mad
            bytes / weights, made->folder, per_node ? " of each node" : "");
 }
 
+static struct wn_level_task level_task(const struct searching *s, const struct wn_point_search *search)
+{
+    const struct wn_saver *saver = s->run->saver;
+    return (struct wn_level_task){.run = s->run,
+                                  .reference = s->reference,
+                                  .point = &s->run->grid.points[search->point],
+                                  .space = &search->space,
+                                  .calibration_bits = search->settings.calibration_bits,
+                                  .build = saver->build,
+                                  .end = saver->end};
+}
+
+/* Whether a search that comes later chooses from the same levels: it takes the files of this one. */
+static bool are_wanted_later(const struct searching *s, const char *key)
+{
+    bool wanted = false;
+    for (int64_t i = s->index + 1; i < s->run->n_searches && !wanted; i++) {
+        const struct wn_point_search *search = &s->run->searches[i];
+        if (!s->wanted[search->point] || search->space.kind == WN_SPACE_DROP)
+            continue;
+        const struct wn_level_task task = level_task(s, search);
+        char *other = wn_levels_key(&task);
+        wanted = !strcmp(other, key);
+        wn_free(other);
+    }
+    return wanted;
+}
+
 /* Collective. */
 static wn_status make_levels(const struct searching *s, struct made_levels *made)
 {
-    const struct wn_saver *saver = s->run->saver;
-    struct wn_level_task task = {.run = s->run,
-                                 .reference = s->reference,
-                                 .point = &s->run->grid.points[s->point->point],
-                                 .space = &s->point->space,
-                                 .build = saver->build,
-                                 .end = saver->end};
+    struct wn_level_task task = level_task(s, s->point);
     *made = (struct made_levels){0};
     if (!has_levels(s))
         return WN_OK;
-    made->folder = wn_strdup(saver->levels);
+    made->folder = wn_strdup(s->run->saver->levels);
     made->key = wn_levels_key(&task);
     task.folder = made->folder;
     task.per_node = !wn_levels_are_shared(s->par, made->folder);
     wn_judge_levels_init(&made->levels, s->run->models[task.point->model].model, made->folder, made->key);
-    WN_TRY(wn_levels_make(s->par, &task));
+    struct wn_reference quantized = {0};
+    wn_status status = WN_OK;
+    if (task.calibration_bits && !wn_levels_are_there(s->par, &task)) {
+        status = wn_quantized_make(s->par, s->run, s->reference, s->index, &quantized);
+        task.reference = &quantized;
+    }
+    if (status == WN_OK)
+        status = wn_levels_make(s->par, &task);
+    wn_quantized_release(s->run, task.point, &quantized);
+    WN_TRY(status);
     if (wn_par_rank(s->par) == 0)
         tell_levels(s, made, task.per_node);
     return WN_OK;
@@ -188,7 +221,8 @@ static void release_levels(const struct searching *s, wn_status status, struct m
     wn_judge_levels_close(&made->levels);
     wn_par_barrier(s->par);
     bool ended = status == WN_OK || status == WN_ERR_NUMERIC || status == WN_ERR_UNSUPPORTED;
-    if (ended && !s->run->saver->keeps_levels && wn_par_node_rank(s->par) == 0)
+    bool keeps = s->run->saver->keeps_levels || are_wanted_later(s, made->key);
+    if (ended && !keeps && wn_par_node_rank(s->par) == 0)
         wn_levels_remove(made->folder, made->key, s->point->space.n_blocks);
     wn_free(made->folder);
     wn_free(made->key);
@@ -295,12 +329,18 @@ wn_status wn_searches_run(struct wn_par *par, const struct wn_run *run, const bo
     wn_status status = WN_OK;
     for (int64_t i = 0; i < run->n_searches && status == WN_OK; i++) {
         const struct wn_point_search *point = &run->searches[i];
-        struct searching searching = {
-            .par = par, .run = run, .reference = reference, .store = store, .index = i, .point = point};
+        struct searching searching = {.par = par,
+                                      .run = run,
+                                      .reference = reference,
+                                      .store = store,
+                                      .wanted = wanted,
+                                      .index = i,
+                                      .point = point};
         if (!wanted[point->point])
             continue;
         status = run_search(&searching, &reference->found[point->point]);
         if (status == WN_ERR_NUMERIC || status == WN_ERR_UNSUPPORTED) {
+            reference->found[point->point].failure = wn_strdup(wn_error_message());
             wn_log(WN_LOG_WARNING, "search of point %lld: %s", (long long)point->point, wn_error_message());
             status = WN_OK; /* its point gives the reason in its row */
         }

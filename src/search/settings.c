@@ -103,15 +103,24 @@ static const struct wn_parameter parameters[] = {
 enum { PARAMETERS = sizeof parameters / sizeof parameters[0] };
 
 /* Beside the table, which has as many rows as a list of values can have. */
-static const struct wn_parameter share_of_items = {
-    .name = "items",
-    .type = WN_NUMBER,
-    .standard = "0.5",
-    .low = 0.001,
-    .high = 1,
-    .help =
-        "fitness of a task: share of its items that searches see, the same ones for every seed; the others are left "
-        "to measure what was found"};
+static const struct wn_parameter more[] = {
+    {.name = "items",
+     .type = WN_NUMBER,
+     .standard = "0.5",
+     .low = 0.001,
+     .high = 1,
+     .help = "fitness of a task: share of its items that searches see, the same ones for every seed; the others are "
+             "left to measure what was found"},
+    {.name = "calibration_bits",
+     .type = WN_INTEGER,
+     .low = WN_BITS_LEAST,
+     .high = WN_BITS_MOST,
+     .unit = "bit",
+     .help = "levels of bits are calibrated behind blocks that are quantized so, when not given behind dense ones; the "
+             "published code has 3"},
+};
+
+enum { MORE = sizeof more / sizeof more[0] };
 
 /* ---- lists ---- */
 
@@ -244,15 +253,18 @@ static void take_name(const char *place, const cJSON *json, struct wn_search_set
         wn_problems_add(problems, "%s: key \"%s\": nothing has a name this long", place, task ? "fitness" : "on");
 }
 
-static void take_items(const char *place, const cJSON *item, struct wn_search_settings *settings,
-                       struct wn_problems *problems)
+/* Keys beside the table. */
+static void take_more(const char *place, const cJSON *const *given, enum wn_space_kind kind,
+                      struct wn_search_settings *settings, struct wn_problems *problems)
 {
     struct wn_params params;
 
-    wn_params_init(&params, &share_of_items, 1);
-    if (item && wn_params_set(&params, share_of_items.name, item) != WN_OK)
-        wn_problems_add(problems, "%s: %s", place, wn_error_message());
-    settings->items = wn_params_number(&params, share_of_items.name);
+    wn_params_init(&params, more, MORE);
+    for (int i = 0; i < MORE; i++)
+        if (given[i] && wn_params_set(&params, more[i].name, given[i]) != WN_OK)
+            wn_problems_add(problems, "%s: %s", place, wn_error_message());
+    settings->items = wn_params_number(&params, "items");
+    settings->calibration_bits = kind == WN_SPACE_BITS ? (int)given_or(&params, "calibration_bits", 0) : 0;
 }
 
 void wn_search_settings_read(const char *place, const cJSON *json, enum wn_space_kind kind,
@@ -262,16 +274,18 @@ void wn_search_settings_read(const char *place, const cJSON *json, enum wn_space
     cJSON *survivors = cJSON_DetachItemFromObjectCaseSensitive(plain, "survivors");
     cJSON *tokens = cJSON_DetachItemFromObjectCaseSensitive(plain, "tokens");
     cJSON *bits = cJSON_DetachItemFromObjectCaseSensitive(plain, "bits");
-    cJSON *items = cJSON_DetachItemFromObjectCaseSensitive(plain, share_of_items.name);
+    cJSON *beside[MORE];
     struct wn_params params;
 
+    for (int i = 0; i < MORE; i++)
+        beside[i] = cJSON_DetachItemFromObjectCaseSensitive(plain, more[i].name);
     *settings = (struct wn_search_settings){.kind = kind};
     wn_settings_read(place, plain, parameters, PARAMETERS, &params, problems);
     const struct preset *preset = find_preset(wn_params_text(&params, "preset"), kind);
     take_params(&params, plain, kind, preset, settings);
     settings->bits = read_bits(place, bits, problems);
     take_name(place, plain, settings, problems);
-    take_items(place, items, settings, problems);
+    take_more(place, (const cJSON *const *)beside, kind, settings, problems);
     read_stages(place, survivors, tokens, preset, settings, problems);
     check_survivors(place, settings, problems);
     if (settings->generations == 0 && kind != WN_SPACE_DROP)
@@ -281,7 +295,8 @@ void wn_search_settings_read(const char *place, const cJSON *json, enum wn_space
     cJSON_Delete(survivors);
     cJSON_Delete(tokens);
     cJSON_Delete(bits);
-    cJSON_Delete(items);
+    for (int i = 0; i < MORE; i++)
+        cJSON_Delete(beside[i]);
 }
 
 void wn_search_settings_release(struct wn_search_settings *settings)
@@ -322,9 +337,10 @@ const struct wn_parameter *wn_search_parameters(int *count)
     return parameters;
 }
 
-const struct wn_parameter *wn_search_items_parameter(void)
+const struct wn_parameter *wn_search_more_parameters(int *count)
 {
-    return &share_of_items;
+    *count = MORE;
+    return more;
 }
 
 static void append_list(int count, const int64_t *values, struct wn_text *text)
@@ -350,7 +366,7 @@ void wn_search_help(struct wn_text *text)
         text, "  bits       a list  levels of bits, with gaps or without (default [2, 3, 4, 5, 6]) [bit]; of a joint "
               "point the bits are\n                     searched where this is given, or the preset \"bits\", or "
               "a mean that is no whole number; else its sparsity\n");
-    wn_params_help(&share_of_items, 1, text);
+    wn_params_help(more, MORE, text);
     wn_text_printf(text,
                    "  survivors  a list  candidates that each stage of a generation keeps; the last one keeps 1\n"
                    "  tokens     a list  calibration tokens on which each stage judges, drawn anew [token]; of a "

@@ -84,6 +84,9 @@ void wn_predict_memory(const struct wn_run *run, int ranks, struct wn_memory *me
         int64_t shared;
         take_rank(wn_point_search_bytes(run, &run->searches[s], &shared), "a search, before any point", memory);
         most = shared > most ? shared : most;
+        take_rank(wn_quantized_bytes(run, &run->searches[s], ranks, &shared), "levels of a search, before any point",
+                  memory);
+        most = shared > most ? shared : most;
     }
     memory->shared += most;
     for (int64_t i = 0; i < run->grid.n_points; i++) {

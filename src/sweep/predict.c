@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <winnow/level.h>
 #include <winnow/linalg.h>
 
 #include "../point/point_impl.h"
@@ -321,6 +322,47 @@ static void predict_dense(const struct wn_run *run, const struct wn_model_cost *
 
 /* ---- searches ---- */
 
+/* Levels of a linear, by weights: how often all linears of a block are made. */
+static double count_levels(const struct wn_layout *layout, const struct wn_space *space)
+{
+    double made = 0, weights = 0;
+    for (int64_t g = 0; g < space->n_genes; g++) {
+        const struct wn_linear_info *linear = &layout->linears[space->genes[g].linear];
+        double count = (double)linear->rows * (double)linear->columns;
+        for (int32_t level = space->genes[g].low; level <= space->genes[g].high; level++)
+            made += wn_space_has(space, &space->genes[g], level) ? count : 0;
+        weights += count;
+    }
+    return made / weights;
+}
+
+static struct wn_level_task level_task(const struct wn_run *run, const struct wn_point_search *search)
+{
+    return (struct wn_level_task){.run = run,
+                                  .point = &run->grid.points[search->point],
+                                  .space = &search->space,
+                                  .calibration_bits = search->settings.calibration_bits,
+                                  .build = ""};
+}
+
+/* Every level of every linear is made once; behind quantized blocks the calibration set goes through each block twice,
+ * and the block is quantized once more. */
+static void predict_levels(const struct wn_run *run, const struct wn_point_search *search,
+                           const struct wn_model_cost *cost, const struct counted *counted,
+                           struct wn_prediction *prediction)
+{
+    const struct wn_point *point = &run->grid.points[search->point];
+    const struct wn_model *model = run->models[point->model].model;
+    const struct wn_recipe_cost *kind = wn_probe_kind(cost, &point->recipe);
+    double block = count_levels(&model->layout, &search->space) * kind->compress + cost->load;
+    if (search->settings.calibration_bits) {
+        const struct counts *counts = &counted->calibrations[point->calibration];
+        block += 2 * block_seconds(cost, counts) + take_seconds(cost, wn_recipe_needs(&point->recipe), counts) +
+                 kind->compress + cost->load;
+    }
+    prediction->search_seconds += (double)model->config.n_blocks * block;
+}
+
 /* A search judges every candidate by itself here; what it runs of blocks that candidates share, it runs once. */
 static void predict_search(const struct wn_run *run, const struct wn_point_search *search,
                            const struct wn_model_cost *cost, const struct counts *counts,
@@ -339,13 +381,35 @@ static void predict_search(const struct wn_run *run, const struct wn_point_searc
         tokens * (wn_kept_share(model, recipe) * dense + heads * head) + (search->task >= 0 ? 0 : counts->rows * dense);
 }
 
+/* An earlier search makes the same levels. */
+static bool has_levels_of_another(const struct wn_run *run, int64_t index, const bool *only)
+{
+    const struct wn_level_task task = level_task(run, &run->searches[index]);
+    char *key = wn_levels_key(&task);
+    bool same = false;
+    for (int64_t s = 0; s < index && !same; s++) {
+        if ((only && !only[run->searches[s].point]) || run->searches[s].space.kind == WN_SPACE_DROP)
+            continue;
+        const struct wn_level_task other = level_task(run, &run->searches[s]);
+        char *its = wn_levels_key(&other);
+        same = !strcmp(its, key);
+        wn_free(its);
+    }
+    wn_free(key);
+    return same;
+}
+
 static void predict_searches(const struct wn_run *run, const struct wn_model_cost *costs, const struct counted *counted,
                              const bool *only, struct wn_prediction *prediction)
 {
     for (int64_t s = 0; s < run->n_searches; s++) {
         const struct wn_point_search *search = &run->searches[s];
         int64_t m = run->grid.points[search->point].model;
-        if (!only || only[search->point])
+        if (only && !only[search->point])
+            continue;
+        if (search->space.kind != WN_SPACE_DROP && !has_levels_of_another(run, s, only))
+            predict_levels(run, search, &costs[m], &counted[m], prediction);
+        if (!wn_recipe_minimizes(&run->grid.points[search->point].recipe))
             predict_search(run, search, &costs[m],
                            search->task >= 0 ? &counted[m].sets[search->task]
                                              : &counted[m].calibrations[search->calibration],

@@ -322,9 +322,11 @@ static cJSON *search_schema(void)
         cJSON_AddStringToObject(list, "description", lists[i].help);
         cJSON_AddItemToObject(properties, lists[i].name, list);
     }
-    cJSON *items = object_schema(wn_search_items_parameter(), 1), *all = cJSON_GetObjectItem(items, "properties");
-    cJSON_AddItemToObject(properties, "items", cJSON_DetachItemFromObject(all, "items"));
-    cJSON_Delete(items);
+    const struct wn_parameter *others = wn_search_more_parameters(&count);
+    cJSON *more = object_schema(others, count), *all = cJSON_GetObjectItem(more, "properties");
+    for (int i = 0; i < count; i++)
+        cJSON_AddItemToObject(properties, others[i].name, cJSON_DetachItemFromObject(all, others[i].name));
+    cJSON_Delete(more);
     return schema;
 }
 

@@ -80,6 +80,20 @@ static void minimize_settings(enum wn_space_kind kind, struct wn_search_settings
     settings->legal_mlp = wn_strdup("");
 }
 
+/* Blocks behind which levels are calibrated must be those of a point that can be walked without its own calibration
+ * sequences. */
+static void check_calibration_bits(const char *place, const struct wn_point *point, struct wn_problems *problems)
+{
+    if (point->calibration < 0)
+        wn_problems_add(problems, "%s: key \"calibration_bits\": point \"%s\" uses no calibration data", place,
+                        point->key);
+    else if (wn_recipe_trials(&point->recipe))
+        wn_problems_add(problems,
+                        "%s: key \"calibration_bits\": point \"%s\" searches its scales behind dense blocks: leave it "
+                        "out",
+                        place, point->key);
+}
+
 static void open_search(struct wn_run *run, int64_t point, struct wn_problems *problems)
 {
     const struct wn_recipe *recipe = &run->grid.points[point].recipe;
@@ -104,6 +118,8 @@ static void open_search(struct wn_run *run, int64_t point, struct wn_problems *p
         create_space(run->models[run->grid.points[point].model].model, recipe, search) != WN_OK)
         wn_problems_add(problems, "%s: point \"%s\": %s", run->sweep->path, run->grid.points[point].key,
                         wn_error_message());
+    if (problems->count == before && search->settings.calibration_bits)
+        check_calibration_bits(place, &run->grid.points[point], problems);
     if (problems->count == before && named)
         search->generations = wn_search_generations(&search->settings, &search->space);
     wn_free(place);
@@ -389,6 +405,8 @@ static void put_settings(const struct wn_search_settings *settings, struct wn_te
                    (long long)settings->step);
     put_bits(settings->bits, text);
     wn_text_printf(text, " legal=%s/%s", settings->legal_attention, settings->legal_mlp);
+    if (settings->calibration_bits)
+        wn_text_printf(text, " calibration_bits=%d", settings->calibration_bits);
     if (settings->fitness == WN_FITNESS_task)
         wn_text_printf(text, " items=%.17g", settings->items);
 }
