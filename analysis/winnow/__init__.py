@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from winnow import plots, search_plots
+    from winnow import plots, search_plots, study_plots
     from winnow.agreement import flips, margins
     from winnow.draws import replicates, variance
     from winnow.inference import (
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         with_items,
     )
     from winnow.layer_errors import Monotonicity, layer_error_sums, monotonicity
+    from winnow.plots import style
     from winnow.results import Results
     from winnow.results import open_results as open  # noqa: A004 - winnow.open
     from winnow.searches import allocations, candidates, generations, held_out, search_names
@@ -70,6 +71,8 @@ _HOME = {
     "replicates": "winnow.draws",
     "search_names": "winnow.searches",
     "search_plots": "winnow.search_plots",
+    "study_plots": "winnow.study_plots",
+    "style": "winnow.plots",
     "variance": "winnow.draws",
 }
 
@@ -104,6 +107,8 @@ __all__ = [
     "replicates",
     "search_names",
     "search_plots",
+    "study_plots",
+    "style",
     "variance",
     "with_items",
 ]

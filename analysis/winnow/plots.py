@@ -9,10 +9,11 @@ the figure.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
@@ -35,16 +36,89 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 _DASHES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 _GREY = "#555555"
-_PANEL = (4.4, 3.5)  # inches
+_SIZES = {  # of a panel in inches, panels beside each other, points of the font
+    None: ((4.4, 3.5), 4, 10),
+    "column": ((3.35, 2.5), 1, 7),
+    "page": ((2.3, 2.0), 3, 7),
+}
+_size = [_SIZES[None]]  # in force: see style
 T = TypeVar("T")
 _LEGEND = 0.6  # inches that figures have for it
-_COLUMNS = 4  # panels beside each other
 
 
 def colours(results: Results) -> dict[str, str]:
     """Colour of every method, in the order of the file."""
     methods = [m for m in dict.fromkeys(results.cells["method"].astype(str)) if m != "dense"]
     return {m: PALETTE[i % len(PALETTE)] for i, m in enumerate(methods)}
+
+
+@contextlib.contextmanager
+def _restored(before: tuple[Any, dict[str, Any]]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        _size[0] = before[0]
+        plt.rcParams.update(before[1])
+
+
+def style(width: str | None = "column") -> contextlib.AbstractContextManager[None]:
+    """Figures for print: "column" of a paper (3.35 inches) or "page" (7 inches); None: as before.
+
+    From here on, or as ``with winnow.style("column"):`` for some figures. Letters are those of the
+    page and stay text in PDF and SVG; ``figure.savefig("name.pdf")`` keeps lines as lines.
+    """
+    if width not in _SIZES:
+        raise ValueError(f'width is "column", "page" or None, not {width!r}')
+    font = _SIZES[width][2]
+    wanted = {
+        "font.size": font,
+        "axes.linewidth": 0.08 * font,
+        "xtick.major.width": 0.08 * font,
+        "ytick.major.width": 0.08 * font,
+        "pdf.fonttype": 42,
+        "svg.fonttype": "none",
+        "savefig.bbox": "standard",
+    }
+    before = (_size[0], {k: plt.rcParams[k] for k in wanted})
+    _size[0] = _SIZES[width]
+    plt.rcParams.update(wanted)
+    return _restored(before)
+
+
+def panel(factor: float = 1) -> tuple[float, float]:
+    """Inches of a panel, ``factor`` times as wide where the page has room for it."""
+    (width, height), beside, _ = _size[0]
+    return (width if beside == 1 else width * factor, height)
+
+
+def marker(results: Results, method: str) -> str:
+    """Mark of a method, in the order of the file, as its colour."""
+    return _mark(list(colours(results)).index(method))
+
+
+def _mark(number: int) -> str:
+    """Methods that share a colour, the ninth and the first, have other marks."""
+    return _MARKERS[(number + number // len(PALETTE)) % len(_MARKERS)]
+
+
+def letter(axis: Axes, number: int, count: int) -> None:
+    """(a), (b), ... above a panel, where there are several."""
+    if count > 1 and number < 26:
+        axis.set_title(f"({chr(ord('a') + number)})", loc="left", fontsize="medium", weight="bold")
+
+
+def grid_of_panels(count: int) -> tuple[Figure, list[Axes]]:
+    """So many panels, in rows of as many as the page is wide, with nothing in them."""
+    columns = min(count, _size[0][1])
+    rows = -(-count // columns)
+    width, height = panel()
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(width * columns, height * rows + _LEGEND), squeeze=False,
+        layout="constrained"
+    )  # fmt: skip
+    for unused in list(grid.flat)[count:]:
+        unused.set_axis_off()
+    return figure, list(grid.flat)[:count]
 
 
 def drawn(draw: Callable[..., T], results: Results, *about: Any, **options: Any) -> T | None:
@@ -65,7 +139,7 @@ def over_sparsity(
     single open markers. Lines of equal points (magnitude looks at no calibration set) are one.
     """
     names = _scores(results, scores)
-    cells = _of_model(results, results.cells, model)
+    cells = of_model(results, results.cells, model)
     if "sparsity" not in cells or cells["sparsity"].isna().all():
         raise ValueError(f"{results.path}: no pruned points")
     cells = cells[cells["sparsity"].notna() & ~is_dense(cells)]
@@ -86,7 +160,7 @@ def over_bits(
 ) -> Figure:
     """Quantized points over nominal bits per weight (scales, zero points and masks included)."""
     names = _scores(results, scores)
-    cells = _of_model(results, results.cells, model)
+    cells = of_model(results, results.cells, model)
     if "bits" not in cells or cells["bits"].isna().all():
         raise ValueError(f"{results.path}: no quantized points")
     cells = cells[cells["bits"].notna() & cells["bits_per_weight_nominal"].notna()]
@@ -131,9 +205,9 @@ def survival(results: Results, table: pd.DataFrame, xlabel: str = "sparsity") ->
     axis.set_xlabel(xlabel)
     axis.set_xlim(0, end * 1.03)
     axis.xaxis.set_major_formatter(ticker.PercentFormatter(1, decimals=0))
-    _style(axis)
+    tidy(axis)
     handles, _ = axis.get_legend_handles_labels()
-    _legend_below(figure, handles)
+    legend_below(figure, handles)
     return figure
 
 
@@ -155,30 +229,30 @@ def against(
     columns = _scores(results, y if y is not None else results.tasks)
     if not rows or not columns:
         raise ValueError(f"{results.path}: no {'tasks' if rows else 'perplexity or divergence'}")
-    points = _of_model(results, table, model)
+    points = of_model(results, table, model)
     palette = colours(results)
-    size = (_PANEL[0] * len(columns), _PANEL[1] * len(rows) + 0.5)
+    size = (panel()[0] * len(columns), panel()[1] * len(rows) + 0.5)
     figure, grid = plt.subplots(
         len(rows), len(columns), figsize=size, squeeze=False, layout="constrained", sharey="col"
     )
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
             axis = grid[i][j]
-            _scatter(axis, points, row, column, palette)
+            scatter(axis, points, row, column, palette)
             _references(axis, results, column, points["model"], None)
             rho = correlation(results, row, column, model=model, zone=zone)
-            axis.set_title(str(rho), fontsize=10)
+            axis.set_title(str(rho), fontsize="medium")
             axis.set_xlabel(results.describe(row))
             axis.set_ylabel(results.describe(column))
     handles = [
-        Line2D([], [], color=c, marker=_MARKERS[k % len(_MARKERS)], ls="", label=m)
+        Line2D([], [], color=c, marker=_mark(k), ls="", label=m)
         for k, (m, c) in enumerate(palette.items())
     ]
     handles += [
         Line2D([], [], color="black", marker="*", ms=11, ls="--", lw=1, label="dense"),
         Line2D([], [], color=_GREY, ls=":", label="chance"),
     ]
-    _legend_below(figure, handles)
+    legend_below(figure, handles)
     return figure
 
 
@@ -189,19 +263,19 @@ def monotonicity(results: Results, score: str = "kl", model: str | None = None) 
     Kendall's tau with its interval. See ``winnow.monotonicity``.
     """
     found = find_inversions(results, score, model=model)
-    figure, axis = plt.subplots(figsize=(1.3 * _PANEL[0], _PANEL[1]), layout="constrained")
+    figure, axis = plt.subplots(figsize=panel(1.3), layout="constrained")
     palette = {m: c for m, c in colours(results).items() if m in set(found.points["method"])}
-    _scatter(axis, found.points, SUM, found.score, palette)
+    scatter(axis, found.points, SUM, found.score, palette)
     values = found.points[found.score]
     if values.min() > 0 and values.max() > 10 * values.min():
         axis.set_yscale("log")
     for pair in found.pairs.head(1).itertuples():
         ends = (pair.error_lower, pair.error_higher), (pair.score_lower, pair.score_higher)
         axis.plot(*ends, color=_GREY, ls="--", lw=1, zorder=1)
-    axis.set_title(str(found.tau), fontsize=10)
+    axis.set_title(str(found.tau), fontsize="medium")
     axis.set_xlabel("sum of relative squared layer errors")
     axis.set_ylabel(results.describe(found.score))
-    axis.legend(frameon=False, fontsize=9)
+    axis.legend(frameon=False, fontsize="small")
     return figure
 
 
@@ -222,7 +296,7 @@ def block_errors(
     axis.set_xticks(range(0, values.shape[1], step), data["block"].values[::step])
     axis.set_xlabel("block")
     width = int(axis.figure.get_figwidth() * 12)  # characters of this size
-    axis.set_title(textwrap.fill(str(data["key"].values), width), fontsize=9)
+    axis.set_title(textwrap.fill(str(data["key"].values), width), fontsize="small")
     unit = data[variable].attrs.get("units", "1")
     label = variable.replace("_", " ")
     axis.figure.colorbar(image, ax=axis, label=label if unit == "1" else f"{label} ({unit})")
@@ -308,17 +382,20 @@ def _legend(figure: Figure, axes: Sequence[Axes], lines: list[_Line]) -> None:
         )
         for k in lines
     ]
-    _legend_below(figure, handles)
+    legend_below(figure, handles)
 
 
-def _legend_below(figure: Figure, handles: list[Line2D]) -> None:
+def legend_below(figure: Figure, handles: list[Line2D]) -> None:
     """Put a legend below all panels, in as many columns as fit, and leave room for it."""
-    width = 0.5 + 0.085 * max((len(str(h.get_label())) for h in handles), default=1)  # inches
+    font = plt.rcParams["font.size"] / 10
+    width = 0.5 + 0.085 * font * max((len(str(h.get_label())) for h in handles), default=1)
     columns = max(1, int(figure.get_figwidth() / width))
     rows = math.ceil(len(handles) / columns)
     columns = math.ceil(len(handles) / max(rows, 1))
-    figure.legend(handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize=9)
-    inches = 0.15 + 0.2 * rows
+    figure.legend(
+        handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize="small"
+    )
+    inches = 0.15 + 0.2 * font * rows
     figure.set_figheight(figure.get_figheight() + max(inches - _LEGEND, 0))
     room = inches / figure.get_figheight()
     figure.get_layout_engine().set(rect=(0, room, 1, 1 - room))
@@ -338,7 +415,8 @@ def _scores(results: Results, scores: Sequence[str] | str | None) -> list[str]:
     return [resolve(name, names) for name in _list(scores)]
 
 
-def _of_model(results: Results, table: pd.DataFrame, model: str | None) -> pd.DataFrame:
+def of_model(results: Results, table: pd.DataFrame, model: str | None) -> pd.DataFrame:
+    """Rows of one model; ValueError where the file has several and none is named."""
     if model is None and len(results.models) > 1:
         raise ValueError(f"{results.path}: several models: give model= one of {results.models}")
     return table if model is None else table[table["model"] == model]
@@ -354,21 +432,16 @@ def _panels(
     """
     if not names:
         raise ValueError(f"{results.path}: no perplexity and no task")
-    columns = min(len(names), _COLUMNS)
-    rows = -(-len(names) // columns)
-    size = (_PANEL[0] * columns, _PANEL[1] * rows + 0.6)
-    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    axes = list(grid.flat)[: len(names)]
-    for unused in list(grid.flat)[len(names) :]:
-        unused.set_axis_off()
+    figure, axes = grid_of_panels(len(names))
     shared, main = None, set(results.main_scores.values())
-    for axis, name in zip(axes, names):
+    for number, (axis, name) in enumerate(zip(axes, names)):
+        letter(axis, number, len(names))
         _references(axis, results, name, models, intact)
         axis.set_xlabel(xlabel)
         axis.set_ylabel(results.describe(name))
-        _style(axis)
+        tidy(axis)
         if name.endswith("perplexity"):
-            _log_axis(axis.yaxis)
+            log_axis(axis.yaxis)
         elif name in main:
             if shared is not None:
                 axis.sharey(shared)
@@ -390,7 +463,7 @@ def _references(
     for value, text, dashes, colour in levels:
         if not np.isfinite(value):
             continue
-        axis.axhline(value, color=colour, ls=dashes, lw=1, zorder=0)
+        axis.axhline(value, color=colour, ls=dashes, lw=1, zorder=1.5)
         if intact:
             left = (intact == "left") == (text == "chance")
             axis.annotate(
@@ -400,12 +473,13 @@ def _references(
                 xytext=(0, 2),
                 textcoords="offset points",
                 ha="left" if left else "right",
-                fontsize=8,
+                fontsize="small",
                 color=colour,
             )
 
 
-def _scatter(axis: Axes, points: pd.DataFrame, x: str, y: str, palette: dict[str, str]) -> None:
+def scatter(axis: Axes, points: pd.DataFrame, x: str, y: str, palette: dict[str, str]) -> None:
+    """A mark per point with one standard error, a star for the dense model."""
     for number, (method, colour) in enumerate(palette.items()):
         rows = points[(points["method"] == method) & points[[x, y]].notna().all(axis=1)]
         if rows.empty:
@@ -416,7 +490,7 @@ def _scatter(axis: Axes, points: pd.DataFrame, x: str, y: str, palette: dict[str
             yerr=_bars(rows, y),
             color=colour,
             ecolor=to_rgba(colour, 0.35),
-            marker=_MARKERS[number % len(_MARKERS)],
+            marker=_mark(number),
             ls="",
             ms=5,
             elinewidth=0.8,
@@ -428,13 +502,13 @@ def _scatter(axis: Axes, points: pd.DataFrame, x: str, y: str, palette: dict[str
     if logarithmic and (x.endswith("perplexity") or compressed.max() > 10 * compressed.min()):
         axis.set_xscale("log")
         if x.endswith("perplexity"):
-            _log_axis(axis.xaxis)
+            log_axis(axis.xaxis)
         dense = dense[dense[x] > 0]  # a divergence of 0 has no place there; the line shows it
     axis.plot(dense[x], dense[y], color="black", marker="*", ms=11, ls="", zorder=3)
-    _style(axis)
+    tidy(axis)
 
 
-def _log_axis(axis: Any) -> None:
+def log_axis(axis: Any) -> None:
     """A logarithmic axis with plain numbers, also where it spans less than a decade."""
     getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
     axis.set_major_locator(_LogTicks())
@@ -442,7 +516,8 @@ def _log_axis(axis: Any) -> None:
     axis.set_minor_locator(ticker.NullLocator())
 
 
-def _style(axis: Axes) -> None:
+def tidy(axis: Axes) -> None:
+    """No frame on two sides, a light grid behind everything."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(color="#dddddd", lw=0.6)
     axis.set_axisbelow(True)

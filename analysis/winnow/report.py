@@ -24,7 +24,7 @@ import pandas as pd
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
-from winnow import plots
+from winnow import plots, study_plots
 from winnow.inference import correlations
 from winnow.layer_errors import monotonicity
 from winnow.results import Results, open_results, stderr_column
@@ -142,6 +142,24 @@ def figures(results: Results, model: str) -> Iterator[tuple[str, str, Figure]]:
             lambda: plots.over_bits(results, model=model),
         ),
         (
+            "Tasks that match the dense model",
+            "Task scores of pruned points from the dense model on; the band is within 5 % of the "
+            f"dense score; N:M patterns are bars. {error}",
+            lambda: study_plots.matching(results, model=model),
+        ),
+        (
+            "What quality costs",
+            "A mark per point; steps: the Pareto front, points that none beats at no more bits; "
+            f"ring: its knee. {error}",
+            lambda: study_plots.fronts(results, model=model),
+        ),
+        (
+            "Calibration sets",
+            "What calibrating on the one set gains over the other, a mark per cell of the grid, "
+            "paired over the items of a task. Bars are 95 % intervals over items.",
+            lambda: _calibrations(results, model),
+        ),
+        (
             "Where tasks break",
             "Where along the sparsity a task has lost ten points of its score, by straight lines "
             "between the points of the sweep. Bars are 95 % intervals over items, drawn together "
@@ -162,6 +180,12 @@ def figures(results: Results, model: str) -> Iterator[tuple[str, str, Figure]]:
             "where there are enough of them.",
             lambda: _monotonicity(results, model),
         ),
+        (
+            "The grid",
+            "A line per point through the axes of the grid and its scores; where a line goes below "
+            "an axis, that axis does not concern its method.",
+            lambda: study_plots.coordinates(results, model=model),
+        ),
     ]
     for title, caption, draw in parts:
         try:
@@ -170,6 +194,16 @@ def figures(results: Results, model: str) -> Iterator[tuple[str, str, Figure]]:
             continue  # the file has no data for it
         if figure is not None:
             yield title, caption, figure
+
+
+def _calibrations(results: Results, model: str) -> Figure | None:
+    """The first calibration set of the sweep against the second."""
+    cells = results.cells
+    sets = [c for c in cells["calibration"].astype(str).unique() if c] if "calibration" in cells \
+        else []  # fmt: skip
+    if len(sets) < 2:
+        return None
+    return study_plots.calibrations(results, sets[0], sets[1], model=model)
 
 
 def _monotonicity(results: Results, model: str) -> Figure | None:

@@ -326,6 +326,13 @@ class Results:
         names = {task: self.main_score(task) for task in self.tasks}
         return {t: n for t, n in names.items() if not n.endswith(("perplexity", "bits_per_byte"))}
 
+    def lower_is_better(self, name: str) -> bool:
+        """Whether less of a score is better: perplexities, divergences, losses, costs."""
+        measure = resolve(name, self.columns.index).rpartition("/")[2]
+        return measure.endswith(("perplexity", "bits_per_byte", "loss", "seconds", "bytes")) or (
+            measure.startswith(("kl_", "js_", "flip"))
+        )
+
     def chance(self, task: str, metric: str | None = None) -> float:
         """Expected score of guessing, by the main metric or another one.
 
