@@ -340,34 +340,46 @@ static bool is_unsettled(const char *text, size_t length)
     return false;
 }
 
-static bool is_ascii(const char *text, size_t length)
+/* Where the run of ASCII characters, or of others, ends that begins at text[at]. */
+static size_t run_end(const char *text, size_t length, size_t at)
 {
-    for (size_t at = 0; at < length; at++)
-        if ((uint8_t)text[at] >= 0x80)
-            return false;
-    return true;
+    bool ascii = (uint8_t)text[at] < 0x80;
+
+    while (at < length && ((uint8_t)text[at] < 0x80) == ascii)
+        at++;
+    return at;
 }
 
+/* ASCII stays as it is, but for the character before a run of others, which marks may join. */
 void tok_normal_form(const char *text, size_t length, bool compose, bool compatibly, struct wn_text *out)
 {
     struct marks marks = {0};
 
-    if (compatibly ? is_ascii(text, length) : compose && !is_unsettled(text, length)) {
-        wn_text_append(out, text, length);
-        return;
-    }
     for (size_t at = 0; at < length;) {
-        uint32_t code = tok_next_code(text, &at);
-        if (compatibly)
-            decompose_compatibly(&marks, code);
-        else
-            decompose(&marks, code);
+        size_t start = at, end = run_end(text, length, at);
+        if ((uint8_t)text[at] < 0x80 || (compose && !compatibly && !is_unsettled(text + at, end - at))) {
+            wn_text_append(out, text + at, end - at);
+            at = end;
+            continue;
+        }
+        marks.count = 0;
+        if (compose && at > 0) {
+            start--;
+            out->length--;
+        }
+        for (at = start; at < end;) {
+            uint32_t code = tok_next_code(text, &at);
+            if (compatibly)
+                decompose_compatibly(&marks, code);
+            else
+                decompose(&marks, code);
+        }
+        sort_marks(&marks);
+        if (compose)
+            compose_marks(&marks);
+        for (int64_t i = 0; i < marks.count; i++)
+            tok_append_code(out, marks.items[i].code);
     }
-    sort_marks(&marks);
-    if (compose)
-        compose_marks(&marks);
-    for (int64_t i = 0; i < marks.count; i++)
-        tok_append_code(out, marks.items[i].code);
     wn_free(marks.items);
 }
 
