@@ -96,6 +96,22 @@ with h5py.File(sys.argv[1]) as file:
     assert "chat template tiny sha256 00" in str(said["calibration_c_0"]), said["calibration_c_0"]
     assert "tiny sha256 00" in str(said["task_asked"]), said["task_asked"]
 END
+# A tokenizer.model without tokenizer.json: read, an input like any other, and part of an export.
+rm "$case/model/tokenizer.json"
+cp "$source_dir/tests/tokenizer/golden/sentencepiece/bpe_bytes.model" "$case/model/tokenizer.model"
+expect "a tokenizer.model by its class" 0 "$winnow" tokens "$case/model" 'the cat' --json
+has "a tokenizer.model by its class" '"pieces":\["<s>","the"' "$folder/out"
+rm "$case/chat.h5"
+expect "run with a tokenizer.model" 0 "$winnow" run "$case/chat.json" -q
+expect "export of it" 0 "$winnow" export "$case/chat.h5" --point 1 --to "$folder/exported"
+cmp "$folder/exported/tokenizer.model" "$case/model/tokenizer.model" || fail "an export without its tokenizer.model"
+printf x >>"$case/model/tokenizer.model"
+expect "a tokenizer.model that is damaged" 2 "$winnow" plan "$case/chat.json"
+has "a tokenizer.model that is damaged" 'tokenizer\.model: not a SentencePiece model: .* at byte [0-9]+$' "$folder/err"
+cp "$source_dir/tests/tokenizer/golden/sentencepiece/unigram_bytes.model" "$case/model/tokenizer.model"
+expect "another tokenizer.model" 2 "$winnow" export "$case/chat.h5" --point 1 --to "$folder/other"
+has "another tokenizer.model" 'the inputs are not those .* tokenizer\.model' "$folder/err"
+
 sed -i 's/"tokenizer": "file"/"tokenizer": "slow"/' "$case/chat.json"
 expect "a tokenizer that is none" 2 "$winnow" plan "$case/chat.json"
 has "a tokenizer that is none" 'tokenizer: expected "class" or "file"' "$folder/err"
