@@ -54,7 +54,7 @@ def trained_models(root):
             "bpe_bytes": {"model_type": "bpe", "vocab_size": 350, "byte_fallback": True, **own, **plain},
             "bpe_rules": {
                 **{"model_type": "bpe", "vocab_size": 100, "pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3},
-                **{"unk_piece": "[UNK]", **ruled},
+                **{"unk_piece": "[UNK]", "add_dummy_prefix": False, **ruled},
             },
             "unigram_rules": {
                 **{"model_type": "unigram", "vocab_size": 80, "pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1},
@@ -62,7 +62,7 @@ def trained_models(root):
             },
             "unigram_bytes": {
                 **{"model_type": "unigram", "vocab_size": 340, "byte_fallback": True, "hard_vocab_limit": False},
-                **{**own, **plain},
+                **{"remove_extra_whitespaces": False, **own, **plain},
             },
         }
         for name, options in kinds.items():
