@@ -1,7 +1,6 @@
 /*
- * falcon: layer norm, an MLP without a gate, both branches on one normed hidden state (7b), or on two (40b), or one
- * behind the other (arXiv:2311.16867). Heads share one key (7b), a group shares one (40b), or each has its own; the
- * latter have slopes in place of rotary positions where "alibi" is set, rounded as transformers does by default.
+ * falcon: layer norm, an MLP without a gate; one norm for both branches (7b), two (40b), or branches in a row. Heads
+ * share one key, groups do, or none; then "alibi" may stand for rotary positions (arXiv:2311.16867).
  */
 #include "decoder.h"
 
@@ -21,8 +20,7 @@ static wn_status read_norms(const char *path, const struct cJSON *json, bool gro
     bool parallel;
     WN_TRY(wn_config_bool(path, json, "parallel_attn", true, &parallel));
     WN_TRY(wn_config_integer(path, json, "num_ln_in_parallel_attn", 1, 2, grouped ? 2 : 1, &count));
-    if (grouped && !parallel)
-        return wn_decoder_must_be(path, json, "parallel_attn", true);
+    parallel |= grouped; /* whatever the file says */
     config->decoder.parallel = parallel;
     config->decoder.one_norm = parallel && count == 1;
     config->decoder.names = parallel && count == 2 ? &two_norms : &names;
