@@ -40,8 +40,9 @@ enum wn_norm_place {
     WN_NORM_AROUND  /* h += norm'(b(norm(h))) */
 };
 
-/* An RMS norm of queries and keys before they are rotated: none, of each head, of all heads together. */
-enum wn_head_norm { WN_HEADS_AS_THEY_ARE, WN_HEADS_EACH, WN_HEADS_TOGETHER };
+/* A norm of queries and keys before they are rotated: none; RMS of each head, of all heads together; a layer norm of
+ * each head, with weights of its own and no bias. */
+enum wn_head_norm { WN_HEADS_AS_THEY_ARE, WN_HEADS_EACH, WN_HEADS_TOGETHER, WN_HEADS_OWN };
 
 /* How q, k and v, or gate and up, are stored. */
 enum wn_fusion {
@@ -167,6 +168,7 @@ struct wn_vector_info {
     char name[64]; /* "input_layernorm.weight" */
     int64_t size;
     double offset; /* is added to what is stored */
+    int64_t parts; /* 0: it is one tensor; else so many, one behind the other, whose numbers stand for %d of the name */
 };
 
 /* What a block adds to the hidden state, in this order. */

@@ -29,6 +29,8 @@ void wn_rms_norm_ref(const float *x, int64_t rows, int64_t width, const float *w
  */
 void wn_layer_norm(const float *x, int64_t rows, int64_t width, const float *weight, const float *bias, double eps,
                    float *y);
+/* The same of each head of x [rows, heads, head_dim], in place, without biases: weight [heads, head_dim]. */
+void wn_layer_norm_heads(float *x, int64_t rows, int64_t heads, int64_t head_dim, const float *weight, double eps);
 void wn_layer_norm_ref(const float *x, int64_t rows, int64_t width, const float *weight, const float *bias, double eps,
                        float *y);
 

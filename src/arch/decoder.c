@@ -103,6 +103,8 @@ static void norm_heads(const struct call *c, int vector, int64_t heads, float *x
     int64_t dim = config->head_dim;
     if (config->decoder.head_norm == WN_HEADS_EACH)
         wn_rms_norm(x, c->rows * heads, dim, c->block->vectors[vector], 0, config->norm_eps, x);
+    if (config->decoder.head_norm == WN_HEADS_OWN)
+        wn_layer_norm_heads(x, c->rows, heads, dim, c->block->vectors[vector], config->norm_eps);
     if (config->decoder.head_norm == WN_HEADS_TOGETHER)
         wn_rms_norm(x, c->rows, heads * dim, c->block->vectors[vector], 0, config->norm_eps, x);
 }

@@ -129,7 +129,7 @@ static void set_vectors(const struct wn_config *config, const struct wn_decoder_
 {
     const struct wn_decoder *decoder = &config->decoder;
     int64_t width = config->hidden_size, dim = config->head_dim;
-    bool together = decoder->head_norm == WN_HEADS_TOGETHER;
+    bool own = decoder->head_norm == WN_HEADS_OWN, all = own || decoder->head_norm == WN_HEADS_TOGETHER;
     double offset = decoder->norm_offset;
     layout->n_vectors = p->n_vectors;
     set_vector(layout, p->attention_norm, NAME(decoder, attention_norm), ".weight", width, offset);
@@ -140,8 +140,10 @@ static void set_vectors(const struct wn_config *config, const struct wn_decoder_
     set_vector(layout, p->after_attention_bias, NAME(decoder, after_attention), ".bias", width, 0);
     set_vector(layout, p->after_mlp, NAME(decoder, after_mlp), ".weight", width, offset);
     set_vector(layout, p->after_mlp_bias, NAME(decoder, after_mlp), ".bias", width, 0);
-    set_vector(layout, p->q_norm, NAME(decoder, q_norm), ".weight", together ? config->n_heads * dim : dim, offset);
-    set_vector(layout, p->k_norm, NAME(decoder, k_norm), ".weight", together ? config->n_kv_heads * dim : dim, offset);
+    set_vector(layout, p->q_norm, NAME(decoder, q_norm), ".weight", all ? config->n_heads * dim : dim, offset);
+    set_vector(layout, p->k_norm, NAME(decoder, k_norm), ".weight", all ? config->n_kv_heads * dim : dim, offset);
+    for (int i = 0; own && i < 2; i++)
+        layout->vectors[i ? p->k_norm : p->q_norm].parts = i ? config->n_kv_heads : config->n_heads;
 }
 
 /* ---- all ---- */

@@ -91,12 +91,34 @@ static void check_block_tensor(struct checker *checker, int64_t block, const cha
     wn_free(full);
 }
 
+static int64_t parts_of(const struct wn_vector_info *info)
+{
+    return info->parts ? info->parts : 1;
+}
+
+/* The name of a tensor of a vector; owned by the caller. */
+static char *part_name(const struct wn_vector_info *info, int64_t part)
+{
+    const char *number = info->parts ? strstr(info->name, "%d") : NULL;
+    return number ? wn_format("%.*s%lld%s", (int)(number - info->name), info->name, (long long)part, number + 2)
+                  : wn_strdup(info->name);
+}
+
+static void check_vector_of_block(struct checker *checker, int64_t block, const struct wn_vector_info *info)
+{
+    for (int64_t part = 0; part < parts_of(info); part++) {
+        char *name = part_name(info, part);
+        check_block_tensor(checker, block, name, "", info->size / parts_of(info), 0);
+        wn_free(name);
+    }
+}
+
 /* A fused tensor belongs to the linear that begins it. */
 static void check_block(struct checker *checker, int64_t block)
 {
     const struct wn_layout *layout = &checker->model->layout;
     for (int i = 0; i < layout->n_vectors; i++)
-        check_block_tensor(checker, block, layout->vectors[i].name, "", layout->vectors[i].size, 0);
+        check_vector_of_block(checker, block, &layout->vectors[i]);
     for (int i = 0; i < layout->n_linears; i++) {
         const struct wn_linear_info *linear = &layout->linears[i];
         int64_t rows = wn_linear_tensor_rows(linear), columns = linear->columns;
@@ -456,11 +478,17 @@ static wn_status load_linear(const struct wn_model *model, int64_t index, const 
 static wn_status load_vector(const struct wn_model *model, int64_t index, const struct wn_vector_info *info,
                              float *vector)
 {
-    const struct wn_tensor *tensor = find_tensor(model, index, info->name, "");
-    load_elements(tensor, 0, info->size, vector);
+    int64_t size = info->size / parts_of(info);
+    for (int64_t part = 0; part < parts_of(info); part++) {
+        char *name = part_name(info, part);
+        const struct wn_tensor *tensor = find_tensor(model, index, name, "");
+        wn_free(name);
+        load_elements(tensor, 0, size, vector + part * size);
+        WN_TRY(check_finite(tensor, vector + part * size, size));
+    }
     for (int64_t j = 0; info->offset != 0 && j < info->size; j++)
         vector[j] += (float)info->offset;
-    return check_finite(tensor, vector, info->size);
+    return WN_OK;
 }
 
 wn_status wn_model_load_block(const struct wn_model *model, int64_t index, struct wn_block *block)

@@ -69,19 +69,29 @@ void wn_rms_norm_ref(const float *x, int64_t rows, int64_t width, const float *w
     }
 }
 
+static void layer_norm_row(const float *from, int64_t width, const float *weight, const float *bias, double eps,
+                           float *to)
+{
+    double mean = sum_of(from, width) / (double)width;
+    double scale = 1.0 / sqrt(sum_of_squares(from, width, mean) / (double)width + eps);
+#pragma omp simd
+    for (int64_t i = 0; i < width; i++)
+        to[i] = weight[i] * (float)((from[i] - mean) * scale) + (bias ? bias[i] : 0.0f);
+}
+
 void wn_layer_norm(const float *x, int64_t rows, int64_t width, const float *weight, const float *bias, double eps,
                    float *y)
 {
 #pragma omp parallel for schedule(static) if (rows * width > SERIAL_WORK)
-    for (int64_t r = 0; r < rows; r++) {
-        const float *from = x + r * width;
-        float *to = y + r * width;
-        double mean = sum_of(from, width) / (double)width;
-        double scale = 1.0 / sqrt(sum_of_squares(from, width, mean) / (double)width + eps);
-#pragma omp simd
-        for (int64_t i = 0; i < width; i++)
-            to[i] = weight[i] * (float)((from[i] - mean) * scale) + (bias ? bias[i] : 0.0f);
-    }
+    for (int64_t r = 0; r < rows; r++)
+        layer_norm_row(x + r * width, width, weight, bias, eps, y + r * width);
+}
+
+void wn_layer_norm_heads(float *x, int64_t rows, int64_t heads, int64_t head_dim, const float *weight, double eps)
+{
+#pragma omp parallel for schedule(static) if (rows * heads * head_dim > SERIAL_WORK)
+    for (int64_t r = 0; r < rows * heads; r++)
+        layer_norm_row(x + r * head_dim, head_dim, weight + r % heads * head_dim, NULL, eps, x + r * head_dim);
 }
 
 void wn_layer_norm_ref(const float *x, int64_t rows, int64_t width, const float *weight, const float *bias, double eps,

@@ -165,6 +165,7 @@ CASES = {
     "stablelm": case(model_type="stablelm", head_dim=0, hidden_size=32, use_qkv_bias=True, layer_norm_eps=1e-3,
                      rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}),
     "stablelm_parallel": case(model_type="stablelm", head_dim=0, hidden_size=32, use_parallel_residual=True,
+                              qk_layernorm=True,
                               old={"partial_rotary_factor": 0.25, "rope_theta": 5000.0}, rope_parameters={
                                   "rope_type": "default", "rope_theta": 5000.0, "partial_rotary_factor": 0.25}),
     # an odd number of heads with one key
