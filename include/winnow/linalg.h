@@ -76,6 +76,18 @@ const char *wn_bf16_protocol(void);
 void wn_round_to_bf16(const float *x, int64_t count, float *out);
 
 /*
+ * Instruction sets of our own kernels (few rows, packed weights), found when the program runs, whatever the compiler
+ * was told. They give the same bits: the choice is one of time. AVX-512: F, VL, BW, DQ; AVX2: with FMA.
+ */
+enum wn_isa { WN_ISA_PLAIN, WN_ISA_AVX2, WN_ISA_AVX512 };
+/* The widest that this processor and wn_isa_limit allow. */
+enum wn_isa wn_isa(void);
+/* From now on none above `most`; WN_ISA_AVX512 takes it back. From serial code: for tests and benchmarks. */
+void wn_isa_limit(enum wn_isa most);
+/* "c", "avx2", "avx512". */
+const char *wn_isa_name(enum wn_isa isa);
+
+/*
  * y = x W^T (+ bias): x [rows, in], w [out, in], bias [out] or NULL, y [rows, out]. y must not overlap x or w.
  * Tiles of WN_TILE_ROWS x WN_TILE_COLUMNS, ragged at the ends.
  */
@@ -90,7 +102,18 @@ void wn_linear_strided(const float *x, int64_t rows, int64_t in, const float *w,
 struct wn_row_source {
     void (*take)(const void *context, int64_t first, int64_t end, float *out);
     const void *context; /* borrowed */
+    /*
+     * Or NULL: the sums of few rows from what is stored, with the bits of the weights of take: `count` strips, 1 or
+     * WN_FEW_STRIPS, each of WN_FEW_STRIP outputs, from output `first` on (a multiple of that; all are there), of 1 to
+     * WN_FEW_NARROW rows of x, into sums [count, rows, WN_FEW_STRIP]. x lies in strips [ceil(in / WN_FEW_STRIP), rows,
+     * WN_FEW_STRIP], zeros behind column in - 1. Every sum begins with 0; then sum = fma(x[k], w[k], sum), column by
+     * column in order. Threads call it side by side.
+     */
+    void (*strip)(const void *context, int64_t first, int64_t count, const float *x, int64_t rows, float *sums);
 };
+#define WN_FEW_STRIPS 2
+#define WN_FEW_STRIP  16
+#define WN_FEW_NARROW 8
 /* One of several linears that read the same x. */
 struct wn_linear_map {
     const float *w, *bias; /* [out, in]; [out] or NULL */
@@ -113,8 +136,10 @@ void wn_linears_by(enum wn_compute compute, const float *x, int64_t n_runs, cons
 int64_t wn_linears_bytes(enum wn_compute compute, int64_t rows, int64_t in, int64_t out, int threads);
 /*
  * The same for few rows, rows of y `stride` floats apart: weights are read once per 32 rows, in place. A number of y is
- * one sum over the columns in order, so a row has the same bits whatever other rows are in the call; wn_linear gives
- * other bits, so which of the two is called must follow from the data. Allocates 32 x in floats while it runs.
+ * sum + bias, where sum begins with 0 and becomes fma(x[k], w[k], sum) column by column in order: a row has the same
+ * bits whatever other rows are in the call, and on every instruction set; wn_linear gives other bits, so which of the
+ * two is called must follow from the data. Allocates wn_few_rows_inputs(in) floats while it runs, and 16 x in more for
+ * each thread when `out` is no multiple of 16.
  */
 void wn_linear_few_rows(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias,
                         float *y, int64_t stride);
@@ -128,6 +153,7 @@ int64_t wn_few_rows_panel(int64_t in);
 void wn_linear_few_rows_bf16(const float *x, int64_t rows, int64_t in, const float *w,
                              const struct wn_row_source *source, int64_t out, const float *bias, float *y,
                              int64_t stride);
+int64_t wn_few_rows_inputs(int64_t in);
 /* The plain loop in double, kept for tests. */
 void wn_linear_ref(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias, float *y);
 

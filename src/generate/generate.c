@@ -189,7 +189,7 @@ int64_t wn_generate_bytes(const struct wn_model *model, const struct wn_generati
         struct shape shape = shape_of(model, generation, i);
         int64_t n = shape.n_texts, rows = shape.longest_rows;
         int64_t floats = 2 * cache_floats(model, &shape) + rows * (width + 3) + wn_model_scratch(model, rows) +
-                         n * (width + model->config.vocab_size) + 32 * widest; /* of wn_linear_few_rows */
+                         n * (width + model->config.vocab_size) + wn_few_rows_inputs(widest);
         int64_t bytes = panels + floats * (int64_t)sizeof(float) + (7 * n + 2) * (int64_t)sizeof(int64_t) +
                         2 * n * (int64_t)sizeof(struct wn_span);
         most = bytes > most ? bytes : most;

@@ -63,7 +63,7 @@ static void take_rows(const void *context, int64_t first, int64_t end, float *ou
 static void use_packed(struct wn_kept_blocks *kept, int64_t index, int linear)
 {
     struct wn_row_source *source = &kept->sources[index * WN_MAX_LINEARS + linear];
-    *source = (struct wn_row_source){take_rows, &kept->packed[index * WN_MAX_LINEARS + linear]};
+    *source = (struct wn_row_source){.take = take_rows, .context = &kept->packed[index * WN_MAX_LINEARS + linear]};
     kept->blocks[index].sources[linear] = source;
 }
 
@@ -290,7 +290,7 @@ static void take_head(const void *context, int64_t first, int64_t end, float *ou
 void wn_kept_blocks_logits(const struct wn_kept_blocks *kept, const float *states, int64_t rows, float *logits)
 {
     const struct wn_tensor *head = kept->model->head;
-    const struct wn_row_source source = {take_head, kept->model};
+    const struct wn_row_source source = {.take = take_head, .context = kept->model};
     int64_t width = wn_embedding_size(&kept->model->config), vocabulary = kept->model->config.vocab_size;
     float *projected = wn_model_project_out(kept->model, states, rows);
     if (projected)

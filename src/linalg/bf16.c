@@ -286,7 +286,7 @@ void wn_linear_few_rows_bf16(const float *x, int64_t rows, int64_t in, const flo
                              int64_t stride)
 {
     const struct rounded weights = {w, in, source};
-    const struct wn_row_source all = {take_rounded, &weights};
+    const struct wn_row_source all = {.take = take_rounded, .context = &weights};
     float *inputs = wn_alloc(rows * in, sizeof *inputs);
     wn_round_to_bf16(x, rows * in, inputs);
     wn_linear_few_rows_from(inputs, rows, in, &all, out, bias, y, stride);

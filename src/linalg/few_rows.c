@@ -1,27 +1,27 @@
 /*
  * Linear maps of few rows, as in writing texts token by token. A matrix product would copy the weights into its own
- * order before it uses them, which few rows do not pay for. Here x is turned, so that a vector register holds one
- * column of it for all rows; weights are read where they are, once per 32 rows, and each goes to all rows at a time. A
- * number of the result is one sum over the columns in order: it depends on its row of x and its row of w alone.
+ * order before it uses them, which few rows do not pay for. A number of the result is one sum over the columns in
+ * order: it depends on its row of x and its row of w alone, whichever kernel computes it.
+ *
+ * Weights are read where they are, once per 32 rows. Up to FEW_NARROW rows, a vector register holds one column of w for
+ * 16 outputs, which are turned in registers, and each number of x goes to all of them: all lanes are used for one row
+ * too, and reading the weights is what takes the time. Of more rows, x is turned, so that a register holds one column
+ * of it, and each weight goes to all rows at a time.
  */
-#include <winnow/linalg.h>
+#include "few_rows.h"
 
 #include <string.h>
 
-/* As wide as a vector register, and as many columns as sums of all rows fit into the registers. */
-#ifdef __AVX512F__
-enum { LANES = 16, COLUMNS = 6 };
-#else
-enum { LANES = 8, COLUMNS = 3 };
-#endif
-enum { MOST_ROWS = 32, VECTORS = MOST_ROWS / LANES, PIECE = 256, SERIAL_WORK = 1 << 16 };
+enum { PIECE = 256, SERIAL_WORK = 1 << 16 };
 enum { PANEL_FLOATS = 1 << 16 }; /* of weights from a source: they stay in the second cache */
 
-typedef float lanes_t __attribute__((vector_size(LANES * sizeof(float))));
+enum { MOST_COLUMNS = 6 }; /* of all wide kernels */
 
 struct few {
-    const lanes_t *turned; /* [in, vectors]: up to MOST_ROWS rows of x, zeros behind them */
-    int64_t vectors, rows, in;
+    const struct few_kernels *kernels;
+    const float *x; /* as the kernel wants it: strips, or turned */
+    int64_t rows, padded, in;
+    bool narrow, by_source;
     const float *w, *bias; /* w NULL: `source` */
     const struct wn_row_source *source;
     float *y; /* of the first of these rows */
@@ -33,121 +33,196 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* Sums of COLUMNS outputs for all rows. `vectors` is a constant where this is called, so that all sums stay in
- * registers. */
-static inline __attribute__((always_inline)) void add_up(const struct few *few, const float *const w[COLUMNS],
-                                                         int64_t vectors, lanes_t sums[COLUMNS][VECTORS])
+static const struct few_kernels *choose_kernels(void)
 {
-    lanes_t s[COLUMNS][VECTORS] = {0};
-    for (int64_t k = 0; k < few->in; k++)
-        for (int c = 0; c < COLUMNS; c++)
-            for (int64_t v = 0; v < vectors; v++)
-                s[c][v] += few->turned[k * vectors + v] * w[c][k];
-    memcpy(sums, s, sizeof s);
+#ifdef __x86_64__
+    if (wn_isa() == WN_ISA_AVX512)
+        return &few_avx512;
+    if (wn_isa() == WN_ISA_AVX2)
+        return &few_avx2;
+#endif
+    return &few_plain;
+}
+
+/* Sums [outputs, output_step], with steps of rows, to y. */
+static void put(const struct few *few, int64_t column, int64_t columns, const float *sums, int64_t output_step,
+                int64_t row_step)
+{
+    for (int64_t r = 0; r < few->rows; r++)
+        for (int64_t c = 0; c < columns; c++)
+            few->y[r * few->stride + column + c] =
+                sums[c * output_step + r * row_step] + (few->bias ? few->bias[column + c] : 0.0f);
 }
 
 /* Outputs column .. column + COLUMNS - 1, at most up to `end`, by the rows of w from `first` on. Behind the last column
  * that one is computed again and dropped. */
-static void run_columns(const struct few *few, int64_t column, int64_t end, const float *rows, int64_t first)
+static void run_wide(const struct few *few, int64_t column, int64_t end, const float *rows, int64_t first)
 {
-    lanes_t sums[COLUMNS][VECTORS];
-    int64_t columns = smaller(end - column, COLUMNS);
-    const float *w[COLUMNS];
-    for (int64_t c = 0; c < COLUMNS; c++)
+    float sums[MOST_COLUMNS * FEW_MOST];
+    const float *w[MOST_COLUMNS];
+    const int64_t columns = smaller(end - column, few->kernels->columns);
+    for (int64_t c = 0; c < few->kernels->columns; c++)
         w[c] = rows + (column - first + smaller(c, columns - 1)) * few->in;
-    if (few->vectors == 1)
-        add_up(few, w, 1, sums);
-    else if (few->vectors == 2)
-        add_up(few, w, 2, sums);
-    else
-        add_up(few, w, VECTORS, sums);
-    for (int64_t r = 0; r < few->rows; r++)
-        for (int64_t c = 0; c < columns; c++)
-            few->y[r * few->stride + column + c] =
-                sums[c][r / LANES][r % LANES] + (few->bias ? few->bias[column + c] : 0.0f);
+    few->kernels->wide(w, few->in, few->x, few->padded, sums);
+    put(few, column, columns, sums, few->padded, 1);
 }
 
-/* Vectors that hold `rows` rows: 1, 2 or all. */
-static int64_t vectors_for(int64_t rows)
+/* A strip that begins with output `column`, whose weights begin at w. */
+static void run_strip(const struct few *few, int64_t column, int64_t end, const float *w)
 {
-    int64_t vectors = (rows + LANES - 1) / LANES;
-    return vectors <= 2 ? vectors : VECTORS;
+    float sums[FEW_NARROW * FEW_STRIP];
+    few->kernels->narrow(w, few->in, few->x, few->rows, sums);
+    put(few, column, smaller(end - column, FEW_STRIP), sums, 1, FEW_STRIP);
 }
+
+/* Whole strips first .. end - 1 by a kernel of the source. */
+static void run_stored(const struct few *few, int64_t first, int64_t end)
+{
+    float sums[WN_FEW_STRIPS * FEW_NARROW * FEW_STRIP];
+    const int64_t count = (end - first) / FEW_STRIP;
+    if (count)
+        few->source->strip(few->source->context, first, count, few->x, few->rows, sums);
+    for (int64_t i = 0; i < count; i++)
+        put(few, first + i * FEW_STRIP, FEW_STRIP, sums + i * few->rows * FEW_STRIP, 1, FEW_STRIP);
+}
+
+/* ---- x ---- */
 
 /* Columns first .. end - 1 of x as [in, padded]. */
-static void turn(const float *x, int64_t rows, int64_t in, int64_t padded, int64_t first, int64_t end, float *turned)
+static void turn(const float *x, const struct few *few, int64_t first, int64_t end, float *turned)
 {
     for (int64_t k = first; k < end; k++)
-        for (int64_t r = 0; r < padded; r++)
-            turned[k * padded + r] = r < rows ? x[r * in + k] : 0.0f;
+        for (int64_t r = 0; r < few->padded; r++)
+            turned[k * few->padded + r] = r < few->rows ? x[r * few->in + k] : 0.0f;
 }
 
-/* Rows of weights that are taken from a source at a time: whole runs of COLUMNS. */
-static int64_t panel_rows(int64_t in)
+/* The same as strips [strips, rows, FEW_STRIP], zeros behind the last column; `first` is a multiple of FEW_STRIP. */
+static void cut(const float *x, const struct few *few, int64_t first, int64_t end, float *strips)
 {
-    int64_t runs = PANEL_FLOATS / (COLUMNS * in);
-    return (runs > 1 ? runs : 1) * COLUMNS;
+    for (int64_t k = first; k < end; k += FEW_STRIP)
+        for (int64_t r = 0; r < few->rows; r++)
+            for (int64_t c = 0; c < FEW_STRIP; c++)
+                strips[k * few->rows + r * FEW_STRIP + c] = k + c < few->in ? x[r * few->in + k + c] : 0.0f;
+}
+
+/* ---- outputs ---- */
+
+/* Rows of weights that are taken from a source at a time: whole runs of `step`. */
+static int64_t panel_rows(int64_t in, int64_t step)
+{
+    int64_t runs = PANEL_FLOATS / (step * in);
+    return (runs > 1 ? runs : 1) * step;
 }
 
 int64_t wn_few_rows_panel(int64_t in)
 {
-    return panel_rows(in) * in;
+    const int64_t narrow = panel_rows(in, FEW_STRIP), wide = panel_rows(in, choose_kernels()->columns);
+    return (narrow > wide ? narrow : wide) * in;
+}
+
+/* Outputs first .. end - 1 by the rows of `w` from w_first on. */
+static void run_outputs(const struct few *few, int64_t first, int64_t end, const float *w, int64_t w_first)
+{
+    if (few->narrow)
+        for (int64_t column = first; column < end; column += FEW_STRIP)
+            run_strip(few, column, end, w + (column - w_first) * few->in);
+    else
+        for (int64_t column = first; column < end; column += few->kernels->columns)
+            run_wide(few, column, end, w, w_first);
+}
+
+/* Weights first .. end - 1; zeros behind them up to a whole strip. */
+static void take_panel(const struct few *few, int64_t first, int64_t end, float *panel)
+{
+    const int64_t count = end - first, whole = (count + FEW_STRIP - 1) / FEW_STRIP * FEW_STRIP;
+    if (few->w)
+        memcpy(panel, few->w + first * few->in, (size_t)(count * few->in) * sizeof *panel);
+    else
+        few->source->take(few->source->context, first, end, panel);
+    if (few->narrow)
+        memset(panel + count * few->in, 0, (size_t)((whole - count) * few->in) * sizeof *panel);
+}
+
+/* Outputs first .. end - 1; panel NULL: there are whole strips only. */
+static void run_item(const struct few *few, int64_t first, int64_t end, float *panel)
+{
+    const int64_t rest = few->narrow ? (end - first) % FEW_STRIP : 0;
+    if (few->by_source)
+        run_stored(few, first, end);
+    else if (few->w)
+        run_outputs(few, first, end - rest, few->w, 0);
+    if (!panel || (rest == 0 && (few->w || few->by_source)))
+        return;
+    if (few->w || few->by_source)
+        first = end - rest;
+    take_panel(few, first, end, panel);
+    run_outputs(few, first, end, panel, first);
 }
 
 /* All outputs, of which threads take runs; with a source, runs of its panels. */
-static void run_outputs(const struct few *few)
+static void share_outputs(const struct few *few)
 {
-    const int64_t step = few->w ? COLUMNS : panel_rows(few->in);
-    float *panel = few->w ? NULL : wn_alloc(step * few->in, sizeof *panel);
+    const int64_t run = few->narrow ? FEW_STRIP : few->kernels->columns;
+    const bool in_place = few->w || few->by_source;
+    const int64_t step = few->by_source ? WN_FEW_STRIPS * FEW_STRIP : few->w ? run : panel_rows(few->in, run);
+    const bool has_rest = few->narrow && few->out % FEW_STRIP != 0;
+    float *panel = in_place && !has_rest ? NULL : wn_alloc((in_place ? FEW_STRIP : step) * few->in, sizeof *panel);
 #pragma omp for schedule(static)
-    for (int64_t first = 0; first < few->out; first += step) {
-        const int64_t end = smaller(first + step, few->out);
-        if (panel)
-            few->source->take(few->source->context, first, end, panel);
-        for (int64_t column = first; column < end; column += COLUMNS)
-            run_columns(few, column, end, panel ? panel : few->w, panel ? first : 0);
-    }
+    for (int64_t first = 0; first < few->out; first += step)
+        run_item(few, first, smaller(first + step, few->out), panel);
     wn_free(panel);
 }
 
-/* At most MOST_ROWS rows; `turned` has room for MOST_ROWS x in floats. */
-static void run_rows(struct few *few, const float *x, float *turned)
+/* At most FEW_MOST rows; `memory` has room for FEW_MOST x in floats and a strip more. */
+static void run_rows(struct few *few, const float *x, float *memory)
 {
-    const int64_t in = few->in, padded = vectors_for(few->rows) * LANES;
+    const int64_t in = few->in, lanes = few->kernels->lanes, vectors = (few->rows + lanes - 1) / lanes;
     const bool shared = few->rows * in * few->out > SERIAL_WORK;
-    few->turned = (const lanes_t *)(const void *)turned;
-    few->vectors = padded / LANES;
+    few->narrow = few->kernels->narrow && few->rows <= FEW_NARROW;
+    few->by_source = few->narrow && !few->w && few->source->strip;
+    few->padded = vectors <= 2 ? vectors * lanes : FEW_MOST;
+    few->x = memory;
 #pragma omp parallel if (shared)
     {
 #pragma omp for schedule(static)
         for (int64_t k = 0; k < in; k += PIECE)
-            turn(x, few->rows, in, padded, k, smaller(k + PIECE, in), turned);
-        run_outputs(few);
+            if (few->narrow)
+                cut(x, few, k, smaller(k + PIECE, in), memory);
+            else
+                turn(x, few, k, smaller(k + PIECE, in), memory);
+        share_outputs(few);
     }
 }
 
 static void run_all(const struct few *map, const float *x, int64_t rows)
 {
-    float *turned = wn_alloc(MOST_ROWS * map->in, sizeof *turned);
-    for (int64_t first = 0; first < rows; first += MOST_ROWS) {
+    float *memory = wn_alloc(wn_few_rows_inputs(map->in), sizeof *memory);
+    for (int64_t first = 0; first < rows; first += FEW_MOST) {
         struct few few = *map;
-        few.rows = smaller(rows - first, MOST_ROWS);
+        few.rows = smaller(rows - first, FEW_MOST);
         few.y += first * map->stride;
-        run_rows(&few, x + first * map->in, turned);
+        run_rows(&few, x + first * map->in, memory);
     }
-    wn_free(turned);
+    wn_free(memory);
+}
+
+int64_t wn_few_rows_inputs(int64_t in)
+{
+    return FEW_MOST * in + FEW_NARROW * FEW_STRIP;
 }
 
 void wn_linear_few_rows(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias,
                         float *y, int64_t stride)
 {
-    const struct few few = {.in = in, .w = w, .bias = bias, .y = y, .out = out, .stride = stride};
+    const struct few few = {
+        .kernels = choose_kernels(), .in = in, .w = w, .bias = bias, .y = y, .out = out, .stride = stride};
     run_all(&few, x, rows);
 }
 
 void wn_linear_few_rows_from(const float *x, int64_t rows, int64_t in, const struct wn_row_source *source, int64_t out,
                              const float *bias, float *y, int64_t stride)
 {
-    const struct few few = {.in = in, .source = source, .bias = bias, .y = y, .out = out, .stride = stride};
+    const struct few few = {
+        .kernels = choose_kernels(), .in = in, .source = source, .bias = bias, .y = y, .out = out, .stride = stride};
     run_all(&few, x, rows);
 }

@@ -94,7 +94,7 @@ static double worst_of(const struct example *e)
 static void run(const struct example *e, bool source, float *y)
 {
     const struct copied copied = {e->w, e->in};
-    const struct wn_row_source from = {copy_rows, &copied};
+    const struct wn_row_source from = {.take = copy_rows, .context = &copied};
     const int64_t row[] = {0, e->rows / 3, e->rows};
     /* Two maps share the inputs; the second is the first rows of the first. */
     const int64_t half = (e->out + 1) / 2;
@@ -137,7 +137,7 @@ static void check_few_rows(int64_t rows, int64_t in, int64_t out)
     struct example e;
     make_example(&e, rows, in, out);
     const struct copied copied = {e.w, in};
-    const struct wn_row_source from = {copy_rows, &copied};
+    const struct wn_row_source from = {.take = copy_rows, .context = &copied};
     float *again = wn_alloc(rows * out, sizeof *again);
     omp_set_num_threads(1);
     wn_linear_few_rows_bf16(e.x, rows, in, e.w, NULL, out, e.bias, e.y, out);
