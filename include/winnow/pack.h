@@ -110,6 +110,9 @@ wn_status wn_packed_view(const char *name, const void *bytes, int64_t size, stru
 void wn_packed_rows(const struct wn_packed *packed, int64_t first, int64_t end, float *out);
 /* Bytes that it allocates meanwhile. */
 int64_t wn_packed_rows_bytes(const struct wn_packed *packed);
+/* With codes only: scales and zero points of the grids of a row (with one grid in all, of row 0), [n_groups] each:
+ * a weight is (code - zero) * scale. */
+void wn_packed_grids(const struct wn_packed *packed, int64_t row, float *scales, float *zeros);
 /* All of it, threads sharing the rows. */
 void wn_packed_all(const struct wn_packed *packed, float *out);
 

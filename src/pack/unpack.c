@@ -161,6 +161,14 @@ static void read_grids_of(const struct wn_packed *p, int64_t row, struct scratch
     read_grids(p, &p->zeros, row, s->codes, s->zeros);
 }
 
+void wn_packed_grids(const struct wn_packed *packed, int64_t row, float *scales, float *zeros)
+{
+    uint8_t *codes = wn_alloc(packed->n_groups + 8, 1);
+    read_grids(packed, &packed->scales, row, codes, scales);
+    read_grids(packed, &packed->zeros, row, codes, zeros);
+    wn_free(codes);
+}
+
 /* Codes to values in runs that are one vector; codes NULL: they are in `out` as floats. */
 INLINE void apply_grid(const uint8_t *codes, int64_t count, float scale, float zero, float *out)
 {
