@@ -138,7 +138,8 @@ static bool has_levels(const struct searching *s)
     return s->point->space.kind != WN_SPACE_DROP;
 }
 
-static void tell_levels(const struct searching *s, const struct made_levels *made, bool per_node)
+/* there: none of them had to be made. */
+static void tell_levels(const struct searching *s, const struct made_levels *made, bool per_node, bool there)
 {
     const struct wn_point *point = &s->run->grid.points[s->point->point];
     const struct wn_layout *layout = &s->run->models[point->model].model->layout;
@@ -154,8 +155,8 @@ static void tell_levels(const struct searching *s, const struct made_levels *mad
         }
         wn_levels_close(&levels);
     }
-    wn_log(WN_LOG_INFO, "levels of %s: %.1f MB, %.2f bytes per weight and level, in %s%s", point->key, bytes / 1e6,
-           bytes / weights, made->folder, per_node ? " of each node" : "");
+    wn_log(WN_LOG_INFO, "levels of %s: %.1f MB, %.2f bytes per weight and level, in %s%s%s", point->key, bytes / 1e6,
+           bytes / weights, made->folder, per_node ? " of each node" : "", there ? ", which were there" : "");
 }
 
 static struct wn_level_task level_task(const struct searching *s, const struct wn_point_search *search)
@@ -200,16 +201,17 @@ static wn_status make_levels(const struct searching *s, struct made_levels *made
     wn_judge_levels_init(&made->levels, s->run->models[task.point->model].model, made->folder, made->key);
     struct wn_reference quantized = {0};
     wn_status status = WN_OK;
-    if (task.calibration_bits && !wn_levels_are_there(s->par, &task)) {
+    bool there = wn_levels_are_there(s->par, &task);
+    if (task.calibration_bits && !there) {
         status = wn_quantized_make(s->par, s->run, s->reference, s->index, &quantized);
         task.reference = &quantized;
     }
-    if (status == WN_OK)
+    if (status == WN_OK && !there)
         status = wn_levels_make(s->par, &task);
     wn_quantized_release(s->run, task.point, &quantized);
     WN_TRY(status);
     if (wn_par_rank(s->par) == 0)
-        tell_levels(s, made, task.per_node);
+        tell_levels(s, made, task.per_node, there);
     return WN_OK;
 }
 

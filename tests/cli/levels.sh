@@ -50,6 +50,23 @@ edit "$folder/l/other.json" "s['calibration']['general']['samples'] = 7"
 expect "a run of other levels" 0 "$winnow" run "$folder/l/other.json" -o "$folder/other.h5" --scratch "$scratch" --keep-levels
 same "level files of three" "$(files "$scratch/winnow.levels" | wc -l)" 12
 
+# ---- two searches with the same levels ----
+edit "$folder/l/both.json" "s['grid'][0]['allocation'] = ['dynamic_programming', 'fast']"
+expect "two searches" 0 "$winnow" run "$folder/l/both.json" -o "$folder/both.h5"
+same "levels that are made once" "$(grep -c '^winnow: levels of ' "$folder/err") $(grep -c 'which were there' "$folder/err")" "2 1"
+same "what two searches leave" "$(cd "$folder" && echo both.h5*)" both.h5
+
+# ---- levels behind quantized blocks, on any ranks ----
+edit "$folder/l/behind.json" "s['grid'][0] = {'method': 'gptq', 'bits': 2.5, 'allocation': 'fast', 'calibration': 'general'}
+search['calibration_bits'] = 3"
+expect "levels behind quantized blocks" 0 "$winnow" run "$folder/l/behind.json" -o "$folder/behind.h5"
+expect "the same, two ranks" 0 ranks 2 "$winnow" run "$folder/l/behind.json" -o "$folder/behind2.h5"
+same "ranks, behind quantized blocks" "$(digest_of "$folder/behind2.h5")" "$(digest_of "$folder/behind.h5")"
+edit "$folder/l/awq.json" "s['grid'][0] = {'method': 'awq', 'bits': 2.5, 'allocation': 'fast', 'calibration': 'general'}
+search['calibration_bits'] = 3"
+expect "scales behind dense blocks" 2 "$winnow" plan "$folder/l/awq.json"
+has "scales behind dense blocks" 'search.fast: key "calibration_bits": .* searches its scales' "$folder/err"
+
 # ---- scratch that is not writable, or full ----
 expect "scratch that is no folder" 1 "$winnow" run "$sweep" -o "$folder/none.h5" --scratch "$sweep"
 has "scratch that is no folder" 'the levels of block 0 cannot be written: Not a directory; scratch needs' "$folder/err"
