@@ -363,6 +363,13 @@ static void predict_levels(const struct wn_run *run, const struct wn_point_searc
     prediction->search_seconds += (double)model->config.n_blocks * block;
 }
 
+static double written_tokens(const struct wn_run *run, const struct wn_point_search *search)
+{
+    const struct wn_sequences *sequences =
+        &run->models[run->grid.points[search->point].model].sets[search->task].sequences;
+    return (double)(sequences->parent ? sequences->written : wn_sequences_tokens(sequences));
+}
+
 /* A search judges every candidate by itself here; what it runs of blocks that candidates share, it runs once. */
 static void predict_search(const struct wn_run *run, const struct wn_point_search *search,
                            const struct wn_model_cost *cost, const struct counts *counts,
@@ -370,10 +377,12 @@ static void predict_search(const struct wn_run *run, const struct wn_point_searc
 {
     const struct wn_model *model = run->models[run->grid.points[search->point].model].model;
     const struct wn_recipe *recipe = &run->grid.points[search->point].recipe;
-    double blocks = (double)model->config.n_blocks, dense = block_seconds(cost, counts) * blocks / counts->rows;
+    /* Tokens of a task are counted as they are written; what items begin with alike runs once. */
+    double tokens_of_all = search->task >= 0 ? written_tokens(run, search) : counts->rows;
+    double blocks = (double)model->config.n_blocks, dense = block_seconds(cost, counts) * blocks / tokens_of_all;
     double head = cost->target + cost->tile / head_rows(model->config.vocab_size);
     /* Logits of both models for every token; of a task those of the candidate where answers are, and no dense pass. */
-    double heads = search->task >= 0 ? counts->targets / counts->rows : 2;
+    double heads = search->task >= 0 ? counts->targets / tokens_of_all : 2;
     double tokens = (double)wn_search_initial_tokens(&search->settings, &search->space) +
                     (double)search->generations * (double)wn_search_generation_tokens(&search->settings);
     prediction->search_tokens += tokens;
