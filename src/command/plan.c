@@ -246,7 +246,7 @@ static void print_sharing(const struct wn_run *run, int64_t model, int64_t calib
                "             rounding, amplified, may move scores by several per cent, and other draws by more;\n"
                "             use %lld tokens, or show it (\"perturb\": 1e-7, \"replicates\": 5)\n",
                amplifiers.data, (long long)set->tokens, (double)set->tokens / (double)widest, (long long)widest,
-               (long long)(8 * widest));
+               8 * (long long)widest);
     if (others.data)
         printf("             %s: norms of inputs of few tokens; compare methods on more\n", others.data);
     wn_text_release(&solvers);
