@@ -1,8 +1,8 @@
 /*
  * strips_body.h: the kernel of strips.h for one instruction set, which the file that includes it describes: LANES, the
  * types VECTOR and WHOLE, INLINE, and a few operations on them. A piece is the words of LANES rows that one vector
- * loads, turned, so that a vector holds one word of each row. Vectors of two strips are worked on side by side where
- * there are few rows: one sum alone waits for itself.
+ * loads, turned, so that a vector holds one word of each row. One row of x on few bits works on two strips side by
+ * side, as one sum alone waits for itself; wide words are limited by what is fetched, and two strips fetch less evenly.
  */
 enum { PIECE = LANES, SIDES = 2 };
 
@@ -31,12 +31,14 @@ INLINE void open_side(const struct strips *s, int64_t row, struct side *side)
 }
 
 /* Words first .. first + count - 1 of LANES rows. */
-INLINE void take_words(const struct strips *s, int64_t first, int64_t count, struct side *side)
+INLINE void take_words(const struct strips *s, int64_t first, int64_t count, int bits, struct side *side)
 {
     for (int r = 0; r < LANES; r++) {
         const uint8_t *row = side->values + r * s->row_bytes + first * 4;
         side->words[r] = LOAD_WORDS(row, count);
         _mm_prefetch((const char *)(row + STRIP * SIDES * s->row_bytes), _MM_HINT_T1);
+        if (bits >= 8)
+            _mm_prefetch((const char *)(row + 4 * PIECE), _MM_HINT_T0);
     }
     TRANSPOSE(side->words);
 }
@@ -90,7 +92,7 @@ INLINE void run_sides(const struct strips *s, const int64_t *row, int n_sides, i
     for (int64_t first = 0; first < all; first += words) {
         const int64_t count = all - first < words ? all - first : words;
         for (int i = 0; i < n_sides; i++)
-            take_words(s, first, count, &sides[i]);
+            take_words(s, first, count, bits, &sides[i]);
         for (int word = 0; word < count; word += run_words) {
             if (left == 0) {
                 for (int i = 0; i < n_sides; i++)
@@ -113,7 +115,7 @@ INLINE void run_strips(const struct strips *s, int64_t first, int64_t count, int
                        float *sums)
 {
     enum { PARTS = STRIP / LANES };
-    const int n_sides = rows <= 4 ? SIDES : 1;
+    const int n_sides = rows == 1 && bits < 8 ? SIDES : 1;
     int64_t row[SIDES];
     float *out[SIDES];
     int n = 0;
