@@ -75,3 +75,33 @@ def test_unknown_names_are_no_attributes():
     assert "flips" in dir(winnow) and isinstance(winnow.flips, type(winnow.open))
     with pytest.raises(AttributeError, match="no attribute 'flip'"):
         _ = winnow.flip
+
+
+def test_probability_changes(results):
+    table = winnow.probability_changes(results)
+    data = results.tokens("world")
+    method = results.points["method"]
+    dense = results.points.index[method == "dense"][0]
+    before = np.exp(-data["loss"].sel(point=dense).to_numpy().astype(float))
+    assert list(table.index) == [p for p in data["point"].to_numpy() if p != dense]
+    for point, row in table.iterrows():
+        change = np.exp(-data["loss"].sel(point=point).to_numpy().astype(float)) - before
+        assert row["n"] == len(change)
+        assert row["mean"] == pytest.approx(sum(change) / len(change))
+        assert row["rms"] == pytest.approx(np.sqrt(sum(c * c for c in change) / len(change)))
+        ordered = sorted(change)
+        place = 0.25 * (len(change) - 1)
+        low, share = ordered[int(place)], place - int(place)
+        assert row["p25"] == pytest.approx(low + share * (ordered[int(place) + 1] - low))
+        # The jackknife over windows: another road to the same error.
+        windows = data["sequence"].to_numpy()
+        out = np.array([change[windows != w].mean() for w in np.unique(windows)])
+        jackknife = np.sqrt((len(out) - 1) / len(out) * ((out - out.mean()) ** 2).sum())
+        assert row["mean_stderr"] == pytest.approx(jackknife, rel=0.1)
+    assert (table["rms"] > 0).all() and (table["p0.1"] <= table["p99.9"]).all()
+
+
+def test_a_point_is_chosen_by_its_method(results):
+    data = results.dataset("weights").set_xindex("compression")
+    chosen = data.sel(compression="wanda")
+    assert set(chosen["method"].to_numpy()) == {"wanda"} and chosen.sizes["point"] > 1

@@ -33,6 +33,10 @@ KINDS = {
                    "calibration": "general"},
                   {"method": "gptq", "bits": [3, 4], "act_order": [True, False],
                    "calibration": "general"}], TEXT | KL),
+    "searched": ([{"method": "wanda", "sparsity": 0.5, "calibration": "general",
+                   "propagation": "dense", "allocation": ["uniform", "owl", "fast"]},
+                  {"method": "gptq", "bits": 3, "calibration": "general", "propagation": "dense",
+                   "allocation": ["uniform", "dynamic_programming"]}], TEXT | TASKS | KL),
     "two models": ([PRUNED], TEXT | TASKS | KL),
     "dense open": ([WANDA], TEXT | TASKS | KL),
     "all open": ([WANDA], TEXT | TASKS | KL),
@@ -53,6 +57,16 @@ def files(binary, tmp_path_factory):
             shutil.copytree(DEMO / "model", folder / "twin")
             models = [str(DEMO / "model"), "twin"] if kind == "two models" else str(DEMO / "model")
             sweep = {"model": models, "grid": grid, "evaluate": evaluate}
+            if kind == "searched":
+                sweep["search"] = {
+                    "fast": {
+                        "preset": "super-fast",
+                        "on": "general",
+                        "generations": 3,
+                        "offspring": 4,
+                        "tokens": [64, 128],
+                    }
+                }
             if any("calibration" in product for product in grid):
                 sweep["calibration"] = {"general": CALIBRATION}
             made[kind] = run(binary, folder, sweep)
@@ -65,7 +79,7 @@ def files(binary, tmp_path_factory):
     return get
 
 
-@pytest.mark.parametrize("name", ["first_look.ipynb", "what_survives.ipynb"])
+@pytest.mark.parametrize("name", sorted(p.name for p in (ANALYSIS / "notebooks").glob("*.ipynb")))
 @pytest.mark.parametrize("kind", KINDS)
 def test_notebooks(files, monkeypatch, kind, name):
     monkeypatch.setenv("WINNOW_RESULTS", str(files(kind)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from winnow import plots, search_plots, study_plots
-    from winnow.agreement import flips, margins
+    from winnow.agreement import flips, margins, probability_changes
     from winnow.draws import replicates, variance
     from winnow.inference import (
         benjamini_hochberg,
@@ -66,6 +66,7 @@ _HOME = {
     "open": "winnow.results",
     "paired_difference": "winnow.survival",
     "plots": "winnow.plots",
+    "probability_changes": "winnow.agreement",
     "read_sweep": "winnow.sweepfile",
     "relative": "winnow.statistics",
     "replicates": "winnow.draws",
@@ -102,6 +103,7 @@ __all__ = [
     "partial",
     "perplexity_ratio",
     "plots",
+    "probability_changes",
     "read_sweep",
     "relative",
     "replicates",

@@ -52,9 +52,55 @@ def flips(results: Results, task: str) -> pd.DataFrame:
             values["lead_kept"] = _mean(leads[dense][both][~flipped])
         rows[int(data["point"][row])] = values
     counted = pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="point")
-    names = [c for c in data.coords if data[c].dims == ("point",) and c not in ("point", "status")]
+    names = [c for c in data.coords if data[c].dims == ("point",)]
+    names = [c for c in names if c not in ("point", "status", "compression")]
     about = pd.DataFrame({name: data[name].to_numpy() for name in names}, index=data["point"])
     return about.loc[counted.index].join(counted)
+
+
+_SHARES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
+
+
+def probability_changes(results: Results, text: str | None = None) -> pd.DataFrame:
+    """What compression does to the probability of the token that came next, a row per point.
+
+    The Δp that llama.cpp prints: p of the compressed model less p of the dense one, for every
+    scored token of ``text`` (the first if not given). ``mean``, ``rms`` (root mean square) with
+    their standard errors over windows, and percentiles ``p0.1`` to ``p99.9``: mass far below 0 and
+    little above it is knowledge that went, both alike is noise.
+    """
+    text = text or results.texts[0]
+    data = results.tokens(text)
+    chances = np.exp(-data["loss"].transpose("point", "token").to_numpy().astype(float))
+    windows = data["sequence"].to_numpy() if "sequence" in data.coords else None
+    rows = {}
+    for row, dense in _pairs(results, data["point"].to_numpy()):
+        change = chances[row] - chances[dense]
+        change, group = change[np.isfinite(change)], windows
+        if windows is not None:
+            group = windows[np.isfinite(chances[row] - chances[dense])]
+        square = float(np.mean(change**2))
+        values = {
+            "n": len(change),
+            "mean": float(change.mean()),
+            "mean_stderr": _clustered(change, group),
+            "rms": square**0.5,
+            "rms_stderr": _clustered(change**2, group) / (2 * square**0.5) if square else 0.0,
+        }
+        values |= {f"p{q:g}": float(v) for q, v in zip(_SHARES, np.percentile(change, _SHARES))}
+        rows[int(data["point"][row])] = values
+    counted = pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="point")
+    return results.points.loc[counted.index, ["key"]].join(counted)
+
+
+def _clustered(values: np.ndarray, group: np.ndarray | None) -> float:
+    """Standard error of a mean whose values hang together inside groups."""
+    if group is None:
+        return float(values.std(ddof=1) / np.sqrt(len(values)))
+    sums = pd.Series(values - values.mean()).groupby(group).sum().to_numpy()
+    if len(sums) < 2:
+        return float("nan")
+    return float(np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(values))
 
 
 def margins(results: Results, task: str) -> xr.Dataset:

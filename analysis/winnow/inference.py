@@ -316,6 +316,8 @@ def perplexity_ratio(
     rows = {}
     for name in [model] if model else results.models:
         dense = int(results.dense_of(name).name)
+        if dense not in numbers:
+            raise ValueError(f"{results.path}: the dense model is not evaluated yet")
         for number, owner in zip(numbers, results.scores.loc[numbers, "model"]):
             if owner != name or number == dense:
                 continue

@@ -135,6 +135,9 @@ class JoinedResults(Results):
     def _h5(self) -> Any:
         raise ValueError(f"{self.path}: ask one of .files")
 
+    def _has_group(self, name: str) -> bool:
+        return any(file._has_group(name) for file in self.files)
+
     # ---- joining ----
 
     def _check_evaluations(self) -> None:

@@ -250,6 +250,7 @@ class Results:
 
         Axes carry their labels, variables ``units`` and ``long_name``; what a point is (``method``,
         ``sparsity``, ...) lies along the axis ``point``, which numbers points as the tables do.
+        ``compression`` is another name of ``method``, for ``sel``, which means its own by that.
         What is the same for all points (token ids, right answers) is a coordinate, too.
         Without ``all_points`` there are only points that are done, and integers are integers;
         with it, or in a file of several models, they are floats with NaN for what is missing.
@@ -280,6 +281,8 @@ class Results:
             data.set_close(netcdf.close)
             return data
         about = {name: ("point", _plain(points[name])) for name in axes if name not in data}
+        if "method" in about:  # xarray's sel has a parameter of that name
+            about["compression"] = about["method"]
         data = data.assign_coords(point=("point", points.index.to_numpy()), **about)
         data = data.set_coords([n for n, v in data.data_vars.items() if "point" not in v.dims])
         if not everything and len(done) < len(points):
@@ -292,8 +295,20 @@ class Results:
 
         The coordinates ``token_id``, ``sequence`` and ``position`` say which token it is: its id,
         and behind which row of which sequence (window) it comes.
+
+        Raises ValueError for a text whose tokens the file does not keep: those named under
+        ``divergence`` are kept.
         """
+        if text in self.texts and not self._has_group(f"tokens/{text}"):
+            raise ValueError(
+                f"{self.path}: no losses of single tokens of {text!r}: "
+                'the sweep does not name it under "divergence"'
+            )
         return self._short_axes("tokens", text, all_points)
+
+    def _has_group(self, name: str) -> bool:
+        with self._h5() as file:
+            return name in file
 
     def logits(self, text: str, *, all_points: bool = False) -> xr.Dataset:
         """The largest logits of the first scored tokens of a text: [point, token, top].

@@ -38,7 +38,7 @@ def generations(results: Results, search: str) -> pd.DataFrame:
             for row in _whole(log, item):
                 tokens += float(log["tokens"][item, row])
                 winner = int(log["winner"][item, row])
-                accuracy = log["accuracy"][item, row, winner] if winner >= 0 else [np.nan]
+                accuracy = log["accuracy"][item, row, winner] if winner >= 0 else np.array([np.nan])
                 known = accuracy[np.isfinite(accuracy)]
                 rows.append(
                     {
