@@ -36,7 +36,8 @@ struct wn_tokenizer; /* opaque */
  *                   become U+2581 and nothing is put in front: add_dummy_prefix and remove_extra_whitespaces do not
  *                   count, as in transformers 5 (and unlike SentencePiece). Control and user-defined pieces are added
  *                   tokens. add_bos_token and add_eos_token count, and are false where they are not given.
- *   split_special_tokens  special tokens in a text are text.
+ *   split_special_tokens  special tokens in a text are text. clean_up_tokenization_spaces  decoded texts of other models
+ *                   than BPE lose the spaces before punctuation.
  * fix_mistral_regex is refused. Where neither BOS nor EOS is named, a special token that the template puts first is the
  * BOS. On failure *tokenizer is NULL. Errors: WN_ERR_INPUT for a file that is wrong, WN_ERR_UNSUPPORTED for a component
  * that is not implemented; the line names the file and the key.

@@ -443,6 +443,11 @@ static wn_status add_all(struct tok_loader *loader, struct registry *r, const st
             if (find_token(r, token.content) >= 0)
                 continue;
             token.content = wn_strdup(token.content);
+            if (tok_vocabulary_find(&r->tokenizer->model.vocabulary, token.content, strlen(token.content)) < 0)
+                token.id = next_id(r);
+            if (token.id != of_file[i].id)
+                wn_log(WN_LOG_INFO, "%s: the added token \"%s\" gets the id %d, not %d: new ones take the next free id",
+                       r->tokenizer->path, token.content, token.id, of_file[i].id);
             register_token(r, &token);
         }
     if (decoder)
@@ -543,6 +548,10 @@ wn_status tok_config_finish(struct tok_loader *loader, const struct tok_config *
     t->bos = id_of(t, config, "bos_token");
     t->eos = id_of(t, config, "eos_token");
     WN_TRY(tok_get_bool(&beside, config->root, "", "split_special_tokens", false, &t->split_special));
+    WN_TRY(tok_get_bool(&beside, config->root, "", "clean_up_tokenization_spaces", false, &t->clean_up));
+    WN_TRY(tok_get_bool(&beside, config->root, "",
+                        "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", false, &ignored));
+    t->clean_up = t->clean_up && (t->model.kind != TOK_BPE || ignored);
     WN_TRY(tok_get_bool(&beside, config->root, "", "add_bos_token", false, &ignored));
     WN_TRY(tok_get_bool(&beside, config->root, "", "add_eos_token", false, &ignored));
     WN_TRY(tok_get_bool(&beside, config->root, "", "fix_mistral_regex", false, &ignored));

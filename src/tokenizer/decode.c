@@ -1,6 +1,9 @@
 /*
  * Decoders: each turns a list of token strings into another; the result is their concatenation.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memmem */
+#endif
 #include "tokenizer_impl.h"
 
 /* Strings one behind the other: string i is text[ends[i - 1], ends[i]). */
@@ -221,28 +224,31 @@ static void decode_metaspace(const struct tok_decoder *step, const struct string
 static void replace_all(struct wn_text *text, const char *from, const char *to)
 {
     struct wn_text out = {0};
-    const char *at = text->data, *next;
+    size_t width = strlen(from);
+    const char *at = text->data, *end = at + text->length, *next = memmem(at, text->length, from, width);
 
-    if (!*from || !strstr(at, from))
+    if (!width || !next)
         return;
-    for (; (next = strstr(at, from)); at = next + strlen(from)) {
+    for (; next; next = memmem(at, (size_t)(end - at), from, width)) {
         wn_text_append(&out, at, (size_t)(next - at));
         wn_text_append(&out, to, strlen(to));
+        at = next + width;
     }
-    wn_text_append(&out, at, strlen(at));
+    wn_text_append(&out, at, (size_t)(end - at));
     wn_text_release(text);
     *text = out;
 }
 
-/* Spaces that cutting put in front of punctuation and English endings, one token at a time. */
-static void clean_up(struct wn_text *token)
+/* Spaces that cutting put in front of punctuation and English endings; the decoder also shortens "do not". */
+static void clean_up(struct wn_text *text, bool shorten)
 {
     static const char *const rules[][2] = {{" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
                                            {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
                                            {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
 
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
-        replace_all(token, rules[i][0], rules[i][1]);
+        if (shorten || strcmp(rules[i][0], " do not") != 0)
+            replace_all(text, rules[i][0], rules[i][1]);
 }
 
 static void decode_word_piece(const struct tok_decoder *step, const struct strings *in, struct strings *out)
@@ -257,7 +263,7 @@ static void decode_word_piece(const struct tok_decoder *step, const struct strin
         wn_text_append(&now, " ", i > 0 && !continues);
         wn_text_append(&now, token + (continues ? width : 0), length - (continues ? width : 0));
         if (step->clean_up)
-            clean_up(&now);
+            clean_up(&now, true);
         wn_text_append(&out->text, now.data, now.length);
         end_string(out);
         wn_text_release(&now);
@@ -340,6 +346,8 @@ wn_status wn_decode(const struct wn_tokenizer *tokenizer, const int32_t *ids, in
         release(&now);
         now = next;
     }
+    if (status == WN_OK && tokenizer->clean_up)
+        clean_up(&now.text, false);
     if (status == WN_OK)
         wn_text_append(text, now.text.data, now.text.length);
     release(&now);

@@ -357,6 +357,7 @@ struct wn_tokenizer {
     int64_t size;         /* largest id + 1 */
     int32_t bos, eos, front;
     bool split_special; /* special tokens in a text are text */
+    bool clean_up;      /* spaces before punctuation are taken out of decoded texts */
 };
 
 /* Reads tokenizer.json and what lies beside it, the class left out with `as_file`; on failure the caller still closes

@@ -228,6 +228,9 @@ def text_tokenizers(plain):
         ],
         post_processor=template(["</s>", "<s>"], ["</s>"], ids),
     )
+    # Ids of the file that are taken or leave a gap: new tokens get the next free one.
+    odd = [added(size + 7, "<a>"), added(5, "<b>", special=True), added(size + 1, "<c>")]
+    yield "added_ids", file(plain, added_tokens=[*special_tokens(), *odd])
     yield "pairs", file({**plain, "merges": [*plain["merges"], plain["merges"][0]]})
     legacy = [" ".join(pair) for pair in plain["merges"] if " " not in "".join(pair)]
     yield "legacy_merges", file({**plain, "merges": ["#version: 0.2", *legacy]})
