@@ -96,5 +96,5 @@ int main(void)
     check_form(&(struct made){.bits = 16, .kept = 2, .run = 4}, 32, 64, "unpacked");
     check_form(&(struct made){.bits = 32}, 33, 40, "unpacked");
     check_bytes();
-    return 0;
+    return test_finish();
 }
