@@ -37,7 +37,7 @@ struct wn_model {
     float *embedding_norm_bias;
     float *project_in, *project_out;   /* [hidden, wn_embedding_size], and turned, owned; NULL: none */
     const struct wn_tensor *positions; /* [n_positions, hidden], learned; NULL: none */
-    enum wn_compute compute;           /* of the linears of its blocks; set it before any block is made */
+    enum wn_compute compute;           /* of the linears where sets are evaluated: wn_block_evaluated */
     struct wn_problems notes; /* what is odd about the files but no mistake, one line each: tensors nobody uses ... */
 };
 
@@ -60,6 +60,9 @@ int64_t wn_model_parameters(const struct wn_model *model); /* all tensors the ar
 
 /* Buffers for one block, fp32. */
 struct wn_block *wn_block_create(const struct wn_model *model);
+/* The same block as evaluation sets go through it, with the arithmetic of the model; calibration stays in fp32. Borrows
+ * all of `block`. */
+void wn_block_evaluated(const struct wn_model *model, const struct wn_block *block, struct wn_block *view);
 void wn_block_destroy(struct wn_block **block, const struct wn_model *model);
 /* Bytes wn_block_create takes. */
 int64_t wn_block_bytes(const struct wn_model *model);

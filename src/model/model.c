@@ -370,7 +370,6 @@ struct wn_block *wn_block_create(const struct wn_model *model)
 {
     const struct wn_layout *layout = &model->layout;
     struct wn_block *block = wn_alloc_zero(1, sizeof *block);
-    block->compute = model->compute;
     for (int i = 0; i < layout->n_linears; i++) {
         const struct wn_linear_info *linear = &layout->linears[i];
         block->linears[i] = wn_alloc(linear->rows * linear->columns, sizeof(float));
@@ -380,6 +379,12 @@ struct wn_block *wn_block_create(const struct wn_model *model)
     for (int i = 0; i < layout->n_vectors; i++)
         block->vectors[i] = wn_alloc(layout->vectors[i].size, sizeof(float));
     return block;
+}
+
+void wn_block_evaluated(const struct wn_model *model, const struct wn_block *block, struct wn_block *view)
+{
+    *view = *block;
+    view->compute = model->compute;
 }
 
 void wn_block_destroy(struct wn_block **block, const struct wn_model *model)

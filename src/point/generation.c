@@ -49,12 +49,14 @@ static wn_status run_wave(const struct wn_model *model, const struct wn_eval_set
 {
     int64_t row = chunk_row(set, first), width = model->config.hidden_size;
     struct wn_chunk chunk;
+    struct wn_block view;
     wn_sequences_embed(model, &set->sequences, row, chunk_row(set, end) - row, hidden);
     for (int64_t b = 0; b < model->config.n_blocks; b++) {
         WN_TRY(wn_model_load_block(model, b, block));
+        wn_block_evaluated(model, block, &view);
         for (int64_t c = first; c < end; c++) {
             wn_sequences_chunk(&set->sequences, c, offset, &chunk);
-            wn_model_run_block(model, block, &chunk, hidden + (chunk_row(set, c) - row) * width, scratch, NULL);
+            wn_model_run_block(model, &view, &chunk, hidden + (chunk_row(set, c) - row) * width, scratch, NULL);
         }
     }
     for (int64_t c = first; c < end; c++)

@@ -73,8 +73,6 @@ char *wn_levels_key(const struct wn_level_task *task)
 
     wn_text_printf(&text, "levels 1\n%s\n%s\n%s\n", task->build, wn_linalg_protocol(),
                    prepared->hash ? prepared->hash : "");
-    if (prepared->model->compute == WN_COMPUTE_BF16)
-        wn_text_printf(&text, "%s\n", wn_bf16_protocol());
     if (task->point->calibration >= 0)
         describe_calibration(&prepared->calibrations[task->point->calibration], &text);
     for (int s = 0; s < recipe->n_stages; s++) {

@@ -66,9 +66,12 @@ static void run_unit(struct wn_pass *pass, const struct wn_block *block, struct 
         context.statistics = partial_of(pass, unit);
         memset(context.statistics, 0, (size_t)wn_pass_statistics_bytes(pass, unit->calibration));
     }
+    struct wn_block view = *block;
+    if (!counts)
+        wn_block_evaluated(pass->prepared->model, block, &view);
     if (pass->copy)
         wn_copy_floats(pass->copy, unit->hidden, unit->tokens * pass->prepared->model->config.hidden_size);
-    wn_sequences_run(pass->prepared->model, block, unit->sequences, unit->chunk, unit->chunk + unit->chunks,
+    wn_sequences_run(pass->prepared->model, &view, unit->sequences, unit->chunk, unit->chunk + unit->chunks,
                      pass->copy ? pass->copy : unit->hidden, pass->group_rows, pass->scratch, pass->offset,
                      counts ? &tap : NULL);
 }
@@ -77,8 +80,11 @@ void wn_pass_push(struct wn_pass *pass, const struct wn_block *block)
 {
     for (int64_t u = 0; u < pass->units.count; u++) {
         const struct wn_unit *unit = &pass->units.items[u];
+        struct wn_block view = *block;
+        if (unit->calibration < 0)
+            wn_block_evaluated(pass->prepared->model, block, &view);
         if (wn_pass_is_mine(pass, unit))
-            wn_sequences_run(pass->prepared->model, block, unit->sequences, unit->chunk, unit->chunk + unit->chunks,
+            wn_sequences_run(pass->prepared->model, &view, unit->sequences, unit->chunk, unit->chunk + unit->chunks,
                              unit->hidden, pass->group_rows, pass->scratch, pass->offset, NULL);
     }
 }

@@ -54,9 +54,11 @@ wn_status wn_evaluation_push(struct wn_evaluation *evaluation, const struct wn_s
                              struct wn_workspace *workspace, int64_t block_index, const struct wn_block *block,
                              struct wn_activation **activations, struct wn_pushing *pushing)
 {
+    struct wn_block view;
+    wn_block_evaluated(subject->model, block, &view);
     for (int64_t e = 0; e < evaluation->n_sets; e++)
         if (wn_subject_wants(subject, e))
-            WN_TRY(wn_workspace_push_set(workspace, subject->model, block, &subject->prepared->sets[e].sequences,
+            WN_TRY(wn_workspace_push_set(workspace, subject->model, &view, &subject->prepared->sets[e].sequences,
                                          evaluation->hidden[e], pushing));
     if (evaluation->generates)
         wn_kept_blocks_take(&evaluation->kept, block_index, block, activations);

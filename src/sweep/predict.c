@@ -226,7 +226,8 @@ static void predict_point(const struct wn_run *run, const struct wn_model_cost *
         const struct wn_eval_set *set = &prepared->sets[e];
         if (!wn_run_lacks(run, index, e))
             continue;
-        double pass = kept * blocks * (block_seconds(cost, &of->sets[e]) + of->sets[e].rows * kind->rules);
+        double pass =
+            kept * blocks * (cost->evaluated * block_seconds(cost, &of->sets[e]) + of->sets[e].rows * kind->rules);
         double score = head_seconds(cost, &of->sets[e], set->divergence) + of->sets[e].tops * cost->top, texts = 0;
         if (set->generation)
             texts = texts_seconds(model, cost, set->generation, kept) + losses_seconds(model, cost, set->generation);
@@ -300,7 +301,7 @@ static void predict_set(const struct wn_model *model, const struct wn_model_cost
     }
     if (!set->divergence && !set->kind->compares)
         return;
-    prediction->dense_seconds += block_seconds(cost, counts) * (double)model->config.n_blocks;
+    prediction->dense_seconds += cost->evaluated * block_seconds(cost, counts) * (double)model->config.n_blocks;
     prediction->dense_units += wn_sequences_parts(&set->sequences);
     if (set->kind->compares)
         prediction->dense_seconds += head_seconds(cost, counts, false);

@@ -122,10 +122,22 @@ static int64_t probe_rows(const struct wn_model *model)
     return rows;
 }
 
+/* What the arithmetic of evaluations makes of the time of a block. */
+static double evaluated_share(const struct wn_model *model, const struct wn_block *block, int64_t rows, int64_t length,
+                              double seconds)
+{
+    struct wn_block view;
+    if (model->compute == WN_COMPUTE_F32)
+        return 1;
+    wn_block_evaluated(model, block, &view);
+    return time_block(model, &view, rows, length) / seconds;
+}
+
 static void probe_block(const struct wn_model *model, const struct wn_block *block, struct wn_model_cost *cost)
 {
     int64_t rows = probe_rows(model), length = rows < model->config.max_positions ? rows : SHORT_LENGTH;
     double at_length = time_block(model, block, rows, length), at_short = time_block(model, block, rows, SHORT_LENGTH);
+    cost->evaluated = evaluated_share(model, block, rows, length, at_length);
     struct wn_sequences far, near;
     make_sequences(&far, rows, length);
     make_sequences(&near, rows, SHORT_LENGTH);

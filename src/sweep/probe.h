@@ -22,6 +22,7 @@ struct wn_recipe_cost {
 struct wn_model_cost {
     double load;      /* a block */
     int threads;      /* that they are for */
+    double evaluated; /* seconds of evaluated rows and pairs as a share: below 1 with "compute": "bf16" */
     double row, pair; /* of a block: a row (times wn_linears_share), a row and a position it attends to (whole tiles) */
     double take[128]; /* [needs without second moments]: statistics of a row, all inputs; 0: not measured */
     double moments;   /* second moments of a row, all inputs */

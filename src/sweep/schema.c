@@ -86,10 +86,11 @@ void wn_sweep_help(struct wn_text *text)
     wn_text_printf(text, "\ntokenizer: class (default): what the class of the tokenizer builds anew is built anew, as "
                          "transformers 5 does;\n  file: tokenizer.json as it is, as transformers 4 did\n");
     wn_text_printf(text,
-                   "\ncompute: f32 (default), or bf16: the linears of the forward of all points and of the dense "
-                   "model take inputs\n  and weights in bf16, with sums in fp32; methods, statistics and head stay "
-                   "in fp32. About 1.5 times as fast\n  where the processor has such products; needs oneDNN. "
-                   "Divergences below 1e-3 are not to be read: the rounding\n  alone makes 1e-4.\n");
+                   "\ncompute: f32 (default), or bf16: where sets are evaluated, the linears of all points and of the "
+                   "dense model take\n  inputs and weights in bf16, with sums in fp32. Methods, calibration and "
+                   "head stay in fp32: the compressed\n  weights are those of f32. A forward is about 1.5 times "
+                   "as fast where the processor has such products; needs\n  oneDNN. Divergences near 1e-4 are "
+                   "those of the rounding.\n");
     wn_text_printf(
         text, "\nA minimal file:\n  {\"model\": \"DIRECTORY\", \"grid\": [{\"method\": \"magnitude\", \"sparsity\": "
               "[0.3, 0.5]}],\n   \"evaluate\": {\"perplexity\": {\"text\": {\"text\": \"test.txt\"}}}}\n");

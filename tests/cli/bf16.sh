@@ -33,6 +33,13 @@ same "digests on one and two ranks" "$(digest_of "$folder/one.h5")" "$(digest_of
 [ "$(digest_of "$folder/one.h5")" != "$(digest_of "$folder/f32.h5")" ] || fail "bf16 has the digest of f32"
 "$winnow" verify "$folder/one.h5" 2>&1 >/dev/null | grep -q '4 points done, 0 failed' || fail "not all points are done"
 
+# The same weights, evaluated otherwise.
+for file in one f32; do
+  "$winnow" show "$folder/$file.h5" --columns weights_hash --csv >"$folder/$file.csv"
+  grep -q '[0-9a-f]\{16\}' "$folder/$file.csv" || fail "$file: no weights_hash"
+done
+same "weights in bf16 and f32" "$(cat "$folder/one.csv")" "$(cat "$folder/f32.csv")"
+
 # Recorded beside the numbers.
 h5dump -a /provenance/arithmetic -a /provenance/evaluation_windows_0 "$folder/one.h5" >"$folder/dump"
 has "arithmetic" 'linears in bf16 by onednn' "$folder/dump"
