@@ -4,7 +4,7 @@
  * Evaluation is one forward: every kind prepares *sequences* (tokens) and *targets* (which next token is scored after
  * which row). The core runs head and softmax once per target row and yields per-target numbers; a kind turns them into
  * the fields of a record. So perplexity, divergences and tasks of one point all come from the same pass. A kind may
- * also have texts *generated*: its sets have prompts in place of sequences and targets.
+ * also have texts *generated*: its sets have prompts in place of sequences and targets; or have speeds measured.
  *
  * To add a kind: src/eval/NAME.c with `const struct wn_eval wn_eval_NAME` and the row WN_EVAL(NAME) in eval_list.h.
  *
@@ -14,6 +14,7 @@
 #define WINNOW_EVAL_H
 
 #include <winnow/data.h>
+#include <winnow/efficiency.h>
 #include <winnow/generate.h>
 #include <winnow/io.h>
 #include <winnow/model.h>
@@ -68,6 +69,7 @@ struct wn_eval_set {
     int64_t top;           /* top-k logits wanted: k, 0 for none; at most the vocabulary */
     int64_t logit_targets; /* of the first this many targets (cut to n_targets by wn_eval_fields) */
     struct wn_generation *generation; /* texts to be generated; NULL: none; owned */
+    struct wn_efficiency *efficiency; /* speeds to be measured; NULL: none; owned */
     char token_hash[WN_HASH_HEX], file_hash[WN_HASH_HEX];
     char *path;      /* owned */
     int64_t skipped; /* records of the file left out, as "on_error": "skip" asks for */
@@ -98,6 +100,7 @@ struct wn_outcome {
     /* Of a set with generation, decoded; else NULL. Of the dense model a text may have no tokens: its weights gave no
      * finite logits. */
     const struct wn_generated *generated;
+    const struct wn_efficiency_result *efficiency; /* of a set with efficiency; else NULL */
     const double *generated_loss; /* [texts] mean -ln p of the tokens of each text under the dense model; NULL: not
                                      wanted, or of the dense model */
 };
@@ -130,6 +133,7 @@ struct wn_eval {
     const struct wn_task_kind *task; /* of a kind that the header of a request file names; its section is "tasks" */
     bool compares;                   /* wants the outcome of the dense model, item by item */
     const struct wn_gold_kind *gold; /* NULL: no search can be for it */
+    bool single;                     /* the section is its one set, and has its name */
     bool generates;                  /* its sets have texts to be generated, and no targets */
     /* Everything that can be checked without a model, lines with file, key or line number into `problems`. */
     void (*check)(const char *directory, const char *name, const struct cJSON *json, struct wn_problems *problems);

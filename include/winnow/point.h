@@ -23,6 +23,7 @@
 struct wn_sweep;
 struct wn_cell;
 struct wn_judge_items;
+struct wn_measured;
 
 /* ---- points ---- */
 
@@ -115,7 +116,12 @@ struct wn_run {
     char *identity;
     /* [points][n_sets] evaluations that a row has already, so that they are not computed; NULL: none; owned */
     bool *evaluated;
+    struct wn_measured *measured; /* speeds that this rank has measured, by form of a model; owned */
 };
+
+/* Nothing is measured yet. */
+struct wn_measured *wn_measured_create(void);
+void wn_measured_destroy(struct wn_measured **measured);
 
 /* Whether an evaluation is still to be computed for a point that is not done. */
 bool wn_run_lacks(const struct wn_run *run, int64_t point, int64_t evaluation);

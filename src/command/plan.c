@@ -312,6 +312,16 @@ static void print_generation(const struct wn_run *run, int64_t index, const stru
                (long long)truncated, (long long)model->config.max_positions);
 }
 
+static void print_efficiency(const struct wn_run *run, int64_t index, const struct wn_eval_set *set)
+{
+    const struct wn_efficiency *asked = set->efficiency;
+    printf("evaluation   %s: prompts of %lld tokens, takes of %lld steps, %lld pairs and more, %lld thread%s\n",
+           set->name, (long long)asked->prompt, (long long)asked->steps, (long long)asked->pairs,
+           (long long)asked->threads, asked->threads == 1 ? "" : "s");
+    printf("             one rank of a node at a time, each form of a model once on a rank; takes %s in memory\n",
+           wn_bytes_text((double)wn_efficiency_bytes(run->models[index].model, asked)));
+}
+
 static void print_inputs(const struct wn_run *run)
 {
     for (int64_t m = 0; m < run->n_models; m++) {
@@ -333,6 +343,10 @@ static void print_inputs(const struct wn_run *run)
         }
         for (int64_t e = 0; e < run->sweep->n_evals; e++) {
             const struct wn_eval_set *set = &prepared->sets[e];
+            if (set->efficiency) {
+                print_efficiency(run, m, set);
+                continue;
+            }
             if (set->generation) {
                 print_generation(run, m, set);
                 print_items(prepared, set->name);

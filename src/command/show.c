@@ -45,7 +45,7 @@ static bool is_headline(struct wn_results_reader *reader, const char *path)
 {
     static const char *const of_points[] = {"bits_per_weight_nominal", "bits_per_weight", "stored_bytes", "seconds"};
     static const char *const divergences[] = {"kl_mean", "js_mean", "top1_agreement"};
-    static const char *const of_texts[] = {"perplexity", "word_perplexity", "acc"};
+    static const char *const of_texts[] = {"perplexity", "word_perplexity", "acc", "prefill_faster", "decode_1_faster"};
     const char *name = strrchr(path, '/') + 1, *set = strchr(path + 1, '/') + 1;
     char metric[64];
     if (!strncmp(path, "/points/", 8))

@@ -64,6 +64,7 @@ void wn_eval_set_release(struct wn_eval_set *set)
     if (set->generation)
         wn_generation_release(set->generation);
     wn_free(set->generation);
+    wn_free(set->efficiency);
     wn_free(set->target_row);
     wn_free(set->target_id);
     wn_free(set->target_place);

@@ -167,6 +167,9 @@ wn_status wn_evaluation_generate(struct wn_evaluation *evaluation, const struct 
     for (int64_t e = 0; e < evaluation->n_sets; e++)
         if (sets[e].generation && wn_subject_wants(subject, e))
             WN_TRY(generate_set(evaluation, subject, resume, e, tokens));
+    for (int64_t e = 0; e < evaluation->n_sets; e++)
+        if (sets[e].efficiency && wn_subject_wants(subject, e))
+            WN_TRY(wn_evaluation_measure(evaluation, subject, sets[e].efficiency));
     wn_kept_blocks_release(&evaluation->kept);
     for (int64_t e = 0; e < evaluation->n_sets; e++)
         if (sets[e].generation && wn_subject_wants(subject, e))

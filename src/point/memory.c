@@ -52,7 +52,7 @@ int64_t wn_prepared_offsets(const struct wn_run *run, int64_t model)
 bool wn_prepared_generates(const struct wn_run *run, int64_t model)
 {
     for (int64_t e = 0; e < run->n_sets; e++)
-        if (run->models[model].sets[e].generation)
+        if (run->models[model].sets[e].generation || run->models[model].sets[e].efficiency)
             return true;
     return false;
 }
@@ -94,6 +94,12 @@ void wn_generation_bytes(const struct wn_run *run, int64_t index, const struct w
     *bytes = (struct wn_generation_bytes){0};
     for (int64_t e = 0; e < run->n_sets; e++) {
         const struct wn_generation *generation = prepared->sets[e].generation;
+        if (prepared->sets[e].efficiency) {
+            bytes->kept = wn_kept_blocks_bytes(model, recipe);
+            bytes->packing = packing_bytes(&model->layout);
+            int64_t measure = wn_efficiency_bytes(model, prepared->sets[e].efficiency);
+            bytes->generate = measure > bytes->generate ? measure : bytes->generate;
+        }
         if (!generation)
             continue;
         int64_t generate = wn_generate_bytes(model, generation);

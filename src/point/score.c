@@ -14,7 +14,7 @@ void wn_evaluation_open(struct wn_evaluation *evaluation, const struct wn_subjec
         if (!wn_subject_wants(subject, e))
             continue;
         evaluation->hidden[e] = wn_workspace_embed(subject->model, &set->sequences);
-        evaluation->generates = evaluation->generates || set->generation;
+        evaluation->generates = evaluation->generates || set->generation || set->efficiency;
     }
     evaluation->texts = wn_alloc_zero(n_sets, sizeof *evaluation->texts);
     evaluation->text_losses = wn_alloc_zero(n_sets, sizeof *evaluation->text_losses);
@@ -33,6 +33,7 @@ void wn_evaluation_release(struct wn_evaluation *evaluation)
     wn_free(evaluation->hidden);
     wn_free(evaluation->texts);
     wn_free(evaluation->text_losses);
+    wn_free(evaluation->efficiency);
 }
 
 wn_status wn_evaluation_check(const struct wn_evaluation *evaluation, const struct wn_subject *subject)
@@ -78,6 +79,15 @@ static void score_texts(struct wn_evaluation *evaluation, const struct wn_subjec
     struct wn_outcome dense = {.generated = &of_dense};
     wn_eval_finish(set, &point, &dense, record);
     wn_generated_release(&of_dense);
+}
+
+/* Nothing where texts could not be written. */
+static void score_speeds(const struct wn_evaluation *evaluation, const struct wn_subject *subject, int64_t index,
+                         struct wn_record *record)
+{
+    const struct wn_outcome point = {.efficiency = evaluation->efficiency};
+    if (evaluation->efficiency)
+        wn_eval_finish(&subject->prepared->sets[index], &point, NULL, record);
 }
 
 static wn_status score_set(const struct wn_evaluation *evaluation, const struct wn_subject *subject, int64_t index,
@@ -129,7 +139,9 @@ wn_status wn_evaluation_score(struct wn_evaluation *evaluation, const struct wn_
     for (int64_t e = 0; e < evaluation->n_sets; e++) {
         if (!wn_subject_wants(subject, e))
             continue;
-        if (!subject->prepared->sets[e].generation)
+        if (subject->prepared->sets[e].efficiency)
+            score_speeds(evaluation, subject, e, recorder->record);
+        else if (!subject->prepared->sets[e].generation)
             take_status(recorder, subject, score_set(evaluation, subject, e, recorder->record), &status);
         else if (generated == WN_OK)
             score_texts(evaluation, subject, e, recorder->record);

@@ -191,7 +191,8 @@ void wn_recorder_reason(struct wn_recorder *recorder, const struct wn_subject *s
 struct wn_evaluation {
     int64_t n_sets;             /* all, or none */
     float **hidden;             /* [n_sets]: [tokens, hidden]; NULL: the row has it already */
-    bool generates;             /* a set has texts to be generated: */
+    struct wn_efficiency_result *efficiency; /* what was measured; NULL: nothing */
+    bool generates;             /* a set has texts to be generated, or speeds to be measured: */
     struct wn_kept_blocks kept; /* all blocks as they are evaluated */
     struct wn_generated *texts; /* [n_sets] */
     double **text_losses;       /* [n_sets] under the dense model; NULL: not wanted */
@@ -204,8 +205,11 @@ wn_status wn_evaluation_check(const struct wn_evaluation *evaluation, const stru
 wn_status wn_evaluation_push(struct wn_evaluation *evaluation, const struct wn_subject *subject,
                              struct wn_workspace *workspace, int64_t block_index, const struct wn_block *block,
                              struct wn_activation **activations, struct wn_pushing *pushing);
+/* Speeds of the kept blocks, or those of a point of the same form (speed.c). */
+wn_status wn_evaluation_measure(struct wn_evaluation *evaluation, const struct wn_subject *subject,
+                                const struct wn_efficiency *asked);
 struct wn_resume;
-/* Texts of all sets (generation.c), then, when the kept blocks are gone, their losses under the dense model. *tokens
+/* Texts of all sets, and speeds (generation.c), then, when the kept blocks are gone, their losses under the dense model. *tokens
  * grows by the rows that were run. WN_ERR_INTERRUPTED between two batches, all texts made so far and the kept blocks
  * still there, when there is no time for more. */
 wn_status wn_evaluation_generate(struct wn_evaluation *evaluation, const struct wn_subject *subject,

@@ -129,6 +129,15 @@ static double texts_seconds(const struct wn_model *model, const struct wn_model_
            (work.step_rows + (double)wn_generation_texts(generation)) / batch * cost->step_head;
 }
 
+/* Speeds of a point and of the dense model beside it; those of a form that was measured before take nothing. */
+static double speed_seconds(const struct wn_model *model, const struct wn_model_cost *cost,
+                            const struct wn_efficiency *asked)
+{
+    double prompt_rows, step_rows, blocks = (double)model->config.n_blocks, batch = WN_GENERATE_BATCH;
+    wn_efficiency_work(model, asked, &prompt_rows, &step_rows);
+    return blocks * (prompt_rows * cost->row + step_rows / batch * cost->step) + step_rows / batch * cost->step_head;
+}
+
 /* The dense model reads prompts and texts. */
 static double losses_seconds(const struct wn_model *model, const struct wn_model_cost *cost,
                              const struct wn_generation *generation)
@@ -231,6 +240,8 @@ static void predict_point(const struct wn_run *run, const struct wn_model_cost *
         double score = head_seconds(cost, &of->sets[e], set->divergence) + of->sets[e].tops * cost->top, texts = 0;
         if (set->generation)
             texts = texts_seconds(model, cost, set->generation, kept) + losses_seconds(model, cost, set->generation);
+        else if (set->efficiency)
+            texts = speed_seconds(model, cost, set->efficiency);
         stages[WN_STAGE_FORWARD] += pass;
         stages[WN_STAGE_SCORE] += score;
         stages[WN_STAGE_GENERATE] += texts;

@@ -510,6 +510,7 @@ wn_status wn_prepare(struct wn_par *par, const struct wn_sweep *sweep, bool hash
     struct wn_run *run = wn_alloc_zero(1, sizeof *run);
     *out = run;
     run->sweep = sweep;
+    run->measured = wn_measured_create();
     wn_schema_init(&run->schema);
     WN_TRY(wn_inputs_compare_sweep(par, sweep));
     wn_grid_build(sweep, problems, &run->grid);
@@ -580,6 +581,7 @@ void wn_run_release(struct wn_run **run_pointer)
         wn_table_release(&run->cells);
     wn_free(run->identity);
     wn_free(run->evaluated);
+    wn_measured_destroy(&run->measured);
     wn_free(run);
     *run_pointer = NULL;
 }

@@ -74,7 +74,8 @@ void wn_sweep_help(struct wn_text *text)
     for (int64_t i = 0; i < kinds; i++) {
         if (evals[i]->task)
             continue;
-        wn_text_printf(text, "\nevaluate.%s.NAME (%s)\n", evals[i]->section, evals[i]->name);
+        wn_text_printf(text, "\nevaluate.%s%s (%s)\n", evals[i]->section, evals[i]->single ? "" : ".NAME",
+                       evals[i]->single ? evals[i]->help : evals[i]->name);
         wn_params_help(evals[i]->parameters, evals[i]->n_parameters, text);
     }
     wn_text_printf(text,
@@ -272,9 +273,13 @@ static cJSON *evaluate_schema(void)
     int64_t count;
     const struct wn_eval *const *table = wn_eval_table(&count);
     for (int64_t i = 0; i < count; i++)
-        if (!table[i]->task)
+        if (!table[i]->task) {
+            cJSON *settings = object_schema(table[i]->parameters, table[i]->n_parameters);
+            if (table[i]->single)
+                cJSON_AddStringToObject(settings, "description", table[i]->help);
             cJSON_AddItemToObject(properties, table[i]->section,
-                                  named(object_schema(table[i]->parameters, table[i]->n_parameters), table[i]->help));
+                                  table[i]->single ? settings : named(settings, table[i]->help));
+        }
     cJSON_AddItemToObject(properties, "tasks", tasks_schema());
     cJSON_AddItemToObject(properties, "divergence", cJSON_Parse(divergence));
     cJSON_AddItemToObject(properties, "logits", cJSON_Parse(logits));

@@ -14,7 +14,8 @@
 static const char *const top_keys[] = {"$schema",     "name",   "description", "inputs", "model",
                                        "calibration", "grid",   "evaluate",    "output", "statistics",
                                        "scratch",     "search", "tokenizer",   "compute"};
-static const char *const evaluate_keys[] = {"perplexity", "tasks", "divergence", "logits", "prefix_token"};
+static const char *const evaluate_keys[] = {"perplexity", "tasks",        "divergence",
+                                            "logits",     "prefix_token", "efficiency"};
 static const char *const divergence_keys[] = {"on", "measures"};
 static const char *const logits_keys[] = {"on", "top", "tokens"};
 static const char *const statistics_keys[] = {"sample", "tokens"};
@@ -297,6 +298,14 @@ static void read_section(struct reader *reader, const cJSON *evaluate, const cha
     }
 }
 
+/* A section that is one set. */
+static void read_single(struct reader *reader, const cJSON *evaluate, const char *section)
+{
+    const cJSON *spec = get_object(reader, evaluate, "evaluate.", section);
+    if (spec)
+        add_eval(reader, section, kind_of_section(section), section, spec);
+}
+
 /* Names in "on" of divergence or logits; calls are for each existing set. */
 static void read_on(struct reader *reader, const char *section, const cJSON *spec,
                     void (*mark)(struct wn_sweep_eval *, const cJSON *))
@@ -393,6 +402,7 @@ static void read_evaluate(struct reader *reader)
         check_keys(reader, "evaluate: ", evaluate, evaluate_keys, COUNT(evaluate_keys));
         read_section(reader, evaluate, "perplexity");
         read_section(reader, evaluate, "tasks");
+        read_single(reader, evaluate, "efficiency");
         read_divergence(reader, evaluate);
         read_logits(reader, evaluate);
         read_prefix_token(reader, evaluate);
