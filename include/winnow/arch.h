@@ -24,9 +24,10 @@
 
 struct cJSON;
 
-#define WN_MAX_LINEARS 16
-#define WN_MAX_VECTORS 16
-#define WN_MAX_INPUTS  8
+#define WN_MAX_EXPERTS 128
+#define WN_MAX_LINEARS (10 + 3 * WN_MAX_EXPERTS)
+#define WN_MAX_VECTORS 18
+#define WN_MAX_INPUTS  (6 + 2 * WN_MAX_EXPERTS)
 
 /* ---- options of a decoder ---- */
 
@@ -66,10 +67,29 @@ struct wn_decoder_names {
     const char *gate, *up, *gate_up, *down;
     const char *attention_norm, *mlp_norm, *after_attention, *after_mlp;
     const char *q_norm, *k_norm;
+    const char *router, *expert; /* "mlp.experts.%d.", with the names of its linears behind it: */
+    const char *expert_gate, *expert_up, *expert_down;
+    const char *shared, *shared_gate; /* "mlp.shared_expert.", with names as of experts; what weighs it */
 };
 
 /* What differs between blocks, as bits. */
-enum { WN_BLOCK_SLIDES = 1, WN_BLOCK_HAS_NO_ROPE = 2 };
+enum { WN_BLOCK_SLIDES = 1, WN_BLOCK_HAS_NO_ROPE = 2, WN_BLOCK_IS_DENSE = 4 };
+
+/* In which blocks a linear or a vector is, where some have experts and some have not. */
+enum wn_where { WN_EVERY_BLOCK, WN_DENSE_BLOCKS, WN_SPARSE_BLOCKS };
+
+/*
+ * A sparse mixture of experts in place of the MLP: the router gives a number to each expert, their softmax is p, a
+ * token goes through the `chosen` experts of largest p, ties to the lower one, and y = sum of p_e expert_e(x), in the
+ * order of experts. The shared expert sees every token: y += sigmoid(shared_gate x) shared_expert(x).
+ */
+struct wn_experts {
+    int64_t count;    /* 0: none; at most WN_MAX_EXPERTS */
+    int64_t chosen;   /* for a token */
+    int64_t size;     /* of the hidden layer of an expert */
+    int64_t shared;   /* the same of the shared expert; 0: there is none */
+    bool is_weighted; /* the p of the chosen ones are divided by their sum */
+};
 
 #define WN_MAX_BLOCKS 4096
 
@@ -98,6 +118,7 @@ struct wn_decoder {
     double logits_divisor;         /* 0: 1 */
     double logits_softcap;         /* logits = cap tanh(logits / cap); 0: none */
     int64_t position_offset;       /* the row of position 0 in the table of learned positions */
+    struct wn_experts experts;     /* of blocks that are not WN_BLOCK_IS_DENSE */
     struct wn_rope window_rope;    /* of blocks that slide; theta 0: as of the others */
     uint8_t blocks[WN_MAX_BLOCKS]; /* bits */
 };
@@ -130,6 +151,8 @@ struct wn_source {
     int64_t rows;    /* of the tensor; 0: those of the linear, one for one */
     int64_t first, run, stride;
     bool transposed;
+    int64_t
+        stacked; /* the tensor is [stacked, rows / stacked, columns], and has no ".weight" in its name; 0: it is not */
 };
 
 /* Columns of the embedding and of the head. */
@@ -144,6 +167,7 @@ struct wn_linear_info {
     bool bias;
     int64_t rows, columns;
     int input; /* which tap feeds it: linears with equal input share their statistics */
+    enum wn_where where;
     struct wn_source source;
 };
 
@@ -151,6 +175,11 @@ struct wn_linear_info {
 static inline const char *wn_linear_tensor(const struct wn_linear_info *linear)
 {
     return linear->source.tensor[0] ? linear->source.tensor : linear->name;
+}
+
+static inline const char *wn_linear_ending(const struct wn_linear_info *linear)
+{
+    return linear->source.stacked ? "" : ".weight";
 }
 
 static inline int64_t wn_linear_tensor_rows(const struct wn_linear_info *linear)
@@ -167,12 +196,20 @@ static inline int64_t wn_source_row(const struct wn_source *source, int64_t row)
 struct wn_vector_info {
     char name[64]; /* "input_layernorm.weight" */
     int64_t size;
-    double offset; /* is added to what is stored */
+    int64_t columns; /* 0: it is a vector; else a matrix [size / columns, columns] that stays dense, as a router does */
+    double offset;   /* is added to what is stored */
+    enum wn_where where;
     int64_t parts; /* 0: it is one tensor; else so many, one behind the other, whose numbers stand for %d of the name */
 };
 
 /* What a block adds to the hidden state, in this order. */
 enum wn_branch { WN_BRANCH_ATTENTION, WN_BRANCH_MLP, WN_BRANCHES };
+
+static inline bool wn_is_in(const struct wn_config *config, enum wn_where where, int64_t block)
+{
+    bool dense = config->decoder.blocks[block] & WN_BLOCK_IS_DENSE;
+    return where == WN_EVERY_BLOCK || dense == (where == WN_DENSE_BLOCKS);
+}
 
 /* All that is needed to load a model of this architecture. */
 struct wn_layout {
@@ -181,6 +218,10 @@ struct wn_layout {
     struct wn_vector_info vectors[WN_MAX_VECTORS];
     char input_names[WN_MAX_INPUTS][32]; /* "attention", "attention_output", "mlp", "mlp_down" */
     int64_t input_widths[WN_MAX_INPUTS];
+    /* 0: the input has a row for every token; else 1 + the expert whose rows it has, in the order of tokens. */
+    int16_t input_experts[WN_MAX_INPUTS];
+    /* Inputs are made one behind the other; those of one step need nothing of each other. Steps do not fall. */
+    int16_t input_steps[WN_MAX_INPUTS];
     enum wn_branch input_branches[WN_MAX_INPUTS]; /* to which branch the linears of this input belong */
     /* The vector whose entry j is a factor of input j and of nothing else, so that the vector divided by s and the
      * columns of the linears of this input multiplied by s leave the block as it is (a norm weight); -1: none. */

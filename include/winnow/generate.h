@@ -35,9 +35,9 @@
 struct wn_kept_blocks {
     const struct wn_model *model;  /* borrowed */
     struct wn_block *blocks;       /* [n_blocks]; arrays owned; no linears of branches that are skipped */
-    struct wn_packed *packed;      /* [n_blocks, WN_MAX_LINEARS]; sources of the blocks; empty where there is none */
-    struct wn_row_source *sources; /* [n_blocks, WN_MAX_LINEARS] */
-    struct wn_activation **rules;  /* [n_blocks, WN_MAX_LINEARS]; owned */
+    struct wn_packed *packed;      /* [n_blocks, n_linears]; sources of the blocks; empty where there is none */
+    struct wn_row_source *sources; /* [n_blocks, n_linears] */
+    struct wn_activation **rules;  /* [n_blocks, n_linears]; owned */
 };
 
 void wn_kept_blocks_init(struct wn_kept_blocks *kept, const struct wn_model *model);

@@ -51,9 +51,14 @@ struct wn_model {
 wn_status wn_model_open(const char *directory, struct wn_problems *problems, struct wn_model **model);
 void wn_model_close(struct wn_model **model);
 
-/* Weights of the linears of one block, and of all blocks (what sparsity is counted over). */
+/* Weights of the linears of one block, which has any that some block has, and of all blocks (what sparsity is counted
+ * over). */
 int64_t wn_model_block_weights(const struct wn_model *model);
 int64_t wn_model_weights(const struct wn_model *model);
+/* Share of the tokens that an input of a block has rows of when experts are chosen evenly; 1: of all. */
+double wn_model_input_share(const struct wn_model *model, int input);
+/* Weights that a token goes through in all blocks: of experts, that share. */
+double wn_model_active_weights(const struct wn_model *model);
 /* Bytes of a weight as it is kept: 2, or 4 when any matrix is neither F16 nor BF16 (8-bit floats have factors). */
 int wn_model_source_bytes(const struct wn_model *model);
 int64_t wn_model_parameters(const struct wn_model *model); /* all tensors the architecture names, tied counted once */

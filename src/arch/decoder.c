@@ -11,28 +11,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Parts of the scratch; the MLP uses the room of the attention again. */
-struct scratch {
-    float *normed;          /* [rows, hidden]: input of q, k, v or gate, up; then the output of o or down */
-    float *aside;           /* [rows, hidden]: input of gate, up when the branches are parallel */
-    float *cosine, *sine;   /* [rows, head_dim / 2] */
-    float *q, *k, *v, *mix; /* mix [rows, heads * head_dim]: what attention gives */
-    float *gate, *up;       /* [rows, intermediate] */
-    float *slopes;          /* [heads] */
-    int64_t size;           /* floats in all */
-};
-
-/* What a branch needs to know. */
-struct call {
-    const struct wn_config *config;
-    const struct wn_block *block;
-    const struct wn_chunk *chunk;
-    const struct wn_tap *tap;
-    struct wn_decoder_parts parts;
-    struct scratch s;
-    int64_t rows;
-};
-
 /* Takes `count` floats off the front, rounded up to whole cache lines. */
 static float *take(float *base, int64_t *used, int64_t count)
 {
@@ -41,11 +19,24 @@ static float *take(float *base, int64_t *used, int64_t count)
     return part;
 }
 
-/* With base NULL, only the size is of use. */
-static struct scratch lay_out(const struct wn_config *config, int64_t rows, float *base)
+static int64_t larger(int64_t a, int64_t b)
 {
-    struct scratch s;
+    return a > b ? a : b;
+}
+
+static int64_t largest_hidden_layer(const struct wn_config *config)
+{
+    const struct wn_decoder_parts parts = wn_decoder_parts(config);
+    return larger(parts.mlp.size, larger(parts.shared.size, parts.expert.size));
+}
+
+/* With base NULL, only the size is of use. */
+static struct wn_decoder_scratch_parts lay_out(const struct wn_config *config, int64_t rows, float *base)
+{
+    struct wn_decoder_scratch_parts s;
     int64_t used = 0, q = config->n_heads * config->head_dim, kv = config->n_kv_heads * config->head_dim;
+    int64_t inner = largest_hidden_layer(config);
+    const struct wn_experts *experts = &config->decoder.experts;
     s.normed = take(base, &used, rows * config->hidden_size);
     s.aside = take(base, &used, config->decoder.parallel ? rows * config->hidden_size : 0);
     int64_t shared = used, attention_end;
@@ -58,8 +49,12 @@ static struct scratch lay_out(const struct wn_config *config, int64_t rows, floa
     s.slopes = take(base, &used, config->decoder.slopes ? config->n_heads : 0);
     attention_end = used;
     used = shared;
-    s.gate = take(base, &used, config->decoder.plain ? 0 : rows * config->intermediate_size);
-    s.up = take(base, &used, rows * config->intermediate_size);
+    s.gate = take(base, &used, config->decoder.plain ? 0 : rows * inner);
+    s.up = take(base, &used, rows * inner);
+    s.sum = take(base, &used, experts->count ? rows * config->hidden_size : 0);
+    s.some = take(base, &used, experts->count ? rows * config->hidden_size : 0);
+    s.scores = take(base, &used, rows * experts->count);
+    s.shares = take(base, &used, rows * experts->chosen);
     s.size = used > attention_end ? used : attention_end;
     return s;
 }
@@ -69,14 +64,15 @@ int64_t wn_decoder_scratch(const struct wn_config *config, int64_t rows)
     return lay_out(config, rows, NULL).size;
 }
 
-static struct call begin(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,
-                         float *scratch, const struct wn_tap *tap)
+static struct wn_decoder_call begin(const struct wn_config *config, const struct wn_block *block,
+                                    const struct wn_chunk *chunk, float *scratch, const struct wn_tap *tap)
 {
     int64_t rows = chunk->offset[chunk->n_sequences];
-    return (struct call){config, block, chunk, tap, wn_decoder_parts(config), lay_out(config, rows, scratch), rows};
+    return (struct wn_decoder_call){config, block, chunk, tap, wn_decoder_parts(config), lay_out(config, rows, scratch),
+                                    rows};
 }
 
-static void tell(const struct call *c, int input, const float *x, int64_t width)
+void wn_decoder_tell(const struct wn_decoder_call *c, int input, const float *x, int64_t width)
 {
     int64_t row[WN_GROUP_CHUNKS + 1], n_chunks = wn_chunk_rows(c->chunk, row);
     if (c->tap)
@@ -84,7 +80,7 @@ static void tell(const struct call *c, int input, const float *x, int64_t width)
 }
 
 /* y = the norm of x; they may be the same. */
-static void norm(const struct call *c, const float *x, int vector, int bias, float *y)
+static void norm(const struct wn_decoder_call *c, const float *x, int vector, int bias, float *y)
 {
     const struct wn_config *config = c->config;
     const float *weight = vector < 0 ? NULL : c->block->vectors[vector];
@@ -97,7 +93,7 @@ static void norm(const struct call *c, const float *x, int vector, int bias, flo
 
 /* ---- attention ---- */
 
-static void norm_heads(const struct call *c, int vector, int64_t heads, float *x)
+static void norm_heads(const struct wn_decoder_call *c, int vector, int64_t heads, float *x)
 {
     const struct wn_config *config = c->config;
     int64_t dim = config->head_dim;
@@ -109,7 +105,7 @@ static void norm_heads(const struct call *c, int vector, int64_t heads, float *x
         wn_rms_norm(x, c->rows, heads * dim, c->block->vectors[vector], 0, config->norm_eps, x);
 }
 
-static void rotate(const struct call *c)
+static void rotate(const struct wn_decoder_call *c)
 {
     const struct wn_config *config = c->config;
     const struct wn_decoder *decoder = &config->decoder;
@@ -125,7 +121,7 @@ static void rotate(const struct call *c)
     wn_rope_apply(c->s.cosine, c->s.sine, c->s.k, c->rows, config->n_kv_heads, config->head_dim, dims);
 }
 
-static struct wn_attention_rule attention_rule(const struct call *c)
+static struct wn_attention_rule attention_rule(const struct wn_decoder_call *c)
 {
     const struct wn_decoder *decoder = &c->config->decoder;
     double scale = decoder->attention_scale > 0 ? decoder->attention_scale : 1.0 / sqrt((double)c->config->head_dim);
@@ -142,7 +138,7 @@ static struct wn_attention_rule attention_rule(const struct call *c)
 }
 
 /* y = attention of its normed input x; they may be the same. */
-static void attend(const struct call *c, const float *x, float *y)
+static void attend(const struct wn_decoder_call *c, const float *x, float *y)
 {
     const struct wn_config *config = c->config;
     const struct wn_chunk *chunk = c->chunk;
@@ -150,7 +146,7 @@ static void attend(const struct call *c, const float *x, float *y)
     const struct wn_block_output outputs[] = {
         {WN_Q, heads * dim, c->s.q}, {WN_K, kv * dim, c->s.k}, {WN_V, kv * dim, c->s.v}};
     const struct wn_attention_rule rule = attention_rule(c);
-    tell(c, WN_IN_ATTENTION, x, width);
+    wn_decoder_tell(c, WN_IN_ATTENTION, x, width);
     wn_block_linears(c->block, chunk, x, width, outputs, 3);
     norm_heads(c, c->parts.q_norm, heads, c->s.q);
     norm_heads(c, c->parts.k_norm, kv, c->s.k);
@@ -159,30 +155,37 @@ static void attend(const struct call *c, const float *x, float *y)
         wn_past_keep(chunk->past, c->s.k, c->s.v, chunk->n_sequences, chunk->offset, kv, dim);
     wn_attention(c->s.q, c->s.k, c->s.v, chunk->n_sequences, chunk->offset, heads, kv, dim, &rule, chunk->past,
                  c->s.mix);
-    tell(c, WN_IN_OUTPUT, c->s.mix, heads * dim);
+    wn_decoder_tell(c, WN_IN_OUTPUT, c->s.mix, heads * dim);
     wn_block_linear(c->block, WN_O, chunk, c->s.mix, heads * dim, width, y);
 }
 
 /* ---- MLP ---- */
 
-/* y = the MLP on its normed input x; they may be the same. */
-static void mlp(const struct call *c, const float *x, float *y)
+void wn_decoder_mlp(const struct wn_decoder_call *c, const struct wn_mlp *mlp, const float *x, float *y)
 {
     const struct wn_config *config = c->config;
-    int64_t width = config->hidden_size, inner = config->intermediate_size;
-    const struct wn_block_output outputs[] = {{c->parts.gate, inner, c->s.gate}, {c->parts.up, inner, c->s.up}};
+    int64_t width = config->hidden_size, inner = mlp->size;
+    const struct wn_block_output outputs[] = {{mlp->gate, inner, c->s.gate}, {mlp->up, inner, c->s.up}};
     float *inside = config->decoder.plain ? c->s.up : c->s.gate;
-    tell(c, WN_IN_MLP, x, width);
+    wn_decoder_tell(c, mlp->input, x, width);
     wn_block_linears(c->block, c->chunk, x, width, outputs + config->decoder.plain, 2 - config->decoder.plain);
     wn_nonlinear(config->decoder.activation, inside, config->decoder.plain ? NULL : c->s.up, c->rows * inner);
-    tell(c, WN_IN_DOWN, inside, inner);
-    wn_block_linear(c->block, c->parts.down, c->chunk, inside, inner, width, y);
+    wn_decoder_tell(c, mlp->inside, inside, inner);
+    wn_block_linear(c->block, mlp->down, c->chunk, inside, inner, width, y);
+}
+
+static void run_mlp(const struct wn_decoder_call *c, const float *x, float *y)
+{
+    if (wn_is_in(c->config, WN_SPARSE_BLOCKS, c->block->index) && c->config->decoder.experts.count)
+        wn_decoder_experts(c, x, y);
+    else
+        wn_decoder_mlp(c, &c->parts.mlp, x, y);
 }
 
 /* ---- the block ---- */
 
 /* What a branch gives, made what is added to the hidden state. */
-static void finish(const struct call *c, enum wn_branch branch, float *y)
+static void finish(const struct wn_decoder_call *c, enum wn_branch branch, float *y)
 {
     double factor = c->config->decoder.residual_factor;
     if (c->config->decoder.norm_place != WN_NORM_BEHIND)
@@ -192,7 +195,7 @@ static void finish(const struct call *c, enum wn_branch branch, float *y)
 }
 
 /* hidden += what a branch gives. */
-static void add(const struct call *c, enum wn_branch branch, float *hidden, const float *added)
+static void add(const struct wn_decoder_call *c, enum wn_branch branch, float *hidden, const float *added)
 {
     int64_t width = c->config->hidden_size;
     if (c->tap && c->tap->add)
@@ -201,7 +204,7 @@ static void add(const struct call *c, enum wn_branch branch, float *hidden, cons
 }
 
 /* Where a norm stands behind what the branch was added to; it stays when the branch is left out. */
-static void norm_behind(const struct call *c, enum wn_branch branch, float *hidden)
+static void norm_behind(const struct wn_decoder_call *c, enum wn_branch branch, float *hidden)
 {
     bool attention = branch == WN_BRANCH_ATTENTION;
     if (c->config->decoder.norm_place == WN_NORM_BEHIND)
@@ -210,7 +213,7 @@ static void norm_behind(const struct call *c, enum wn_branch branch, float *hidd
 }
 
 /* The input of a branch: `to`, or the hidden state itself where no norm stands before the branch. */
-static const float *enter(const struct call *c, enum wn_branch branch, const float *hidden, float *to)
+static const float *enter(const struct wn_decoder_call *c, enum wn_branch branch, const float *hidden, float *to)
 {
     bool attention = branch == WN_BRANCH_ATTENTION;
     int vector = attention ? c->parts.attention_norm : c->parts.mlp_norm;
@@ -221,7 +224,7 @@ static const float *enter(const struct call *c, enum wn_branch branch, const flo
 void wn_decoder_run_block(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,
                           float *hidden, float *scratch, const struct wn_tap *tap)
 {
-    const struct call c = begin(config, block, chunk, scratch, tap);
+    const struct wn_decoder_call c = begin(config, block, chunk, scratch, tap);
     const float *mlp_input = NULL;
     if (block->skip[WN_BRANCH_ATTENTION] && block->skip[WN_BRANCH_MLP])
         return;
@@ -234,24 +237,39 @@ void wn_decoder_run_block(const struct wn_config *config, const struct wn_block 
     }
     norm_behind(&c, WN_BRANCH_ATTENTION, hidden);
     if (!block->skip[WN_BRANCH_MLP]) {
-        mlp(&c, mlp_input ? mlp_input : enter(&c, WN_BRANCH_MLP, hidden, c.s.normed), c.s.normed);
+        run_mlp(&c, mlp_input ? mlp_input : enter(&c, WN_BRANCH_MLP, hidden, c.s.normed), c.s.normed);
         finish(&c, WN_BRANCH_MLP, c.s.normed);
         add(&c, WN_BRANCH_MLP, hidden, c.s.normed);
     }
     norm_behind(&c, WN_BRANCH_MLP, hidden);
 }
 
+/* The MLP whose linears read an input, and whether they are the last of it. */
+static struct wn_mlp mlp_of(const struct wn_decoder_call *c, int input, bool *inside)
+{
+    const struct wn_decoder_parts *parts = &c->parts;
+    int count = (int)c->config->decoder.experts.count;
+    struct wn_mlp mlp = input == parts->mlp.input || input == parts->mlp.inside ? parts->mlp : parts->shared;
+    if (count && input >= parts->expert.input)
+        mlp = wn_expert_of(parts, (input - parts->expert.input) % count);
+    *inside = input == mlp.inside;
+    return mlp;
+}
+
 void wn_decoder_run_part(const struct wn_config *config, const struct wn_block *block, const struct wn_chunk *chunk,
                          int input, const float *x, float *scratch, float *y)
 {
-    const struct call c = begin(config, block, chunk, scratch, NULL);
+    const struct wn_decoder_call c = begin(config, block, chunk, scratch, NULL);
+    const bool attention = input == WN_IN_ATTENTION || input == WN_IN_OUTPUT;
+    bool inside = input == WN_IN_OUTPUT;
+    const struct wn_mlp mlp = attention ? c.parts.mlp : mlp_of(&c, input, &inside);
     if (input == WN_IN_ATTENTION)
         attend(&c, x, y);
     else if (input == WN_IN_OUTPUT)
         wn_block_linear(block, WN_O, chunk, x, config->n_heads * config->head_dim, config->hidden_size, y);
-    else if (input == WN_IN_MLP)
-        mlp(&c, x, y);
+    else if (inside)
+        wn_block_linear(block, mlp.down, chunk, x, mlp.size, config->hidden_size, y);
     else
-        wn_block_linear(block, c.parts.down, chunk, x, config->intermediate_size, config->hidden_size, y);
-    finish(&c, input == WN_IN_ATTENTION || input == WN_IN_OUTPUT ? WN_BRANCH_ATTENTION : WN_BRANCH_MLP, y);
+        wn_decoder_mlp(&c, &mlp, x, y);
+    finish(&c, attention ? WN_BRANCH_ATTENTION : WN_BRANCH_MLP, y);
 }

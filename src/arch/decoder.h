@@ -19,17 +19,59 @@ void wn_decoder_run_part(const struct wn_config *config, const struct wn_block *
 
 /* ---- the layout ---- */
 
-enum { WN_IN_ATTENTION, WN_IN_OUTPUT, WN_IN_MLP, WN_IN_DOWN };
+enum { WN_IN_ATTENTION, WN_IN_OUTPUT };
 enum { WN_Q, WN_K, WN_V, WN_O };
 
-/* Numbers of linears and vectors in the layout; -1: the decoder has none. */
+/* down(act(gate(x)) * up(x)), or down(act(up(x))): its linears and inputs. */
+struct wn_mlp {
+    int gate, up, down, input, inside;
+    int64_t size; /* of the hidden layer */
+};
+
+/* Numbers of linears, inputs and vectors in the layout; -1: the decoder has none. */
 struct wn_decoder_parts {
-    int gate, up, down, n_linears;
+    struct wn_mlp mlp, shared, expert; /* expert: the first one, see wn_expert_of */
+    int n_linears, n_inputs;
     int attention_norm, attention_norm_bias, mlp_norm, mlp_norm_bias;
-    int after_attention, after_attention_bias, after_mlp, after_mlp_bias, q_norm, k_norm, n_vectors;
+    int after_attention, after_attention_bias, after_mlp, after_mlp_bias, q_norm, k_norm, router, shared_gate,
+        n_vectors;
 };
 
 struct wn_decoder_parts wn_decoder_parts(const struct wn_config *config);
+/* An expert has three linears behind those of the one before; inputs are those of all experts, then what is inside. */
+struct wn_mlp wn_expert_of(const struct wn_decoder_parts *parts, int expert);
+
+/* ---- a block ---- */
+
+/* Parts of the scratch; the MLP uses the room of the attention again. */
+struct wn_decoder_scratch_parts {
+    float *normed;          /* [rows, hidden]: input of q, k, v or gate, up; then the output of o or down */
+    float *aside;           /* [rows, hidden]: input of gate, up when the branches are parallel */
+    float *cosine, *sine;   /* [rows, head_dim / 2] */
+    float *q, *k, *v, *mix; /* mix [rows, heads * head_dim]: what attention gives */
+    float *gate, *up;       /* [rows, the largest hidden layer of an MLP] */
+    float *sum, *some;      /* [rows, hidden]: of all experts, and rows of one */
+    float *scores, *shares; /* [rows, experts] of the router; [rows, chosen experts] */
+    float *slopes;          /* [heads] */
+    int64_t size;           /* floats in all */
+};
+
+/* What a branch needs to know. */
+struct wn_decoder_call {
+    const struct wn_config *config;
+    const struct wn_block *block;
+    const struct wn_chunk *chunk;
+    const struct wn_tap *tap;
+    struct wn_decoder_parts parts;
+    struct wn_decoder_scratch_parts s;
+    int64_t rows;
+};
+
+void wn_decoder_tell(const struct wn_decoder_call *call, int input, const float *x, int64_t width);
+/* y = an MLP on its normed input x; they may be the same. */
+void wn_decoder_mlp(const struct wn_decoder_call *call, const struct wn_mlp *mlp, const float *x, float *y);
+/* The same for the mixture of experts (decoder_experts.c). */
+void wn_decoder_experts(const struct wn_decoder_call *call, const float *x, float *y);
 
 /* ---- config.json ---- */
 
@@ -38,6 +80,9 @@ wn_status wn_decoder_read_activation(const char *path, const struct cJSON *json,
                                      struct wn_config *config);
 /* The list "layer_types" says which blocks slide; without it, they keep the bits they have. */
 wn_status wn_decoder_read_layer_types(const char *path, const struct cJSON *json, struct wn_config *config);
+/* How many experts there are, by `key`, and num_experts_per_tok. */
+wn_status wn_decoder_read_experts(const char *path, const struct cJSON *json, const char *key, int64_t count,
+                                  int64_t chosen, struct wn_config *config);
 /* A number, above 0 or `fallback`, for which absent and null stand. */
 wn_status wn_decoder_read_factor(const char *path, const struct cJSON *json, const char *key, double fallback,
                                  double *value);

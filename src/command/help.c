@@ -58,6 +58,8 @@ static void print_architecture(const struct wn_arch *arch)
     printf("%-12s %s\n%12s compressed:", arch->model_type, arch->help, "");
     for (int l = 0; l < layout.n_linears; l++) {
         const struct wn_linear_info *linear = &layout.linears[l];
+        if (layout.input_experts[linear->input] > 1) /* as the first expert */
+            continue;
         printf("%s %s", l ? "," : "", linear->name);
         if (linear->source.tensor[0])
             printf(" (of %s)", linear->source.tensor);

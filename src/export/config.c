@@ -151,6 +151,27 @@ static void cut_list(char **text, const struct wn_model *model, const bool *gone
     wn_free(list.data);
 }
 
+/* Which of the blocks that stay have no experts. */
+static void cut_dense_blocks(char **text, const struct wn_model *model, const bool *gone)
+{
+    struct wn_text list = {0};
+    bool any = false;
+    wn_text_printf(&list, "[");
+    for (int64_t b = 0, place = 0; b < model->config.n_blocks; b++) {
+        bool dense = wn_is_in(&model->config, WN_DENSE_BLOCKS, b);
+        any = any || dense;
+        if (dense && !gone[b])
+            wn_text_printf(&list, "%s%lld", list.length > 1 ? ", " : "", (long long)place);
+        place += !gone[b];
+    }
+    wn_text_printf(&list, "]");
+    if (any && model->config.decoder.experts.count) {
+        set_config(text, "mlp_only_layers", "mlp_only_layers", wn_strdup(list.data));
+        set_config(text, "decoder_sparse_step", "decoder_sparse_step", wn_strdup("1"));
+    }
+    wn_free(list.data);
+}
+
 static void cut_blocks(char **text, const struct wn_model *model, const bool *gone)
 {
     const char *key = wn_class_defaults(model->config.model_type)->blocks_key;
@@ -162,6 +183,7 @@ static void cut_blocks(char **text, const struct wn_model *model, const bool *go
     set_config(text, key ? key : "num_hidden_layers", "num_hidden_layers", wn_format("%lld", (long long)left));
     if (model->config.window > 0 || strstr(*text, "\"layer_types\""))
         cut_list(text, model, gone, "layer_types", WN_BLOCK_SLIDES, "\"full_attention\"", "\"sliding_attention\"");
+    cut_dense_blocks(text, model, gone);
     cut_list(text, model, gone, "no_rope_layers", WN_BLOCK_HAS_NO_ROPE, "1", "0");
 }
 

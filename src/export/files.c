@@ -260,7 +260,7 @@ wn_status wn_export_files_linear(struct wn_export_files *files, int64_t block, i
     const struct wn_linear_info *info = &model->layout.linears[linear];
     char *source = block_name(model, block, wn_linear_tensor(info));
     char *name = block_name(model, files->place[block], info->name);
-    char *weight = wn_format("%s.weight", source);
+    char *weight = wn_format("%s%s", source, wn_linear_ending(info));
     wn_status status = put_weight(files, wn_checkpoint_find(model->checkpoint, weight), info, compressed);
     if (status == WN_OK)
         status = wn_export_codes_take(&files->codes, name, compressed);
@@ -291,10 +291,19 @@ static wn_status write_index(const struct wn_export_files *files)
     return status;
 }
 
+static int64_t count_linears(const struct wn_model *model)
+{
+    int64_t count = 0;
+    for (int64_t b = 0; b < model->config.n_blocks; b++)
+        for (int l = 0; l < model->layout.n_linears; l++)
+            count += wn_is_in(&model->config, model->layout.linears[l].where, b);
+    return count;
+}
+
 wn_status wn_export_files_finish(struct wn_export_files *files)
 {
     const struct wn_model *model = files->model;
-    if (files->n_linears != model->config.n_blocks * model->layout.n_linears)
+    if (files->n_linears != count_linears(model))
         WN_BUG("%lld linears were handed over", (long long)files->n_linears);
     for (int64_t i = 0; i < files->n_tensors; i++)
         if (files->names[i] && !files->rows[i])

@@ -14,7 +14,7 @@ static float *copy_floats(const float *from, int64_t count)
 
 void wn_kept_blocks_init(struct wn_kept_blocks *kept, const struct wn_model *model)
 {
-    int64_t linears = model->config.n_blocks * WN_MAX_LINEARS;
+    int64_t linears = model->config.n_blocks * model->layout.n_linears;
     *kept = (struct wn_kept_blocks){.model = model};
     kept->blocks = wn_alloc_zero(model->config.n_blocks, sizeof *kept->blocks);
     for (int64_t b = 0; b < model->config.n_blocks; b++)
@@ -27,13 +27,13 @@ void wn_kept_blocks_init(struct wn_kept_blocks *kept, const struct wn_model *mod
 static void release_block(struct wn_kept_blocks *kept, int64_t index)
 {
     struct wn_block *block = &kept->blocks[index];
-    for (int l = 0; l < WN_MAX_LINEARS; l++) {
+    for (int l = 0; l < kept->model->layout.n_linears; l++) {
         wn_free(block->linears[l]);
         wn_free(block->biases[l]);
-        wn_packed_release(&kept->packed[index * WN_MAX_LINEARS + l]);
-        wn_activation_release(&kept->rules[index * WN_MAX_LINEARS + l]);
+        wn_packed_release(&kept->packed[index * kept->model->layout.n_linears + l]);
+        wn_activation_release(&kept->rules[index * kept->model->layout.n_linears + l]);
     }
-    for (int i = 0; i < WN_MAX_VECTORS; i++)
+    for (int i = 0; i < kept->model->layout.n_vectors; i++)
         wn_free(block->vectors[i]);
 }
 
@@ -62,15 +62,16 @@ static void take_rows(const void *context, int64_t first, int64_t end, float *ou
 
 static void use_packed(struct wn_kept_blocks *kept, int64_t index, int linear)
 {
-    struct wn_row_source *source = &kept->sources[index * WN_MAX_LINEARS + linear];
-    *source = (struct wn_row_source){.take = take_rows, .context = &kept->packed[index * WN_MAX_LINEARS + linear]};
+    struct wn_row_source *source = &kept->sources[index * kept->model->layout.n_linears + linear];
+    *source = (struct wn_row_source){.take = take_rows,
+                                     .context = &kept->packed[index * kept->model->layout.n_linears + linear]};
     kept->blocks[index].sources[linear] = source;
 }
 
 void wn_kept_blocks_take_linear(struct wn_kept_blocks *kept, int64_t index, int linear,
                                 const struct wn_compressed *form)
 {
-    struct wn_packed *packed = &kept->packed[index * WN_MAX_LINEARS + linear];
+    struct wn_packed *packed = &kept->packed[index * kept->model->layout.n_linears + linear];
     if (form->activation)
         return;
     wn_pack(form, packed);
@@ -80,6 +81,14 @@ void wn_kept_blocks_take_linear(struct wn_kept_blocks *kept, int64_t index, int 
         return;
     }
     use_packed(kept, index, linear);
+}
+
+static bool is_there(const struct wn_kept_blocks *kept, int64_t index, int linear)
+{
+    const struct wn_layout *layout = &kept->model->layout;
+    const struct wn_linear_info *info = &layout->linears[linear];
+    return wn_is_in(&kept->model->config, info->where, index) &&
+           !kept->blocks[index].skip[layout->input_branches[info->input]];
 }
 
 static void take_linear(struct wn_kept_blocks *kept, int64_t index, int linear, const struct wn_block *view,
@@ -93,7 +102,7 @@ static void take_linear(struct wn_kept_blocks *kept, int64_t index, int linear, 
         wn_kept_blocks_take_linear(kept, index, linear, &plain);
     if (view->biases[linear])
         block->biases[linear] = copy_floats(view->biases[linear], info->rows);
-    block->activations[linear] = kept->rules[index * WN_MAX_LINEARS + linear] = *rule;
+    block->activations[linear] = kept->rules[index * kept->model->layout.n_linears + linear] = *rule;
     *rule = NULL;
 }
 
@@ -106,7 +115,7 @@ void wn_kept_blocks_take(struct wn_kept_blocks *kept, int64_t index, const struc
     for (int i = 0; i < layout->n_vectors; i++)
         block->vectors[i] = copy_floats(view->vectors[i], layout->vectors[i].size);
     for (int l = 0; l < layout->n_linears; l++)
-        if (!view->skip[layout->input_branches[layout->linears[l].input]])
+        if (is_there(kept, index, l))
             take_linear(kept, index, l, view, &rules[l]);
 }
 
@@ -146,7 +155,7 @@ enum kept_as { KEPT_BY_RULE, KEPT_AS_FLOATS, KEPT_PACKED };
 static void put_linear(struct packing *packing, const struct wn_kept_blocks *kept, int64_t index, int linear)
 {
     const struct wn_linear_info *info = &kept->model->layout.linears[linear];
-    const struct wn_packed *packed = &kept->packed[index * WN_MAX_LINEARS + linear];
+    const struct wn_packed *packed = &kept->packed[index * kept->model->layout.n_linears + linear];
     const float *floats = kept->blocks[index].linears[linear];
     const uint8_t as = packed->bytes ? KEPT_PACKED : floats ? KEPT_AS_FLOATS : KEPT_BY_RULE;
     put(packing, &as, sizeof as);
@@ -184,7 +193,7 @@ int64_t wn_kept_blocks_pack(const struct wn_kept_blocks *kept, int64_t index, ui
     for (int l = 0; l < layout->n_linears; l++) {
         const struct wn_linear_info *linear = &layout->linears[l];
         bool bias = block->biases[l] != NULL;
-        if (block->skip[layout->input_branches[linear->input]])
+        if (!is_there(kept, index, l))
             continue;
         put_linear(&packing, kept, index, l);
         put(&packing, &bias, sizeof bias);
@@ -235,7 +244,7 @@ struct wn_activation *wn_rule_unpack(const uint8_t **bytes)
 static void take_weights(const uint8_t **bytes, struct wn_kept_blocks *kept, int64_t index, int linear)
 {
     const struct wn_linear_info *info = &kept->model->layout.linears[linear];
-    struct wn_packed *packed = &kept->packed[index * WN_MAX_LINEARS + linear];
+    struct wn_packed *packed = &kept->packed[index * kept->model->layout.n_linears + linear];
     uint8_t as;
     int64_t size;
     take(bytes, &as, sizeof as);
@@ -268,13 +277,13 @@ void wn_kept_blocks_unpack(struct wn_kept_blocks *kept, int64_t index, const uin
     for (int l = 0; l < layout->n_linears; l++) {
         const struct wn_linear_info *linear = &layout->linears[l];
         bool bias;
-        if (block->skip[layout->input_branches[linear->input]])
+        if (!is_there(kept, index, l))
             continue;
         take_weights(&bytes, kept, index, l);
         take(&bytes, &bias, sizeof bias);
         if (bias)
             block->biases[l] = take_floats(&bytes, linear->rows);
-        block->activations[l] = kept->rules[index * WN_MAX_LINEARS + l] = wn_rule_unpack(&bytes);
+        block->activations[l] = kept->rules[index * kept->model->layout.n_linears + l] = wn_rule_unpack(&bytes);
     }
 }
 
@@ -320,7 +329,7 @@ int64_t wn_kept_blocks_bytes(const struct wn_model *model, const struct wn_recip
 {
     const struct wn_layout *layout = &model->layout;
     int64_t each = (int64_t)(sizeof(struct wn_packed) + sizeof(struct wn_row_source) + sizeof(struct wn_activation *));
-    int64_t block = wn_block_bytes(model) + WN_MAX_LINEARS * each;
+    int64_t block = wn_block_bytes(model) + layout->n_linears * each;
     int source = wn_model_source_bytes(model);
     for (int l = 0; l < layout->n_linears; l++)
         block += linear_bytes(recipe, &layout->linears[l], source) -

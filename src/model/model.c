@@ -45,13 +45,11 @@ static bool same_shape(const struct wn_tensor *tensor, int n_dims, const int64_t
     return same;
 }
 
-/* Adds a line when the tensor is absent or has another shape or dtype. `columns` 0: a vector. */
-static void check_tensor(struct checker *checker, const char *name, int64_t rows, int64_t columns)
+/* Adds a line when the tensor is absent or has another shape or dtype. */
+static void check_shape(struct checker *checker, const char *name, int n_dims, const int64_t *shape)
 {
     const struct wn_tensor *tensor = wn_checkpoint_find(checker->model->checkpoint, name);
-    const int64_t shape[2] = {rows, columns};
     char expected[128], found[128];
-    int n_dims = columns ? 2 : 1;
     bool fits = tensor && same_shape(tensor, n_dims, shape);
     if (tensor)
         checker->used[tensor - wn_checkpoint_at(checker->model->checkpoint, 0)] = true;
@@ -72,6 +70,12 @@ static void check_tensor(struct checker *checker, const char *name, int64_t rows
                         "%s: tensor \"%s\": the dtype is %s, expected F64, F32, F16, BF16, F8_E4M3 or F8_E5M2",
                         tensor->file, name, tensor->dtype_name);
     }
+}
+
+/* `columns` 0: a vector. */
+static void check_tensor(struct checker *checker, const char *name, int64_t rows, int64_t columns)
+{
+    check_shape(checker, name, columns ? 2 : 1, (const int64_t[]){rows, columns});
 }
 
 /* "model.layers.3." + name + ending; owned by the caller. */
@@ -108,22 +112,37 @@ static void check_vector_of_block(struct checker *checker, int64_t block, const 
 {
     for (int64_t part = 0; part < parts_of(info); part++) {
         char *name = part_name(info, part);
-        check_block_tensor(checker, block, name, "", info->size / parts_of(info), 0);
+        check_block_tensor(checker, block, name, "", info->size / parts_of(info) / (info->columns ? info->columns : 1),
+                           info->columns);
         wn_free(name);
     }
+}
+
+static void check_stacked(struct checker *checker, int64_t block, const struct wn_linear_info *linear)
+{
+    const int64_t count = linear->source.stacked;
+    char *full = block_tensor_name(checker->model, block, wn_linear_tensor(linear), "");
+    check_shape(checker, full, 3, (const int64_t[]){count, linear->source.rows / count, linear->columns});
+    wn_free(full);
 }
 
 /* A fused tensor belongs to the linear that begins it. */
 static void check_block(struct checker *checker, int64_t block)
 {
     const struct wn_layout *layout = &checker->model->layout;
+    const struct wn_config *config = &checker->model->config;
     for (int i = 0; i < layout->n_vectors; i++)
-        check_vector_of_block(checker, block, &layout->vectors[i]);
+        if (wn_is_in(config, layout->vectors[i].where, block))
+            check_vector_of_block(checker, block, &layout->vectors[i]);
     for (int i = 0; i < layout->n_linears; i++) {
         const struct wn_linear_info *linear = &layout->linears[i];
         int64_t rows = wn_linear_tensor_rows(linear), columns = linear->columns;
-        if (linear->source.first)
+        if (linear->source.first || !wn_is_in(config, linear->where, block))
             continue;
+        if (linear->source.stacked) {
+            check_stacked(checker, block, linear);
+            continue;
+        }
         check_block_tensor(checker, block, wn_linear_tensor(linear), ".weight",
                            linear->source.transposed ? columns : rows, linear->source.transposed ? rows : columns);
         if (linear->bias)
@@ -171,6 +190,7 @@ static void check_tensors(struct wn_model *model, struct wn_problems *problems)
         return;
     }
     wn_tensors_rename(model);
+    wn_tensors_stack_experts(model);
     wn_tensors_tie(model, problems);
     checker.used = wn_alloc_zero(wn_checkpoint_count(model->checkpoint), sizeof *checker.used);
     check_tensor(&checker, model->layout.embedding, config->vocab_size, wn_embedding_size(config));
@@ -325,6 +345,17 @@ static int64_t weights_per_block(const struct wn_layout *layout)
     return count;
 }
 
+/* Of the linears that a block has. */
+static int64_t weights_of_block(const struct wn_model *model, int64_t block)
+{
+    const struct wn_layout *layout = &model->layout;
+    int64_t count = 0;
+    for (int i = 0; i < layout->n_linears; i++)
+        if (wn_is_in(&model->config, layout->linears[i].where, block))
+            count += layout->linears[i].rows * layout->linears[i].columns;
+    return count;
+}
+
 static int64_t others_per_block(const struct wn_layout *layout)
 {
     int64_t count = 0;
@@ -335,6 +366,20 @@ static int64_t others_per_block(const struct wn_layout *layout)
     return count;
 }
 
+/* Biases and vectors that a block has. */
+static int64_t others_of_block(const struct wn_model *model, int64_t block)
+{
+    const struct wn_layout *layout = &model->layout;
+    int64_t count = 0;
+    for (int i = 0; i < layout->n_linears; i++)
+        if (layout->linears[i].bias && wn_is_in(&model->config, layout->linears[i].where, block))
+            count += layout->linears[i].rows;
+    for (int i = 0; i < layout->n_vectors; i++)
+        if (wn_is_in(&model->config, layout->vectors[i].where, block))
+            count += layout->vectors[i].size;
+    return count;
+}
+
 int64_t wn_model_block_weights(const struct wn_model *model)
 {
     return weights_per_block(&model->layout);
@@ -342,7 +387,28 @@ int64_t wn_model_block_weights(const struct wn_model *model)
 
 int64_t wn_model_weights(const struct wn_model *model)
 {
-    return model->config.n_blocks * weights_per_block(&model->layout);
+    int64_t count = 0;
+    for (int64_t b = 0; b < model->config.n_blocks; b++)
+        count += weights_of_block(model, b);
+    return count;
+}
+
+double wn_model_input_share(const struct wn_model *model, int input)
+{
+    const struct wn_experts *experts = &model->config.decoder.experts;
+    return model->layout.input_experts[input] ? (double)experts->chosen / (double)experts->count : 1;
+}
+
+double wn_model_active_weights(const struct wn_model *model)
+{
+    const struct wn_layout *layout = &model->layout;
+    double count = 0;
+    for (int64_t b = 0; b < model->config.n_blocks; b++)
+        for (int l = 0; l < layout->n_linears; l++)
+            if (wn_is_in(&model->config, layout->linears[l].where, b))
+                count += (double)(layout->linears[l].rows * layout->linears[l].columns) *
+                         wn_model_input_share(model, layout->linears[l].input);
+    return count;
 }
 
 int wn_model_source_bytes(const struct wn_model *model)
@@ -358,10 +424,11 @@ int wn_model_source_bytes(const struct wn_model *model)
 int64_t wn_model_parameters(const struct wn_model *model)
 {
     const struct wn_config *config = &model->config;
-    int64_t block = weights_per_block(&model->layout) + others_per_block(&model->layout);
-    int64_t tables = (config->tied ? 1 : 2) * config->vocab_size * wn_embedding_size(config);
+    int64_t others = 0, tables = (config->tied ? 1 : 2) * config->vocab_size * wn_embedding_size(config);
     int64_t projections = 2 * config->embedding_size * config->hidden_size;
-    return config->n_blocks * block + tables + projections + config->hidden_size;
+    for (int64_t b = 0; b < config->n_blocks; b++)
+        others += others_of_block(model, b);
+    return wn_model_weights(model) + others + tables + projections + config->hidden_size;
 }
 
 /* ---- blocks ---- */
@@ -372,12 +439,15 @@ struct wn_block *wn_block_create(const struct wn_model *model)
     struct wn_block *block = wn_alloc_zero(1, sizeof *block);
     for (int i = 0; i < layout->n_linears; i++) {
         const struct wn_linear_info *linear = &layout->linears[i];
-        block->linears[i] = wn_alloc(linear->rows * linear->columns, sizeof(float));
+        int64_t weights = linear->rows * linear->columns;
+        block->linears[i] = linear->where == WN_EVERY_BLOCK /* else some blocks never fill it */
+                                ? wn_alloc(weights, sizeof(float))
+                                : wn_alloc_zero(weights, sizeof(float));
         if (linear->bias)
             block->biases[i] = wn_alloc(linear->rows, sizeof(float));
     }
     for (int i = 0; i < layout->n_vectors; i++)
-        block->vectors[i] = wn_alloc(layout->vectors[i].size, sizeof(float));
+        block->vectors[i] = wn_alloc_zero(layout->vectors[i].size, sizeof(float));
     return block;
 }
 
@@ -467,7 +537,7 @@ static void load_transposed(const struct wn_tensor *tensor, const struct wn_sour
 static wn_status load_linear(const struct wn_model *model, int64_t index, const struct wn_linear_info *linear,
                              float *weights, float *bias)
 {
-    const struct wn_tensor *tensor = find_tensor(model, index, wn_linear_tensor(linear), ".weight");
+    const struct wn_tensor *tensor = find_tensor(model, index, wn_linear_tensor(linear), wn_linear_ending(linear));
     if (linear->source.transposed)
         load_transposed(tensor, &linear->source, linear->rows, linear->columns, weights);
     else
@@ -501,9 +571,11 @@ wn_status wn_model_load_block(const struct wn_model *model, int64_t index, struc
     const struct wn_layout *layout = &model->layout;
     block->index = index;
     for (int i = 0; i < layout->n_linears; i++)
-        WN_TRY(load_linear(model, index, &layout->linears[i], block->linears[i], block->biases[i]));
+        if (wn_is_in(&model->config, layout->linears[i].where, index))
+            WN_TRY(load_linear(model, index, &layout->linears[i], block->linears[i], block->biases[i]));
     for (int i = 0; i < layout->n_vectors; i++)
-        WN_TRY(load_vector(model, index, &layout->vectors[i], block->vectors[i]));
+        if (wn_is_in(&model->config, layout->vectors[i].where, index))
+            WN_TRY(load_vector(model, index, &layout->vectors[i], block->vectors[i]));
     return wn_checkpoint_check(model->checkpoint); /* behind the reading: a change meanwhile must show */
 }
 

@@ -5,6 +5,7 @@
 #include "tensors.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 static bool ends(const char *text, const char *with)
@@ -123,6 +124,53 @@ void wn_tensors_rename(struct wn_model *model)
         wn_problems_add(&model->notes, "%s: the names of %lld tensors begin with \"%s\", which is taken for \"%.*s\"",
                         place_of(model), (long long)count, prefix, (int)prefixes.base, model->layout.block_prefix);
     wn_free(prefix);
+}
+
+/* ---- experts ---- */
+
+/* The tensor `name` of the first block that has experts. */
+static bool has_in_block(const struct wn_model *model, const char *name)
+{
+    const char *prefix = model->layout.block_prefix, *number = strstr(prefix, "%d");
+    int64_t block = 0;
+    while (block < model->config.n_blocks && !wn_is_in(&model->config, WN_SPARSE_BLOCKS, block))
+        block++;
+    char *full = wn_format("%.*s%lld%s%s", (int)(number - prefix), prefix, (long long)block, number + 2, name);
+    bool found = wn_checkpoint_find(model->checkpoint, full) != NULL;
+    wn_free(full);
+    return found;
+}
+
+/* Rows first .. of a stack of tensors. */
+static void stack(struct wn_linear_info *linear, const char *tensor, int64_t count, int64_t rows, int64_t first)
+{
+    linear->source = (struct wn_source){
+        .rows = count * rows, .first = first, .run = linear->rows, .stride = linear->rows, .stacked = count};
+    snprintf(linear->source.tensor, sizeof linear->source.tensor, "%s", tensor);
+}
+
+void wn_tensors_stack_experts(struct wn_model *model)
+{
+    static const char gate_up[] = "mlp.experts.gate_up_proj", down[] = "mlp.experts.down_proj",
+                      router[] = "mlp.gate.weight";
+    struct wn_layout *layout = &model->layout;
+    const int64_t count = model->config.decoder.experts.count;
+    if (!count || !has_in_block(model, gate_up))
+        return;
+    for (int l = 0; l < layout->n_linears; l++) {
+        const int64_t expert = layout->input_experts[layout->linears[l].input] - 1;
+        struct wn_linear_info *each = &layout->linears[l]; /* gate, up, down */
+        if (expert < 0)
+            continue;
+        stack(&each[0], gate_up, count, 2 * each[0].rows, expert * 2 * each[0].rows);
+        stack(&each[1], gate_up, count, 2 * each[1].rows, (expert * 2 + 1) * each[1].rows);
+        stack(&each[2], down, count, each[2].rows, expert * each[2].rows);
+        l += 2;
+    }
+    for (int v = 0; v < layout->n_vectors; v++)
+        if (layout->vectors[v].where == WN_SPARSE_BLOCKS && ends(layout->vectors[v].name, ".gate.weight") &&
+            !has_in_block(model, layout->vectors[v].name) && has_in_block(model, router))
+            snprintf(layout->vectors[v].name, sizeof layout->vectors[v].name, "%s", router);
 }
 
 /* ---- the head ---- */

@@ -46,7 +46,8 @@ static bool is_linear(const struct wn_layout *layout, const char *name, int64_t 
     name += start + strspn(name + start, "0123456789") + strlen(rest + 2);
     for (int l = 0; l < layout->n_linears; l++) {
         size_t length = strlen(wn_linear_tensor(&layout->linears[l]));
-        if (!strncmp(name, wn_linear_tensor(&layout->linears[l]), length) && !strcmp(name + length, ".weight"))
+        if (!strncmp(name, wn_linear_tensor(&layout->linears[l]), length) &&
+            !strcmp(name + length, wn_linear_ending(&layout->linears[l])))
             return true;
     }
     return false;

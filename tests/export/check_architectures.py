@@ -45,7 +45,8 @@ DONE = 1
 def models(source, names):
     """Of each architecture one, the one with the most options; NAME ...: these, "all" being all."""
     few = ("gemma2", "gemma3", "gpt2", "gpt_neox", "granite", "llama_biases_f16", "mistral_window", "olmo2", "opt", "phi3",
-           "qwen2_window", "qwen3_window", "smollm3_window", "bloom", "falcon", "falcon_grouped", "opt_350m", "stablelm")
+           "qwen2_window", "qwen3_window", "smollm3_window", "bloom", "falcon", "falcon_grouped", "opt_350m", "stablelm",
+           "mixtral_stacked", "qwen2_moe", "qwen3_moe_window")
     folder = source / "tests/model/reference"
     found = sorted(path for path in folder.iterdir() if (path / "config.json").exists())
     return [path for path in found if path.name in (names or few) or names == ["all"]]

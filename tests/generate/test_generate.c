@@ -390,7 +390,8 @@ static void check_packed(const struct wn_model *model, int bits, double most)
     int64_t before = wn_memory_bytes();
     keep_rounded(model, bits, &packed, &plain);
     int64_t dense = model->config.n_blocks * wn_model_block_weights(model) * (int64_t)sizeof(float);
-    int64_t both = wn_memory_bytes() - before;
+    int64_t pointers = 2 * model->config.n_blocks * (int64_t)sizeof(struct wn_block);
+    int64_t both = wn_memory_bytes() - before - pointers;
     CHECK((double)(both - dense) < most * (double)dense);
     make_shots(model, 40, -1, 12, &shots);
     seen.logits = 0;

@@ -63,15 +63,15 @@ OTHER = dict(LLAMA, hidden_size=24, intermediate_size=40, head_dim=8, max_positi
 
 
 def case(lengths=(40, 7), dtype="bfloat16", shard="1GB", absent=(), old=None, model_type="llama", attention="eager",
-         **changes):
+         stacked=False, **changes):
     """old: keys of a transformers 4 config.json, in place of what transformers 5 writes; absent: keys left out;
-    attention: which of its implementations counts."""
+    attention: which of its implementations counts; stacked: experts as transformers 5 has them in memory."""
     config = {**(LLAMA if model_type == "llama" else {} if "text_config" in changes else OTHER), **changes}
     for key in ("head_dim", "num_key_value_heads", "intermediate_size"):  # 0: the class has no such key, or a rule of its own
         if config.get(key) == 0:
             del config[key]
     return dict(config_class=CONFIG_MAPPING[model_type], config=config, lengths=lengths, dtype=dtype, shard=shard,
-                absent=absent, old=old, attention=attention)
+                absent=absent, old=old, attention=attention, stacked=stacked)
 
 
 CASES = {
@@ -184,6 +184,22 @@ CASES = {
     # norms behind the branches, narrow embeddings
     "opt_350m": case(model_type="opt", head_dim=0, num_key_value_heads=0, ffn_dim=40, word_embed_proj_dim=12,
                      pad_token_id=0, do_layer_norm_before=False, tie_word_embeddings=True),
+    # rows without a chunk of their own for most experts; a window
+    "mixtral": case(model_type="mixtral", lengths=(60, 7, 1), num_local_experts=5, num_experts_per_tok=2,
+                    sliding_window=16),
+    "mixtral_stacked": case(model_type="mixtral", num_local_experts=3, num_experts_per_tok=1, stacked=True),
+    # shares that are not divided by their sum, those that are; blocks without experts
+    "qwen3_moe": case(model_type="qwen3_moe", num_experts=6, num_experts_per_tok=3, moe_intermediate_size=12,
+                      num_hidden_layers=3, mlp_only_layers=[1], attention_bias=True),
+    "qwen3_moe_window": case(model_type="qwen3_moe", num_experts=4, num_experts_per_tok=2, moe_intermediate_size=20,
+                             norm_topk_prob=True, use_sliding_window=True, sliding_window=9, num_key_value_heads=4),
+    "qwen2_moe_whole": case(model_type="qwen2_moe", head_dim=0, num_experts=4, num_experts_per_tok=2,
+                            moe_intermediate_size=20, shared_expert_intermediate_size=12, norm_topk_prob=True,
+                            qkv_bias=False),
+    "qwen2_moe": case(model_type="qwen2_moe", head_dim=0, num_experts=6, num_experts_per_tok=2,
+                      moe_intermediate_size=12, shared_expert_intermediate_size=28, num_hidden_layers=3,
+                      decoder_sparse_step=2, use_sliding_window=True, sliding_window=9, max_window_layers=2,
+                      absent=("layer_types",)),
 }
 
 
@@ -271,6 +287,9 @@ def write_case(name, recipe, seed):
     model = AutoModelForCausalLM.from_config(config)
     randomize(model, seed)
     model.to(getattr(torch, recipe["dtype"])).save_pretrained(directory, max_shard_size=recipe["shard"])
+    if recipe["stacked"]:
+        state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        save_file(state, directory / "model.safetensors", metadata={"format": "pt"})
     (directory / "generation_config.json").unlink(missing_ok=True)
     for path in directory.glob("*.safetensors"):
         path.chmod(0o644)
