@@ -220,6 +220,12 @@ unsigned wn_recipe_needs(const struct wn_recipe *recipe);
  * of that name in the published codes of SparseGPT and GPTQ).
  */
 bool wn_recipe_true_sequential(const struct wn_recipe *recipe);
+/*
+ * What is done to a linear whose input no calibration token reaches: a pruner that reads statistics becomes magnitude,
+ * a quantizer that does rtn, with the parameters that those have as well (sparsity, pattern, bits, group, symmetric).
+ * false: no stage reads any, and *plain is the recipe. One token is enough for a factor: damping makes it definite.
+ */
+bool wn_recipe_without_data(const struct wn_recipe *recipe, struct wn_recipe *plain);
 /* N zeros of M columns made by the pruner of the recipe; 0 and 0 when unstructured or without one. */
 void wn_recipe_pattern(const struct wn_recipe *recipe, int64_t *n, int64_t *m);
 /* The rules of all stages about a shape, and their order: of two, a pruner comes first and a quantizer second. */

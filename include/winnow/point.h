@@ -60,9 +60,10 @@ struct wn_prepared_model {
     int64_t *weight_fields;              /* schema indices of the weight statistics, in table order */
     int64_t *solver_fields;              /* the same of the solver's, NULL when no point uses second moments */
     int64_t *search_fields;              /* the same of searches, NULL when no point searches */
-    int (*note_fields)[WN_MAX_NOTES];    /* [kinds of allocation] the same of their notes, where a point has them */
-    int64_t *level_fields;               /* sparsity and bits of every linear, NULL when nothing is searched for them */
-    char *hash;                          /* lines "sha256 file" of config, weights and tokenizer */
+    int64_t *expert_fields; /* rows and fallbacks of linears, bits per active weight; NULL: there are no experts */
+    int (*note_fields)[WN_MAX_NOTES]; /* [kinds of allocation] the same of their notes, where a point has them */
+    int64_t *level_fields;            /* sparsity and bits of every linear, NULL when nothing is searched for them */
+    char *hash;                       /* lines "sha256 file" of config, weights and tokenizer */
 };
 
 /* A point whose allocation is searched for. */

@@ -41,21 +41,21 @@ void wn_collector_release(struct wn_collector *collector, const struct wn_subjec
 
 /* What is collected, and where a walk is then. */
 struct what {
-    int input; /* -1: all */
+    int step; /* -1: all */
     struct wn_place place;
     int64_t all; /* of its part */
 };
 
-/* Statistics of all inputs, or of one. */
+/* Statistics of all inputs, or of one step. */
 struct input_tap {
     struct wn_statistics_tap all;
-    int input; /* -1: all */
+    int step; /* -1: all */
 };
 
 static void take_input(void *context, int input, const float *x, int64_t n_chunks, const int64_t *row, int64_t width)
 {
     struct input_tap *tap = context;
-    if (tap->input < 0 || tap->input == input)
+    if (tap->step < 0 || tap->step == tap->all.layout->input_steps[input])
         wn_statistics_take(&tap->all, input, x, n_chunks, row, width);
 }
 
@@ -84,7 +84,7 @@ static wn_status collect(struct wn_collector *collector, const struct wn_model *
     const struct wn_layout *layout = &model->layout;
     const struct wn_sequences *sequences = collector->sequences;
     int64_t bytes = wn_statistics_bytes(layout, collector->needs);
-    struct input_tap context = {{.layout = layout, .needs = collector->needs}, what->input};
+    struct input_tap context = {{.layout = layout, .needs = collector->needs}, what->step};
     struct wn_tap tap = {.take = take_input, .context = &context};
     for (int64_t g = first; g < wn_statistics_groups(sequences); g++) {
         context.all.statistics = g == 0 ? collector->statistics : collector->group_statistics; /* 0 + first is first */
@@ -97,7 +97,7 @@ static wn_status collect(struct wn_collector *collector, const struct wn_model *
         if (g > 0)
             wn_statistics_add(layout, collector->needs, collector->statistics, collector->group_statistics);
         struct wn_place place = what->place;
-        *(what->input < 0 ? &place.done : &place.groups) = g + 1;
+        *(what->step < 0 ? &place.done : &place.groups) = g + 1;
         WN_TRY(wn_pause(collector->pauses, place, what->all));
     }
     if (collector->needs & WN_NEED_SECOND_MOMENTS)
@@ -127,11 +127,11 @@ wn_status wn_collector_gather(struct wn_collector *collector, const struct wn_su
 }
 
 wn_status wn_collector_again(struct wn_collector *collector, const struct wn_subject *subject,
-                             struct wn_workspace *workspace, const struct wn_block *block, int input, int64_t groups,
+                             struct wn_workspace *workspace, const struct wn_block *block, int step, int64_t groups,
                              int64_t made, int64_t all)
 {
     return collect(collector, subject->model, workspace, block, groups,
-                   &(struct what){input, {.part = WN_PART_LINEARS, .done = made}, all});
+                   &(struct what){step, {.part = WN_PART_LINEARS, .done = made}, all});
 }
 
 void wn_collector_tell(struct wn_collector *collector, const struct wn_subject *subject, int input,
@@ -141,7 +141,9 @@ void wn_collector_tell(struct wn_collector *collector, const struct wn_subject *
     const struct wn_calibration *calibration = wn_subject_calibration(subject);
     if (!calibration)
         return;
-    stats->tokens = wn_sequences_tokens(&calibration->sequences);
+    const double *rows = wn_statistics_rows(layout, collector->statistics, input);
+    stats->tokens =
+        rows && layout->input_experts[input] ? (int64_t)*rows : wn_sequences_tokens(&calibration->sequences);
     stats->sequences = calibration->sequences.n_sequences;
     stats->squares = wn_statistics_squares(layout, collector->statistics, input);
     if (collector->needs & WN_NEED_ABSOLUTE_SUMS)

@@ -5,6 +5,7 @@
 
 void wn_compressor_open(struct wn_compressor *compressor, const struct wn_subject *subject)
 {
+    compressor->recipes = wn_alloc(subject->model->layout.n_linears, sizeof *compressor->recipes);
     if (!subject->point->recipe.n_stages)
         return;
     compressor->compressed = wn_block_create(subject->model);
@@ -30,18 +31,28 @@ void wn_compressor_release(struct wn_compressor *compressor, const struct wn_mod
     if (compressor->compressed)
         wn_block_destroy(&compressor->compressed, model);
     wn_free(compressor->keep);
+    wn_free(compressor->recipes);
     compressor->keep = NULL;
+    compressor->recipes = NULL;
 }
 
 /* Counts for the whole block, before the first linear. */
-static void share_zeros(struct wn_compressor *compressor, const struct wn_layout *layout, bool is_even)
+static void share_zeros(struct wn_compressor *compressor, const struct wn_model *model, bool is_even)
 {
+    const struct wn_layout *layout = &model->layout;
     struct wn_linear_weights linears[WN_MAX_LINEARS];
+    int64_t zeros[WN_MAX_LINEARS] = {0};
+    int place[WN_MAX_LINEARS], count = 0;
+    for (int l = 0; l < layout->n_linears; l++) {
+        const struct wn_linear_info *linear = &layout->linears[l];
+        place[l] = wn_is_in(&model->config, linear->where, compressor->block_index) ? count++ : -1;
+        if (place[l] >= 0)
+            linears[place[l]] =
+                (struct wn_linear_weights){compressor->dense->linears[l], linear->rows * linear->columns};
+    }
+    compressor->shares_zeros = is_even && wn_recipe_share_zeros(&compressor->recipes[0], linears, count, zeros);
     for (int l = 0; l < layout->n_linears; l++)
-        linears[l] = (struct wn_linear_weights){compressor->dense->linears[l],
-                                                layout->linears[l].rows * layout->linears[l].columns};
-    compressor->shares_zeros =
-        is_even && wn_recipe_share_zeros(&compressor->recipes[0], linears, layout->n_linears, compressor->zeros);
+        compressor->zeros[l] = place[l] >= 0 ? zeros[place[l]] : 0;
 }
 
 /* The vectors before an input are divided by its scale, in the compressed block. */
@@ -73,7 +84,7 @@ void wn_compressor_begin(struct wn_compressor *compressor, const struct wn_subje
     compressor->exact_zeros = allocation->zeros ? allocation->zeros + block_index * layout->n_linears : NULL;
     for (int branch = 0; branch < WN_BRANCHES; branch++)
         compressor->left_out[branch] = wn_allocation_leaves_out(allocation, block_index, (enum wn_branch)branch);
-    share_zeros(compressor, layout, wn_allocation_is_even(allocation, block_index));
+    share_zeros(compressor, subject->model, wn_allocation_is_even(allocation, block_index));
     for (int i = 0; i < layout->n_inputs; i++) /* of an earlier start */
         if (compressor->folded && compressor->scales[i])
             divide_vectors(compressor, layout, i);
@@ -170,7 +181,7 @@ wn_status wn_compressor_scale(struct wn_compressor *compressor, const struct wn_
     if (wn_recipe_trials(&subject->point->recipe))
         return search_scales(compressor, subject, collector, workspace);
     for (int i = 0; compressor->compressed && i < layout->n_inputs; i++)
-        if (layout->producer_vector[i] >= 0)
+        if (layout->producer_vector[i] >= 0 && wn_model_has_input(subject->model, i, compressor->block_index))
             WN_TRY(scale_input(compressor, subject, collector, i));
     return WN_OK;
 }
@@ -182,13 +193,20 @@ static wn_status compress_linear(struct wn_compressor *compressor, const struct 
 {
     struct wn_input_stats stats =
         input_stats(compressor, subject, collector, subject->model->layout.linears[index].input);
-    struct wn_recipe *recipe = &compressor->recipes[index];
+    const bool calibrated = wn_subject_calibration(subject) != NULL;
+    struct wn_recipe *recipe = &compressor->recipes[index], plain;
     int64_t pattern_n, pattern_m;
     recipe->zeros = compressor->exact_zeros    ? &compressor->exact_zeros[index]
                     : compressor->shares_zeros ? &compressor->zeros[index]
                                                : NULL;
+    made->rows = calibrated ? stats.tokens : -1;
+    if (made->rows == 0) {
+        made->fell_back = wn_recipe_without_data(recipe, &plain);
+        recipe = &plain;
+        stats.second_moments = NULL;
+    }
     WN_TRY(wn_recipe_compress(recipe, name, compressor->dense->linears[index],
-                              wn_subject_calibration(subject) ? &stats : NULL, &made->form));
+                              calibrated && !made->fell_back ? &stats : NULL, &made->form));
     compressor->activations[index] = made->form.activation;
     wn_recipe_pattern(recipe, &pattern_n, &pattern_m);
     made->bits = wn_bits_per_weight(&made->form, pattern_n, pattern_m);
@@ -230,6 +248,8 @@ wn_status wn_compressor_make(struct wn_compressor *compressor, const struct wn_s
     const struct wn_linear_info *linear = &layout->linears[index];
     bool dropped = compressor->left_out[layout->input_branches[linear->input]];
     char name[128];
+    made->rows = -1;
+    made->fell_back = false;
     if (!dropped && !changes_linears(compressor)) {
         keep_linear(compressor, linear, index, made);
         return WN_OK;
@@ -251,18 +271,19 @@ void wn_made_release(struct wn_made *made)
 }
 
 const struct wn_block *wn_compressor_view(const struct wn_compressor *compressor, const struct wn_layout *layout,
-                                          int n_inputs, struct wn_block *view)
+                                          int n_steps, struct wn_block *view)
 {
     *view = *compressor->dense;
     for (int branch = 0; branch < WN_BRANCHES; branch++)
         view->skip[branch] = compressor->left_out[branch];
     for (int l = 0; l < layout->n_linears; l++) {
-        if (changes_linears(compressor) && layout->linears[l].input < n_inputs)
+        if (changes_linears(compressor) && layout->input_steps[layout->linears[l].input] < n_steps)
             view->linears[l] = compressor->compressed->linears[l];
         view->activations[l] = compressor->activations[l];
     }
-    for (int i = 0; compressor->folded && i < n_inputs; i++) {
-        int vectors[2], count = compressor->scales[i] ? wn_input_vectors(layout, i, vectors) : 0;
+    for (int i = 0; compressor->folded && i < layout->n_inputs; i++) {
+        bool divided = compressor->scales[i] && layout->input_steps[i] < n_steps;
+        int vectors[2], count = divided ? wn_input_vectors(layout, i, vectors) : 0;
         for (int v = 0; v < count; v++)
             view->vectors[vectors[v]] = compressor->compressed->vectors[vectors[v]];
     }

@@ -21,9 +21,10 @@ int64_t wn_pauses_done(const struct wn_pauses *pauses, enum wn_part part)
 int wn_order_linears(const struct wn_layout *layout, bool by_input, int order[WN_MAX_LINEARS])
 {
     int count = 0;
-    for (int i = 0; i < (by_input ? layout->n_inputs : 1); i++)
+    const int last = layout->input_steps[layout->n_inputs - 1];
+    for (int step = 0; step <= (by_input ? last : 0); step++)
         for (int l = 0; l < layout->n_linears; l++)
-            if (!by_input || layout->linears[l].input == i)
+            if (!by_input || layout->input_steps[layout->linears[l].input] == step)
                 order[count++] = l;
     return count;
 }
@@ -130,11 +131,15 @@ static void list_sources(const struct wn_between *between, int64_t part, struct 
     const struct wn_layout *layout = &subject->model->layout;
     const struct wn_compressor *compressor = between->compressor;
     int64_t sample = wn_sequences_tokens(&subject->prepared->sample), floats = (int64_t)sizeof(float);
+    if (part > WN_PART_GATHER) {
+        wn_pieces_add(pieces, between->sample->rows, layout->n_inputs * (int64_t)sizeof(int64_t));
+        wn_pieces_add(pieces, between->sample->begin, layout->n_inputs * (int64_t)sizeof(int64_t));
+        wn_pieces_add(pieces, between->sample->all, wn_model_input_floats(subject->model, sample) * floats);
+    }
     if (wn_point_collects(subject->point))
         wn_pieces_add(pieces, between->collector->statistics, wn_statistics_bytes(layout, between->collector->needs));
     for (int i = 0; part > WN_PART_GATHER && i < layout->n_inputs; i++) {
         int64_t width = layout->input_widths[i];
-        wn_pieces_add(pieces, between->sample->inputs[i], sample * width * floats);
         wn_pieces_add(pieces, compressor->run_moments[i],
                       width * wn_recipe_moment_run(&subject->point->recipe, width) * floats);
     }
@@ -184,8 +189,10 @@ int64_t wn_inside_bytes(const struct wn_run *run, const struct wn_point *point)
 {
     const struct wn_prepared_model *prepared = &run->models[point->model];
     const struct wn_layout *layout = &prepared->model->layout;
-    int64_t inputs = wn_layout_input_total(layout), sample = wn_sequences_tokens(&prepared->sample);
-    int64_t floats = (sample + 1) * inputs, bytes = (int64_t)sizeof(struct wn_inside) * (1 + layout->n_linears);
+    int64_t sample = wn_sequences_tokens(&prepared->sample);
+    int64_t floats = wn_model_input_floats(prepared->model, sample) + wn_layout_input_total(layout);
+    int64_t bytes =
+        2 * layout->n_inputs * (int64_t)sizeof(int64_t) + (int64_t)sizeof(struct wn_inside) * (1 + layout->n_linears);
     for (int i = 0; i < layout->n_inputs; i++)
         floats += layout->input_widths[i] * wn_recipe_moment_run(&point->recipe, layout->input_widths[i]);
     bytes += layout->n_inputs * wn_recipe_trials(&point->recipe) * (int64_t)sizeof(double);

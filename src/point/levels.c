@@ -263,6 +263,16 @@ static wn_status check_zeros(const struct maker *maker, int64_t block, const str
                    (long long)entry->zeros, (long long)wanted[block * layout->n_linears + entry->linear]);
 }
 
+/* For an expert that no token chose: the error of its outputs if their inputs were white. */
+static double weight_error(const struct maker *maker, int linear, const float *weight)
+{
+    const struct wn_linear_info *info = &maker->subject.model->layout.linears[linear];
+    const float *dense = maker->dense->linears[linear];
+    const int64_t count = info->rows * info->columns;
+
+    return wn_sum_squared_difference(dense, weight, count) / wn_sum_squared_difference(dense, NULL, count);
+}
+
 static wn_status make_linear(struct maker *maker, int64_t block, int linear, int32_t level,
                              struct wn_level_writer *writer)
 {
@@ -273,7 +283,8 @@ static wn_status make_linear(struct maker *maker, int64_t block, int linear, int
     WN_TRY(wn_compressor_make(&maker->compressor, &maker->subject, &maker->collector, linear, &made));
     entry.zeros = count_zeros(&made.form, maker->task->space->kind);
     entry.bits = made.bits;
-    entry.error = made.form.solver.objective / made.form.solver.energy;
+    entry.error = made.rows == 0 ? weight_error(maker, linear, made.form.weight)
+                                 : made.form.solver.objective / made.form.solver.energy;
     wn_status status = check_zeros(maker, block, &entry);
     if (status == WN_OK) {
         wn_pack(&made.form, &packed);

@@ -190,7 +190,7 @@ int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
         rows += wn_sequences_tokens(&prepared->calibrations[point->calibration].sequences);
     int64_t group = wn_prepared_group_rows(run, point->model);
     int64_t floats = rows * hidden + group * hidden + wn_model_scratch(model, group) +
-                     sample * (wn_layout_input_total(&model->layout) + 2 * widest);
+                     wn_model_input_floats(model, sample) + 2 * sample * widest;
     int64_t compress =
         point->recipe.n_stages ? largest * 10 : 0; /* keep, codes and the selection's work array; then sizes */
     compress += statistics_bytes(run, point) + wn_point_solver_bytes(&model->layout, &point->recipe);

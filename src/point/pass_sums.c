@@ -193,6 +193,21 @@ int wn_pass_outlier_owner(const struct wn_pass *pass, int64_t calibration, int64
     return pass->units.items[(calibration + multiple) % pass->units.counted].owner;
 }
 
+/* Sums of squares as if every input had a row for each token: those of experts, which are of fewer, are comparable
+ * then. An expert that no token chose has none. */
+static void take_means(const struct wn_pass *pass, void *statistics, int64_t calibration, double *means)
+{
+    const struct wn_layout *layout = &pass->prepared->model->layout;
+    const double tokens = (double)wn_sequences_tokens(&pass->prepared->calibrations[calibration].sequences);
+    const double *sums = wn_statistics_squares(layout, statistics, 0);
+    for (int i = 0; i < layout->n_inputs; i++) {
+        const double *rows = wn_statistics_rows(layout, statistics, i);
+        const double factor = rows && layout->input_experts[i] && *rows > 0 ? tokens / *rows : 1;
+        for (int64_t j = 0; j < layout->input_widths[i]; j++)
+            *means++ = *sums++ * factor;
+    }
+}
+
 static void count_outliers(struct wn_pass *pass, const struct wn_block *block, int64_t block_index, int64_t calibration)
 {
     const struct wn_model *model = pass->prepared->model;
@@ -200,13 +215,19 @@ static void count_outliers(struct wn_pass *pass, const struct wn_block *block, i
     const struct wn_outlier_shares *outliers = &pass->outliers[calibration];
     struct wn_scored_linear linears[WN_MAX_LINEARS];
     void *statistics = wn_pass_statistics(pass, calibration, block_index);
+    double *means = wn_alloc(wn_layout_input_total(layout), sizeof *means);
+    int count = 0;
+    take_means(pass, statistics, calibration, means);
     for (int l = 0; block && l < layout->n_linears; l++)
-        linears[l] = (struct wn_scored_linear){layout->linears[l].rows, layout->linears[l].columns, block->linears[l],
-                                               wn_statistics_squares(layout, statistics, layout->linears[l].input)};
+        if (wn_is_in(&model->config, layout->linears[l].where, block_index))
+            linears[count++] =
+                (struct wn_scored_linear){layout->linears[l].rows, layout->linears[l].columns, block->linears[l],
+                                          wn_statistics_squares(layout, means, layout->linears[l].input)};
     for (int64_t i = 0; i < outliers->count; i++)
         if (wn_pass_outlier_owner(pass, calibration, i) == wn_par_rank(pass->par))
             outliers->shares[i * model->config.n_blocks + block_index] =
-                wn_outlier_share(linears, layout->n_linears, outliers->multiples[i]);
+                wn_outlier_share(linears, count, outliers->multiples[i]);
+    wn_free(means);
 }
 
 void wn_pass_run_block(struct wn_pass *pass, const struct wn_block *block, int64_t block_index)

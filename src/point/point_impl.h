@@ -12,16 +12,24 @@ int64_t wn_layout_input_total(const struct wn_layout *layout); /* sum of the inp
 int64_t wn_layout_widest_input(const struct wn_layout *layout);
 int64_t wn_layout_widest_output(const struct wn_layout *layout);
 int64_t wn_layout_largest_linear(const struct wn_layout *layout); /* weights */
+bool wn_layout_routes(const struct wn_layout *layout);            /* an input has not a row for every token */
+/* Rows of an input for so many tokens: those of all experts together, or of one, when all choose it. */
+int64_t wn_model_routed_rows(const struct wn_model *model, int64_t tokens);
+/* Most floats of all inputs of a block for so many tokens, whatever they choose. */
+int64_t wn_model_input_floats(const struct wn_model *model, int64_t tokens);
+/* Whether an input is made in a block. */
+bool wn_model_has_input(const struct wn_model *model, int input, int64_t block);
 
 /* ---- statistics of the inputs of one block over a calibration set ---- */
 
 /*
- * One piece of memory: sums of squares of every input, room for absolute maxima and for sums of magnitudes of every
- * input (0 unless needed), then, when needed, second moments of every input. The layout is the same in a point's own
- * memory and in what the shared dense pass leaves behind.
+ * One piece of memory: sums of squares of every input and, where inputs are routed, the rows of each, room for absolute
+ * maxima and for sums of magnitudes of every input (0 unless needed), then, when needed, second moments of every input.
+ * The layout is the same in a point's own memory and in what the shared dense pass leaves behind.
  */
 int64_t wn_statistics_bytes(const struct wn_layout *layout, unsigned needs);
 double *wn_statistics_squares(const struct wn_layout *layout, void *statistics, int input);
+double *wn_statistics_rows(const struct wn_layout *layout, void *statistics, int input); /* NULL: every token is one */
 double *wn_statistics_magnitudes(const struct wn_layout *layout, void *statistics, int input);
 float *wn_statistics_maxima(const struct wn_layout *layout, void *statistics, int input);
 float *wn_statistics_moments(const struct wn_layout *layout, void *statistics, int input);

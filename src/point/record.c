@@ -35,6 +35,13 @@ static void record_weights(const struct wn_recorder *recorder, const int64_t *fi
 #undef X
 }
 
+static void record_expert(const struct wn_recorder *recorder, const int64_t *fields, int64_t cell,
+                          const struct wn_made *made)
+{
+    wn_record_f64(recorder->record, (int)fields[0])[cell] = made->rows < 0 ? (double)NAN : (double)made->rows;
+    wn_record_f64(recorder->record, (int)fields[1])[cell] = made->rows < 0 ? (double)NAN : made->fell_back;
+}
+
 void wn_recorder_take(struct wn_recorder *recorder, const struct wn_subject *subject, int64_t block_index, int linear,
                       const float *dense, const struct wn_made *made, double output_error)
 {
@@ -50,6 +57,8 @@ void wn_recorder_take(struct wn_recorder *recorder, const struct wn_subject *sub
     record_weights(recorder, prepared->weight_fields, cell, &statistics);
     if (prepared->solver_fields)
         record_solver(recorder, prepared->solver_fields, cell, &made->form.solver);
+    if (prepared->expert_fields)
+        record_expert(recorder, prepared->expert_fields, cell, made);
     if (prepared->search_fields)
         record_search(recorder, prepared->search_fields, cell, &made->form.search);
     recorder->weights += (double)count;
@@ -58,8 +67,13 @@ void wn_recorder_take(struct wn_recorder *recorder, const struct wn_subject *sub
     recorder->stored += (double)made->stored;
     recorder->squared_norm += norm;
     recorder->squared_error += statistics.weight_error * statistics.weight_error * norm;
-    recorder->output_error += output_error * output_error;
-    recorder->linears++;
+    double share = wn_model_input_share(subject->model, info->input);
+    recorder->active += share * (double)count;
+    recorder->active_bits += share * made->bits * (double)count;
+    if (!isnan(output_error)) { /* else no token of the sample goes through it */
+        recorder->output_error += output_error * output_error;
+        recorder->linears++;
+    }
     recorder->weights_hash = wn_fingerprint(recorder->weights_hash, made->form.weight, count);
 }
 
@@ -104,6 +118,8 @@ void wn_recorder_finish(struct wn_recorder *recorder, const struct wn_subject *s
     set_number(recorder, fields->bits_per_weight_nominal, recorder->bits / recorder->weights);
     set_number(recorder, fields->stored_bytes_linears, recorder->stored);
     set_number(recorder, fields->stored_bytes, recorder->stored + (double)wn_stored_others(subject->model, allocation));
+    if (subject->prepared->expert_fields)
+        set_number(recorder, (int)subject->prepared->expert_fields[2], recorder->active_bits / recorder->active);
     set_number(recorder, fields->weight_error, sqrt(recorder->squared_error / recorder->squared_norm));
     set_number(recorder, fields->output_error, sqrt(recorder->output_error / recorder->linears));
     set_number(recorder, fields->error_sum, recorder->output_error);

@@ -56,13 +56,14 @@ static void open_outliers(struct wn_pass *pass, int64_t calibration, const bool 
 /* Work of a token of a calibration set (-1: of none), against that of one that only goes through the block. */
 static double token_work(const struct wn_pass *pass, int64_t calibration)
 {
-    const struct wn_layout *layout = &pass->prepared->model->layout;
+    const struct wn_model *model = pass->prepared->model;
+    const struct wn_layout *layout = &model->layout;
     double squares = 0;
     if (calibration < 0 || !(pass->needs[calibration] & WN_NEED_SECOND_MOMENTS))
         return 1;
     for (int i = 0; i < layout->n_inputs; i++)
-        squares += (double)layout->input_widths[i] * (double)layout->input_widths[i];
-    return 1 + squares / (2 * (double)wn_model_block_weights(pass->prepared->model));
+        squares += (double)layout->input_widths[i] * (double)layout->input_widths[i] * wn_model_input_share(model, i);
+    return 1 + squares * (double)model->config.n_blocks / (2 * wn_model_active_weights(model));
 }
 
 /* A unit of the chunks first .. end - 1. */

@@ -12,7 +12,7 @@ static const double FINISH_SECONDS = 1;
 
 /* ---- what is saved ---- */
 
-enum { N_SUMS = 8 };
+enum { N_SUMS = 10 };
 
 /* Small things, as one piece. */
 struct small {
@@ -58,7 +58,8 @@ static double *sum_of(struct wn_recorder *recorder, int index)
 {
     double *const sums[N_SUMS] = {&recorder->weights,      &recorder->zeros,        &recorder->bits,
                                   &recorder->stored,       &recorder->squared_norm, &recorder->squared_error,
-                                  &recorder->output_error, &recorder->linears};
+                                  &recorder->output_error, &recorder->linears,      &recorder->active,
+                                  &recorder->active_bits};
     return sums[index];
 }
 

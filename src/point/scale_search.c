@@ -17,31 +17,58 @@
 /* What the search takes while it runs. */
 struct work {
     const struct wn_scale_search *search;
-    float *inputs[WN_MAX_INPUTS]; /* [tokens of a chunk, width]; NULL: not searched */
-    float *dense, *trial;         /* [tokens of a chunk, hidden]: outputs of a part */
-    float *scale;                 /* [widest input] */
-    double *loss;                 /* [n_inputs, trials] of the caller */
-    int trials, n_searched;       /* trials of an input; inputs */
-    bool added;                   /* moments of the current chunk are in already */
-    int64_t row, step;            /* of the set: first row of the current chunk; every step-th row is in the sample */
-    float *sample;                /* [sampled rows of a chunk, longest run] */
-    float **moments;              /* [n_inputs] of the caller */
+    float *inputs; /* those that are searched, of a chunk, one behind the other, [rows, width] each */
+    bool searched[WN_MAX_INPUTS];
+    int64_t rows[WN_MAX_INPUTS], begin[WN_MAX_INPUTS], used; /* in `inputs` */
+    float *dense, *trial;                                    /* [tokens of a chunk, hidden]: outputs of a part */
+    float *scale;                                            /* [widest input] */
+    double *loss;                                            /* [n_inputs, trials] of the caller */
+    int trials, n_searched;                                  /* trials of an input; inputs */
+    bool added;                                              /* moments of the current chunk are in already */
+    int64_t row, step; /* of the set: first row of the current chunk; every step-th row is in the sample */
+    float *sample;     /* [sampled rows of a chunk, longest run] */
+    float **moments;   /* [n_inputs] of the caller */
 };
 
-static bool is_searched(const struct wn_layout *layout, int input)
+static bool has_producer(const struct wn_layout *layout, int input)
 {
     return layout->producer_vector[input] >= 0 || layout->producer_linear[input] >= 0;
 }
 
-static int64_t searched_width(const struct wn_layout *layout, int64_t *widest)
+/* An input that the block does not have, or of an expert that no token chooses, is left as it is. */
+static bool is_searched(const struct wn_scale_search *search, int input)
+{
+    return has_producer(&search->model->layout, input) && search->stats[input].tokens > 0 &&
+           wn_model_has_input(search->model, input, search->block_index);
+}
+
+/* Floats of all inputs with a producer for the tokens of a chunk: experts share what their tokens choose. */
+static int64_t input_floats(const struct wn_model *model, int64_t longest)
+{
+    const struct wn_layout *layout = &model->layout;
+    int64_t floats = 0;
+    for (int i = 0; i < layout->n_inputs; i++)
+        if (has_producer(layout, i) && layout->input_experts[i] <= 1)
+            floats +=
+                (layout->input_experts[i] ? wn_model_routed_rows(model, longest) : longest) * layout->input_widths[i];
+    return floats;
+}
+
+static int64_t widest_input(const struct wn_layout *layout)
+{
+    int64_t widest = 0;
+    for (int i = 0; i < layout->n_inputs; i++)
+        if (has_producer(layout, i) && layout->input_widths[i] > widest)
+            widest = layout->input_widths[i];
+    return widest;
+}
+
+/* What the chosen scales take. */
+static int64_t scale_floats(const struct wn_layout *layout)
 {
     int64_t total = 0;
-    *widest = 0;
-    for (int i = 0; i < layout->n_inputs; i++) {
-        int64_t width = is_searched(layout, i) ? layout->input_widths[i] : 0;
-        *widest = width > *widest ? width : *widest;
-        total += width;
-    }
+    for (int i = 0; i < layout->n_inputs; i++)
+        total += has_producer(layout, i) ? layout->input_widths[i] : 0;
     return total;
 }
 
@@ -77,11 +104,11 @@ static int64_t run_floats(const struct wn_layout *layout, const struct wn_recipe
 
 int64_t wn_search_bytes(const struct wn_model *model, const struct wn_recipe *recipe, int64_t longest)
 {
-    int64_t widest, trials = wn_recipe_trials(recipe), total = searched_width(&model->layout, &widest);
+    int64_t trials = wn_recipe_trials(recipe);
     if (trials == 0)
         return 0;
-    return (longest * (total + 2 * model->config.hidden_size) + widest + total +
-            run_floats(&model->layout, recipe, longest)) *
+    return (input_floats(model, longest) + longest * 2 * model->config.hidden_size + widest_input(&model->layout) +
+            scale_floats(&model->layout) + run_floats(&model->layout, recipe, longest)) *
                (int64_t)sizeof(float) +
            model->layout.n_inputs * trials * (int64_t)sizeof(double);
 }
@@ -89,17 +116,14 @@ int64_t wn_search_bytes(const struct wn_model *model, const struct wn_recipe *re
 static void open_work(struct work *work, int64_t longest)
 {
     const struct wn_model *model = work->search->model;
-    int64_t widest, hidden = model->config.hidden_size, tokens = wn_sequences_tokens(work->search->calibration);
-    searched_width(&model->layout, &widest);
+    int64_t hidden = model->config.hidden_size, tokens = wn_sequences_tokens(work->search->calibration);
     work->trials = wn_recipe_trials(work->search->recipes);
+    work->inputs = wn_alloc(input_floats(model, longest), sizeof(float));
     for (int i = 0; i < model->layout.n_inputs; i++)
-        if (is_searched(&model->layout, i)) {
-            work->inputs[i] = wn_alloc(longest * model->layout.input_widths[i], sizeof(float));
-            work->n_searched++;
-        }
+        work->n_searched += work->searched[i] = is_searched(work->search, i);
     work->dense = wn_alloc(longest * hidden, sizeof(float));
     work->trial = wn_alloc(longest * hidden, sizeof(float));
-    work->scale = wn_alloc(widest, sizeof(float));
+    work->scale = wn_alloc(widest_input(&model->layout), sizeof(float));
     work->loss = work->search->loss;
     work->step = tokens > WN_RUN_TOKENS ? tokens / WN_RUN_TOKENS : 1;
     work->sample = wn_alloc(longest * longest_run(&model->layout, work->search->recipes), sizeof(float));
@@ -112,8 +136,7 @@ static void open_work(struct work *work, int64_t longest)
 
 static void close_work(struct work *work)
 {
-    for (int i = 0; i < work->search->model->layout.n_inputs; i++)
-        wn_free(work->inputs[i]);
+    wn_free(work->inputs);
     wn_free(work->dense);
     wn_free(work->trial);
     wn_free(work->scale);
@@ -126,14 +149,25 @@ static int64_t run_columns(int64_t width, int64_t run, int64_t first)
     return width - first < run ? width - first : run;
 }
 
-/* Adds the sampled rows of a chunk to the moments of every run. */
+/* Every so many rows of an input are in the sample. */
+static int64_t step_of(const struct work *work, int input)
+{
+    int64_t rows = work->search->stats[input].tokens;
+    if (!work->search->model->layout.input_experts[input])
+        return work->step;
+    return rows > WN_RUN_TOKENS ? rows / WN_RUN_TOKENS : 1;
+}
+
+/* Adds the sampled rows of a chunk to the moments of every run. Those of an expert are counted anew in each chunk. */
 static void add_run_moments(struct work *work, int input, const float *x, int64_t rows, int64_t width)
 {
     const int64_t run = wn_recipe_moment_run(work->search->recipes, width);
-    const int64_t begin = (work->step - work->row % work->step) % work->step;
+    const int64_t step = step_of(work, input);
+    const bool routed = work->search->model->layout.input_experts[input];
+    const int64_t begin = routed ? 0 : (step - work->row % step) % step;
     for (int64_t first = 0; first < width; first += run) {
         int64_t count = 0, columns = run_columns(width, run, first);
-        for (int64_t r = begin; r < rows; r += work->step)
+        for (int64_t r = begin; r < rows; r += step)
             memcpy(work->sample + count++ * columns, x + r * width + first, (size_t)columns * sizeof(float));
         if (count)
             wn_add_second_moments(work->sample, count, columns, work->moments[input] + first * run);
@@ -146,8 +180,12 @@ static void take_inputs(void *context, int input, const float *x, int64_t n_chun
     int64_t rows = row[n_chunks];
     if (work->moments[input] && !work->added)
         add_run_moments(work, input, x, rows, width);
-    if (work->inputs[input])
-        memcpy(work->inputs[input], x, (size_t)(rows * width) * sizeof(float));
+    if (!work->searched[input])
+        return;
+    work->rows[input] = rows;
+    work->begin[input] = work->used;
+    work->used += rows * width;
+    memcpy(work->inputs + work->begin[input], x, (size_t)(rows * width) * sizeof(float));
 }
 
 /* Asks the method for scale `trial` of an input. */
@@ -202,9 +240,13 @@ static wn_status try_scales(struct work *work, const struct wn_chunk *chunk, int
 {
     const struct wn_scale_search *search = work->search;
     const struct wn_model *model = search->model;
-    int64_t count = chunk->offset[chunk->n_sequences] * model->config.hidden_size;
-    const float *x = work->inputs[input];
+    int64_t rows[2] = {0, work->rows[input]}, count = rows[1] * model->config.hidden_size;
+    const float *x = work->inputs + work->begin[input];
+    const struct wn_chunk routed = {.n_sequences = 1, .offset = rows};
     struct wn_block view;
+    if (rows[1] == 0)
+        return WN_OK;
+    chunk = model->layout.input_experts[input] ? &routed : chunk;
     model->arch->run_part(&model->config, search->dense, chunk, input, x, search->scratch, work->dense);
     const int64_t all = search->calibration->n_chunks * work->n_searched * work->trials;
     for (int t = (int)first; t < work->trials; t++) {
@@ -228,11 +270,13 @@ static wn_status try_chunk(struct work *work, int64_t index)
     int64_t before = index * work->n_searched * work->trials; /* trials */
     work->row = row;
     work->added = search->done > before;
+    work->used = 0;
+    memset(work->rows, 0, sizeof work->rows);
     memcpy(search->copy, search->hidden + row * hidden, (size_t)(rows * hidden) * sizeof(float));
     wn_model_run_block(search->model, search->dense, &chunk, search->copy, search->scratch, &tap);
     for (int i = 0; i < search->model->layout.n_inputs; i++) {
         int64_t first = search->done > before ? search->done - before : 0;
-        if (!work->inputs[i])
+        if (!work->searched[i])
             continue;
         if (first < work->trials)
             WN_TRY(try_scales(work, &chunk, i, before, first));
@@ -281,7 +325,7 @@ wn_status wn_search_scales(const struct wn_scale_search *search, float **scales,
     for (int64_t c = first; c < search->calibration->n_chunks && status == WN_OK; c++)
         status = try_chunk(&work, c);
     for (int i = 0; i < search->model->layout.n_inputs && status == WN_OK; i++)
-        if (work.inputs[i])
+        if (work.searched[i])
             status = choose(&work, i, &scales[i], &trials[i]);
     finish_moments(&work);
     close_work(&work);

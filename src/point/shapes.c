@@ -34,3 +34,33 @@ int64_t wn_layout_largest_linear(const struct wn_layout *layout)
     }
     return largest;
 }
+
+bool wn_layout_routes(const struct wn_layout *layout)
+{
+    return layout->n_inputs && layout->input_experts[layout->n_inputs - 1]; /* experts come last */
+}
+
+int64_t wn_model_routed_rows(const struct wn_model *model, int64_t tokens)
+{
+    return tokens * model->config.decoder.experts.chosen;
+}
+
+int64_t wn_model_input_floats(const struct wn_model *model, int64_t tokens)
+{
+    const struct wn_layout *layout = &model->layout;
+    int64_t floats = 0;
+    for (int i = 0; i < layout->n_inputs; i++)
+        floats += layout->input_experts[i] ? 0 : tokens * layout->input_widths[i];
+    for (int i = 0; i < layout->n_inputs; i++)
+        if (layout->input_experts[i] == 1)
+            floats += wn_model_routed_rows(model, tokens) * layout->input_widths[i];
+    return floats;
+}
+
+bool wn_model_has_input(const struct wn_model *model, int input, int64_t block)
+{
+    for (int l = 0; l < model->layout.n_linears; l++)
+        if (model->layout.linears[l].input == input)
+            return wn_is_in(&model->config, model->layout.linears[l].where, block);
+    return false;
+}

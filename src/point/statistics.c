@@ -13,9 +13,15 @@ static int64_t round_up(int64_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
+/* Rows of every input where they differ, behind the sums of squares. */
+static int64_t counts(const struct wn_layout *layout)
+{
+    return wn_layout_routes(layout) ? layout->n_inputs : 0;
+}
+
 static int64_t squares_bytes(const struct wn_layout *layout)
 {
-    return round_up(wn_layout_input_total(layout) * (int64_t)sizeof(double));
+    return round_up((wn_layout_input_total(layout) + counts(layout)) * (int64_t)sizeof(double));
 }
 
 static int64_t maxima_bytes(const struct wn_layout *layout)
@@ -44,6 +50,11 @@ double *wn_statistics_squares(const struct wn_layout *layout, void *statistics, 
     for (int i = 0; i < input; i++)
         squares += layout->input_widths[i];
     return squares;
+}
+
+double *wn_statistics_rows(const struct wn_layout *layout, void *statistics, int input)
+{
+    return wn_layout_routes(layout) ? (double *)statistics + wn_layout_input_total(layout) + input : NULL;
 }
 
 double *wn_statistics_magnitudes(const struct wn_layout *layout, void *statistics, int input)
@@ -148,6 +159,8 @@ void wn_statistics_take(void *context, int input, const float *x, int64_t n_chun
 {
     struct wn_statistics_tap *tap = context;
     int64_t rows = row[n_chunks];
+    if (wn_layout_routes(tap->layout))
+        *wn_statistics_rows(tap->layout, tap->statistics, input) += (double)rows;
     wn_add_column_squares(x, rows, width, wn_statistics_squares(tap->layout, tap->statistics, input));
     if (tap->needs & WN_NEED_ABSOLUTE_SUMS)
         wn_add_column_magnitudes(x, rows, width, wn_statistics_magnitudes(tap->layout, tap->statistics, input));

@@ -87,15 +87,16 @@ static wn_status make_linear(struct walk *walk, int index)
     return status;
 }
 
-/* An input is calibrated anew on what the compressed linears before it make; the first has its statistics. */
-static wn_status collect_again(struct walk *walk, int input, int made, int all)
+/* The inputs of a step are calibrated anew on what the compressed linears before them make; those of the first have
+ * their statistics. */
+static wn_status collect_again(struct walk *walk, int step, int made, int all)
 {
     const struct wn_place *from = &walk->pauses.from;
     struct wn_block view;
     bool goes_on = from->part == WN_PART_LINEARS && from->done == made;
     clock_stage(walk, WN_STAGE_COMPRESS);
     WN_TRY(wn_collector_again(&walk->collector, &walk->subject, &walk->workspace,
-                              wn_compressor_view(&walk->compressor, &walk->subject.model->layout, input, &view), input,
+                              wn_compressor_view(&walk->compressor, &walk->subject.model->layout, step, &view), step,
                               goes_on ? from->groups : 0, made, all));
     clock_stage(walk, WN_STAGE_STATISTICS);
     return WN_OK;
@@ -103,13 +104,17 @@ static wn_status collect_again(struct walk *walk, int input, int made, int all)
 
 static wn_status make_linears(struct walk *walk)
 {
-    const struct wn_linear_info *linears = walk->subject.model->layout.linears;
+    const struct wn_model *model = walk->subject.model;
+    const struct wn_layout *layout = &model->layout;
     bool by_input = wn_recipe_true_sequential(&walk->subject.point->recipe);
-    int order[WN_MAX_LINEARS], all = wn_order_linears(&walk->subject.model->layout, by_input, order);
+    int order[WN_MAX_LINEARS], all = wn_order_linears(layout, by_input, order);
     for (int k = (int)wn_pauses_done(walk->compressor.pauses, WN_PART_LINEARS); k < all; k++) {
-        int input = linears[order[k]].input;
-        if (by_input && k > 0 && linears[order[k - 1]].input != input)
-            WN_TRY(collect_again(walk, input, k, all));
+        const struct wn_linear_info *linear = &layout->linears[order[k]];
+        int step = layout->input_steps[linear->input];
+        if (by_input && k > 0 && layout->input_steps[layout->linears[order[k - 1]].input] != step)
+            WN_TRY(collect_again(walk, step, k, all));
+        if (!wn_is_in(&model->config, linear->where, walk->block))
+            continue;
         WN_TRY(make_linear(walk, order[k]));
         WN_TRY(wn_pause(walk->compressor.pauses, (struct wn_place){.part = WN_PART_LINEARS, .done = k + 1}, all));
     }
@@ -153,7 +158,7 @@ static wn_status walk_block(struct walk *walk, int64_t block_index)
         WN_TRY(wn_compressor_scale(&walk->compressor, subject, &walk->collector, &walk->workspace));
     if (part <= WN_PART_LINEARS)
         WN_TRY(make_linears(walk));
-    wn_compressor_view(&walk->compressor, &subject->model->layout, subject->model->layout.n_inputs, &view);
+    wn_compressor_view(&walk->compressor, &subject->model->layout, WN_ALL_STEPS, &view);
     if (part <= WN_PART_LINEARS)
         wn_recorder_vectors(&walk->recorder, subject, &walk->compressor, &view);
     clock_stage(walk, WN_STAGE_COMPRESS);

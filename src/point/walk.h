@@ -85,10 +85,10 @@ void wn_collector_release(struct wn_collector *collector, const struct wn_subjec
 /* The statistics of a dense block: collected, or those of the shared dense pass. */
 wn_status wn_collector_gather(struct wn_collector *collector, const struct wn_subject *subject,
                               struct wn_workspace *workspace, int64_t block_index, const struct wn_block *block);
-/* Collects those of one input anew, from the sequences through `block`, when `made` of `all` linears are made; groups
- * that an earlier start has summed are there. */
+/* Collects those of the inputs of one step anew, from the sequences through `block`, when `made` of `all` linears are
+ * made; groups that an earlier start has summed are there. */
 wn_status wn_collector_again(struct wn_collector *collector, const struct wn_subject *subject,
-                             struct wn_workspace *workspace, const struct wn_block *block, int input, int64_t groups,
+                             struct wn_workspace *workspace, const struct wn_block *block, int step, int64_t groups,
                              int64_t made, int64_t all);
 /* Adds what is known of an input of the current block to `stats`. */
 void wn_collector_tell(struct wn_collector *collector, const struct wn_subject *subject, int input,
@@ -97,7 +97,7 @@ void wn_collector_tell(struct wn_collector *collector, const struct wn_subject *
 /* ---- the linears of a block (compress.c) ---- */
 
 struct wn_compressor {
-    struct wn_recipe recipes[WN_MAX_LINEARS]; /* of the linears of the current block, by their levels */
+    struct wn_recipe *recipes; /* [n_linears] of those of the current block, by their levels; owned */
     int64_t block_index;
     const struct wn_block *dense; /* the current block */
     bool left_out[WN_BRANCHES];   /* in the current block */
@@ -120,6 +120,8 @@ struct wn_made {
     struct wn_compressed form; /* its rule for inputs stays with the compressor */
     double bits;               /* per weight, nominal */
     int64_t stored;            /* bytes */
+    int64_t rows;              /* of calibration that its input had; -1: not calibrated */
+    bool fell_back;            /* there were none: made without data (wn_recipe_without_data) */
 };
 void wn_compressor_open(struct wn_compressor *compressor, const struct wn_subject *subject);
 void wn_compressor_release(struct wn_compressor *compressor, const struct wn_model *model);
@@ -135,25 +137,29 @@ bool wn_point_changes_linears(const struct wn_point *point);
 wn_status wn_compressor_make(struct wn_compressor *compressor, const struct wn_subject *subject,
                              struct wn_collector *collector, int linear, struct wn_made *made);
 void wn_made_release(struct wn_made *made);
-/* The block with the compressed linears of the first inputs and their rules, with the dense vectors and biases but for
- * vectors that were divided. All inputs: the block that evaluation goes through. Returns `view`. */
+/* The block with the compressed linears of the first steps of inputs and their rules, with the dense vectors and biases
+ * but for vectors that were divided. WN_ALL_STEPS: the block that evaluation goes through. Returns `view`. */
+enum { WN_ALL_STEPS = 1 << 14 };
 const struct wn_block *wn_compressor_view(const struct wn_compressor *compressor, const struct wn_layout *layout,
-                                          int n_inputs, struct wn_block *view);
+                                          int n_steps, struct wn_block *view);
 
 /* ---- the reference sample of output_error (sample.c) ---- */
 
 struct wn_sample {
-    float *hidden;                /* [sample tokens, hidden] of the dense model */
-    float *inputs[WN_MAX_INPUTS]; /* [sample tokens, width] of the current block */
-    float *dense, *compressed;    /* [sample tokens, widest output] */
-    float *scaled;                /* [sample tokens, widest input]; NULL unless the recipe wants maxima */
+    float *hidden; /* [sample tokens, hidden] of the dense model */
+    float *all;    /* the inputs of the current block, one behind the other, [rows, width] each */
+    int64_t rows[WN_MAX_INPUTS], begin[WN_MAX_INPUTS];
+    int64_t used;              /* floats of all */
+    float *dense, *compressed; /* [sample tokens, widest output] */
+    float *scaled;             /* [sample tokens, widest input]; NULL unless the recipe wants maxima */
 };
 void wn_sample_open(struct wn_sample *sample, const struct wn_subject *subject);
 void wn_sample_release(struct wn_sample *sample);
 /* Pushes the sample through the dense block and keeps the inputs of its linears. */
 void wn_sample_push(struct wn_sample *sample, const struct wn_subject *subject, struct wn_workspace *workspace,
                     const struct wn_block *dense);
-/* What the evaluated linear is off by, relative to the dense one; rule and scale of its input may be NULL. */
+/* What the evaluated linear is off by, relative to the dense one; rule and scale of its input may be NULL. NaN: no
+ * token of the sample chose it. The rows of an expert count as one sequence. */
 double wn_sample_error(struct wn_sample *sample, const struct wn_subject *subject, int linear, const float *dense,
                        const float *compressed, const struct wn_activation *rule, const float *scale);
 
@@ -170,7 +176,8 @@ struct wn_recorder {
     struct wn_record *record;
     /* Sums over all linears, for the totals of the point. */
     double weights, zeros, bits, stored, squared_norm, squared_error, output_error, linears;
-    uint64_t weights_hash; /* of all weights that are evaluated */
+    double active, active_bits; /* of the weights that a token goes through */
+    uint64_t weights_hash;      /* of all weights that are evaluated */
 };
 void wn_recorder_take(struct wn_recorder *recorder, const struct wn_subject *subject, int64_t block_index, int linear,
                       const float *dense, const struct wn_made *made, double output_error);

@@ -193,10 +193,11 @@ static double predict_calibration(const struct wn_model *model, const struct wn_
     unsigned needs = wn_recipe_needs(&point->recipe);
     if (point->propagation == WN_PROPAGATION_SEQUENTIAL) {
         double take = take_seconds(cost, needs, counts),
-               more = 0; /* a pass of its own for every input behind the first */
+               more = 0; /* a pass of its own for every step of inputs behind the first */
         if (wn_recipe_true_sequential(&point->recipe)) {
-            more = model->layout.n_inputs - 1;
-            take *= 2 - 1.0 / model->layout.n_inputs;
+            int steps = model->layout.input_steps[model->layout.n_inputs - 1] + 1;
+            more = steps - 1;
+            take *= 2 - 1.0 / steps;
         }
         stages[WN_STAGE_STATISTICS] += blocks * ((1 + more) * pass + take);
         passes = 1 + more;

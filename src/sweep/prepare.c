@@ -250,6 +250,21 @@ static int64_t *add_linear_fields(struct wn_prepared_model *prepared, const stru
     return fields;
 }
 
+static void add_expert_fields(struct wn_prepared_model *prepared)
+{
+    static const struct statistic_row rows[] = {
+        {"calibration_rows", "token",
+         "calibration tokens that went through the linear: of an expert, those that chose it"},
+        {"fell_back", "1", "1 when none did: the linear was pruned by magnitude, or rounded to the nearest code"}};
+    int64_t *fields = add_linear_fields(prepared, rows, 2);
+    prepared->expert_fields = wn_resize(fields, 3, sizeof *fields);
+    prepared->expert_fields[2] =
+        wn_schema_field(&prepared->schema, "/points/bits_per_active_weight_nominal", WN_FIELD_F64, 0, NULL, "bit",
+                        "the same of the weights that a token goes through: those of experts count by the share of "
+                        "experts that it chooses",
+                        true);
+}
+
 static void add_weight_fields(const struct wn_run *run, struct wn_prepared_model *prepared)
 {
     static const struct statistic_row weights[] = {
@@ -274,6 +289,8 @@ static void add_weight_fields(const struct wn_run *run, struct wn_prepared_model
     bool allocates = false;
     for (int64_t s = 0; s < run->n_searches; s++)
         allocates = allocates || run->searches[s].space.kind != WN_SPACE_DROP;
+    if (prepared->model->config.decoder.experts.count)
+        add_expert_fields(prepared);
     if (allocates)
         prepared->level_fields = add_linear_fields(prepared, levels, 2);
     if (searches)
@@ -558,6 +575,7 @@ static void release_model(const struct wn_sweep *sweep, struct wn_prepared_model
     wn_free(prepared->weight_fields);
     wn_free(prepared->solver_fields);
     wn_free(prepared->search_fields);
+    wn_free(prepared->expert_fields);
     wn_free(prepared->note_fields);
     wn_free(prepared->level_fields);
     wn_free(prepared->hash);

@@ -70,6 +70,8 @@ static struct wn_model narrow(const struct wn_model *model, int64_t by)
     config->n_heads = config->n_heads > config->n_kv_heads ? config->n_heads : config->n_kv_heads;
     config->hidden_size = config->n_heads * config->head_dim;
     config->intermediate_size /= by;
+    config->decoder.experts.size = (config->decoder.experts.size + by - 1) / by;
+    config->decoder.experts.shared = (config->decoder.experts.shared + by - 1) / by;
     memset(&thin.layout, 0, sizeof thin.layout);
     thin.arch->describe(config, &thin.layout);
     return thin;
@@ -115,7 +117,7 @@ static double time_block(const struct wn_model *model, const struct wn_block *bl
 /* Rows that many threads have enough of, within the operations that a probe may take. */
 static int64_t probe_rows(const struct wn_model *model)
 {
-    double most = BLOCK_OPERATIONS / (2 * (double)wn_model_block_weights(model));
+    double most = BLOCK_OPERATIONS * (double)model->config.n_blocks / (2 * wn_model_active_weights(model));
     int64_t rows = LONG_ROWS;
     while (rows > 512 && (double)rows > most)
         rows /= 2;
@@ -430,7 +432,7 @@ static void probe_model(const struct wn_run *run, int64_t m, struct wn_model_cos
     const struct wn_model *model = run->models[m].model;
     int64_t by = 1;
     while (by < model->config.n_heads &&
-           512 * 2.0 * (double)wn_model_block_weights(model) / (double)(by * by) > BLOCK_OPERATIONS)
+           512 * 2.0 * wn_model_active_weights(model) / (double)(model->config.n_blocks * by * by) > BLOCK_OPERATIONS)
         by *= 2;
     struct wn_model wide = narrow(model, by), thin = narrow(model, 2 * by);
     probe_parts(run, m, &wide, cost);

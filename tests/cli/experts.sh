@@ -1,0 +1,46 @@
+# experts.sh: a model with experts gives the same bits on any number of ranks and threads, whichever rows chose them.
+. "$(dirname "$0")/lib.sh"
+draw() { # characters of a fixed sequence
+  awk -v n="$1" -v s="$2" 'BEGIN {for (i = 0; i < n; i++) {s = (s * 69069 + 12345) % 4294967296
+    printf "%s", substr("abcdefgh ijklm nopqrst uvwxyz.\n", int(s / 138547332) + 1, 1)}}'
+}
+draw 6000 1 >"$folder/c.txt"
+draw 2500 2 >"$folder/t.txt"
+cat >"$folder/sweep.json" <<END
+{"model": "$source_dir/tests/model/reference/qwen2_moe",
+ "calibration": {"c": {"text": "c.txt", "samples": 80, "length": 60}},
+ "grid": [{"method": "wanda", "sparsity": 0.5, "allocation": ["uniform", "owl"], "calibration": "c"},
+          {"method": "sparsegpt", "sparsity": 0.5, "true_sequential": true, "calibration": "c"},
+          {"method": "gptq", "bits": 4, "group": 4, "calibration": "c", "propagation": "dense"},
+          {"method": "awq", "bits": 4, "group": 4, "calibration": "c"},
+          {"method": ["smoothquant"], "calibration": "c"}],
+ "evaluate": {"perplexity": {"t": {"text": "t.txt", "length": 50}}}}
+END
+expect "one rank, one thread" 0 "$winnow" run "$folder/sweep.json" -o "$folder/one.h5"
+OMP_NUM_THREADS=3 ranks 2 "$winnow" run "$folder/sweep.json" -o "$folder/more.h5" >"$folder/log" 2>&1 ||
+  fail "two ranks end with $?: $(tail -n 1 "$folder/log")"
+"$winnow" show --json "$folder/more.h5" >"$folder/rows"
+grep -qE '"/points/rank":[[:space:]]*1,?$' "$folder/rows" || fail "one rank computed all"
+grep -qE '"/points/threads":[[:space:]]*3,?$' "$folder/rows" || fail "not with three threads"
+same "digests" "$(digest_of "$folder/one.h5")" "$(digest_of "$folder/more.h5")"
+
+# ---- levels of every expert, searched for and by layer errors; where some blocks have no experts, one line says no ----
+
+searched() { # FOR_MODEL: a sweep
+  cat >"$folder/$1.json" <<END
+{"model": "$source_dir/tests/model/reference/$1",
+ "calibration": {"c": {"text": "c.txt", "samples": 2, "length": 4}},
+ "grid": [{"method": "sparsegpt", "sparsity": 0.5, "allocation": ["fast", "dynamic_programming"],
+           "propagation": "dense", "calibration": "c"}],
+ "search": {"fast": {"on": "c", "generations": 3, "offspring": 4, "initial_tokens": 4, "survivors": [1], "tokens": [8]}},
+ "evaluate": {"perplexity": {"t": {"text": "t.txt", "length": 50}}}}
+END
+}
+searched mixtral
+expect "a search" 0 "$winnow" run "$folder/mixtral.json" -o "$folder/found.h5" -q
+expect "a search on two ranks" 0 ranks 2 "$winnow" run "$folder/mixtral.json" -o "$folder/found2.h5" -q
+same "digests of a search" "$(digest_of "$folder/found.h5")" "$(digest_of "$folder/found2.h5")"
+searched qwen2_moe
+expect "blocks with and without experts" 2 "$winnow" run "$folder/qwen2_moe.json" -o "$folder/no.h5" -q
+has "blocks with and without experts" 'some blocks have experts and some have not' "$folder/err"
+finish
