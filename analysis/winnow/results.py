@@ -61,6 +61,7 @@ _LABELS = {
     "acc": "accuracy",
     "acc_norm": "accuracy per character",
     "acc_bytes": "accuracy per byte",
+    "acc_tokens": "accuracy per token",
     "exact_match": "exact match",
     "em_relaxed": "relaxed match",
     "f1": "F1",

@@ -1,7 +1,7 @@
 /*
  * Multiple choice as lm-evaluation-harness scores it: the log-likelihood of every choice behind the context, or of one
- * continuation behind several contexts; the answer is the choice with the largest one, plain, per character or byte, or
- * less that without a context. With notes on bias, the scores of BBQ (Parrish et al. 2022).
+ * continuation behind several contexts; the answer is the choice with the largest one, plain, per character, byte or
+ * token, or less that without a context. With notes on bias, the scores of BBQ (Parrish et al. 2022).
  */
 #include "multiple_choice.h"
 
@@ -67,6 +67,7 @@ static const struct wn_metric metrics[METRICS] = {
     [ACC] = {"acc", "1", "share of items whose gold choice has the largest log-likelihood", .binary = true},
     [ACC_NORM] = {"acc_norm", "1", "acc by log-likelihood per character (code point) of the choice", .binary = true},
     [ACC_BYTES] = {"acc_bytes", "1", "acc by log-likelihood per UTF-8 byte of the choice", .binary = true},
+    [ACC_TOKENS] = {"acc_tokens", "1", "acc by log-likelihood per token of delimiter and choice", .binary = true},
     [ACC_MUTUAL_INFO] = {"acc_mutual_info", "1", "acc by log-likelihood less that of the choice without context",
                          .binary = true},
     [EXACT_MATCH] = {"exact_match", "1", "share of items with a gold choice whose tokens are all the most likely ones",
@@ -75,7 +76,8 @@ static const struct wn_metric metrics[METRICS] = {
                .binary = false},
     [MC2] = {"mc2", "1", "mean over items of the probability of the gold choices over that of all choices",
              .binary = false},
-    [BIAS] = {"bias", "1", "the four metrics of BBQ; items need the key bias", .parts = 4},
+    [BIAS] = {"bias", "1", "the four metrics of BBQ, of answers by the main metric; items need the key bias",
+              .parts = 4},
     [ACC_AMBIGUOUS] = {"acc_ambiguous", "1", "acc over items with an ambiguous context", .binary = false},
     [ACC_DISAMBIGUATED] = {"acc_disambiguated", "1", "acc over items with a disambiguated context", .binary = false},
     [BIAS_AMBIGUOUS] =
@@ -229,6 +231,8 @@ static double adjusted(const struct wn_target_scores *scores, const struct wn_ch
         return likelihood / (double)choice->characters;
     if (metric == ACC_BYTES)
         return likelihood / (double)choice->bytes;
+    if (metric == ACC_TOKENS)
+        return likelihood / (double)choice->span.count;
     return metric == ACC_MUTUAL_INFO ? likelihood - wn_span_log_likelihood(scores, choice->alone) : likelihood;
 }
 
@@ -311,19 +315,25 @@ static double is_right(const struct wn_choices *state, const struct wn_target_sc
     return verdict->best[metric] < 0 ? (double)NAN : choices[verdict->best[metric]].gold;
 }
 
+/* What answers are told by: the main metric, where it predicts. */
+static int predicting(const struct wn_choices *state)
+{
+    return state->task.metrics[0] < PREDICTIONS ? state->task.metrics[0] : ACC;
+}
+
 /* Of the answer to an item: an item of the other condition is no part of a metric. */
 static void bias_values(const struct wn_choices *state, const struct verdict *verdict, int64_t i,
                         struct wn_item_values *values)
 {
     const struct wn_choice_item *item = &state->items[i];
-    const struct wn_choice *answer =
-        &state->choices[item->first_choice + (verdict->best[ACC] < 0 ? 0 : verdict->best[ACC])];
+    int64_t best = verdict->best[predicting(state)];
+    const struct wn_choice *answer = &state->choices[item->first_choice + (best < 0 ? 0 : best)];
     bool biased = item->negative ? answer->target : !answer->target && !answer->unknown;
 
     for (int m = ACC_AMBIGUOUS; m <= BIAS_DISAMBIGUATED; m++) {
         bool part = item->ambiguous == (m == ACC_AMBIGUOUS || m == BIAS_AMBIGUOUS);
         bool accuracy = m == ACC_AMBIGUOUS || m == ACC_DISAMBIGUATED;
-        values->value[m][i] = verdict->best[ACC] < 0 ? (double)NAN : accuracy ? answer->gold : biased;
+        values->value[m][i] = best < 0 ? (double)NAN : accuracy ? answer->gold : biased;
         values->weight[m][i] = !part ? (double)NAN : accuracy ? 1 : !answer->unknown;
     }
 }
@@ -418,7 +428,7 @@ static void answers_release(struct answers *answers)
 static void add_answer(const struct wn_choices *state, const struct wn_target_scores *scores,
                        const struct verdict *verdict, int64_t i, struct answers *answers)
 {
-    int metric = state->task.metrics[0], by = metric < PREDICTIONS ? metric : ACC;
+    int metric = state->task.metrics[0], by = predicting(state);
 
     answers->right[i] = metric <= EXACT_MATCH ? is_right(state, scores, verdict, i, metric) : (double)NAN;
     answers->answer[i] = (int32_t)verdict->best[by];
@@ -494,19 +504,20 @@ static void gold_targets(const struct wn_eval_set *set, int64_t item, int64_t *f
     }
 }
 
-/* acc_norm and acc_bytes have one of their own; all others take that of acc. */
+/* acc_norm, acc_bytes and acc_tokens have one of their own; all others take that of acc. */
 static int gold_metric(const struct wn_choices *state)
 {
     int metric = state->task.metrics[0];
 
-    return metric == ACC_NORM || metric == ACC_BYTES ? metric : ACC;
+    return metric >= ACC_NORM && metric <= ACC_TOKENS ? metric : ACC;
 }
 
 static const char *gold_unit(const struct wn_eval_set *set)
 {
-    int metric = gold_metric(set->state);
+    static const char *const units[] = {
+        [ACC] = "nat", [ACC_NORM] = "nat/character", [ACC_BYTES] = "nat/byte", [ACC_TOKENS] = "nat/token"};
 
-    return metric == ACC_NORM ? "nat/character" : metric == ACC_BYTES ? "nat/byte" : "nat";
+    return units[gold_metric(set->state)];
 }
 
 /* Of several right choices the likeliest. */

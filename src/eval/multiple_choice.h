@@ -9,6 +9,7 @@ enum wn_choice_metric {
     ACC,
     ACC_NORM,
     ACC_BYTES,
+    ACC_TOKENS,
     ACC_MUTUAL_INFO,
     EXACT_MATCH,
     BRIER,

@@ -386,6 +386,35 @@ static void check_choices(void)
     wn_eval_set_release(&set);
 }
 
+/* Per token the other choice is ahead, and the answer that bias is told by is that of the main metric. */
+static void check_tokens(void)
+{
+    static const char *const metrics[2] = {"\"acc_tokens\"", "\"acc\""};
+    struct wn_eval_set set;
+    struct wn_target_scores scores;
+    struct results results;
+
+    for (int by_sum = 0; by_sum < 2; by_sum++) {
+        char *entry = wn_format("{\"requests\": \"task.jsonl\", \"delimiter\": \"\", \"metrics\": [%s, \"bias\"]}",
+                                metrics[by_sum]);
+        write_file("task.jsonl",
+                   "{\"context\": \"a\", \"choices\": [\"\xc3\xa9\xc3\xa9\", \"abc\"], \"gold\": 1, \"bias\": "
+                   "{\"condition\": \"ambiguous\", \"polarity\": \"negative\", \"unknown\": [1], \"target\": [0]}}\n");
+        prepare("multiple_choice", entry, &set);
+        wn_target_scores_init(&scores, &set);
+        scores.loss[0] = scores.loss[1] = 2.1;                  /* -4.2: per token -2.1 */
+        scores.loss[2] = scores.loss[3] = scores.loss[4] = 1.5; /* -4.5: per token -1.5 */
+        finish(&set, &scores, &results);
+        CHECK(value(&results, by_sum ? "/scores/set/acc" : "/scores/set/acc_tokens") == !by_sum);
+        CHECK(value(&results, "/scores/set/acc_ambiguous") == !by_sum);
+        CHECK(value(&results, "/scores/set/bias_ambiguous") == by_sum);
+        results_release(&results);
+        wn_target_scores_release(&scores);
+        wn_eval_set_release(&set);
+        wn_free(entry);
+    }
+}
+
 /* ---- flips, groups, ratios ---- */
 
 static void finish_both(struct wn_eval_set *set, const struct wn_target_scores *scores,
@@ -752,6 +781,7 @@ int main(void)
         check_disjoint();
         check_means();
         check_choices();
+        check_tokens();
         check_flips();
         check_bias();
         check_recorded_facts();
