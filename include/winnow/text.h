@@ -145,11 +145,13 @@ size_t wn_porter_stem(char *word, size_t length);
  *   exact_match  equal
  *   em_relaxed   one contains the other, and neither is empty (LLM-KICK's rule counts every empty answer as right)
  *   contains     in lower case, the prediction contains the reference, which is not empty
- *   f1           over the multisets of words between white space: P = same/|prediction|, R = same/|reference|,
+ *   contains_word    the same, and where it first does, white space, punctuation or an end is on both sides
+ *   contains_number  a number of the prediction is the first one of the reference, within 1e-4; commas may part
+ * thousands f1           over the multisets of words between white space: P = same/|prediction|, R = same/|reference|,
  *                F = 2PR/(P+R); where either has no words, 1 if both have none (SQuAD 2.0), else 0
  */
 struct wn_answer_scores {
-    double exact_match, em_relaxed, contains, f1;
+    double exact_match, em_relaxed, contains, contains_word, contains_number, f1;
 };
 
 struct wn_reference {
@@ -306,6 +308,35 @@ void wn_filter_release(struct wn_filter *filter);
 /* *piece points into `text` or to a constant. */
 wn_status wn_filter_apply(const struct wn_filter *filter, struct wn_chars text, struct wn_chars *piece);
 
+/* ---- sentences, languages, instructions that a program can check ---- */
+
+/* Sentences of an English text, by rules like those of Punkt (Kiss and Strunk 2006). */
+int64_t wn_count_sentences(struct wn_chars text);
+/* ISO 639-1 code of the language that a text most looks like, of thirty; NULL for a text without letters. */
+const char *wn_language_of(struct wn_chars text);
+bool wn_language_known(const char *code);
+
+/*
+ * A verifiable instruction of IFEval (Zhou et al. 2023), such as "length_constraints:number_words". What is given is
+ * set before wn_instruction_init, which checks it; texts are keywords, forbidden words, a letter, a phrase, a marker, a
+ * language or a first word, keywords being patterns as in Python's re. On failure it is to be released, too.
+ */
+struct wn_instruction {
+    int64_t number; /* -1: not given */
+    int64_t nth;    /* paragraph, from 1; 0: not given */
+    bool less;      /* fewer than `number`; else at least so many */
+    char **texts;   /* [n_texts] owned */
+    int64_t n_texts;
+    struct wn_regex **regexes; /* [n_regexes] owned; made by init, as is `row` */
+    int64_t n_regexes;
+    int row;
+};
+
+wn_status wn_instruction_init(struct wn_instruction *instruction, const char *where, const char *id);
+void wn_instruction_release(struct wn_instruction *instruction);
+/* No blank text follows any. */
+bool wn_instruction_followed(const struct wn_instruction *instruction, struct wn_chars text);
+
 /* ---- checks of constraints ---- */
 
 enum wn_check_kind {
@@ -315,14 +346,16 @@ enum wn_check_kind {
     WN_CHECK_EQUALS,       /* equal to `text`, white space at the ends of both left out */
     WN_CHECK_SENTENCE_END, /* ends in . ! ? or their wide forms or an ellipsis; closing quotes and brackets may follow
                             */
-    WN_CHECK_NOT_EMPTY     /* has something other than white space */
+    WN_CHECK_NOT_EMPTY,    /* has something other than white space */
+    WN_CHECK_INSTRUCTION   /* follows `instruction` */
 };
 
 struct wn_check {
     enum wn_check_kind kind;
     int64_t words;
-    struct wn_regex *regex; /* REGEX; owned by the check */
-    char *text;             /* EQUALS; owned by the check (wn_alloc) */
+    struct wn_regex *regex;            /* REGEX; owned by the check */
+    char *text;                        /* EQUALS; owned by the check (wn_alloc) */
+    struct wn_instruction instruction; /* INSTRUCTION; owned by the check */
 };
 
 void wn_check_release(struct wn_check *check);

@@ -82,13 +82,6 @@ static const struct wn_key header_rows[] = {
      .help = "whether the dense model reads the texts of each point once more"},
 };
 
-static const struct wn_key check_rows[] = {
-    {.name = "max_words", .types = WN_KEY_INTEGER, .low = 0, .high = 1e9, .help = "at most so many words"},
-    {.name = "min_words", .types = WN_KEY_INTEGER, .low = 0, .high = 1e9, .help = "at least so many words"},
-    {.name = "regex", .types = WN_KEY_TEXT, .filled = true, .help = "the pattern matches somewhere"},
-    {.name = "equals", .types = WN_KEY_TEXT, .help = "equal to this, but for white space at the ends"},
-};
-
 static const struct wn_key item_rows[] = {
     {.name = "prompt", .types = WN_KEY_TEXT, .required = true, .help = "what is continued"},
     {.name = "references", .types = WN_KEY_TEXTS, .help = "right answers; may be empty"},
@@ -97,10 +90,14 @@ static const struct wn_key item_rows[] = {
     {.name = "max_tokens", .types = WN_KEY_INTEGER, .low = 1, .high = 1e6, .help = "in place of the header's"},
     {.name = "checks",
      .types = WN_KEY_OBJECTS,
-     .within = check_rows,
-     .n_within = sizeof check_rows / sizeof check_rows[0],
+     .within = generation_check_rows,
+     .n_within = GENERATION_CHECK_ROWS,
      .least = 1,
-     .help = "constraints that the answer is to keep, for the metric checks"},
+     .help = "constraints that the answer is to keep, for the metrics of checks"},
+    {.name = "series",
+     .types = WN_KEY_TEXT,
+     .filled = true,
+     .help = "items of one series, in the order of their lines, ask for ever more: for the metric levels"},
 };
 
 static const struct wn_metric metrics[GENERATION_ALL] = {
@@ -176,37 +173,7 @@ static wn_status check_header(const cJSON *header)
     return status;
 }
 
-/* ---- checks of items ---- */
-
-static wn_status add_check(struct generation_item *item, const cJSON *key)
-{
-    struct wn_check check = {.words = (int64_t)key->valuedouble};
-
-    if (!strcmp(key->string, "max_words")) {
-        check.kind = WN_CHECK_MAX_WORDS;
-    } else if (!strcmp(key->string, "min_words")) {
-        check.kind = WN_CHECK_MIN_WORDS;
-    } else if (!strcmp(key->string, "equals")) {
-        check.kind = WN_CHECK_EQUALS;
-        check.text = wn_strdup(key->valuestring);
-    } else {
-        check.kind = WN_CHECK_REGEX;
-        WN_TRY(wn_regex_compile("key \"checks\"", key->valuestring, &check.regex));
-    }
-    item->checks = wn_resize(item->checks, item->n_checks + 1, sizeof *item->checks);
-    item->checks[item->n_checks++] = check;
-    return WN_OK;
-}
-
-static wn_status read_checks(const cJSON *json, struct generation_item *item)
-{
-    const cJSON *object, *key;
-
-    cJSON_ArrayForEach (object, cJSON_GetObjectItemCaseSensitive(json, "checks"))
-        cJSON_ArrayForEach (key, object)
-            WN_TRY(add_check(item, key));
-    return WN_OK;
-}
+/* ---- items ---- */
 
 static void release_item(struct generation_item *item)
 {
@@ -238,7 +205,7 @@ static wn_status check_item(const struct wn_requests *requests, int64_t index, c
                                     "key \"references\" is missing: the metric %s needs it (it may be "
                                     "an empty list)",
                                     metrics[m].name);
-    wn_status status = read_checks(json, &item);
+    wn_status status = generation_read_checks(json, &item);
     release_item(&item);
     return status == WN_OK ? WN_OK : wn_requests_fail(requests, index, "%s", wn_error_message());
 }
@@ -333,6 +300,19 @@ static wn_status read_header(const struct wn_encoder *e)
     return read_normalizer(header, &state->normalizer);
 }
 
+/* Series mostly follow each other. */
+static int64_t add_series(struct generation_task *state, int64_t index, const char *name)
+{
+    if (!name)
+        return -1;
+    for (int64_t k = state->n_series - 1; k >= 0; k--)
+        if (!strcmp(state->series[k].name, name))
+            return state->series[k].first;
+    state->series = wn_grow(state->series, state->n_series, 1, sizeof *state->series);
+    state->series[state->n_series++] = (struct generation_series){wn_strdup(name), index};
+    return index;
+}
+
 static wn_status add_item(struct wn_encoder *e, const cJSON *json)
 {
     struct generation_task *state = e->set->state;
@@ -351,8 +331,9 @@ static wn_status add_item(struct wn_encoder *e, const cJSON *json)
     WN_TRY(read_prompt(e, json, prompt));
     generation->most = prompt->most > generation->most ? prompt->most : generation->most;
     item->has_source = cJSON_HasObjectItem(json, "source");
+    item->series = add_series(state, index, wn_settings_text(json, "series", NULL));
     wn_words_rouge(wn_chars_of(wn_settings_text(json, "source", "")), false, &item->source);
-    if (read_checks(json, item) != WN_OK || read_references(state, json, item) != WN_OK)
+    if (generation_read_checks(json, item) != WN_OK || read_references(state, json, item) != WN_OK)
         return wn_fail_item(e);
     return WN_OK;
 }
@@ -459,6 +440,9 @@ static void release(void *pointer)
     wn_task_release(&state->task);
     wn_filter_release(&state->filter);
     wn_normalizer_release(&state->normalizer);
+    for (int64_t k = 0; k < state->n_series; k++)
+        wn_free(state->series[k].name);
+    wn_free(state->series);
     wn_free(state->items);
     wn_free(state);
 }

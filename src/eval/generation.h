@@ -16,6 +16,10 @@
     X(EM_RELAXED, "em_relaxed", "1", true, NULL,                                                                       \
       "share of answers that contain a reference or are contained in one, both normalised and not empty")              \
     X(CONTAINS, "contains", "1", true, NULL, "share of answers that contain a reference, both normalised, lower case") \
+    X(CONTAINS_WORD, "contains_word", "1", true, NULL,                                                                 \
+      "share of answers where the first place of a reference, lower case, is a word of its own: a label named")        \
+    X(CONTAINS_NUMBER, "contains_number", "1", true, NULL,                                                             \
+      "share of answers one of whose numbers is that of a reference, within 1e-4")                                     \
     X(ROUGE1, "rouge1", "1", false, NULL, "ROUGE-1 F against the best reference (Lin 2004)")                           \
     X(ROUGE2, "rouge2", "1", false, NULL, "ROUGE-2 F against the best reference")                                      \
     X(ROUGEL, "rougeL", "1", false, NULL, "ROUGE-L F against the best reference: longest common subsequence")          \
@@ -25,6 +29,12 @@
     X(CHRF, "chrf", "1", false, generation_reduce_chrf,                                                                \
       "corpus chrF2++, 0 to 100: 1 to 6 characters, 1 and 2 words (Popovic 2017; sacreBLEU)")                          \
     X(CHECKS, "checks", "1", true, NULL, "share of answers that pass all checks of their item")                        \
+    X(CHECKS_EACH, "checks_each", "1", false, NULL, "share of all checks that are passed")                             \
+    X(CHECKS_LOOSE, "checks_loose", "1", true, NULL,                                                                   \
+      "checks, each passed by the answer or by it without its first line, last line, asterisks (IFEval)")              \
+    X(CHECKS_EACH_LOOSE, "checks_each_loose", "1", false, NULL, "checks_each in the same way")                         \
+    X(LEVELS, "levels", "1", false, NULL,                                                                              \
+      "mean over series of the items, from the first on, that pass all checks in a row (FollowBench: CSL)")            \
     X(AGREEMENT_EXACT, "agreement_exact", "1", false, NULL,                                                            \
       "share of texts equal to the dense model's, both cut at stop strings")                                           \
     X(AGREEMENT_TOKENS, "agreement_tokens", "token", false, NULL,                                                      \
@@ -80,6 +90,12 @@ struct generation_item {
     bool has_source;
     struct wn_check *checks;
     int64_t n_checks;
+    int64_t series; /* number of the item that its series begins with; -1: none */
+};
+
+struct generation_series {
+    char *name;
+    int64_t first; /* item */
 };
 
 struct generation_task {
@@ -88,11 +104,23 @@ struct generation_task {
     struct wn_normalizer normalizer;
     bool stemmer;
     enum wn_bleu_tokenizer bleu_tokenizer;
-    struct generation_item *items; /* [task.n_items] */
+    struct generation_item *items;    /* [task.n_items] */
+    struct generation_series *series; /* [n_series] */
+    int64_t n_series;
     int field_id, field_length, field_end, field_text;
     int field_item[GENERATION_ALL];      /* values by item; -1: not wanted */
     int field_counts[GENERATION_CORPUS]; /* counts by item; -1: not wanted */
 };
+
+/* Reads the key "checks" of an item. */
+wn_status generation_read_checks(const struct cJSON *json, struct generation_item *item);
+#define GENERATION_CHECK_ROWS 5
+extern const struct wn_key generation_check_rows[GENERATION_CHECK_ROWS];
+/* The four metrics of checks of an answer; values stay as they are without checks. */
+void generation_score_checks(const struct generation_task *state, const struct generation_item *item,
+                             struct wn_chars answer, double *values);
+/* Of all items, from their values of `checks`: the length of the passed beginning of each series. */
+void generation_score_levels(const struct generation_task *state, struct wn_item_values *values);
 
 /* struct wn_eval, score. */
 void generation_score(const struct wn_eval_set *set, const struct wn_outcome *point, const struct wn_outcome *dense,

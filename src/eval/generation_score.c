@@ -26,6 +26,8 @@ static void score_references(const struct generation_task *state, const struct g
     values[GENERATION_F1] = scores.f1;
     values[GENERATION_EM_RELAXED] = scores.em_relaxed;
     values[GENERATION_CONTAINS] = scores.contains;
+    values[GENERATION_CONTAINS_WORD] = scores.contains_word;
+    values[GENERATION_CONTAINS_NUMBER] = scores.contains_number;
     if (!item->rouge)
         return;
     wn_rouge_text_init(&prediction, answer, state->stemmer);
@@ -64,7 +66,6 @@ static void score_answer(const struct generation_task *state, const struct gener
                          values_t values, counts_t counts)
 {
     struct wn_chars answer;
-    bool passes = true;
 
     for (int m = 0; m < GENERATION_ALL; m++)
         values[m] = (double)NAN;
@@ -72,11 +73,7 @@ static void score_answer(const struct generation_task *state, const struct gener
         answer = wn_chars_of("[invalid]"); /* the pattern gave up, as if nothing had matched */
     score_references(state, item, answer, values);
     score_translation(state, item, answer, values, counts);
-    for (int64_t c = 0; c < item->n_checks && passes; c++)
-        if (wn_check_apply(&item->checks[c], answer, &passes) != WN_OK)
-            passes = false;
-    if (item->n_checks > 0)
-        values[GENERATION_CHECKS] = passes;
+    generation_score_checks(state, item, answer, values);
 }
 
 static void score_extraction(const struct generation_item *item, const char *text, values_t values)
@@ -256,6 +253,22 @@ static void score_flips(const struct generation_task *state, const struct wn_ite
     wn_free(right);
 }
 
+/* From values of items to those that are added: each check counts once, however many an item has; series as a whole. */
+static void weigh_checks(const struct generation_task *state, struct wn_item_values *values)
+{
+    static const enum generation_metric each[] = {GENERATION_CHECKS_EACH, GENERATION_CHECKS_EACH_LOOSE};
+
+    for (int k = 0; k < 2; k++)
+        for (int64_t i = 0; values->value[each[k]] && i < state->task.n_items; i++) {
+            double n = (double)state->items[i].n_checks;
+            if (n > 0)
+                values->weight[each[k]][i] = n;
+            values->value[each[k]][i] *= n > 0 ? n : 1;
+        }
+    if (values->value[GENERATION_LEVELS])
+        generation_score_levels(state, values);
+}
+
 void generation_score(const struct wn_eval_set *set, const struct wn_outcome *point, const struct wn_outcome *dense,
                       struct wn_record *record)
 {
@@ -275,6 +288,7 @@ void generation_score(const struct wn_eval_set *set, const struct wn_outcome *po
         score_item(set, point, dense, i, &values);
     record_texts(set, point->generated, record);
     record_items(state, &values, record);
+    weigh_checks(state, &values);
     wn_task_score(&state->task, &values, record);
     if (dense && state->task.flips.share >= 0 && set->generation->draws == 1)
         score_flips(state, &values, dense->generated, record);

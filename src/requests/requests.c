@@ -247,9 +247,8 @@ static wn_status fail_metric(const struct wn_eval *kind, const char *name)
         wn_text_printf(&known, "%s\"%s\"", m ? ", " : "", names[m]);
     }
     const char *near = wn_suggest(name, names, kind->task->n_metrics);
-    wn_fail(WN_ERR_INPUT, "key \"metrics\": the kind %s has %s, but not \"%s\"%s%s%s", kind->name,
-            known.data ? known.data : "none", name, near ? "; did you mean \"" : "", near ? near : "",
-            near ? "\"?" : "");
+    wn_fail(WN_ERR_INPUT, "key \"metrics\": \"%s\" is none of the kind %s%s%s%s; there are %s", name, kind->name,
+            near ? ", did you mean \"" : "", near ? near : "", near ? "\"?" : "", known.data ? known.data : "none");
     wn_text_release(&known);
     return WN_ERR_INPUT;
 }

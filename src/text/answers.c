@@ -1,5 +1,11 @@
-/* Answers against references: exact match, relaxed match, containment, token F1. */
+/* Answers against references: exact match, relaxed match, containment, token F1, labels and numbers named. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memmem */
+#endif
 #include "text_impl.h"
+
+#include <math.h>
+#include <stdlib.h>
 
 static wn_status prepare(const struct wn_normalizer *normalizer, struct wn_chars text, struct wn_reference *item)
 {
@@ -58,6 +64,94 @@ static void keep_larger(double *best, double score)
     *best = score > *best ? score : *best;
 }
 
+/* ---- labels and numbers that an answer names ---- */
+
+/* White space, ASCII punctuation, and the punctuation of Latin-1, the general block, and Chinese and wide texts. */
+static bool is_boundary(uint32_t code)
+{
+    static const uint32_t ranges[][2] = {{0xA1, 0xA1},     {0xA7, 0xA7},     {0xAB, 0xAB},     {0xB6, 0xB7},
+                                         {0xBB, 0xBB},     {0xBF, 0xBF},     {0x2010, 0x2027}, {0x2030, 0x205E},
+                                         {0x3001, 0x3003}, {0x3008, 0x3011}, {0x3014, 0x301F}, {0xFF01, 0xFF0F},
+                                         {0xFF1A, 0xFF20}, {0xFF3B, 0xFF3D}, {0xFF5B, 0xFF65}};
+
+    if (code < 0x80)
+        return text_is_punctuation((char)code) || text_is_space(code);
+    for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
+        if (code >= ranges[i][0] && code <= ranges[i][1])
+            return true;
+    return text_is_space(code);
+}
+
+/* The first place where `part` stands is a word of its own. */
+static bool names_word(struct wn_chars text, struct wn_chars part)
+{
+    const char *found = memmem(text.data, text.length, part.data, part.length);
+
+    if (!found || part.length == 0)
+        return false;
+    size_t start = (size_t)(found - text.data), end = start + part.length;
+    if (start > 0 && !is_boundary(text_previous_code(text, &start)))
+        return false;
+    return end == text.length || is_boundary(text_next_code(text, &end));
+}
+
+static bool is_digit(struct wn_chars text, size_t at)
+{
+    return at < text.length && text.data[at] >= '0' && text.data[at] <= '9';
+}
+
+static size_t behind_digits(struct wn_chars text, size_t at)
+{
+    while (is_digit(text, at))
+        at++;
+    return at;
+}
+
+/* A comma and three digits, no more. */
+static bool is_group(struct wn_chars text, size_t at)
+{
+    return at < text.length && text.data[at] == ',' && behind_digits(text, at + 1) == at + 4;
+}
+
+/* The next number at or behind *at: digits, in front of a comma in groups of three, a fraction; *at moves behind it. */
+static bool next_number(struct wn_chars text, size_t *at, double *value)
+{
+    char digits[64] = "";
+    size_t n = 0, i = *at;
+
+    while (i < text.length && !is_digit(text, i) && !(text.data[i] == '.' && is_digit(text, i + 1)))
+        i++;
+    if (i == text.length)
+        return false;
+    bool negative = i > 0 && text.data[i - 1] == '-';
+    size_t first = i;
+    i = behind_digits(text, i);
+    for (bool grouped = i > first && i - first <= 3; grouped && is_group(text, i);)
+        i += 4;
+    if (i + 1 < text.length && text.data[i] == '.' && is_digit(text, i + 1))
+        i = behind_digits(text, i + 1);
+    for (size_t k = first; k < i && n + 1 < sizeof(digits); k++)
+        if (text.data[k] != ',')
+            digits[n++] = text.data[k];
+    *value = strtod(digits, NULL) * (negative ? -1 : 1);
+    *at = i;
+    return true;
+}
+
+/* One of the numbers of the answer is that of the reference. */
+static bool names_number(struct wn_chars text, struct wn_chars reference)
+{
+    size_t at = 0, start = 0;
+    double wanted, value;
+
+    if (!next_number(reference, &start, &wanted))
+        return false;
+    while (next_number(text, &at, &value))
+        if (fabs(value - wanted) <= 1e-4)
+            return true;
+    return false;
+}
+
 static void score_one(const struct wn_reference *prediction, const struct wn_reference *reference,
                       struct wn_answer_scores *best)
 {
@@ -67,6 +161,8 @@ static void score_one(const struct wn_reference *prediction, const struct wn_ref
     keep_larger(&best->exact_match, text_equal(given, wanted));
     keep_larger(&best->em_relaxed, both && (text_contains(given, wanted) || text_contains(wanted, given)));
     keep_larger(&best->contains, both && text_contains(text_chars(&prediction->lower), text_chars(&reference->lower)));
+    keep_larger(&best->contains_word, names_word(text_chars(&prediction->lower), text_chars(&reference->lower)));
+    keep_larger(&best->contains_number, names_number(given, wanted));
     keep_larger(&best->f1, token_f1(&prediction->words, &reference->words));
 }
 

@@ -160,6 +160,18 @@ void wn_lower(struct wn_chars text, struct wn_text *out)
     }
 }
 
+void text_count_cases(struct wn_chars text, int64_t *upper, int64_t *lower)
+{
+    *upper = *lower = 0;
+    for (size_t at = 0; at < text.length;) {
+        uint32_t code = text_next_code(text, &at);
+        if (code != TEXT_NO_CODE && lower_of(code) != code)
+            ++*upper;
+        else if (code != TEXT_NO_CODE && class_of(code) == CASED)
+            ++*lower;
+    }
+}
+
 /* ---- white space, punctuation, words ---- */
 
 bool text_is_space(uint32_t code)

@@ -55,6 +55,7 @@ wn_status wn_filter_apply(const struct wn_filter *filter, struct wn_chars text, 
 void wn_check_release(struct wn_check *check)
 {
     wn_regex_free(&check->regex);
+    wn_instruction_release(&check->instruction);
     wn_free(check->text);
     *check = (struct wn_check){0};
 }
@@ -114,6 +115,9 @@ wn_status wn_check_apply(const struct wn_check *check, struct wn_chars text, boo
         break;
     case WN_CHECK_NOT_EMPTY:
         *passes = wn_trim(text).length > 0;
+        break;
+    case WN_CHECK_INSTRUCTION:
+        *passes = wn_instruction_followed(&check->instruction, text);
         break;
     }
     return WN_OK;

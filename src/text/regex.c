@@ -124,6 +124,19 @@ wn_status wn_regex_search(const struct wn_regex *regex, struct wn_chars text, bo
     return status;
 }
 
+wn_status text_count_matches(const struct wn_regex *regex, struct wn_chars text, int64_t *count)
+{
+    struct matches matches = matches_of(regex, text);
+    bool found = false;
+    wn_status status;
+
+    *count = 0;
+    while ((status = next_match(&matches, &found)) == WN_OK && found)
+        ++*count;
+    pcre2_match_data_free(matches.data);
+    return status;
+}
+
 wn_status wn_regex_replace(const struct wn_regex *regex, struct wn_chars text, const char *by, struct wn_text *out)
 {
     struct matches matches = matches_of(regex, text);

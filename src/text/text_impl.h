@@ -15,11 +15,18 @@ uint32_t text_previous_code(struct wn_chars text, size_t *at);
 bool text_is_space(uint32_t code);
 /* string.punctuation of Python. */
 bool text_is_punctuation(char byte);
+/* Letters that str.lower() changes, and those that have a case and stay. */
+void text_count_cases(struct wn_chars text, int64_t *upper, int64_t *lower);
 /* Whether `text` holds `part`; every text holds the empty one. */
 bool text_contains(struct wn_chars text, struct wn_chars part);
 
 /* Writes for PCRE2 what `pattern` means to Python's re. `out` is set, and has to be released, after a failure too. */
 wn_status text_translate_pattern(const char *where, const char *pattern, struct wn_text *out);
+
+/* len(re.findall(...)). */
+wn_status text_count_matches(const struct wn_regex *regex, struct wn_chars text, int64_t *count);
+/* Whether it is one JSON value, as Python's json.loads takes it. */
+bool text_is_json(struct wn_chars text);
 
 static inline struct wn_chars text_chars(const struct wn_text *text)
 {

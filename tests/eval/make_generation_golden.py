@@ -7,7 +7,8 @@ here, too, but for ROUGE, which rouge_score (Google) computes.
 
     python3 tests/eval/make_generation_golden.py
 
-Needs torch, transformers, numpy, rouge_score, sacrebleu and mpmath. Runs in about a minute; the same versions give the same files.
+Needs torch, transformers, numpy, rouge_score, sacrebleu and mpmath. Runs in about a minute; the same versions give the
+same files.
 """
 
 import collections

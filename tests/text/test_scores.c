@@ -199,7 +199,9 @@ static cJSON *do_answers(const cJSON *item)
     wn_references_release(&references);
     wn_normalizer_release(&normalizer);
     wn_free(texts);
-    return cJSON_CreateDoubleArray((double[]){scores.exact_match, scores.em_relaxed, scores.contains, scores.f1}, 4);
+    return cJSON_CreateDoubleArray((double[]){scores.exact_match, scores.em_relaxed, scores.contains, scores.f1,
+                                              scores.contains_word, scores.contains_number},
+                                   6);
 }
 
 static cJSON *do_rouge(const cJSON *item)
@@ -363,14 +365,47 @@ static cJSON *do_check(const cJSON *item)
     return cJSON_CreateBool(passes);
 }
 
+static cJSON *do_instruction(const cJSON *item)
+{
+    struct wn_check check = {.kind = WN_CHECK_INSTRUCTION};
+    struct wn_instruction *instruction = &check.instruction;
+    const cJSON *relation = cJSON_GetObjectItem(item, "relation"), *text;
+    bool passes = false;
+
+    instruction->number = cJSON_HasObjectItem(item, "number") ? number_of(item, "number") : -1;
+    instruction->nth = number_of(item, "nth");
+    instruction->less = relation && strcmp(relation->valuestring, "less than") == 0;
+    cJSON_ArrayForEach (text, cJSON_GetObjectItem(item, "texts")) {
+        instruction->texts = wn_resize(instruction->texts, instruction->n_texts + 1, sizeof(*instruction->texts));
+        instruction->texts[instruction->n_texts++] = wn_strdup(text->valuestring);
+    }
+    CHECK_OK(wn_instruction_init(instruction, "case", text_of(item, "id")));
+    CHECK_OK(wn_check_apply(&check, chars_of(item, "text"), &passes));
+    wn_check_release(&check);
+    return cJSON_CreateBool(passes);
+}
+
 static const struct {
     const char *name;
     cJSON *(*compute)(const cJSON *item);
 } kinds[] = {
-    {"lower", do_lower},     {"trim", do_trim},       {"split", do_split},           {"rouge_words", do_rouge_words},
-    {"stem", do_stem},       {"replace", do_replace}, {"filter", do_filter},         {"normalize", do_normalize},
-    {"answers", do_answers}, {"rouge", do_rouge},     {"repetition", do_repetition}, {"extraction", do_extraction},
-    {"check", do_check},     {"bleu", do_bleu},       {"chrf", do_chrf},             {"corpus", do_corpus},
+    {"lower", do_lower},
+    {"trim", do_trim},
+    {"split", do_split},
+    {"rouge_words", do_rouge_words},
+    {"stem", do_stem},
+    {"replace", do_replace},
+    {"filter", do_filter},
+    {"normalize", do_normalize},
+    {"answers", do_answers},
+    {"rouge", do_rouge},
+    {"repetition", do_repetition},
+    {"extraction", do_extraction},
+    {"check", do_check},
+    {"bleu", do_bleu},
+    {"chrf", do_chrf},
+    {"corpus", do_corpus},
+    {"instruction", do_instruction},
 };
 
 static cJSON *compute(const cJSON *item)

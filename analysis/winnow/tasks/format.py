@@ -28,8 +28,9 @@ DIMENSIONS = (
 )
 _BIAS_METRICS = ("acc_ambiguous", "acc_disambiguated", "bias_ambiguous", "bias_disambiguated")
 _GENERATION_METRICS = (
-    *("exact_match", "f1", "em_relaxed", "contains"),
-    *("rouge1", "rouge2", "rougeL", "rougeLsum", "bleu", "chrf", "checks"),
+    *("exact_match", "f1", "em_relaxed", "contains", "contains_word", "contains_number"),
+    *("rouge1", "rouge2", "rougeL", "rougeLsum", "bleu", "chrf"),
+    *("checks", "checks_each", "checks_loose", "checks_each_loose", "levels"),
     *("agreement_exact", "agreement_tokens", "agreement_rougeL", "dense_perplexity"),
     *("length", "words", "ended_limit", "ended_eos", "ended_stop"),
     *("rep_2", "rep_3", "rep_4", "repeated_suffix", "distinct_1", "distinct_2"),
@@ -128,7 +129,22 @@ def _filter(value: Any) -> str | None:
     return rule(value)
 
 
-_CHECKS = {"max_words": _count, "min_words": _count, "regex": _regex, "equals": _text}
+_INSTRUCTION = _object(
+    {"id": _filled},
+    {
+        "number": _is(int, "an integer"),
+        "relation": _one_of("at least", "less than"),
+        "nth": _count,
+        "texts": _list_of(_filled, least=1),
+    },
+)
+_CHECKS = {
+    "max_words": _count,
+    "min_words": _count,
+    "regex": _regex,
+    "equals": _text,
+    "instruction": _INSTRUCTION,
+}
 
 
 def _constraint(value: Any) -> str | None:
@@ -193,6 +209,7 @@ KINDS = {
             "acc",
             "acc_norm",
             "acc_bytes",
+            "acc_tokens",
             "acc_mutual_info",
             "brier",
             "exact_match",
@@ -236,6 +253,7 @@ KINDS = {
             "stop": _list_of(_filled),
             "max_tokens": _count,
             "checks": _list_of(_constraint),
+            "series": _filled,
         },
         {
             "stop": _list_of(_filled),
