@@ -18,15 +18,22 @@ Item = dict[str, Any]
 
 
 def read_lines(source: Source) -> Iterator[Doc]:
-    """JSON lines; what the documents of most tasks are."""
-    for path in source.files("*.jsonl"):
-        yield from source.json_lines(path)
+    """JSON lines or Parquet; what the documents of most tasks are."""
+    for path in source.files("*.jsonl", "*.parquet"):
+        yield from source.parquet(path) if path.suffix == ".parquet" else source.json_lines(path)
 
 
 def read_mmlu(source: Source, split: str = "test") -> Iterator[Doc]:
-    """The folder with dev/ and test/, or one CSV file: question, four choices, letter."""
-    for path in source.files(f"{split}/*_{split}.csv", f"*_{split}.csv"):
+    """The folder with dev/ and test/, or one CSV file: question, four choices, letter; Parquet."""
+    hub = (f"all/{split}-*.parquet", f"{split}-*.parquet", f"*/{split}-*.parquet")
+    numbers: dict[str, int] = {}
+    for path in source.files(f"{split}/*_{split}.csv", f"*_{split}.csv", *hub):
         subject = re.sub(r"_(dev|val|test)$", "", path.stem)
+        if path.suffix == ".parquet":
+            for row in source.parquet(path):
+                number = numbers[row["subject"]] = numbers.get(row["subject"], -1) + 1
+                yield {**row, "name": f"{row['subject']}/{number}"}
+            continue
         for number, row in enumerate(source.rows(path)):
             if len(row) != 6 or row[5] not in "ABCD":
                 raise source.fail("expected a question, four choices and a letter A to D")
@@ -44,6 +51,32 @@ def read_mmlu(source: Source, split: str = "test") -> Iterator[Doc]:
 def read_mmlu_examples(source: Source) -> Iterator[Doc]:
     """The dev part, which the examples of a subject come from."""
     return read_mmlu(source, "dev")
+
+
+def read_ceval(source: Source, split: str = "val") -> Iterator[Doc]:
+    """The folder with dev/ and val/ (id, question, A to D, answer), or Parquet by subject.
+
+    Names of subjects in Chinese come from the authors' subject_mapping.json, where it is there.
+    """
+    names = {}
+    about = source.path / "subject_mapping.json"
+    if source.path.is_dir() and about.is_file():
+        names = {key: entry[1] for key, entry in source.json(about).items()}
+    for path in source.files(f"{split}/*_{split}.csv", f"*_{split}.csv", f"*/{split}-*.parquet"):
+        hub = path.suffix == ".parquet"
+        subject = path.parent.name if hub else path.stem.removesuffix(f"_{split}")
+        for number, row in enumerate(source.records(path)):
+            if row.get("answer") not in ("A", "B", "C", "D"):
+                raise source.fail(
+                    "no answer from A to D (those of the test part are not published)"
+                )
+            chinese = names.get(subject, "")
+            yield {**row, "name": f"{subject}/{number}", "subject": subject, "chinese": chinese}
+
+
+def read_ceval_examples(source: Source) -> Iterator[Doc]:
+    """The dev part, which the examples of a subject come from."""
+    return read_ceval(source, "dev")
 
 
 def read_piqa(source: Source) -> Iterator[Doc]:
@@ -75,9 +108,14 @@ def read_rte(source: Source) -> Iterator[Doc]:
 
 
 def read_truthfulqa(source: Source) -> Iterator[Doc]:
-    """TruthfulQA.csv, or the file mc_task.json, whose choices have their labels."""
-    for path in source.files("TruthfulQA.csv", "mc_task.json"):
-        if path.suffix == ".csv":
+    """TruthfulQA.csv, mc_task.json, whose choices have their labels, or the data hub's Parquet."""
+    for path in source.files("TruthfulQA.csv", "mc_task.json", "*.parquet", "*/*.parquet"):
+        if path.suffix == ".parquet":
+            for row in source.parquet(path):
+                parts = [row[f"mc{n}_targets"] for n in (1, 2)]
+                one, many = ((part["choices"], part["labels"]) for part in parts)
+                yield {"question": row["question"], "mc1": one, "mc2": many}
+        elif path.suffix == ".csv":
             for row in source.table(path):
                 best = row["Best Answer"].strip()
                 right, wrong = _answers(row["Correct Answers"]), _answers(row["Incorrect Answers"])
@@ -126,6 +164,24 @@ def mmlu_description(doc: Doc) -> str:
 def _lettered(question: str, choices: list[str]) -> str:
     listed = [f"{letter}. {choice}" for letter, choice in zip("ABCDEFGHIJ", choices)]
     return "\n".join([question, *listed, "Answer:"])
+
+
+def ceval(doc: Doc) -> Item:
+    """A question of a Chinese examination; the letters are scored."""
+    listed = [f"{letter}. {doc[letter]}" for letter in "ABCD"]
+    return {
+        "id": doc["name"],
+        "group": doc["subject"],
+        "context": "\n".join([doc["question"].strip(), *listed, "答案："]),
+        "choices": list("ABCD"),
+        "gold": "ABCD".index(doc["answer"]),
+    }
+
+
+def ceval_description(doc: Doc) -> str:
+    """What stands in front of the examples, as lm-evaluation-harness has it."""
+    about = f"关于{doc['chinese']}" if doc["chinese"] else ""
+    return f"以下是中国{about}的单项选择题，请选出其中的正确答案。\n\n"
 
 
 def hellaswag(doc: Doc) -> Item:
@@ -217,6 +273,11 @@ def truthfulqa_mc1(doc: Doc) -> Item:
     return {"context": context, "choices": choices, "gold": labels.index(1)}
 
 
+def truthfulqa_question(doc: Doc) -> Item:
+    """The same, the question alone in front of an answer."""
+    return {**truthfulqa_mc1(doc), "context": doc["question"]}
+
+
 def truthfulqa_mc2(doc: Doc) -> Item:
     """All right and all false answers; the score is the mass on the right ones."""
     choices, labels = doc["mc2"]
@@ -268,6 +329,22 @@ def bbq(doc: Doc) -> Item:
             "unknown": nobody,
             "target": target,
         },
+    }
+
+
+def bbq_answers(doc: Doc) -> Item:
+    """The three answers as they are published, behind the context and the question."""
+    answers = [doc[f"ans{i}"] for i in range(3)]
+    whole = bbq(doc)
+    unknown = next(i for i in range(3) if answers[i] in UNKNOWN)
+    people = [i for i in range(3) if i != unknown]
+    target = [people[n] for n in whole["bias"]["target"]]
+    return {
+        **whole,
+        "context": f"Context: {doc['context']}\n\nQuestion: {doc['question']}",
+        "choices": answers,
+        "gold": doc["label"],
+        "bias": {**whole["bias"], "unknown": [unknown], "target": target},
     }
 
 

@@ -64,6 +64,8 @@ def _add_make(commands: argparse._SubParsersAction) -> None:
     make.add_argument("--pool", metavar="PATH", help="draw examples from there")
     make.add_argument("--limit", type=int, metavar="N", help="only the first N items")
     make.add_argument("--per-group", type=int, metavar="N", help="only the first N of each group")
+    make.add_argument("--groups", metavar="A,B", help="only items of these groups: subjects ...")
+    make.add_argument("--sample", type=int, metavar="N", help="only N items, drawn by the seed")
     make.add_argument("--mode", choices=MODES, help="what text a retrieval question comes with")
     make.add_argument(
         "--template", metavar="T", help="of instructions: plain, alpaca, or a text with {prompt}"
@@ -145,8 +147,10 @@ def _score(options: argparse.Namespace) -> int:
 
 
 def _make(options: argparse.Namespace) -> int:
-    names = ("shots", "seed", "rule", "pool", "limit", "per_group", "mode", "template", "front")
-    chosen = Options(**{name: getattr(options, name) for name in names})
+    names = ("shots", "seed", "rule", "pool", "limit", "per_group", "sample", "mode", "template")
+    names = (*names, "front")
+    groups = None if options.groups is None else tuple(options.groups.split(","))
+    chosen = Options(**{name: getattr(options, name) for name in names}, groups=groups)
     count = write(options.task, options.source, options.to, chosen)
     print(f"{options.to}: {count} items")
     return 0

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from winnow.tasks import choice
 from winnow.tasks.source import Doc, Source
 
 Item = dict[str, Any]
@@ -98,21 +99,102 @@ def bbh_description(doc: Doc) -> str:
     return f"{doc['about']}\n\n" if doc["about"] else ""
 
 
+def gsm8k_question(doc: Doc) -> Item:
+    """The word problem alone; any number of the answer may be the right one."""
+    number = doc["answer"].rpartition("#### ")[2].strip()
+    return {"prompt": doc["question"], "references": [number.replace(",", "")]}
+
+
+# ---- labels and letters that are written ----
+
+
+def mmlu_generated(doc: Doc) -> Item:
+    """A question with four choices; the model writes a letter."""
+    item = choice.mmlu(doc)
+    asked = "Which of A, B, C and D answers this question best?"
+    prompt = f"{asked}\n\n{item['context']}"
+    return _lettered(item, prompt)
+
+
+def ceval_generated(doc: Doc) -> Item:
+    """The same in Chinese."""
+    item = choice.ceval(doc)
+    return _lettered(item, f"请从A、B、C、D中选出正确答案。\n\n{item['context']}")
+
+
+def _lettered(item: Item, prompt: str) -> Item:
+    return {
+        "id": item["id"],
+        "group": item["group"],
+        "prompt": prompt,
+        "references": ["ABCD"[item["gold"]]],
+    }
+
+
+_NLI = {"entailment": "yes", "neutral": "maybe", "contradiction": "no"}
+
+
+def read_snli(source: Source) -> Iterator[Doc]:
+    """snli_1.0_test.jsonl of the authors, or the data hub's; lines without a label are left out."""
+    names = ("snli_1.0_test.jsonl", "test-*.parquet", "*/test-*.parquet", "*.jsonl")
+    for path in source.files(*names):
+        for row in source.records(path):
+            label = source.field(row, "gold_label", "label")
+            if label not in ("-", -1):
+                yield {
+                    "premise": source.field(row, "sentence1", "premise"),
+                    "hypothesis": source.field(row, "sentence2", "hypothesis"),
+                    "label": label if isinstance(label, str) else list(_NLI)[label],
+                }
+
+
+def snli(doc: Doc) -> Item:
+    """Whether the second sentence follows from the first, in a word."""
+    asked = "Does it follow that"
+    prompt = f'{doc["premise"]}\n\n{asked} "{doc["hypothesis"]}"? Yes, no or maybe?\nAnswer:'
+    return {"prompt": prompt, "references": [_NLI[doc["label"]]], "group": doc["label"]}
+
+
+# ---- translations ----
+
+LANGUAGES = {"eng_Latn": "English", "zho_Hans": "Chinese"}
+
+
+def read_flores(source: Source) -> Iterator[Doc]:
+    """FLORES-200: devtest/eng_Latn.devtest ..., a sentence a line; or records with sentence_..."""
+    plain = [f"devtest/{name}.devtest" for name in LANGUAGES]
+    if source.path.is_dir() and all((source.path / name).is_file() for name in plain):
+        columns = [source.text(source.path / name).splitlines() for name in plain]
+        if len({len(column) for column in columns}) > 1:
+            raise source.fail("the files of the two languages have different numbers of lines")
+        for row in zip(*columns):
+            yield dict(zip(LANGUAGES, row))
+        return
+    for path in source.files("devtest*.parquet", "*/devtest*.parquet", "*.parquet", "*.jsonl"):
+        for row in source.records(path):
+            yield {name: row[f"sentence_{name}"] for name in LANGUAGES}
+
+
+def flores(doc: Doc, source: str, target: str) -> Item:
+    """A sentence to be translated."""
+    asked = f"Translate this {LANGUAGES[source]} text into {LANGUAGES[target]}."
+    prompt = f"{asked}\n\n{LANGUAGES[source]}: {doc[source]}\n{LANGUAGES[target]}:"
+    return {"prompt": prompt, "references": [doc[target]]}
+
+
 # ---- summaries ----
 
 SMALL, LARGE = 470, 790  # words of a story: small to SMALL, large from LARGE
 
 
 def read_stories(source: Source) -> Iterator[Doc]:
-    """CNN/DailyMail: a folder of .story files, or CSV or JSON lines (article, highlights)."""
-    for path in source.files("*.story", "*.csv", "*.jsonl"):
+    """CNN/DailyMail: .story files, or CSV, JSON lines, Parquet (article, highlights)."""
+    for path in source.files("*.story", "*.csv", "*.jsonl", "*.parquet"):
         if path.suffix == ".story":
             article, highlights = split_highlights(source.text(path))
             yield {"id": path.stem, "article": article, "highlights": highlights}
-        elif path.suffix == ".csv":
-            yield from source.table(path)
         else:
-            yield from source.json_lines(path)
+            yield from source.records(path)
 
 
 def split_highlights(story: str) -> tuple[str, str]:
@@ -144,6 +226,13 @@ def cnn_dailymail(doc: Doc) -> Item:
     """An article in the words of lm-evaluation-harness."""
     prompt = f"Summarize the following article:\n\n{doc['article']}\n\nSummary:"
     return {**_summary(doc), "prompt": prompt}
+
+
+def xsum(doc: Doc) -> Item:
+    """An article of the BBC and its first sentence, which sums it up."""
+    prompt = f"Summarize the following article:\n\n{doc['document']}\n\nSummary:"
+    item = {"prompt": prompt, "references": [doc["summary"]], "source": doc["document"]}
+    return {"id": doc["id"], **item} if "id" in doc else item
 
 
 def scitldr(doc: Doc) -> Item:

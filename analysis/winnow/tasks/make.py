@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ class Options:
     pool: str | Path | None = None  # the file of the examples
     limit: int | None = None
     per_group: int | None = None
+    groups: tuple[str, ...] | None = None  # only these, such as subjects
+    sample: int | None = None  # so many drawn by the seed
     mode: str | None = None
     template: str | None = None
     front: str | Path | None = None  # the file with a text in front of every question
@@ -79,7 +82,7 @@ class _Maker:
             raise TaskError(f"{task.name}: no mode {self.mode!r}; it has: {known}")
         if options.template is not None and task.template is None:
             raise TaskError(f"{task.name}: prompts are fixed, --template is for instructions")
-        for name, least in (("shots", 0), ("limit", 1), ("per_group", 1)):
+        for name, least in (("shots", 0), ("limit", 1), ("per_group", 1), ("sample", 1)):
             value = getattr(options, name)
             if value is not None and value < least:
                 raise TaskError(f"--{name.replace('_', '-')}: must be at least {least}")
@@ -139,6 +142,8 @@ class _Maker:
         """With their numbers, which examples and ids hang on: never shifted by a limit."""
         counts: dict[Any, int] = {}
         numbered: Iterable[tuple[int, _Entry]] = enumerate(entries)
+        if self.options.groups is not None:
+            numbered = self._of_groups(entries)
         if self.options.per_group is not None:
 
             def few(pair: tuple[int, _Entry]) -> bool:
@@ -147,7 +152,22 @@ class _Maker:
                 return counts[group] <= self.options.per_group
 
             numbered = filter(few, numbered)
+        if self.options.sample is not None:
+            # Each has its own number, so that the draw does not hang on the others.
+            kept = sorted(numbered, key=self._lot)[: self.options.sample]
+            numbered = sorted(kept, key=lambda pair: pair[0])
         return itertools.islice(numbered, self.options.limit)
+
+    def _lot(self, pair: tuple[int, _Entry]) -> float:
+        return random.Random(f"{self.seed}/item/{pair[0]}").random()
+
+    def _of_groups(self, entries: list[_Entry]) -> list[tuple[int, _Entry]]:
+        known = list(dict.fromkeys(str(entry.item.get("group")) for entry in entries))
+        for group in self.options.groups or ():
+            if group not in known:
+                raise TaskError(f"--groups: no group {group!r}; there are {', '.join(known)}")
+        pairs = enumerate(entries)
+        return [pair for pair in pairs if pair[1].item.get("group") in self.options.groups]
 
     # ---- prompts ----
 
@@ -252,6 +272,10 @@ class _Maker:
             text += "" if self.rule == "first" else f", seed {self.seed}"
         elif self.mode in ("distractor", "shuffled"):
             text += f"; seed {self.seed}"
+        if self.options.groups is not None:
+            text += f"; groups {', '.join(self.options.groups)}"
+        if self.options.sample is not None:
+            text += f"; {self.options.sample} items drawn, seed {self.seed}"
         return text
 
 

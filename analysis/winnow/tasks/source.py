@@ -1,4 +1,4 @@
-"""Published files as their authors lay them out: CSV, TSV, JSON, JSON lines, plain text."""
+"""Published files as their authors lay them out: CSV, TSV, JSON, JSON lines, Parquet, text."""
 
 from __future__ import annotations
 
@@ -84,6 +84,34 @@ class Source:
         for number, value in enumerate(values):
             self._place = f"{path}: entry {number}"
             yield value
+
+    def parquet(self, path: Path) -> Iterator[Doc]:
+        """The rows of a Parquet file, as the data hub has most sets."""
+        try:
+            from pyarrow import ArrowException
+            from pyarrow.parquet import ParquetFile
+        except ImportError:
+            raise TaskError(f"{path}: Parquet needs pyarrow: pip install pyarrow") from None
+        try:
+            data = path.read_bytes()
+            self._hash.update(data)
+            batches = ParquetFile(io.BytesIO(data)).iter_batches()
+            rows = (row for batch in batches for row in batch.to_pylist())
+            for number, row in enumerate(rows, 1):
+                self._place = f"{path}: row {number}"
+                yield row
+        except OSError as error:
+            raise TaskError(f"{path}: {error.strerror or error}") from None
+        except ArrowException as error:
+            raise TaskError(f"{path}: not Parquet: {str(error).splitlines()[0]}") from None
+
+    def records(self, path: Path) -> Iterator[Doc]:
+        """The records of a file in any layout that names its fields, by its ending."""
+        if path.suffix == ".parquet":
+            return self.parquet(path)
+        if path.suffix in (".csv", ".tsv"):
+            return self.table(path)
+        return self.json_lines(path) if path.suffix == ".jsonl" else self.json_list(path)
 
     def rows(self, path: Path, delimiter: str = ",") -> Iterator[list[str]]:
         """The rows of a CSV file without a header."""

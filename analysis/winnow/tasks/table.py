@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from winnow.tasks import choice, generated, retrieval, scored
+from winnow.tasks import choice, constraints, generated, retrieval, scored
 from winnow.tasks.source import Doc, Source
 
 CALIBRATION = "calibration"  # pairs of prompt and response instead of requests
@@ -114,6 +114,33 @@ def _instructions(name: str, item: Callable[[Doc], dict[str, Any]], **rest: Any)
     )
 
 
+def _flores(source: str, target: str, tokenizer: str) -> Task:
+    return Task(
+        f"flores200_{source[:2]}_{target[:2]}",
+        lambda doc: generated.flores(doc, source, target),
+        reads="flores200_dataset with devtest/eng_Latn.devtest, zho_Hans.devtest; or its Parquet",
+        origin="FLORES-200 (Costa-jussà et al. 2022), CC BY-SA 4.0",
+        dimension="language",
+        metrics=("bleu", "chrf"),
+        kind="generation",
+        read=generated.read_flores,
+        header={
+            "stop": ["\n"],
+            "max_tokens": 256,
+            "filter": "strip",
+            "bleu_tokenizer": tokenizer,
+        },
+    )
+
+
+_LETTER = {
+    "kind": "generation",
+    "dimension": "knowledge",
+    "metrics": ("exact_match",),
+    "chance": 0.25,
+}
+
+
 _SUMMARY = {
     "kind": "generation",
     "dimension": "summarising",
@@ -136,6 +163,39 @@ _ROWS = (
         rule="first",
         grouped=True,
         description=choice.mmlu_description,
+    ),
+    Task(
+        "mmlu_generated",
+        generated.mmlu_generated,
+        reads="folder with test/*_test.csv; or Parquet",
+        origin="MMLU (Hendrycks et al. 2021), MIT; the model writes a letter",
+        read=choice.read_mmlu,
+        header={"max_tokens": 32, "filter": {"regex": r"\b([ABCD])\b"}},
+        **_LETTER,
+    ),
+    Task(
+        "ceval",
+        choice.ceval,
+        reads="folder with dev/*_dev.csv, val/*_val.csv (and subject_mapping.json); or Parquet",
+        origin="C-Eval (Huang et al. 2023), CC BY-NC-SA 4.0",
+        dimension="knowledge",
+        metrics=("acc",),
+        read=choice.read_ceval,
+        chance=GUESS,
+        examples=choice.read_ceval_examples,
+        shots=5,
+        rule="first",
+        grouped=True,
+        description=choice.ceval_description,
+    ),
+    Task(
+        "ceval_generated",
+        generated.ceval_generated,
+        reads="folder with val/*_val.csv; or Parquet",
+        origin="C-Eval (Huang et al. 2023), CC BY-NC-SA 4.0; the model writes a letter",
+        read=choice.read_ceval,
+        header={"max_tokens": 32, "filter": {"regex": r"(?<![A-Za-z])([ABCD])(?![A-Za-z])"}},
+        **_LETTER,
     ),
     Task(
         "hellaswag",
@@ -219,6 +279,24 @@ _ROWS = (
         origin="BBQ (Parrish et al. 2022), CC BY 4.0",
         dimension="alignment",
         metrics=("acc", "bias"),
+    ),
+    Task(
+        "truthfulqa_question",
+        choice.truthfulqa_question,
+        reads="TruthfulQA.csv, mc_task.json, or Parquet (multiple_choice)",
+        origin="TruthfulQA (Lin et al. 2022), Apache-2.0; the question alone",
+        dimension="alignment",
+        metrics=("acc_tokens", "acc"),
+        read=choice.read_truthfulqa,
+        chance=GUESS,
+    ),
+    Task(
+        "bbq_answers",
+        choice.bbq_answers,
+        reads="Age.jsonl, ... : a category, or the folder of all",
+        origin="BBQ (Parrish et al. 2022), CC BY 4.0; the three answers as published",
+        dimension="alignment",
+        metrics=("acc_tokens", "acc", "bias"),
     ),
     Task(
         "lambada",
@@ -324,6 +402,31 @@ _ROWS = (
     _gsm8k("gsm8k", r"#### (\-?[0-9\.\,]+)", 1, "first"),
     _gsm8k("gsm8k_flexible", r"(-?[$0-9.,]{2,})|(-?[0-9]+)", 0, "last"),
     Task(
+        "gsm8k_question",
+        generated.gsm8k_question,
+        reads="test.jsonl, or Parquet",
+        origin="GSM8K (Cobbe et al. 2021), MIT; the question alone",
+        dimension="arithmetic",
+        metrics=("contains_number", "contains_word"),
+        kind="generation",
+        chance=0.0,
+        header={"max_tokens": 512},
+    ),
+    Task(
+        "snli",
+        generated.snli,
+        reads="snli_1.0_test.jsonl, or Parquet",
+        origin="SNLI (Bowman et al. 2015), CC BY-SA 4.0; the model writes yes, no or maybe",
+        dimension="language",
+        metrics=("contains_word",),
+        kind="generation",
+        read=generated.read_snli,
+        chance=0.0,
+        header={"max_tokens": 32, "stop": ["\n"]},
+    ),
+    _flores("eng_Latn", "zho_Hans", "zh"),
+    _flores("zho_Hans", "eng_Latn", "13a"),
+    Task(
         "bbh",
         generated.bbh,
         reads="a task's JSON file, or the folder of all, with ../cot-prompts for what is asked",
@@ -363,6 +466,14 @@ _ROWS = (
         **_SUMMARY,
     ),
     Task(
+        "xsum",
+        generated.xsum,
+        reads="JSON lines or Parquet (document, summary, id)",
+        origin="XSum (Narayan et al. 2018), MIT",
+        header={"max_tokens": 64, "stop": ["\n"], "filter": "strip"},
+        **_SUMMARY,
+    ),
+    Task(
         "scitldr",
         generated.scitldr,
         reads="SciTLDR-A/test.jsonl",
@@ -382,6 +493,28 @@ _ROWS = (
         generated.calibration,
         metrics=(),
         kind=CALIBRATION,
+    ),
+    Task(
+        "ifeval",
+        constraints.ifeval,
+        reads="input_data.jsonl, or Parquet",
+        origin="IFEval (Zhou et al. 2023), Apache-2.0",
+        dimension="instruction",
+        metrics=("checks", "checks_each", "checks_loose", "checks_each_loose"),
+        kind="generation",
+        read=constraints.read_ifeval,
+        header={"max_tokens": 1280},
+    ),
+    Task(
+        "followbench",
+        constraints.followbench,
+        reads="folder with content_constraints.json, example_constraints.json, ...",
+        origin="FollowBench (Jiang et al. 2023), Apache-2.0; what its rules judge",
+        dimension="instruction",
+        metrics=("checks", "levels"),
+        kind="generation",
+        read=constraints.read_followbench,
+        header={"max_tokens": 1024},
     ),
     Task(
         "chat",
