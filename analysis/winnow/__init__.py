@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from winnow import plots, search_plots, study_plots
     from winnow.agreement import flips, margins, probability_changes
+    from winnow.corpora import corpus_scores
     from winnow.draws import replicates, variance
     from winnow.inference import (
         benjamini_hochberg,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _HOME = {
     "benjamini_hochberg": "winnow.inference",
     "correlations": "winnow.inference",
+    "corpus_scores": "winnow.corpora",
     "dependent": "winnow.inference",
     "holm": "winnow.inference",
     "partial": "winnow.inference",
@@ -87,6 +89,7 @@ __all__ = [
     "candidates",
     "compare",
     "compare_calibrations",
+    "corpus_scores",
     "correlation",
     "correlations",
     "dependent",
