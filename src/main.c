@@ -124,13 +124,19 @@ static const struct wn_command commands[] = {
      "  winnow show demo.h5 --columns 'method,bits_per_weight_nominal,*/kl_mean' --latex\n"
      "  winnow show evopress.h5 --search fast",
      wn_command_show},
-    {"export", "export FILE.h5 --point KEY --to DIR [--dtype f32|bf16|f16|source] [--sweep SWEEP.json]",
+    {"export", "export FILE.h5 --point KEY --to DIR [--format NAME] [--dtype f32|bf16|f16|source] [--sweep SWEEP.json]",
      "write one point as a Hugging Face checkpoint",
      "Computes the point again from the same inputs, bit for bit, and writes config, tokenizer and weights,\n"
      "masks and codes (winnow_codes.safetensors), and what it is (winnow_export.json). Refuses when an input has\n"
      "changed.\n\n"
      "  -p, --point KEY         key of a point (see winnow show --json), the beginning of one key, or its number\n"
      "  -o, --to DIR            folder to make; may exist when empty\n"
+     "      --format NAME       linears as other tools pack them: compressed-tensors (codes of 2 to 8 bits, 2:4 and\n"
+     "                          unstructured masks), gptq (v1 with g_idx), awq (gemm). A format that cannot hold the\n"
+     "                          point is refused before any work. Scales are exact in compressed-tensors unless "
+     "--dtype\n"
+     "                          says f16 or bf16, and f16 in gptq and awq; how many were rounded is told, none: the\n"
+     "                          file has the very weights of the point\n"
      "      --dtype NAME        of the weights: f32, bf16, f16, or source: each tensor as in the checkpoint.\n"
      "                          Default: source for points that only set weights to zero, else f32: bf16 has 8\n"
      "                          significant bits, which do not hold scale * code nor weights that were updated\n"
@@ -140,7 +146,7 @@ static const struct wn_command commands[] = {
      "  -q, --quiet             warnings only\n\n"
      "Exit codes: 0 written, 2 wrong input, 75 stopped on request, 1 anything else; on failure nothing is left.\n\n"
      "Examples:\n"
-     "  winnow export demo.h5 --point 9 --to demo-2of4\n"
+     "  winnow export demo.h5 --point 9 --to demo-2of4 --format compressed-tensors\n"
      "  winnow export demo.h5 --point 'wanda sparsity=0.5 ' --to demo-wanda --dtype bf16",
      wn_command_export},
     {"verify", "verify FILE.h5", "check every point's checksum; print the digest of all results",

@@ -9,6 +9,7 @@ struct wn_export_options {
     const char *point;     /* its key, the beginning of one key, or its number */
     const char *directory; /* to be made; may exist when empty */
     const char *sweep;     /* where the sweep file is now; NULL: where it was when the results file was made */
+    const char *format;    /* "compressed-tensors", "gptq", "awq"; NULL: plain numbers */
     const char *dtype;     /* "f32", "bf16", "f16", "source"; NULL: what wn_export says below */
     int64_t shard_bytes;   /* most bytes of a file of weights; 0: 5 GB */
 };
@@ -27,6 +28,23 @@ struct wn_export_options {
  *   winnow_export.json         what it is: key, sweep, identity, methods, bits per weight, versions
  * Where drop leaves out both branches of a block the checkpoint has one block less, and those behind it have lower
  * numbers; where it leaves out one branch, the weights of that branch are zeros.
+ *
+ * With a format the linears are packed as its own tools write them (model-linears-*.safetensors, everything else in
+ * model-others-*.safetensors, both in the index; quantization_config in config.json) and winnow_codes.safetensors is
+ * not there:
+ *   compressed-tensors   codes of 2 to 8 bits "pack-quantized", symmetric 8-bit rows "int-quantized"; pruned points
+ *                        "sparse-24-bitmask" (2:4) and "sparse-bitmask", which its releases above 0.14 no longer read.
+ *                        dtype is that of the scales, by default f32: the very weights of the point. With f16 or bf16,
+ *                        which fast kernels ask for, scales are rounded to nearest, ties to even
+ *   gptq                 version 1 with g_idx, 2, 3, 4 and 8 bits. Its scales are f16: rounded. It has no zero point 0:
+ *                        a grid with it is turned round, its scale is negative
+ *   awq                  gemm, 4 bits. Its scales are f16: rounded
+ * Pruned weights of a quantized point have the code of 0. Rounded scales change every weight of their group by at most
+ * 2^-11 (f16) or 2^-8 (bf16) of itself: the scores of the point are not exactly those of the file, and the program says
+ * how many scales were rounded, in a line and in winnow_export.json ("numbers_rounded"); 0: the file is the point. What
+ * a format cannot hold is WN_ERR_INPUT before any work: codes with scales of inputs (awq, smoothquant), SpQR, left-out
+ * branches, shapes that fill no whole words, tensors that several linears share.
+ *
  * The inputs must be those of the sweep: another identity is WN_ERR_INPUT with the first line that differs. All is
  * written to DIRECTORY.exporting, which is renamed at the end and removed on failure. Mistakes of the sweep's inputs go
  * to `problems`; wn_error_message() has the first or only one. Default dtype: that of the checkpoint when all weights

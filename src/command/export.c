@@ -61,12 +61,12 @@ int wn_command_export(const struct wn_command *command, int argc, char **argv)
     bool quiet = false;
     const struct wn_option options[] = {
         {"--point", "-p", &settings.point, NULL}, {"--to", "-o", &settings.directory, NULL},
-        {"--dtype", NULL, &settings.dtype, NULL}, {"--sweep", NULL, &settings.sweep, NULL},
-        {"--shard-size", NULL, &size, NULL},      {"--threads", "-t", &threads, NULL},
-        {"--quiet", "-q", NULL, &quiet}};
+        {"--dtype", NULL, &settings.dtype, NULL}, {"--format", NULL, &settings.format, NULL},
+        {"--sweep", NULL, &settings.sweep, NULL}, {"--shard-size", NULL, &size, NULL},
+        {"--threads", "-t", &threads, NULL},      {"--quiet", "-q", NULL, &quiet}};
     long n_threads = 0;
     int code;
-    if (!wn_options_read(command, argc, argv, options, 7, &settings.results, 1, &code))
+    if (!wn_options_read(command, argc, argv, options, 8, &settings.results, 1, &code))
         return code;
     if (!required(command, "--point", settings.point) || !required(command, "--to", settings.directory) ||
         (threads && !wn_option_integer(command, "--threads", threads, 1, 1024, &n_threads)) ||

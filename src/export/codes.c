@@ -2,10 +2,6 @@
  * codes.c: the code form of an exported point. What there is of a linear is known only when the walk hands it over, so
  * it waits in a scratch file until all shapes are known.
  */
-#include <fcntl.h>
-#include <string.h>
-#include <unistd.h>
-
 #include <cjson/cJSON.h>
 
 #include "codes.h"
@@ -15,31 +11,8 @@
 
 wn_status wn_export_codes_create(struct wn_export_codes *codes, const char *folder)
 {
-    *codes = (struct wn_export_codes){.folder = folder, .linears = cJSON_CreateObject()};
-    char *path = wn_join_path(codes->folder, SCRATCH);
-    codes->scratch = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    wn_free(path);
-    return codes->scratch < 0 ? wn_export_cannot_write(codes->folder, SCRATCH) : WN_OK;
-}
-
-/* `columns` 0: a vector. */
-static wn_status spool(struct wn_export_codes *codes, const char *linear, const char *part, const char *dtype,
-                       int64_t rows, int64_t columns, const void *data)
-{
-    struct wn_tensor_plan plan = {.name = wn_format("%s.%s", linear, part),
-                                  .dtype = dtype,
-                                  .element_bytes = !strcmp(dtype, "U8")    ? 1
-                                                   : !strcmp(dtype, "I64") ? 8
-                                                                           : 4,
-                                  .n_dims = columns ? 2 : 1,
-                                  .shape = {rows, columns}};
-    plan.bytes = rows * (columns ? columns : 1) * plan.element_bytes;
-    codes->plans = wn_resize(codes->plans, codes->n_plans + 1, sizeof plan);
-    codes->plans[codes->n_plans++] = plan;
-    if (!wn_write_at(codes->scratch, data, plan.bytes, codes->spooled))
-        return wn_export_cannot_write(codes->folder, WN_EXPORT_CODES);
-    codes->spooled += plan.bytes;
-    return WN_OK;
+    *codes = (struct wn_export_codes){.linears = cJSON_CreateObject()};
+    return wn_export_spool_create(&codes->spool, folder, SCRATCH, WN_EXPORT_CODES);
 }
 
 /* Bit j % 8 of byte j / 8 of a row; rows begin at whole bytes. */
@@ -52,7 +25,7 @@ static wn_status spool_mask(struct wn_export_codes *codes, const char *linear, c
         for (int64_t j = 0; j < compressed->columns; j++)
             bits[row * width + j / 8] |=
                 (uint8_t)((compressed->keep[row * compressed->columns + j] != 0) << (int)(j % 8));
-    wn_status status = spool(codes, linear, "mask", "U8", compressed->rows, width, bits);
+    wn_status status = wn_export_spool_add(&codes->spool, linear, "mask", "U8", compressed->rows, width, bits);
     wn_free(bits);
     return status;
 }
@@ -65,11 +38,11 @@ static wn_status spool_second(struct wn_export_codes *codes, const char *linear,
         return WN_OK;
     int64_t runs = (compressed->rows + second->run - 1) / second->run, groups = compressed->n_groups;
     char *name = wn_format("%s.%s", linear, part);
-    wn_status status = spool(codes, name, "codes", "U8", compressed->rows, groups, second->codes);
+    wn_status status = wn_export_spool_add(&codes->spool, name, "codes", "U8", compressed->rows, groups, second->codes);
     if (status == WN_OK)
-        status = spool(codes, name, "scales", "F32", runs, groups, second->scales);
+        status = wn_export_spool_add(&codes->spool, name, "scales", "F32", runs, groups, second->scales);
     if (status == WN_OK)
-        status = spool(codes, name, "zeros", "F32", runs, groups, second->zeros);
+        status = wn_export_spool_add(&codes->spool, name, "zeros", "F32", runs, groups, second->zeros);
     wn_free(name);
     return status;
 }
@@ -83,9 +56,9 @@ static wn_status spool_outliers(struct wn_export_codes *codes, const char *linea
         index[i] = compressed->outliers[i].index;
         value[i] = compressed->outliers[i].value;
     }
-    wn_status status = spool(codes, linear, "outlier_index", "I64", count, 0, index);
+    wn_status status = wn_export_spool_add(&codes->spool, linear, "outlier_index", "I64", count, 0, index);
     if (status == WN_OK)
-        status = spool(codes, linear, "outlier_value", "F32", count, 0, value);
+        status = wn_export_spool_add(&codes->spool, linear, "outlier_value", "F32", count, 0, value);
     wn_free(index);
     wn_free(value);
     return status;
@@ -94,15 +67,17 @@ static wn_status spool_outliers(struct wn_export_codes *codes, const char *linea
 static wn_status spool_codes(struct wn_export_codes *codes, const char *linear, const struct wn_compressed *compressed)
 {
     int64_t rows = compressed->group ? compressed->rows : 1, groups = compressed->group ? compressed->n_groups : 0;
-    WN_TRY(spool(codes, linear, "codes", "U8", compressed->rows, compressed->columns, compressed->codes));
-    WN_TRY(spool(codes, linear, "scales", "F32", rows, groups, compressed->scales));
-    WN_TRY(spool(codes, linear, "zeros", "F32", rows, groups, compressed->zeros));
+    WN_TRY(wn_export_spool_add(&codes->spool, linear, "codes", "U8", compressed->rows, compressed->columns,
+                               compressed->codes));
+    WN_TRY(wn_export_spool_add(&codes->spool, linear, "scales", "F32", rows, groups, compressed->scales));
+    WN_TRY(wn_export_spool_add(&codes->spool, linear, "zeros", "F32", rows, groups, compressed->zeros));
     WN_TRY(spool_second(codes, linear, "scales", compressed, &compressed->second_scales));
     WN_TRY(spool_second(codes, linear, "zeros", compressed, &compressed->second_zeros));
     if (compressed->order)
-        WN_TRY(spool(codes, linear, "order", "I64", compressed->columns, 0, compressed->order));
+        WN_TRY(wn_export_spool_add(&codes->spool, linear, "order", "I64", compressed->columns, 0, compressed->order));
     if (compressed->input_scale)
-        WN_TRY(spool(codes, linear, "input_scale", "F32", compressed->columns, 0, compressed->input_scale));
+        WN_TRY(wn_export_spool_add(&codes->spool, linear, "input_scale", "F32", compressed->columns, 0,
+                                   compressed->input_scale));
     return compressed->n_outliers ? spool_outliers(codes, linear, compressed) : WN_OK;
 }
 
@@ -130,56 +105,27 @@ static void describe_linear(struct wn_export_codes *codes, const char *name, con
 
 wn_status wn_export_codes_take(struct wn_export_codes *codes, const char *name, const struct wn_compressed *compressed)
 {
-    if (compressed->has_mask)
+    if (compressed->has_mask && !codes->described_only)
         WN_TRY(spool_mask(codes, name, compressed));
-    if (compressed->bits)
+    if (compressed->bits && !codes->described_only)
         WN_TRY(spool_codes(codes, name, compressed));
     codes->inputs_quantized |= compressed->activation != NULL;
     describe_linear(codes, name, compressed);
     return WN_OK;
 }
 
-/* Moves the spooled tensors to where the finished header says. */
-static wn_status copy_codes(struct wn_export_codes *codes, const char *scratch, const char *path)
-{
-    struct wn_mapped mapped;
-    struct wn_safetensors_writer *writer;
-    int64_t place = 0;
-    WN_TRY(wn_map(scratch, &mapped));
-    struct wn_tensor_plan *sorted = wn_alloc(codes->n_plans, sizeof *sorted);
-    memcpy(sorted, codes->plans, (size_t)codes->n_plans * sizeof *sorted);
-    wn_status status = wn_safetensors_create(path, sorted, codes->n_plans, &writer);
-    for (int64_t i = 0; i < codes->n_plans && status == WN_OK; i++) {
-        status = wn_safetensors_put(writer, codes->plans[i].name, 0, mapped.data + place, codes->plans[i].bytes);
-        place += codes->plans[i].bytes;
-    }
-    if (status == WN_OK)
-        status = wn_safetensors_finish(&writer);
-    else
-        wn_safetensors_abandon(&writer);
-    wn_free(sorted);
-    wn_unmap(&mapped);
-    return status;
-}
-
 wn_status wn_export_codes_finish(struct wn_export_codes *codes)
 {
-    char *scratch = wn_join_path(codes->folder, SCRATCH), *path = wn_join_path(codes->folder, WN_EXPORT_CODES);
-    close(codes->scratch);
-    codes->scratch = -1;
-    wn_status status = codes->n_plans ? copy_codes(codes, scratch, path) : WN_OK;
-    unlink(scratch);
-    wn_free(scratch);
+    char *path = wn_join_path(codes->spool.folder, WN_EXPORT_CODES);
+    wn_status status =
+        codes->spool.n_plans ? wn_export_spool_write(&codes->spool, 0, codes->spool.n_plans, path) : WN_OK;
+    wn_export_spool_drop(&codes->spool);
     wn_free(path);
     return status;
 }
 
 void wn_export_codes_release(struct wn_export_codes *codes)
 {
-    for (int64_t i = 0; i < codes->n_plans; i++)
-        wn_free((char *)(uintptr_t)codes->plans[i].name);
-    if (codes->scratch >= 0)
-        close(codes->scratch);
-    wn_free(codes->plans);
+    wn_export_spool_release(&codes->spool);
     cJSON_Delete(codes->linears);
 }

@@ -5,16 +5,15 @@
 #include <winnow/io.h>
 #include <winnow/method.h>
 
+#include "spool.h"
+
 struct cJSON;
 
 struct wn_export_codes {
-    const char *folder; /* borrowed */
-    int scratch;        /* -1 when closed */
-    int64_t spooled;    /* bytes in it */
-    int64_t n_plans;
-    struct wn_tensor_plan *plans; /* [n_plans] in order of arrival, names owned */
-    bool inputs_quantized;        /* a linear is evaluated on quantized inputs */
-    struct cJSON *linears;        /* describes each of them; owned */
+    struct wn_export_spool spool;
+    bool described_only;   /* no file: the weights are kept as codes or with masks already */
+    bool inputs_quantized; /* a linear is evaluated on quantized inputs */
+    struct cJSON *linears; /* describes each of them; owned */
 };
 
 wn_status wn_export_codes_create(struct wn_export_codes *codes, const char *folder);
@@ -22,7 +21,7 @@ wn_status wn_export_codes_create(struct wn_export_codes *codes, const char *fold
 wn_status wn_export_codes_take(struct wn_export_codes *codes, const char *name, const struct wn_compressed *compressed);
 /* Writes the file, none when there is nothing to write. */
 wn_status wn_export_codes_finish(struct wn_export_codes *codes);
-/* Also of one that was never created, all zero but `scratch` -1. */
+/* Also of one that was never created, all zero but `spool.scratch` -1. */
 void wn_export_codes_release(struct wn_export_codes *codes);
 
 #endif

@@ -188,7 +188,7 @@ static void cut_blocks(char **text, const struct wn_model *model, const bool *go
 }
 
 wn_status wn_export_write_config(const struct wn_model *model, const char *folder, enum wn_dtype dtype,
-                                 const bool *gone)
+                                 const bool *gone, const char *quantization)
 {
     char *path = wn_join_path(model->directory, "config.json"), *text;
     int64_t length;
@@ -204,6 +204,8 @@ wn_status wn_export_write_config(const struct wn_model *model, const char *folde
             text = without_key(plain, "compression_config");
             wn_free(plain);
         }
+        if (quantization)
+            set_config(&text, "quantization_config", "quantization_config", wn_strdup(quantization));
         status = wn_export_write(folder, "config.json", text, (int64_t)strlen(text));
         wn_free(text);
     }

@@ -37,6 +37,7 @@ struct export
     const struct wn_point *point;
     const struct wn_model *model;
     enum wn_dtype dtype;
+    struct wn_export_form form;    /* of the linears */
     struct wn_reference reference; /* computed when the point reads it */
     bool reads_reference;
     struct wn_allocation allocation;
@@ -196,6 +197,8 @@ static wn_status choose_dtype(struct export *export)
         enum wn_dtype dtype;
     } names[] = {{"f32", WN_F32}, {"bf16", WN_BF16}, {"f16", WN_F16}, {"source", WN_OTHER}};
     const char *wanted = export->options->dtype;
+    if (!wanted && export->form.packing != WN_PACKING_NONE)
+        wanted = "source"; /* but for what the form says of the linears */
     if (!wanted)
         wanted = keeps_weights(&export->point->recipe) ? "source" : "f32";
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -204,6 +207,15 @@ static wn_status choose_dtype(struct export *export)
             return WN_OK;
         }
     return wn_fail(WN_ERR_INPUT, "dtype \"%s\": expected f32, bf16, f16 or source", wanted);
+}
+
+static wn_status choose_form(struct export *export)
+{
+    char *what = wn_format("%s: point \"%s\"", export->options->results, export->point->key);
+    wn_status status = wn_export_choose_form(what, export->options->format, export->options->dtype,
+                                             &export->point->recipe, export->model, &export->form);
+    wn_free(what);
+    return status;
 }
 
 /* ---- computing ---- */
@@ -425,6 +437,20 @@ static const char code_form[] =
     "group] .., without an order columns g * group ..; group 0: one grid for all. NAME.scales.codes, .scales, .zeros: "
     "how NAME.scales are stored, with a grid per scales_run rows; NAME.zeros alike";
 
+/* How the linears are kept, and whether these are the weights of the point. */
+static void describe_form(const struct export *export, cJSON *json)
+{
+    const struct wn_export_packed *packed = wn_export_files_packed(export->files);
+    if (!packed)
+        return;
+    cJSON_AddStringToObject(json, "packed_as", export->form.format);
+    cJSON_AddStringToObject(json, "packed_kind", export->form.kind);
+    cJSON_AddStringToObject(json, "numbers_dtype", wn_export_dtype_name(export->form.numbers));
+    cJSON_AddNumberToObject(json, "numbers", (double)packed->numbers);
+    cJSON_AddNumberToObject(json, "numbers_rounded", (double)packed->rounded);
+    cJSON_AddNumberToObject(json, "bytes_linears", (double)packed->spool.bytes);
+}
+
 static wn_status describe(const struct export *export)
 {
     cJSON *json = cJSON_CreateObject();
@@ -438,6 +464,7 @@ static wn_status describe(const struct export *export)
     describe_source(export, json);
     cJSON_AddStringToObject(json, "dtype", wn_export_dtype_name(export->dtype));
     cJSON_AddNumberToObject(json, "rounded", (double)wn_export_files_rounded(export->files));
+    describe_form(export, json);
     cJSON_AddBoolToObject(json, "inputs_quantized", wn_export_files_inputs_quantized(export->files));
     cJSON_AddStringToObject(json, "codes", code_form);
     cJSON_AddItemReferenceToObject(json, "linears", (cJSON *)(uintptr_t)wn_export_files_linears(export->files));
@@ -450,6 +477,45 @@ static wn_status describe(const struct export *export)
 
 /* ---- the whole ---- */
 
+/* What a user must know of the files before trusting a score of them. */
+static void warn(const struct export *export)
+{
+    const struct wn_export_packed *packed = wn_export_files_packed(export->files);
+    const int64_t rounded = wn_export_files_rounded(export->files);
+    if (rounded)
+        wn_log(WN_LOG_WARNING,
+               "%s: %lld numbers are not held exactly by %s: scores will differ from those of the point",
+               export->folder, (long long)rounded, wn_export_dtype_name(export->dtype));
+    if (packed && packed->rounded)
+        wn_log(WN_LOG_WARNING,
+               "%s: %lld of %lld %s are not held exactly by %s: weights differ from those of the point by up to 2^-%d "
+               "of themselves, scores will differ",
+               export->folder, (long long)packed->rounded, (long long)packed->numbers,
+               packed->zeros > 0 ? "values" : "scales", wn_export_dtype_name(export->form.numbers),
+               export->form.numbers == WN_F16 ? 11 : 8);
+    if (wn_export_files_inputs_quantized(export->files))
+        wn_log(
+            WN_LOG_WARNING,
+            "%s: the point also quantizes the inputs of its linears, which a checkpoint cannot say: scores will differ",
+            export->folder);
+}
+
+static void report(struct export *export)
+{
+    const struct wn_export_packed *packed = wn_export_files_packed(export->files);
+    warn(export);
+    if (packed)
+        wn_log(WN_LOG_INFO, "%s: point %lld \"%s\", linears as %s %s: %lld bytes, %.4g bits per weight%s",
+               export->folder, (long long)export->stored.point, export->point->key, export->form.format,
+               export->form.kind, (long long)packed->spool.bytes, 8 * (double)packed->spool.bytes / packed->weights,
+               packed->rounded ? "" : ", exactly the weights of the point");
+    else
+        wn_log(WN_LOG_INFO, "%s: point %lld \"%s\", weights as %s, %.4g bits per weight", export->folder,
+               (long long)export->stored.point, export->point->key,
+               export->dtype == WN_OTHER ? "in the checkpoint" : wn_export_dtype_name(export->dtype),
+               *wn_record_f64(&export->record, export->run->fields.bits_per_weight_nominal));
+}
+
 static wn_status run_export(struct export *export, struct wn_problems *problems)
 {
     int64_t shard = export->options->shard_bytes;
@@ -457,28 +523,16 @@ static wn_status run_export(struct export *export, struct wn_problems *problems)
     WN_TRY(make_folder(export));
     WN_TRY(prepare(export, problems));
     WN_TRY(choose_dtype(export));
+    WN_TRY(choose_form(export));
     WN_TRY(compute_reference(export));
     WN_TRY(choose_blocks(export));
-    WN_TRY(wn_export_files_create(export->model, export->temporary, export->dtype, shard ? shard : SHARD_BYTES,
-                                  export->gone, &export->files));
+    WN_TRY(wn_export_files_create(export->model, export->temporary, &export->form, export->dtype,
+                                  shard ? shard : SHARD_BYTES, export->gone, &export->files));
     WN_TRY(compute(export));
     WN_TRY(wn_export_files_finish(export->files));
     WN_TRY(describe(export));
     WN_TRY(put_in_place(export));
-    int64_t rounded = wn_export_files_rounded(export->files);
-    if (rounded)
-        wn_log(WN_LOG_WARNING,
-               "%s: %lld numbers are not held exactly by %s: scores will differ from those of the point",
-               export->folder, (long long)rounded, wn_export_dtype_name(export->dtype));
-    if (wn_export_files_inputs_quantized(export->files))
-        wn_log(
-            WN_LOG_WARNING,
-            "%s: the point also quantizes the inputs of its linears, which a checkpoint cannot say: scores will differ",
-            export->folder);
-    wn_log(WN_LOG_INFO, "%s: point %lld \"%s\", weights as %s, %.4g bits per weight", export->folder,
-           (long long)export->stored.point, export->point->key,
-           export->dtype == WN_OTHER ? "in the checkpoint" : wn_export_dtype_name(export->dtype),
-           *wn_record_f64(&export->record, export->run->fields.bits_per_weight_nominal));
+    report(export);
     return WN_OK;
 }
 

@@ -22,13 +22,16 @@ struct wn_export_files {
     char **names;        /* [n_tensors] in the export; NULL: gone; owned */
     int64_t *shard;      /* [n_tensors] */
     int64_t *rows;       /* [n_tensors] of linears that were handed over; 0: the tensor stays dense */
-    int64_t n_shards, n_linears, bytes;
+    int64_t n_shards, n_linears, bytes, shard_bytes;
     struct wn_safetensors_writer **shards; /* [n_shards] */
     struct wn_tensor_plan **plans;         /* [n_shards] owned */
     float *floats;                         /* [PIECE] */
     uint8_t *numbers;                      /* [4 * PIECE] */
     int64_t rounded;
+    const struct wn_export_form *form; /* of the linears; borrowed */
     struct wn_export_codes codes;
+    struct wn_export_packed packed; /* unless they are plain numbers */
+    int64_t *packed_shards;         /* of its tensors */
 };
 
 /* ---- weights: tensors and shards ---- */
@@ -41,6 +44,11 @@ static const struct wn_tensor *tensor_at(const struct wn_export_files *files, in
 static int64_t index_of(const struct wn_export_files *files, const struct wn_tensor *tensor)
 {
     return tensor - tensor_at(files, 0);
+}
+
+static bool is_packed(const struct wn_export_files *files)
+{
+    return files->form->packing != WN_PACKING_NONE;
 }
 
 static bool is_plain(enum wn_dtype dtype)
@@ -86,6 +94,24 @@ static void choose_names(struct wn_export_files *files, const bool *gone)
         files->names[i] = tensor_at(files, i)->is_scale ? NULL : name_of(files, tensor_at(files, i)->name);
 }
 
+/* The weights of linears, which are packed elsewhere, get no name. */
+static void hide_linears(struct wn_export_files *files)
+{
+    const struct wn_layout *layout = &files->model->layout;
+    for (int64_t b = 0; b < files->model->config.n_blocks; b++)
+        for (int l = 0; l < layout->n_linears; l++) {
+            if (!wn_is_in(&files->model->config, layout->linears[l].where, b))
+                continue;
+            char *source = block_name(files->model, b, wn_linear_tensor(&layout->linears[l]));
+            char *weight = wn_format("%s%s", source, wn_linear_ending(&layout->linears[l]));
+            char **name = &files->names[index_of(files, wn_checkpoint_find(files->model->checkpoint, weight))];
+            wn_free(*name);
+            *name = NULL;
+            wn_free(weight);
+            wn_free(source);
+        }
+}
+
 static void plan_tensor(const struct wn_export_files *files, const struct wn_tensor *tensor,
                         struct wn_tensor_plan *plan)
 {
@@ -121,6 +147,8 @@ static void choose_shards(struct wn_export_files *files, int64_t shard_bytes)
 
 static char *shard_name(const struct wn_export_files *files, int64_t shard)
 {
+    if (is_packed(files)) /* the index says which there are */
+        return wn_format("model-others-%05lld.safetensors", (long long)shard + 1);
     if (files->n_shards == 1)
         return wn_strdup("model.safetensors");
     return wn_format("model-%05lld-of-%05lld.safetensors", (long long)shard + 1, (long long)files->n_shards);
@@ -141,16 +169,19 @@ static wn_status create_shard(struct wn_export_files *files, int64_t shard)
     return status;
 }
 
-wn_status wn_export_files_create(const struct wn_model *model, const char *folder, enum wn_dtype dtype,
-                                 int64_t shard_bytes, const bool *gone, struct wn_export_files **out)
+wn_status wn_export_files_create(const struct wn_model *model, const char *folder, const struct wn_export_form *form,
+                                 enum wn_dtype dtype, int64_t shard_bytes, const bool *gone,
+                                 struct wn_export_files **out)
 {
     struct wn_export_files *files = wn_alloc_zero(1, sizeof *files);
     *out = files;
     files->model = model;
     files->folder = wn_strdup(folder);
     files->dtype = dtype;
+    files->form = form;
+    files->shard_bytes = shard_bytes;
     files->gone = gone;
-    files->codes.scratch = -1;
+    files->codes.spool.scratch = files->packed.spool.scratch = -1;
     files->n_tensors = wn_checkpoint_count(model->checkpoint);
     files->place = wn_alloc(model->config.n_blocks, sizeof *files->place);
     files->names = wn_alloc_zero(files->n_tensors, sizeof *files->names);
@@ -159,12 +190,16 @@ wn_status wn_export_files_create(const struct wn_model *model, const char *folde
     files->floats = wn_alloc(PIECE, sizeof *files->floats);
     files->numbers = wn_alloc(4 * PIECE, 1);
     choose_names(files, gone);
+    if (is_packed(files))
+        hide_linears(files);
     choose_shards(files, shard_bytes);
     files->shards = wn_alloc_zero(files->n_shards, sizeof *files->shards);
     files->plans = wn_alloc_zero(files->n_shards, sizeof *files->plans);
     for (int64_t s = 0; s < files->n_shards; s++)
         WN_TRY(create_shard(files, s));
-    return wn_export_codes_create(&files->codes, files->folder);
+    WN_TRY(wn_export_codes_create(&files->codes, files->folder));
+    files->codes.described_only = is_packed(files);
+    return is_packed(files) ? wn_export_packed_create(&files->packed, form, files->folder) : WN_OK;
 }
 
 /* ---- weights: numbers ---- */
@@ -261,7 +296,11 @@ wn_status wn_export_files_linear(struct wn_export_files *files, int64_t block, i
     char *source = block_name(model, block, wn_linear_tensor(info));
     char *name = block_name(model, files->place[block], info->name);
     char *weight = wn_format("%s%s", source, wn_linear_ending(info));
-    wn_status status = put_weight(files, wn_checkpoint_find(model->checkpoint, weight), info, compressed);
+    const struct wn_tensor *tensor = wn_checkpoint_find(model->checkpoint, weight);
+    wn_status status =
+        is_packed(files)
+            ? wn_export_packed_take(&files->packed, name, is_plain(tensor->dtype) ? tensor->dtype : WN_F32, compressed)
+            : put_weight(files, tensor, info, compressed);
     if (status == WN_OK)
         status = wn_export_codes_take(&files->codes, name, compressed);
     wn_free(weight);
@@ -271,6 +310,35 @@ wn_status wn_export_files_linear(struct wn_export_files *files, int64_t block, i
 }
 
 /* ---- the end ---- */
+
+static char *packed_name(int64_t shard)
+{
+    return wn_format("model-linears-%05lld.safetensors", (long long)shard + 1);
+}
+
+/* As many tensors in a file as fit, in the order in which they came. */
+static wn_status write_packed(struct wn_export_files *files)
+{
+    const struct wn_export_spool *spool = &files->packed.spool;
+    wn_status status = WN_OK;
+    int64_t shard = 0;
+    files->packed_shards = wn_alloc(spool->n_plans, sizeof *files->packed_shards);
+    for (int64_t first = 0, end; first < spool->n_plans && status == WN_OK; first = end, shard++) {
+        int64_t filled = 0;
+        for (end = first;
+             end < spool->n_plans && (!filled || filled + spool->plans[end].bytes <= files->shard_bytes);) {
+            filled += spool->plans[end].bytes;
+            files->packed_shards[end++] = shard;
+        }
+        char *name = packed_name(shard), *path = wn_join_path(files->folder, name);
+        status = wn_export_spool_write(spool, first, end, path);
+        wn_free(path);
+        wn_free(name);
+    }
+    files->bytes += spool->bytes;
+    wn_export_spool_drop(&files->packed.spool);
+    return status;
+}
 
 static wn_status write_index(const struct wn_export_files *files)
 {
@@ -282,6 +350,11 @@ static wn_status write_index(const struct wn_export_files *files)
             continue;
         char *name = shard_name(files, files->shard[i]);
         cJSON_AddStringToObject(map, files->names[i], name);
+        wn_free(name);
+    }
+    for (int64_t i = 0; i < files->packed.spool.n_plans; i++) {
+        char *name = packed_name(files->packed_shards[i]);
+        cJSON_AddStringToObject(map, files->packed.spool.plans[i].name, name);
         wn_free(name);
     }
     char *text = cJSON_Print(json);
@@ -300,6 +373,17 @@ static int64_t count_linears(const struct wn_model *model)
     return count;
 }
 
+static wn_status write_config(const struct wn_export_files *files)
+{
+    if (!is_packed(files))
+        return wn_export_write_config(files->model, files->folder, files->dtype, files->gone, NULL);
+    char *quantization = wn_export_packed_config(&files->packed, files->model->layout.head);
+    wn_status status =
+        wn_export_write_config(files->model, files->folder, files->form->numbers, files->gone, quantization);
+    wn_free(quantization);
+    return status;
+}
+
 wn_status wn_export_files_finish(struct wn_export_files *files)
 {
     const struct wn_model *model = files->model;
@@ -310,16 +394,23 @@ wn_status wn_export_files_finish(struct wn_export_files *files)
             WN_TRY(put_dense(files, tensor_at(files, i)));
     for (int64_t s = 0; s < files->n_shards; s++)
         WN_TRY(wn_safetensors_finish(&files->shards[s]));
-    if (files->n_shards > 1)
+    if (is_packed(files))
+        WN_TRY(write_packed(files));
+    if (files->n_shards > 1 || is_packed(files))
         WN_TRY(write_index(files));
     WN_TRY(wn_export_codes_finish(&files->codes));
-    WN_TRY(wn_export_write_config(model, files->folder, files->dtype, files->gone));
+    WN_TRY(write_config(files));
     return wn_export_copy_others(model, files->folder);
 }
 
 int64_t wn_export_files_rounded(const struct wn_export_files *files)
 {
     return files->rounded;
+}
+
+const struct wn_export_packed *wn_export_files_packed(const struct wn_export_files *files)
+{
+    return is_packed(files) ? &files->packed : NULL;
 }
 
 bool wn_export_files_inputs_quantized(const struct wn_export_files *files)
@@ -342,6 +433,8 @@ void wn_export_files_close(struct wn_export_files **files_pointer)
         wn_free(files->plans[s]);
     }
     wn_export_codes_release(&files->codes);
+    wn_export_packed_release(&files->packed);
+    wn_free(files->packed_shards);
     wn_free(files->shards);
     wn_free(files->plans);
     for (int64_t i = 0; i < files->n_tensors; i++)

@@ -5,17 +5,21 @@
 #include <winnow/method.h>
 #include <winnow/model.h>
 
+#include "packed.h"
+
 struct cJSON;
 
 struct wn_export_files; /* opaque */
 
 /*
- * Makes the files of weights in `folder`, which exists and is empty. `dtype` WN_OTHER: every tensor as in the
+ * Makes the files of weights in `folder`, which exists and is empty; linears in the form, whose dtype is that of
+ * config.json. `dtype` WN_OTHER: every other tensor as in the
  * checkpoint. gone [n_blocks] (NULL: none): blocks that are left out; those behind them get lower numbers. The model
  * must outlive the files.
  */
-wn_status wn_export_files_create(const struct wn_model *model, const char *folder, enum wn_dtype dtype,
-                                 int64_t shard_bytes, const bool *gone, struct wn_export_files **files);
+wn_status wn_export_files_create(const struct wn_model *model, const char *folder, const struct wn_export_form *form,
+                                 enum wn_dtype dtype, int64_t shard_bytes, const bool *gone,
+                                 struct wn_export_files **files);
 /* Writes a compressed linear: weights at once, the code form for later. Each linear once, those of blocks that are gone
  * too. */
 wn_status wn_export_files_linear(struct wn_export_files *files, int64_t block, int linear,
@@ -26,6 +30,8 @@ wn_status wn_export_files_finish(struct wn_export_files *files);
 int64_t wn_export_files_rounded(const struct wn_export_files *files);
 /* True when a linear that was handed over is evaluated on quantized inputs, which no checkpoint can say. */
 bool wn_export_files_inputs_quantized(const struct wn_export_files *files);
+/* The packed linears: how many numbers are scales or values, and how many of those are rounded, and their bytes. */
+const struct wn_export_packed *wn_export_files_packed(const struct wn_export_files *files);
 /* An object that describes every linear; borrowed. */
 const struct cJSON *wn_export_files_linears(const struct wn_export_files *files);
 void wn_export_files_close(struct wn_export_files **files);
@@ -37,9 +43,9 @@ wn_status wn_export_write(const char *folder, const char *name, const char *data
 /* The error of a file that cannot be written, by errno. */
 wn_status wn_export_cannot_write(const char *folder, const char *name);
 /* config.json of the model with this dtype (WN_OTHER: as it is), without the blocks that are gone [n_blocks] (NULL:
- * none are). */
+ * none are), with a quantization_config (NULL: none). */
 wn_status wn_export_write_config(const struct wn_model *model, const char *folder, enum wn_dtype dtype,
-                                 const bool *gone);
+                                 const bool *gone, const char *quantization);
 /* Generation and tokenizer files of the model, those that there are. */
 wn_status wn_export_copy_others(const struct wn_model *model, const char *folder);
 

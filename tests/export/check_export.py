@@ -49,10 +49,10 @@ def perplexity(model, tokenizer, path, spec):
     return math.exp(sum(losses) / len(losses))
 
 
-def scores(file, directory, point):
+def scores(file, directory, point, **options):
     """Of every perplexity set: its name, what the results file says, and what transformers finds."""
     sweep, folder = read_sweep(file)
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, **options).eval()
     tokenizer = AutoTokenizer.from_pretrained(directory)
     for name, spec in sweep["evaluate"].get("perplexity", {}).items():
         if spec.get("protocol", "gptq") != "gptq":

@@ -1,0 +1,56 @@
+/* packed.h: the linears of an exported point in a packed format of others (export.h). Private to src/export. */
+#ifndef WINNOW_EXPORT_PACKED_H
+#define WINNOW_EXPORT_PACKED_H
+
+#include <winnow/method.h>
+#include <winnow/model.h>
+
+#include "spool.h"
+
+enum wn_packing {
+    WN_PACKING_NONE, /* plain numbers */
+    WN_PACKING_CT_PACK,
+    WN_PACKING_CT_INT,
+    WN_PACKING_CT_SPARSE24,
+    WN_PACKING_CT_BITMASK,
+    WN_PACKING_GPTQ,
+    WN_PACKING_AWQ
+};
+
+/* What is known of it before any work. */
+struct wn_export_form {
+    enum wn_packing packing;
+    const char *format, *kind; /* "compressed-tensors", "pack-quantized"; constants */
+    enum wn_dtype numbers;     /* scales, or values of a sparse form; WN_OTHER: as in the checkpoint */
+    bool symmetric;            /* zero points in the middle, which are not stored */
+    bool ordered;              /* groups of columns that do not lie side by side */
+    int64_t group;             /* columns; 0: rows */
+    int bits;                  /* 0: several */
+};
+
+/*
+ * Chooses the form by format ("compressed-tensors", "gptq", "awq"; NULL: plain numbers) and dtype (as of
+ * wn_export_options). WN_ERR_INPUT, one line with the reason behind `what` ("FILE: point KEY"), when the format cannot
+ * hold what the recipe makes of the linears of the model.
+ */
+wn_status wn_export_choose_form(const char *what, const char *format, const char *dtype, const struct wn_recipe *recipe,
+                                const struct wn_model *model, struct wn_export_form *form);
+
+/* The arrays of all linears. */
+struct wn_export_packed {
+    const struct wn_export_form *form; /* borrowed */
+    struct wn_export_spool spool;
+    int64_t numbers, rounded; /* scales or values, and how many the file does not hold exactly */
+    double weights, zeros;
+    struct wn_text targets[9]; /* quoted names of the linears, by bits; of packings with several bits */
+};
+
+wn_status wn_export_packed_create(struct wn_export_packed *packed, const struct wn_export_form *form,
+                                  const char *folder);
+wn_status wn_export_packed_take(struct wn_export_packed *packed, const char *name, enum wn_dtype source,
+                                const struct wn_compressed *compressed);
+/* The value of quantization_config in config.json; owned by the caller. */
+char *wn_export_packed_config(const struct wn_export_packed *packed, const char *head);
+void wn_export_packed_release(struct wn_export_packed *packed);
+
+#endif
