@@ -3,8 +3,8 @@
  *
  * Models: BPE, SentencePiece style (byte fallback, no pre-tokenizer, one piece of any length in O(n log n)) and byte
  * level (GPT-2, NeoX, cl100k/Llama-3, Qwen patterns through PCRE2); Unigram (byte fallback, precompiled charsmaps);
- * WordPiece and WordLevel. Normalizers, pre-tokenizers, added tokens, templates, decoders. A component that is not known
- * is an error when the file is opened, never a wrong token later.
+ * WordPiece and WordLevel. Normalizers, pre-tokenizers, added tokens, templates, decoders. A component that is not
+ * known is an error when the file is opened, never a wrong token later.
  *
  * A tokenizer is read-only after it was opened: any number of threads may encode with it at once.
  */
@@ -36,17 +36,16 @@ struct wn_tokenizer; /* opaque */
  *                   become U+2581 and nothing is put in front: add_dummy_prefix and remove_extra_whitespaces do not
  *                   count, as in transformers 5 (and unlike SentencePiece). Control and user-defined pieces are added
  *                   tokens. add_bos_token and add_eos_token count, and are false where they are not given.
- *   split_special_tokens  special tokens in a text are text. clean_up_tokenization_spaces  decoded texts of other models
- *                   than BPE lose the spaces before punctuation.
- * fix_mistral_regex is refused. Where neither BOS nor EOS is named, a special token that the template puts first is the
- * BOS. On failure *tokenizer is NULL. Errors: WN_ERR_INPUT for a file that is wrong, WN_ERR_UNSUPPORTED for a component
- * that is not implemented; the line names the file and the key.
+ *   split_special_tokens  special tokens in a text are text. clean_up_tokenization_spaces  decoded texts of other
+ * models than BPE lose the spaces before punctuation. fix_mistral_regex is refused. Where neither BOS nor EOS is named,
+ * a special token that the template puts first is the BOS. On failure *tokenizer is NULL. Errors: WN_ERR_INPUT for a
+ * file that is wrong, WN_ERR_UNSUPPORTED for a component that is not implemented; the line names the file and the key.
  */
 wn_status wn_tokenizer_open(const char *directory, struct wn_tokenizer **tokenizer);
 /*
  * The same, but of every class tokenizer.json is taken as it is, as transformers 4 did: no stage is built anew. Of a
- * tokenizer.model the rules for spaces count too (add_dummy_prefix, remove_extra_whitespaces), and a BOS is put in front
- * unless add_bos_token is false: the ids of SentencePiece and of transformers 4.
+ * tokenizer.model the rules for spaces count too (add_dummy_prefix, remove_extra_whitespaces), and a BOS is put in
+ * front unless add_bos_token is false: the ids of SentencePiece and of transformers 4.
  */
 wn_status wn_tokenizer_open_file(const char *directory, struct wn_tokenizer **tokenizer);
 void wn_tokenizer_close(struct wn_tokenizer **tokenizer);

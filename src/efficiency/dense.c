@@ -45,7 +45,7 @@ int64_t wn_kept_weight_bytes(const struct wn_kept_blocks *kept)
             if (kept->blocks[b].linears[l])
                 bytes += floats;
             else if (kept->blocks[b].sources[l])
-                bytes += kept->packed[b * WN_MAX_LINEARS + l].size;
+                bytes += kept->packed[b * kept->model->layout.n_linears + l].size;
             else if (kept->blocks[b].activations[l])
                 bytes += wn_rule_pack(kept->blocks[b].activations[l], NULL);
         }

@@ -38,7 +38,7 @@ static void describe_linear(const struct wn_kept_blocks *kept, int64_t block, in
     else if (kept->blocks[block].linears[linear])
         snprintf(text, size, "fp32");
     else if (kept->blocks[block].sources[linear])
-        describe(&kept->packed[block * WN_MAX_LINEARS + linear], text, size);
+        describe(&kept->packed[block * kept->model->layout.n_linears + linear], text, size);
     else
         snprintf(text, size, "left out");
 }
@@ -49,7 +49,7 @@ char *wn_efficiency_form(const struct wn_kept_blocks *point)
     struct wn_text text = {0};
     for (int64_t b = 0; b < point->model->config.n_blocks; b++)
         for (int l = 0; l < layout->n_linears; l++) {
-            const struct wn_packed *packed = &point->packed[b * WN_MAX_LINEARS + l];
+            const struct wn_packed *packed = &point->packed[b * layout->n_linears + l];
             const double bits = (double)layout->linears[l].rows * (double)layout->linears[l].columns * 16;
             char form[160];
             describe_linear(point, b, l, form, sizeof form);

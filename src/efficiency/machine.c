@@ -59,13 +59,21 @@ int64_t wn_last_cache_bytes(void)
     return bytes > 0 ? bytes : 32 << 20;
 }
 
-/* Read by all threads, once; the sum makes sure that it is. */
+/* Read by all threads, once; the sum makes sure that it is. Lanes, as one chain of additions is slower than memory. */
 static double read_once(const float *buffer, int64_t count)
 {
+    enum { LANES = 64 };
     float sum = 0;
-#pragma omp parallel for simd schedule(static) reduction(+ : sum)
-    for (int64_t i = 0; i < count; i++)
-        sum += buffer[i];
+#pragma omp parallel reduction(+ : sum)
+    {
+        float lanes[LANES] = {0};
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < count / LANES; i++)
+            for (int64_t l = 0; l < LANES; l++)
+                lanes[l] += buffer[i * LANES + l];
+        for (int64_t l = 0; l < LANES; l++)
+            sum += lanes[l];
+    }
     return sum;
 }
 

@@ -196,13 +196,13 @@ void wn_recorder_reason(struct wn_recorder *recorder, const struct wn_subject *s
 /* ---- evaluation (score.c, generation.c) ---- */
 
 struct wn_evaluation {
-    int64_t n_sets;             /* all, or none */
-    float **hidden;             /* [n_sets]: [tokens, hidden]; NULL: the row has it already */
+    int64_t n_sets;                          /* all, or none */
+    float **hidden;                          /* [n_sets]: [tokens, hidden]; NULL: the row has it already */
     struct wn_efficiency_result *efficiency; /* what was measured; NULL: nothing */
-    bool generates;             /* a set has texts to be generated, or speeds to be measured: */
-    struct wn_kept_blocks kept; /* all blocks as they are evaluated */
-    struct wn_generated *texts; /* [n_sets] */
-    double **text_losses;       /* [n_sets] under the dense model; NULL: not wanted */
+    bool generates;                          /* a set has texts to be generated, or speeds to be measured: */
+    struct wn_kept_blocks kept;              /* all blocks as they are evaluated */
+    struct wn_generated *texts;              /* [n_sets] */
+    double **text_losses;                    /* [n_sets] under the dense model; NULL: not wanted */
 };
 void wn_evaluation_open(struct wn_evaluation *evaluation, const struct wn_subject *subject, int64_t n_sets);
 void wn_evaluation_release(struct wn_evaluation *evaluation);
@@ -216,9 +216,9 @@ wn_status wn_evaluation_push(struct wn_evaluation *evaluation, const struct wn_s
 wn_status wn_evaluation_measure(struct wn_evaluation *evaluation, const struct wn_subject *subject,
                                 const struct wn_efficiency *asked);
 struct wn_resume;
-/* Texts of all sets, and speeds (generation.c), then, when the kept blocks are gone, their losses under the dense model. *tokens
- * grows by the rows that were run. WN_ERR_INTERRUPTED between two batches, all texts made so far and the kept blocks
- * still there, when there is no time for more. */
+/* Texts of all sets, and speeds (generation.c), then, when the kept blocks are gone, their losses under the dense
+ * model. *tokens grows by the rows that were run. WN_ERR_INTERRUPTED between two batches, all texts made so far and the
+ * kept blocks still there, when there is no time for more. */
 wn_status wn_evaluation_generate(struct wn_evaluation *evaluation, const struct wn_subject *subject,
                                  const struct wn_resume *resume, double *tokens);
 /* Scores of all sets into the record, after one that fails too; without those of texts when they failed. */

@@ -99,7 +99,7 @@ refused "task with an empty choice" 'facts\.jsonl:4' 'choices\[0\]' 'not empty'
 fresh; printf '{"context": "\377"}\n' >>"$case/data/facts.jsonl"
 refused "task line is no UTF-8" 'facts\.jsonl:13:' '0xff is no valid UTF-8'
 fresh; sed -i '1i {"task": "facts", "metrics": ["acc", "acc_nrom"]}' "$case/data/facts.jsonl"
-refused "unknown metric" 'facts\.jsonl:1' '"acc_nrom"; did you mean "acc_norm"'
+refused "unknown metric" 'facts\.jsonl:1' '"acc_nrom" is none of the kind multiple_choice, did you mean "acc_norm"'
 fresh; sed -i '1i {"task": "facts", "kind": "multiple-choice"}' "$case/data/facts.jsonl"
 refused "unknown kind" 'facts\.jsonl:1' 'expected one of .*"continuation".* did you mean "multiple_choice"'
 fresh; sed -i '1i {"task": "facts", "chance": 25}' "$case/data/facts.jsonl"
