@@ -73,6 +73,14 @@ int64_t wn_plan_state_bytes(const struct wn_run *run);
 /* Bytes of the level files of the largest search, and those per weight and level; 0: there is none. */
 double wn_plan_level_bytes(const struct wn_run *run, double *per_weight);
 
+/* Models, calibration sets and evaluations, with warnings (plan_inputs.c). */
+struct wn_prepared_model;
+void wn_plan_print_inputs(const struct wn_run *run);
+/* Items of a task; 0: it is none. */
+int64_t wn_plan_items(const struct wn_prepared_model *prepared, const char *name);
+/* Half of the widest 95 % interval of a share of so many items, in points of a hundred. */
+double wn_plan_half_interval(int64_t items);
+
 /* How many slots a run takes (plan_slots.c). */
 struct wn_plan_slots {
     double limit;          /* seconds of a slot; 0: there is none, and nothing is said */

@@ -388,7 +388,8 @@ static wn_status look(const struct request *request, struct view *view)
 {
     struct wn_results_reader *reader = NULL;
     *view = (struct view){0};
-    WN_TRY(find_file(request->argument, request->output, view));
+    if (find_file(request->argument, request->output, view) != WN_OK || !view->path)
+        return WN_ERR_INPUT;
     read_progress(view); /* before the points: what it has in work may be written in between, never the reverse */
     wn_status result = wn_results_read_open(view->path, &reader);
     if (result == WN_OK)

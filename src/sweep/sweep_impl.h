@@ -113,6 +113,10 @@ void wn_sweep_keep_ids(const struct wn_calibration *set, struct wn_schema *schem
 /* Warns where points may be nearer to the dense model than the rounding of "compute": "bf16". */
 void wn_sweep_warn_of_floor(const struct wn_run *run);
 
+/* Part of wn_prepare (merge.c): run->schema has the fields of all models, every axis as long as the longest: shorter
+ * records leave the rest missing. */
+void wn_run_merge_schemas(struct wn_run *run);
+
 /* Parts of wn_prepare (tables.c). */
 void wn_run_build_tables(struct wn_run *run);
 void wn_run_build_identity(struct wn_run *run);
