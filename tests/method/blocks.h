@@ -41,9 +41,13 @@ static inline struct wn_config config_of(const struct wn_arch *arch)
     static const char keys[] =
         "\"vocab_size\": 50, \"hidden_size\": 24, \"intermediate_size\": 40, \"num_hidden_layers\": 1, "
         "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"head_dim\": 6, \"max_position_embeddings\": 64, "
-        "\"attention_bias\": true, \"mlp_bias\": true, \"sliding_window\": 5, \"rotary_pct\": 0.67";
+        "\"attention_bias\": true, \"mlp_bias\": true, \"sliding_window\": 5, \"rotary_pct\": 0.67, "
+        "\"num_local_experts\": 4, \"num_experts\": 4, \"num_experts_per_tok\": 2, "
+        "\"moe_intermediate_size\": 20, \"shared_expert_intermediate_size\": 28";
     struct wn_config config = {0};
-    char *text = wn_format("{%s, \"text_config\": {%s}}", keys, keys);
+    const bool partial = !strcmp(arch->model_type, "stablelm"); /* others refuse the key, its default is 0.25 */
+    char *text =
+        wn_format("{%s%s, \"text_config\": {%s}}", keys, partial ? ", \"partial_rotary_factor\": 0.67" : "", keys);
     cJSON *json = cJSON_Parse(text);
     snprintf(config.model_type, sizeof config.model_type, "%s", arch->model_type);
     CHECK_OK(arch->read_config("config.json", json, &config));

@@ -468,6 +468,16 @@ static void check_bad_settings(void)
 
 /* ---- in a block ---- */
 
+/* Norms in front of a branch that nothing else reads: not both branches, nor a router. */
+static int norms_with_one_reader(const struct wn_config *config)
+{
+    const struct wn_decoder *decoder = &config->decoder;
+
+    if (decoder->norm_place == WN_NORM_AFTER || decoder->one_norm)
+        return 0;
+    return decoder->experts.count ? 1 : 2;
+}
+
 /* Vectors divided and columns multiplied leave the outputs of the block as they are, but for rounding. */
 static void check_fold(const struct wn_arch *arch, const struct wn_config *config, const struct wn_layout *layout,
                        struct wn_block *block, const struct wn_chunk *chunk)
@@ -494,7 +504,7 @@ static void check_fold(const struct wn_arch *arch, const struct wn_config *confi
         }
     }
     float *after = run_arch(arch, config, block, chunk);
-    CHECK(folded == (config->decoder.norm_place == WN_NORM_AFTER ? 0 : 2));
+    CHECK(folded == norms_with_one_reader(config));
     CHECK(largest_difference(before, after, count) < 2e-5);
     wn_free(before);
     wn_free(after);
@@ -521,7 +531,8 @@ static void check_rules(const struct wn_arch *arch, const struct wn_config *conf
         problem_release(&problem);
         float *now = run_arch(arch, config, block, chunk);
         CHECK(largest_difference(now, last ? last : dense, count) > 0);
-        CHECK(largest_difference(now, dense, count) < 0.2);
+        /* A router that reads other activations may choose another expert for a token. */
+        CHECK(config->decoder.experts.count || largest_difference(now, dense, count) < 0.2);
         wn_free(last);
         last = now;
     }
