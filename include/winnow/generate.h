@@ -22,6 +22,8 @@
 #include <winnow/model.h>
 #include <winnow/pack.h>
 
+struct wn_packed_linear;
+
 #define WN_GENERATE_BATCH 32 /* texts decoded side by side; part of the recorded protocol */
 
 /* ---- blocks in memory ---- */
@@ -33,11 +35,11 @@
  * where the checkpoint has it.
  */
 struct wn_kept_blocks {
-    const struct wn_model *model;  /* borrowed */
-    struct wn_block *blocks;       /* [n_blocks]; arrays owned; no linears of branches that are skipped */
-    struct wn_packed *packed;      /* [n_blocks, n_linears]; sources of the blocks; empty where there is none */
-    struct wn_row_source *sources; /* [n_blocks, n_linears] */
-    struct wn_activation **rules;  /* [n_blocks, n_linears]; owned */
+    const struct wn_model *model;      /* borrowed */
+    struct wn_block *blocks;           /* [n_blocks]; arrays owned; no linears of branches that are skipped */
+    struct wn_packed *packed;          /* [n_blocks, n_linears]; empty where there is none */
+    struct wn_packed_linear **kernels; /* [n_blocks, n_linears] of those: sources of the blocks (kernels.h); owned */
+    struct wn_activation **rules;      /* [n_blocks, n_linears]; owned */
 };
 
 void wn_kept_blocks_init(struct wn_kept_blocks *kept, const struct wn_model *model);

@@ -43,8 +43,9 @@ const struct wn_row_source *wn_packed_linear_source(const struct wn_packed_linea
 
 /* Bytes of weights, scales and zero points that a call on `rows` rows reads from memory, each once per 32 rows. */
 int64_t wn_packed_linear_bytes(const struct wn_packed_linear *linear, int64_t rows);
-/* Bytes that it allocated. */
+/* Bytes that it allocated; and with so many grids at most. */
 int64_t wn_packed_linear_own_bytes(const struct wn_packed_linear *linear);
+int64_t wn_packed_linear_own_bytes_of(int64_t grids);
 /* What computes few rows, for provenance: "codes avx512", "bf16 avx2", "unpacked". Static storage. */
 const char *wn_packed_linear_kernel(const struct wn_packed_linear *linear);
 

@@ -1,6 +1,8 @@
 /* dense.c: the dense model in memory, as fp32 and as bf16: what a compressed one is compared with. */
 #include "efficiency.h"
 
+#include <winnow/kernels.h>
+
 static wn_status keep_f32(const struct wn_model *model, int64_t index, struct wn_kept_blocks *kept)
 {
     struct wn_block *block = wn_block_create(model);
@@ -45,7 +47,8 @@ int64_t wn_kept_weight_bytes(const struct wn_kept_blocks *kept)
             if (kept->blocks[b].linears[l])
                 bytes += floats;
             else if (kept->blocks[b].sources[l])
-                bytes += kept->packed[b * kept->model->layout.n_linears + l].size;
+                bytes += kept->packed[b * kept->model->layout.n_linears + l].size +
+                         wn_packed_linear_own_bytes(kept->kernels[b * kept->model->layout.n_linears + l]);
             else if (kept->blocks[b].activations[l])
                 bytes += wn_rule_pack(kept->blocks[b].activations[l], NULL);
         }

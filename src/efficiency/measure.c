@@ -1,6 +1,7 @@
 /* measure.c: dense fp32, dense bf16 and a compressed model in turn, round by round; what pairs of takes say. */
 #include "efficiency.h"
 
+#include <winnow/kernels.h>
 #include <winnow/linalg.h>
 
 #include <math.h>
@@ -309,9 +310,10 @@ int64_t wn_efficiency_bytes(const struct wn_model *model, const struct wn_effici
 {
     const int64_t weights = wn_model_block_weights(model) * model->config.n_blocks;
     int64_t floats = wn_last_cache_bytes() / 2 > READ_FLOATS ? wn_last_cache_bytes() / 2 : READ_FLOATS;
-    int64_t each = (int64_t)(sizeof(struct wn_packed) + sizeof(struct wn_row_source) + sizeof(struct wn_activation *));
+    int64_t each = (int64_t)(sizeof(struct wn_packed) + sizeof(void *) + sizeof(struct wn_activation *)) +
+                   wn_packed_linear_own_bytes_of(0);
     int64_t others = wn_block_bytes(model) - wn_model_block_weights(model) * (int64_t)sizeof(float) +
-                     (int64_t)sizeof(struct wn_block) + WN_MAX_LINEARS * each;
+                     (int64_t)sizeof(struct wn_block) + model->layout.n_linears * each;
     return weights * 6 + 2 * model->config.n_blocks * others + loading_bytes(model) + wn_takes_bytes(model, asked) +
            panel_bytes(model, asked) + MACHINE_BYTES +
            (floats + WN_TILE_ROWS * WN_TILE_COLUMNS) * (int64_t)sizeof(float);

@@ -1,6 +1,8 @@
 /* Blocks of a point kept in memory, so that text can be generated token by token. */
 #include <winnow/generate.h>
 
+#include <winnow/kernels.h>
+
 #include <string.h>
 
 enum { PAYS_TENTHS = 9 }; /* packed weights are kept when they have fewer tenths of the bytes of fp32 */
@@ -20,7 +22,7 @@ void wn_kept_blocks_init(struct wn_kept_blocks *kept, const struct wn_model *mod
     for (int64_t b = 0; b < model->config.n_blocks; b++)
         kept->blocks[b] = (struct wn_block){.index = b, .compute = model->compute};
     kept->packed = wn_alloc_zero(linears, sizeof *kept->packed);
-    kept->sources = wn_alloc_zero(linears, sizeof *kept->sources);
+    kept->kernels = wn_alloc_zero(linears, sizeof *kept->kernels);
     kept->rules = wn_alloc_zero(linears, sizeof *kept->rules);
 }
 
@@ -30,6 +32,7 @@ static void release_block(struct wn_kept_blocks *kept, int64_t index)
     for (int l = 0; l < kept->model->layout.n_linears; l++) {
         wn_free(block->linears[l]);
         wn_free(block->biases[l]);
+        wn_packed_linear_destroy(&kept->kernels[index * kept->model->layout.n_linears + l]);
         wn_packed_release(&kept->packed[index * kept->model->layout.n_linears + l]);
         wn_activation_release(&kept->rules[index * kept->model->layout.n_linears + l]);
     }
@@ -43,7 +46,7 @@ void wn_kept_blocks_release(struct wn_kept_blocks *kept)
         release_block(kept, b);
     wn_free(kept->blocks);
     wn_free(kept->packed);
-    wn_free(kept->sources);
+    wn_free(kept->kernels);
     wn_free(kept->rules);
     *kept = (struct wn_kept_blocks){0};
 }
@@ -55,17 +58,11 @@ static bool pays(int64_t packed, int64_t rows, int64_t columns)
     return packed < rows * columns * (int64_t)sizeof(float) / 10 * PAYS_TENTHS;
 }
 
-static void take_rows(const void *context, int64_t first, int64_t end, float *out)
-{
-    wn_packed_rows(context, first, end, out);
-}
-
 static void use_packed(struct wn_kept_blocks *kept, int64_t index, int linear)
 {
-    struct wn_row_source *source = &kept->sources[index * kept->model->layout.n_linears + linear];
-    *source = (struct wn_row_source){.take = take_rows,
-                                     .context = &kept->packed[index * kept->model->layout.n_linears + linear]};
-    kept->blocks[index].sources[linear] = source;
+    const int64_t at = index * kept->model->layout.n_linears + linear;
+    kept->kernels[at] = wn_packed_linear_create(&kept->packed[at]);
+    kept->blocks[index].sources[linear] = wn_packed_linear_source(kept->kernels[at]);
 }
 
 void wn_kept_blocks_take_linear(struct wn_kept_blocks *kept, int64_t index, int linear,
@@ -321,14 +318,15 @@ static int64_t linear_bytes(const struct wn_recipe *recipe, const struct wn_line
     wn_recipe_activation_bytes(recipe, linear->rows, linear->columns, 1, 1, &rule, &scratch);
     if (rule)
         return 0;
-    return pays(packed, linear->rows, linear->columns) ? packed
-                                                       : linear->rows * linear->columns * (int64_t)sizeof(float);
+    if (!pays(packed, linear->rows, linear->columns))
+        return linear->rows * linear->columns * (int64_t)sizeof(float);
+    return packed + wn_packed_linear_own_bytes_of(wn_pack_grids_of(recipe, linear->rows, linear->columns));
 }
 
 int64_t wn_kept_blocks_bytes(const struct wn_model *model, const struct wn_recipe *recipe)
 {
     const struct wn_layout *layout = &model->layout;
-    int64_t each = (int64_t)(sizeof(struct wn_packed) + sizeof(struct wn_row_source) + sizeof(struct wn_activation *));
+    int64_t each = (int64_t)(sizeof(struct wn_packed) + sizeof(void *) + sizeof(struct wn_activation *));
     int64_t block = wn_block_bytes(model) + layout->n_linears * each;
     int source = wn_model_source_bytes(model);
     for (int l = 0; l < layout->n_linears; l++)

@@ -149,6 +149,11 @@ int64_t wn_packed_linear_own_bytes(const struct wn_packed_linear *linear)
     return (int64_t)sizeof *linear + grid_bytes(linear);
 }
 
+int64_t wn_packed_linear_own_bytes_of(int64_t grids)
+{
+    return (int64_t)sizeof(struct wn_packed_linear) + 2 * grids * (int64_t)sizeof(float);
+}
+
 const char *wn_packed_linear_kernel(const struct wn_packed_linear *linear)
 {
     return linear->name;
