@@ -46,7 +46,10 @@ END
 # Watched to its end: several looks, of which the last finds nobody.
 "$winnow" status --watch "$file" >"$folder/watched" &
 watching=$!
-sleep 5
+for _ in $(seq 50); do
+  grep -q '^running ' "$folder/watched" && break
+  sleep 0.1
+done
 
 # ---- stopped on request, then killed ----
 
@@ -55,7 +58,8 @@ to_ranks -USR1
 wait_started
 same "exit code of a stopped run" "$code" 75
 wait "$watching" || fail "status --watch ends with $?"
-[ "$(grep -c '^running ' "$folder/watched")" -ge 2 ] || fail "status --watch looked less than twice at a running sweep"
+has "status --watch" '^running ' "$folder/watched"
+[ "$(grep -c ' of 7 points done' "$folder/watched")" -ge 2 ] || fail "status --watch looked less than twice"
 tail -n 2 "$folder/watched" | grep -q '^nobody is running it' || fail "status --watch does not end with the run"
 has "status --watch" '^\[#+[-.]*\]$' "$folder/watched"
 [ ! -e "$file.progress" ] || fail "a run that was stopped leaves its progress behind"
