@@ -41,9 +41,17 @@ struct wn_export_options {
  *   awq                  gemm, 4 bits. Its scales are f16: rounded
  * Pruned weights of a quantized point have the code of 0. Rounded scales change every weight of their group by at most
  * 2^-11 (f16) or 2^-8 (bf16) of itself: the scores of the point are not exactly those of the file, and the program says
- * how many scales were rounded, in a line and in winnow_export.json ("numbers_rounded"); 0: the file is the point. What
- * a format cannot hold is WN_ERR_INPUT before any work: codes with scales of inputs (awq, smoothquant), SpQR, left-out
- * branches, shapes that fill no whole words, tensors that several linears share.
+ * how many scales were rounded, in a line and in winnow_export.json ("numbers_rounded"); 0: the file is the point.
+ *
+ * Scales of inputs (awq, smoothquant) go into what makes the inputs ("scales_folded"), as the published codes do: codes
+ * are those of the weights times the scale, a norm before them and its bias, as f32, or the rows of the linear before
+ * and its bias are divided by it. The products are those of the point up to rounding. smoothquant as compressed-tensors
+ * also says that inputs are rounded, token by token to as many bits; its library makes the step largest / 127.5 where
+ * the paper, and the point, have 127. With gptq, with awq and with quantize_outputs a file cannot say it, nor what
+ * LLM.int8() does to inputs: a line tells.
+ *
+ * What a format cannot hold is WN_ERR_INPUT before any work: SpQR, left-out branches, shapes that fill no whole words,
+ * tensors that several linears share. Memory of a format with codes: the codes of a block besides.
  *
  * The inputs must be those of the sweep: another identity is WN_ERR_INPUT with the first line that differs. All is
  * written to DIRECTORY.exporting, which is renamed at the end and removed on failure. Mistakes of the sweep's inputs go

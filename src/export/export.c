@@ -449,6 +449,7 @@ static void describe_form(const struct export *export, cJSON *json)
     cJSON_AddNumberToObject(json, "numbers", (double)packed->numbers);
     cJSON_AddNumberToObject(json, "numbers_rounded", (double)packed->rounded);
     cJSON_AddNumberToObject(json, "bytes_linears", (double)packed->spool.bytes);
+    cJSON_AddBoolToObject(json, "scales_folded", export->form.folds);
 }
 
 static wn_status describe(const struct export *export)
@@ -493,7 +494,12 @@ static void warn(const struct export *export)
                export->folder, (long long)packed->rounded, (long long)packed->numbers,
                packed->zeros > 0 ? "values" : "scales", wn_export_dtype_name(export->form.numbers),
                export->form.numbers == WN_F16 ? 11 : 8);
-    if (wn_export_files_inputs_quantized(export->files))
+    if (export->form.rounds_inputs)
+        wn_log(WN_LOG_WARNING,
+               "%s: inputs are rounded token by token, as config.json says; compressed-tensors makes their step the "
+               "largest magnitude / %g, the point / %d: scores will differ a little",
+               export->folder, (double)((1 << export->form.bits) - 1) / 2, (1 << (export->form.bits - 1)) - 1);
+    else if (wn_export_files_inputs_quantized(export->files))
         wn_log(
             WN_LOG_WARNING,
             "%s: the point also quantizes the inputs of its linears, which a checkpoint cannot say: scores will differ",
@@ -508,7 +514,9 @@ static void report(struct export *export)
         wn_log(WN_LOG_INFO, "%s: point %lld \"%s\", linears as %s %s: %lld bytes, %.4g bits per weight%s",
                export->folder, (long long)export->stored.point, export->point->key, export->form.format,
                export->form.kind, (long long)packed->spool.bytes, 8 * (double)packed->spool.bytes / packed->weights,
-               packed->rounded ? "" : ", exactly the weights of the point");
+               packed->rounded      ? ""
+               : export->form.folds ? ", exactly the codes of the point, scales of inputs in what makes these"
+                                    : ", exactly the weights of the point");
     else
         wn_log(WN_LOG_INFO, "%s: point %lld \"%s\", weights as %s, %.4g bits per weight", export->folder,
                (long long)export->stored.point, export->point->key,

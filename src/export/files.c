@@ -9,6 +9,7 @@
 
 #include "codes.h"
 #include "files.h"
+#include "fold.h"
 
 enum { PIECE = 1 << 15 }; /* numbers converted at a time */
 
@@ -31,6 +32,8 @@ struct wn_export_files {
     const struct wn_export_form *form; /* of the linears; borrowed */
     struct wn_export_codes codes;
     struct wn_export_packed packed; /* unless they are plain numbers */
+    struct wn_export_fold fold;     /* of forms with codes */
+    bool *divided;                  /* [n_tensors] F32, since what makes an input is divided by its scale */
     int64_t *packed_shards;         /* of its tensors */
 };
 
@@ -59,13 +62,14 @@ static bool is_plain(enum wn_dtype dtype)
 /* The dtype a tensor gets; WN_OTHER: its bytes are copied. Of 64 bits, and of 8 with factors, there is F32 alone. */
 static enum wn_dtype dtype_of(const struct wn_export_files *files, const struct wn_tensor *tensor)
 {
+    if (files->divided[index_of(files, tensor)])
+        return WN_F32;
     if (tensor->dtype == WN_OTHER || (files->dtype == WN_OTHER && is_plain(tensor->dtype)))
         return tensor->dtype;
     return files->dtype == WN_OTHER ? WN_F32 : files->dtype;
 }
 
-/* "model.layers.4.mlp" for block 4; linear "mlp". */
-static char *block_name(const struct wn_model *model, int64_t block, const char *rest)
+char *wn_export_block_name(const struct wn_model *model, int64_t block, const char *rest)
 {
     const char *prefix = model->layout.block_prefix, *number = strstr(prefix, "%d");
     return wn_format("%.*s%lld%s%s", (int)(number - prefix), prefix, (long long)block, number + 2, rest);
@@ -82,7 +86,7 @@ static char *name_of(const struct wn_export_files *files, const char *name)
     long long block = strtoll(name + start, &end, 10);
     if (strncmp(end, number + 2, behind) || block >= files->model->config.n_blocks)
         return wn_strdup(name);
-    return files->place[block] < 0 ? NULL : block_name(files->model, files->place[block], end + behind);
+    return files->place[block] < 0 ? NULL : wn_export_block_name(files->model, files->place[block], end + behind);
 }
 
 static void choose_names(struct wn_export_files *files, const bool *gone)
@@ -102,7 +106,7 @@ static void hide_linears(struct wn_export_files *files)
         for (int l = 0; l < layout->n_linears; l++) {
             if (!wn_is_in(&files->model->config, layout->linears[l].where, b))
                 continue;
-            char *source = block_name(files->model, b, wn_linear_tensor(&layout->linears[l]));
+            char *source = wn_export_block_name(files->model, b, wn_linear_tensor(&layout->linears[l]));
             char *weight = wn_format("%s%s", source, wn_linear_ending(&layout->linears[l]));
             char **name = &files->names[index_of(files, wn_checkpoint_find(files->model->checkpoint, weight))];
             wn_free(*name);
@@ -187,11 +191,16 @@ wn_status wn_export_files_create(const struct wn_model *model, const char *folde
     files->names = wn_alloc_zero(files->n_tensors, sizeof *files->names);
     files->shard = wn_alloc_zero(files->n_tensors, sizeof *files->shard);
     files->rows = wn_alloc_zero(files->n_tensors, sizeof *files->rows);
+    files->divided = wn_alloc_zero(files->n_tensors, sizeof *files->divided);
     files->floats = wn_alloc(PIECE, sizeof *files->floats);
     files->numbers = wn_alloc(4 * PIECE, 1);
     choose_names(files, gone);
     if (is_packed(files))
         hide_linears(files);
+    if (wn_export_form_has_codes(form))
+        wn_export_fold_create(&files->fold, model);
+    if (form->folds)
+        wn_export_fold_mark(&files->fold, files->divided);
     choose_shards(files, shard_bytes);
     files->shards = wn_alloc_zero(files->n_shards, sizeof *files->shards);
     files->plans = wn_alloc_zero(files->n_shards, sizeof *files->plans);
@@ -226,12 +235,15 @@ static wn_status put_floats(struct wn_export_files *files, const struct wn_tenso
 
 static wn_status put_dense(struct wn_export_files *files, const struct wn_tensor *tensor)
 {
-    if (dtype_of(files, tensor) == tensor->dtype)
+    const bool divided = files->divided[index_of(files, tensor)];
+    if (dtype_of(files, tensor) == tensor->dtype && !divided)
         return put_bytes(files, tensor, 0, tensor->data, tensor->bytes);
     int64_t count = tensor->bytes / wn_dtype_bytes(tensor->dtype);
     for (int64_t first = 0; first < count; first += PIECE) {
         int64_t piece = count - first < PIECE ? count - first : PIECE;
         wn_tensor_to_float(tensor, first, piece, files->floats);
+        if (divided)
+            wn_export_fold_divide(&files->fold, index_of(files, tensor), first, piece, files->floats);
         WN_TRY(put_floats(files, tensor, first, files->floats, piece));
     }
     return WN_OK;
@@ -285,6 +297,41 @@ static wn_status put_weight(struct wn_export_files *files, const struct wn_tenso
                                      : put_rows(files, tensor, &linear->source, compressed);
 }
 
+/* ---- weights: a linear ---- */
+
+/* The linears of a block whose scales have been moved. */
+static wn_status put_block(struct wn_export_files *files, int64_t block)
+{
+    wn_status status = WN_OK;
+    for (int l = 0; l < files->model->layout.n_linears && status == WN_OK; l++) {
+        if (!files->fold.coded[l].rows)
+            continue;
+        char *name = wn_export_block_name(files->model, files->place[block], files->model->layout.linears[l].name);
+        status = wn_export_packed_codes(&files->packed, name, &files->fold.coded[l]);
+        wn_free(name);
+    }
+    wn_export_fold_next(&files->fold);
+    return status;
+}
+
+static wn_status take_codes(struct wn_export_files *files, int64_t block, int linear, const char *name,
+                            const struct wn_compressed *compressed)
+{
+    const char *format = files->form->format;
+    struct wn_export_coded coded = {0};
+    bool whole = false;
+    wn_status status = WN_OK;
+    if (!compressed->bits || !compressed->codes)
+        return wn_fail(WN_ERR_UNSUPPORTED, "%s: has no codes: %s cannot hold it", name, format);
+    if (!wn_export_coded_open(compressed, &coded))
+        status = wn_fail(WN_ERR_UNSUPPORTED, "%s: scale * (code - zero) does not give its weights: %s cannot hold it",
+                         name, format);
+    else
+        status = wn_export_fold_take(&files->fold, block, linear, name, &coded, compressed, &whole);
+    wn_export_coded_release(&coded);
+    return status == WN_OK && whole ? put_block(files, block) : status;
+}
+
 wn_status wn_export_files_linear(struct wn_export_files *files, int64_t block, int linear,
                                  const struct wn_compressed *compressed)
 {
@@ -293,13 +340,14 @@ wn_status wn_export_files_linear(struct wn_export_files *files, int64_t block, i
     if (files->place[block] < 0)
         return WN_OK;
     const struct wn_linear_info *info = &model->layout.linears[linear];
-    char *source = block_name(model, block, wn_linear_tensor(info));
-    char *name = block_name(model, files->place[block], info->name);
+    char *source = wn_export_block_name(model, block, wn_linear_tensor(info));
+    char *name = wn_export_block_name(model, files->place[block], info->name);
     char *weight = wn_format("%s%s", source, wn_linear_ending(info));
     const struct wn_tensor *tensor = wn_checkpoint_find(model->checkpoint, weight);
     wn_status status =
-        is_packed(files)
-            ? wn_export_packed_take(&files->packed, name, is_plain(tensor->dtype) ? tensor->dtype : WN_F32, compressed)
+        wn_export_form_has_codes(files->form) ? take_codes(files, block, linear, name, compressed)
+        : is_packed(files)
+            ? wn_export_packed_mask(&files->packed, name, is_plain(tensor->dtype) ? tensor->dtype : WN_F32, compressed)
             : put_weight(files, tensor, info, compressed);
     if (status == WN_OK)
         status = wn_export_codes_take(&files->codes, name, compressed);
@@ -434,6 +482,8 @@ void wn_export_files_close(struct wn_export_files **files_pointer)
     }
     wn_export_codes_release(&files->codes);
     wn_export_packed_release(&files->packed);
+    wn_export_fold_release(&files->fold);
+    wn_free(files->divided);
     wn_free(files->packed_shards);
     wn_free(files->shards);
     wn_free(files->plans);

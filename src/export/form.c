@@ -45,6 +45,11 @@ static struct made look_at(const struct wn_recipe *recipe)
     return made;
 }
 
+static bool scales_inputs(const struct made *made)
+{
+    return made->quantizer && (made->quantizer->n_trials || made->quantizer->needs & WN_NEED_ABSOLUTE_MAXIMA);
+}
+
 /* ---- reasons, NULL when there is none ---- */
 
 static const char *recipe_reason(const struct wn_recipe *recipe, const struct made *made,
@@ -61,8 +66,6 @@ static const char *recipe_reason(const struct wn_recipe *recipe, const struct ma
         return NULL;
     if (!strcmp(made->quantizer->name, "spqr"))
         return "no format has grids of a second level and outliers";
-    if (made->quantizer->n_trials || made->quantizer->needs & WN_NEED_ABSOLUTE_MAXIMA)
-        return "its weights are codes divided by a scale of every input";
     if (form->packing == WN_PACKING_AWQ && (made->bits != 4 || recipe->search))
         return "codes of awq have 4 bits";
     if (form->packing == WN_PACKING_GPTQ && (recipe->search || made->bits != rint(made->bits)))
@@ -161,8 +164,12 @@ wn_status wn_export_choose_form(const char *what, const char *format, const char
     form->symmetric = is_on(made.quantized, "symmetric") || (made.quantizer && made.quantizer->activation_bytes);
     form->group = group && !isnan(group->number) ? (int64_t)group->number : 0;
     form->ordered = form->group && is_on(made.quantized, "act_order") && !is_on(made.quantized, "static_groups");
+    form->folds = scales_inputs(&made);
     form->bits = recipe->search || made.bits != rint(made.bits) ? 0 : (int)made.bits;
     WN_TRY(choose_packing(format, &made, form));
+    form->rounds_inputs = form->folds && made.quantizer && made.quantizer->activation_bytes &&
+                          !is_on(made.quantized, "quantize_outputs") &&
+                          (form->packing == WN_PACKING_CT_PACK || form->packing == WN_PACKING_CT_INT);
     const char *reason = recipe_reason(recipe, &made, form);
     if (!reason && !strcmp(model->arch->model_type, "gemma3"))
         reason = "the part of the model for images is not told apart";

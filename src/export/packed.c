@@ -46,69 +46,7 @@ static wn_status put_numbers(struct wn_export_packed *packed, const char *name, 
     return status;
 }
 
-/* ---- codes of a linear, as all these formats have them: scale * (code - zero) ---- */
-
-struct codes {
-    int64_t rows, columns, n_groups;
-    int bits;
-    uint8_t *codes; /* [rows, columns] */
-    uint8_t *zeros; /* [rows, n_groups] */
-    float *scales;  /* [rows, n_groups] */
-    int32_t *group; /* [columns] */
-};
-
-static void release_codes(struct codes *codes)
-{
-    wn_free(codes->codes);
-    wn_free(codes->zeros);
-    wn_free(codes->scales);
-    wn_free(codes->group);
-}
-
-/* One grid for the tensor becomes the same grid in every row. */
-static bool take_grids(const struct wn_compressed *c, struct codes *codes)
-{
-    bool whole = true;
-    for (int64_t i = 0; i < codes->rows * codes->n_groups; i++) {
-        const float zero = c->zeros[c->group ? i : 0];
-        whole = whole && zero >= 0 && zero < (float)(1 << c->bits) && zero == rintf(zero);
-        codes->zeros[i] = whole ? (uint8_t)zero : 0;
-        codes->scales[i] = c->scales[c->group ? i : 0];
-    }
-    return whole;
-}
-
-/* A weight that is gone gets the code of 0. False when the codes do not give the weights. */
-static bool take_codes(const struct wn_compressed *c, struct codes *codes)
-{
-    bool same = true;
-#pragma omp parallel for schedule(static) reduction(&& : same)
-    for (int64_t row = 0; row < c->rows; row++)
-        for (int64_t j = 0; j < c->columns; j++) {
-            const int64_t at = row * c->columns + j, grid = row * codes->n_groups + codes->group[j];
-            codes->codes[at] = c->has_mask && !c->keep[at] ? codes->zeros[grid] : c->codes[at];
-            const float value = codes->scales[grid] * (float)(codes->codes[at] - codes->zeros[grid]);
-            same = same && value == c->weight[at];
-        }
-    return same;
-}
-
-static wn_status open_codes(const struct wn_export_form *form, const char *name, const struct wn_compressed *c,
-                            struct codes *codes)
-{
-    *codes =
-        (struct codes){.rows = c->rows, .columns = c->columns, .n_groups = c->group ? c->n_groups : 1, .bits = c->bits};
-    codes->codes = wn_alloc(c->rows * c->columns, 1);
-    codes->zeros = wn_alloc(c->rows * codes->n_groups, 1);
-    codes->scales = wn_alloc(c->rows * codes->n_groups, sizeof *codes->scales);
-    codes->group = wn_alloc(c->columns, sizeof *codes->group);
-    for (int64_t i = 0; i < c->columns; i++)
-        codes->group[c->order ? c->order[i] : i] = c->group ? (int32_t)(i / c->group) : 0;
-    if (c->n_outliers || c->input_scale || !take_grids(c, codes) || !take_codes(c, codes))
-        return wn_fail(WN_ERR_UNSUPPORTED, "%s: scale * (code - zero) does not give its weights: %s cannot hold it",
-                       name, form->format);
-    return WN_OK;
-}
+/* ---- codes in words ---- */
 
 /* Codes at distances of `stride` as a stream of bits in words at distances of `step`; words begin as 0. */
 static void pack_words(const uint8_t *codes, int64_t count, int64_t stride, int bits, uint32_t *words, int64_t step)
@@ -136,7 +74,7 @@ static int64_t words_of(int64_t count, int bits)
 
 /* ---- compressed-tensors ---- */
 
-static wn_status put_ct_zeros(struct wn_export_packed *packed, const char *name, const struct codes *c)
+static wn_status put_ct_zeros(struct wn_export_packed *packed, const char *name, const struct wn_export_coded *c)
 {
     const int64_t words = words_of(c->rows, c->bits);
     uint32_t *data = wn_alloc(words * c->n_groups, sizeof *data);
@@ -148,7 +86,7 @@ static wn_status put_ct_zeros(struct wn_export_packed *packed, const char *name,
 }
 
 /* weight_packed I32 [rows, words of columns]: a stream of codes for each row. */
-static wn_status put_ct_packed(struct wn_export_packed *packed, const char *name, const struct codes *c)
+static wn_status put_ct_packed(struct wn_export_packed *packed, const char *name, const struct wn_export_coded *c)
 {
     const int64_t shape[2] = {c->rows, c->columns}, words = words_of(c->columns, c->bits);
     uint32_t *data = wn_alloc(c->rows * words, sizeof *data);
@@ -164,7 +102,7 @@ static wn_status put_ct_packed(struct wn_export_packed *packed, const char *name
     return status;
 }
 
-static wn_status put_ct_integers(struct wn_export_packed *packed, const char *name, const struct codes *c)
+static wn_status put_ct_integers(struct wn_export_packed *packed, const char *name, const struct wn_export_coded *c)
 {
     int8_t *data = wn_alloc(c->rows * c->columns, sizeof *data);
     for (int64_t i = 0; i < c->rows * c->columns; i++)
@@ -174,7 +112,7 @@ static wn_status put_ct_integers(struct wn_export_packed *packed, const char *na
     return status;
 }
 
-static wn_status put_ct_codes(struct wn_export_packed *packed, const char *name, const struct codes *c)
+static wn_status put_ct_codes(struct wn_export_packed *packed, const char *name, const struct wn_export_coded *c)
 {
     for (int64_t i = 0; packed->form->symmetric && i < c->rows * c->n_groups; i++)
         if (c->zeros[i] != 1 << (c->bits - 1))
@@ -229,7 +167,8 @@ static wn_status put_sparse(struct wn_export_packed *packed, const char *name, e
 
 /* ---- GPTQ and AWQ: words along the inputs, along the outputs ---- */
 
-static wn_status put_transposed_scales(struct wn_export_packed *packed, const char *name, const struct codes *c)
+static wn_status put_transposed_scales(struct wn_export_packed *packed, const char *name,
+                                       const struct wn_export_coded *c)
 {
     float *scales = wn_alloc(c->rows * c->n_groups, sizeof *scales);
     for (int64_t row = 0; row < c->rows; row++)
@@ -244,7 +183,7 @@ static wn_status put_transposed_scales(struct wn_export_packed *packed, const ch
  * Its loaders add 1 to a stored zero point, so that 0 cannot be said: such a grid (a group without negative weights) is
  * turned round. -scale * ((largest - code) - largest) is scale * code, exactly.
  */
-static void turn_round(struct codes *c)
+static void turn_round(struct wn_export_coded *c)
 {
     const uint8_t largest = (uint8_t)((1 << c->bits) - 1);
     for (int64_t row = 0; row < c->rows; row++)
@@ -260,7 +199,7 @@ static void turn_round(struct codes *c)
         }
 }
 
-static wn_status put_gptq(struct wn_export_packed *packed, const char *name, struct codes *c)
+static wn_status put_gptq(struct wn_export_packed *packed, const char *name, struct wn_export_coded *c)
 {
     const int64_t down = words_of(c->columns, c->bits), along = words_of(c->rows, c->bits);
     uint32_t *data = wn_alloc(down * c->rows, sizeof *data), *zeros = wn_alloc(c->n_groups * along, sizeof *zeros);
@@ -292,7 +231,7 @@ static uint32_t awq_word(const uint8_t *codes, int64_t stride)
     return word;
 }
 
-static wn_status put_awq(struct wn_export_packed *packed, const char *name, const struct codes *c)
+static wn_status put_awq(struct wn_export_packed *packed, const char *name, const struct wn_export_coded *c)
 {
     const int64_t words = c->rows / 8;
     uint32_t *data = wn_alloc(c->columns * words, sizeof *data), *zeros = wn_alloc(c->n_groups * words, sizeof *zeros);
@@ -313,25 +252,28 @@ static wn_status put_awq(struct wn_export_packed *packed, const char *name, cons
 
 /* ---- a linear ---- */
 
-wn_status wn_export_packed_take(struct wn_export_packed *packed, const char *name, enum wn_dtype source,
+bool wn_export_form_has_codes(const struct wn_export_form *form)
+{
+    return form->packing != WN_PACKING_NONE && form->packing != WN_PACKING_CT_SPARSE24 &&
+           form->packing != WN_PACKING_CT_BITMASK;
+}
+
+wn_status wn_export_packed_mask(struct wn_export_packed *packed, const char *name, enum wn_dtype source,
                                 const struct wn_compressed *compressed)
 {
-    const enum wn_packing packing = packed->form->packing;
-    struct codes codes;
     packed->weights += (double)(compressed->rows * compressed->columns);
-    if (packing == WN_PACKING_CT_SPARSE24 || packing == WN_PACKING_CT_BITMASK)
-        return compressed->has_mask
-                   ? put_sparse(packed, name, source, compressed)
-                   : wn_fail(WN_ERR_UNSUPPORTED, "%s: has no mask: %s cannot hold it", name, packed->form->kind);
-    if (!compressed->bits || !compressed->codes)
-        return wn_fail(WN_ERR_UNSUPPORTED, "%s: has no codes: %s cannot hold it", name, packed->form->format);
-    wn_status status = open_codes(packed->form, name, compressed, &codes);
-    if (status == WN_OK)
-        status = packing == WN_PACKING_GPTQ  ? put_gptq(packed, name, &codes)
-                 : packing == WN_PACKING_AWQ ? put_awq(packed, name, &codes)
-                                             : put_ct_codes(packed, name, &codes);
-    release_codes(&codes);
-    return status;
+    return compressed->has_mask
+               ? put_sparse(packed, name, source, compressed)
+               : wn_fail(WN_ERR_UNSUPPORTED, "%s: has no mask: %s cannot hold it", name, packed->form->kind);
+}
+
+wn_status wn_export_packed_codes(struct wn_export_packed *packed, const char *name, struct wn_export_coded *coded)
+{
+    const enum wn_packing packing = packed->form->packing;
+    packed->weights += (double)(coded->rows * coded->columns);
+    return packing == WN_PACKING_GPTQ  ? put_gptq(packed, name, coded)
+           : packing == WN_PACKING_AWQ ? put_awq(packed, name, coded)
+                                       : put_ct_codes(packed, name, coded);
 }
 
 /* ---- config.json ---- */
@@ -353,7 +295,15 @@ static void add_group(const struct wn_export_form *form, int bits, const char *t
         wn_text_printf(text, "\"strategy\": \"group\", \"group_size\": %lld", (long long)form->group);
     else
         wn_text_printf(text, "\"strategy\": \"channel\"");
-    wn_text_printf(text, "}, \"input_activations\": null, \"output_activations\": null}");
+    wn_text_printf(text, "}, \"input_activations\": ");
+    if (form->rounds_inputs)
+        wn_text_printf(text,
+                       "{\"num_bits\": %d, \"type\": \"int\", \"symmetric\": true, \"strategy\": \"token\", "
+                       "\"dynamic\": true}",
+                       bits);
+    else
+        wn_text_printf(text, "null");
+    wn_text_printf(text, ", \"output_activations\": null}");
 }
 
 static void add_groups(const struct wn_export_packed *packed, struct wn_text *text)

@@ -5,6 +5,7 @@
 #include <winnow/method.h>
 #include <winnow/model.h>
 
+#include "coded.h"
 #include "spool.h"
 
 enum wn_packing {
@@ -24,9 +25,13 @@ struct wn_export_form {
     enum wn_dtype numbers;     /* scales, or values of a sparse form; WN_OTHER: as in the checkpoint */
     bool symmetric;            /* zero points in the middle, which are not stored */
     bool ordered;              /* groups of columns that do not lie side by side */
+    bool folds;                /* inputs have scales, by which what makes them is divided */
     int64_t group;             /* columns; 0: rows */
     int bits;                  /* 0: several */
+    bool rounds_inputs;        /* to `bits`, token by token */
 };
+
+bool wn_export_form_has_codes(const struct wn_export_form *form);
 
 /*
  * Chooses the form by format ("compressed-tensors", "gptq", "awq"; NULL: plain numbers) and dtype (as of
@@ -47,8 +52,11 @@ struct wn_export_packed {
 
 wn_status wn_export_packed_create(struct wn_export_packed *packed, const struct wn_export_form *form,
                                   const char *folder);
-wn_status wn_export_packed_take(struct wn_export_packed *packed, const char *name, enum wn_dtype source,
+/* A linear of a form without codes, of which what the mask keeps is stored. */
+wn_status wn_export_packed_mask(struct wn_export_packed *packed, const char *name, enum wn_dtype source,
                                 const struct wn_compressed *compressed);
+/* A linear of a form with codes; gptq turns some of its grids round. */
+wn_status wn_export_packed_codes(struct wn_export_packed *packed, const char *name, struct wn_export_coded *coded);
 /* The value of quantization_config in config.json; owned by the caller. */
 char *wn_export_packed_config(const struct wn_export_packed *packed, const char *head);
 void wn_export_packed_release(struct wn_export_packed *packed);
