@@ -126,18 +126,6 @@ static double time_head(struct state *s, int threads)
     return seconds_now(threads) - start;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-    qsort(values, (size_t)count, sizeof *values, by_size);
-    return values[count / 2];
-}
-
 static void measure(const struct shape *shape, int threads, int repetitions)
 {
     static struct state s;

@@ -64,18 +64,6 @@ static void empty_caches(void)
     read_all(flush, FLUSH);
 }
 
-static int compare(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-    qsort(values, (size_t)count, sizeof *values, compare);
-    return values[count / 2];
-}
-
 static double time_dense(const float *w, int64_t out, int64_t in, const float *x, int64_t rows, float *y)
 {
     empty_caches();

@@ -1,7 +1,11 @@
-/* clock.h: time of a benchmark: of the wall, or of the processor, which a busy machine does not stretch as much. */
+/*
+ * clock.h: time of a benchmark: of the wall, or of the processor, which a busy machine does not stretch as much; and
+ * what its repetitions say.
+ */
 #ifndef WINNOW_BENCH_CLOCK_H
 #define WINNOW_BENCH_CLOCK_H
 
+#include <stdlib.h>
 #include <time.h>
 
 #include <winnow/base.h>
@@ -16,6 +20,19 @@ static double seconds_now(int threads)
         return wn_seconds();
     clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_PROCESS_CPUTIME_ID, &t);
     return ((double)t.tv_sec + 1e-9 * (double)t.tv_nsec) / threads;
+}
+
+static inline int clock_by_size(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The middle one of `count` values, which are sorted. */
+static inline double median(double *values, int count)
+{
+    qsort(values, (size_t)count, sizeof *values, clock_by_size);
+    return values[count / 2];
 }
 
 #endif

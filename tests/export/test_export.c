@@ -9,6 +9,7 @@
 #include <winnow/linalg.h>
 #include <winnow/sweep.h>
 
+#include "sweep/run_sweep.h"
 #include "test.h"
 
 static char folder[] = "/tmp/winnow_export.XXXXXX";
@@ -51,11 +52,7 @@ static int run_sweep(const char *model, const char *grid, const char *output)
 {
     char *path = wn_format("%s/sweep.json", folder);
     FILE *file = fopen(path, "w");
-    struct wn_problems problems;
-    struct wn_sweep *sweep;
-    struct wn_run *run;
-    struct wn_par *par;
-    int code = -1;
+    int code;
 
     fprintf(file,
             "{\"model\": \"%s\", \"calibration\": {\"general\": {\"text\": \"%s/sweeps/demo/data/"
@@ -64,17 +61,7 @@ static int run_sweep(const char *model, const char *grid, const char *output)
             "\"windows\": 4}}, \"divergence\": {\"on\": [\"world\"]}}}",
             model, WN_SOURCE_DIR, grid, WN_SOURCE_DIR);
     fclose(file);
-    wn_problems_init(&problems);
-    wn_par_start_serial(&par);
-    wn_sweep_read(path, &problems, &sweep);
-    if (wn_prepare(par, sweep, true, &problems, &run) == WN_OK)
-        code = wn_run_sweep(par, run, &(struct wn_run_options){.output = output, .quiet = true});
-    for (int64_t i = 0; i < problems.count; i++)
-        fprintf(stderr, "%s\n", problems.lines[i]);
-    wn_run_release(&run);
-    wn_sweep_close(&sweep);
-    wn_problems_release(&problems);
-    wn_par_finish(&par);
+    code = test_run_sweep(path, output);
     wn_free(path);
     return code;
 }

@@ -5,6 +5,7 @@
 #include <winnow/linalg.h>
 #include <winnow/sweep.h>
 
+#include "sweep/run_sweep.h"
 #include "test.h"
 
 enum { BLOCKS = 3, LINEARS = 28, CELLS = BLOCKS * LINEARS, EXPERTS = 6, CHOSEN = 2, TOKENS = 2 };
@@ -17,11 +18,7 @@ static int run_sweep(const char *output)
 {
     char *path = wn_format("%s/sweep.json", folder), *model = test_path("tests/model/reference/qwen2_moe");
     FILE *file = fopen(path, "w");
-    struct wn_problems problems;
-    struct wn_sweep *sweep;
-    struct wn_run *run;
-    struct wn_par *par;
-    int code = -1;
+    int code;
     fprintf(
         file,
         "{\"model\": \"%s\", \"calibration\": {\"few\": {\"text\": \"text.txt\", \"samples\": 1, \"length\": %d}},"
@@ -33,17 +30,7 @@ static int run_sweep(const char *output)
         "\"evaluate\": {\"perplexity\": {\"story\": {\"text\": \"text.txt\", \"length\": 30}}}}",
         model, TOKENS);
     fclose(file);
-    wn_problems_init(&problems);
-    wn_par_start_serial(&par);
-    wn_sweep_read(path, &problems, &sweep);
-    if (sweep && wn_prepare(par, sweep, true, &problems, &run) == WN_OK)
-        code = wn_run_sweep(par, run, &(struct wn_run_options){.output = output, .quiet = true});
-    for (int64_t i = 0; i < problems.count; i++)
-        fprintf(stderr, "%s\n", problems.lines[i]);
-    wn_run_release(&run);
-    wn_sweep_close(&sweep);
-    wn_problems_release(&problems);
-    wn_par_finish(&par);
+    code = test_run_sweep(path, output);
     wn_free(path);
     wn_free(model);
     return code;

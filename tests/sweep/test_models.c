@@ -5,6 +5,7 @@
 #include <winnow/linalg.h>
 #include <winnow/sweep.h>
 
+#include "sweep/run_sweep.h"
 #include "test.h"
 
 static char folder[] = "/tmp/winnow_models.XXXXXX";
@@ -13,11 +14,7 @@ static int run_sweep(const char *models, const char *output)
 {
     char *path = wn_format("%s/sweep.json", folder), *text_path = wn_format("%s/text.txt", folder);
     FILE *file = fopen(path, "w"), *text = fopen(text_path, "w");
-    struct wn_problems problems;
-    struct wn_sweep *sweep;
-    struct wn_run *run;
-    struct wn_par *par;
-    int code = -1;
+    int code;
     for (int i = 0; i < 60; i++)
         fprintf(text, "Once upon a time there was a small dog named number %d who liked to run. ", i);
     fclose(text);
@@ -27,17 +24,7 @@ static int run_sweep(const char *models, const char *output)
             "[\"story\"]}}}",
             models);
     fclose(file);
-    wn_problems_init(&problems);
-    wn_par_start_serial(&par);
-    wn_sweep_read(path, &problems, &sweep);
-    if (wn_prepare(par, sweep, true, &problems, &run) == WN_OK)
-        code = wn_run_sweep(par, run, &(struct wn_run_options){.output = output, .quiet = true});
-    for (int64_t i = 0; i < problems.count; i++)
-        fprintf(stderr, "%s\n", problems.lines[i]);
-    wn_run_release(&run);
-    wn_sweep_close(&sweep);
-    wn_problems_release(&problems);
-    wn_par_finish(&par);
+    code = test_run_sweep(path, output);
     wn_free(path);
     wn_free(text_path);
     return code;
