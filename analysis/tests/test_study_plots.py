@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.lines import Line2D
 
 import winnow
 from winnow import plots, study_plots
@@ -38,6 +39,25 @@ def test_front_against_all_pairs():
             kept = {(cost[a], quality[a]) for a in set(cost.index) - beaten}
             found = front(cost, quality, lower)
             assert [(cost[a], quality[a]) for a in found] == sorted(kept)
+
+
+def test_matching_legend_has_the_dashes_of_the_lines(results):
+    figure = study_plots.matching(results)
+    drawn = {k.get_linestyle() for k in figure.axes[0].lines if len(k.get_xdata()) > 2}
+    legend = figure.legends[0]
+    named = dict(zip((t.get_text() for t in legend.get_texts()), legend.legend_handles))
+    lines = {t: h for t, h in named.items() if isinstance(h, Line2D) and t != "dense"}
+    assert {h.get_linestyle() for h in lines.values()} == drawn == {"-", "--"}
+    for text, handle in lines.items():
+        score = results.main_score("facts")
+        cells = results.cells[results.cells["method"] == text.partition(",")[0]]
+        cells = cells[cells["pattern"].eq("unstructured") & cells["bits"].isna()]
+        if "," in text:
+            cells = cells[cells["calibration"] == text.partition(", ")[2]]
+        cells = cells.drop_duplicates("point").sort_values("sparsity")
+        same = [k for k in figure.axes[0].lines if len(k.get_xdata()) == len(cells) + 1
+                and np.allclose(k.get_ydata()[1:], cells[score])]  # fmt: skip
+        assert [k.get_linestyle() for k in same] == [handle.get_linestyle()]
 
 
 def test_knee():

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 import winnow
-from winnow.survival import _crossing, _mcnemar
+from winnow.agreement import mcnemar
+from winnow.survival import _crossing
 
 
 def test_the_crossing_lies_on_the_straight_line():
@@ -16,8 +17,8 @@ def test_the_crossing_lies_on_the_straight_line():
 
 
 def test_mcnemar_is_the_binomial_test():
-    assert _mcnemar(0, 0) == 1
-    assert _mcnemar(3, 12) == pytest.approx(stats.binomtest(3, 15).pvalue)
+    assert mcnemar(0, 0) == 1
+    assert mcnemar(3, 12) == pytest.approx(stats.binomtest(3, 15).pvalue)
 
 
 def test_item_scores_are_the_accuracy(results):

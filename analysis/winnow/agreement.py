@@ -12,6 +12,7 @@ import xarray as xr
 from scipy import stats
 
 from winnow.results import Results, is_dense
+from winnow.statistics import clustered_error
 
 
 def flips(results: Results, task: str) -> pd.DataFrame:
@@ -83,24 +84,14 @@ def probability_changes(results: Results, text: str | None = None) -> pd.DataFra
         values = {
             "n": len(change),
             "mean": float(change.mean()),
-            "mean_stderr": _clustered(change, group),
+            "mean_stderr": clustered_error(change, group),
             "rms": square**0.5,
-            "rms_stderr": _clustered(change**2, group) / (2 * square**0.5) if square else 0.0,
+            "rms_stderr": clustered_error(change**2, group) / (2 * square**0.5) if square else 0.0,
         }
         values |= {f"p{q:g}": float(v) for q, v in zip(_SHARES, np.percentile(change, _SHARES))}
         rows[int(data["point"][row])] = values
     counted = pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="point")
     return results.points.loc[counted.index, ["key"]].join(counted)
-
-
-def _clustered(values: np.ndarray, group: np.ndarray | None) -> float:
-    """Standard error of a mean whose values hang together inside groups."""
-    if group is None:
-        return float(values.std(ddof=1) / np.sqrt(len(values)))
-    sums = pd.Series(values - values.mean()).groupby(group).sum().to_numpy()
-    if len(sums) < 2:
-        return float("nan")
-    return float(np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(values))
 
 
 def margins(results: Results, task: str) -> xr.Dataset:

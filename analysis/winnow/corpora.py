@@ -73,11 +73,12 @@ def corpus_scores(
     drawn = rng.multinomial(items, np.full(items, 1 / items), size=resamples).astype(float)
     score = _SCORES[metric]
     again = np.stack([score(drawn @ of_point) for of_point in counts])
-    models = results.points.loc[points, "model"].to_numpy()
+    models = results.points.loc[points, "model"].astype(str).to_numpy()
+    row_of = {m: int(np.flatnonzero(points == results.dense_of(m).name)[0]) for m in set(models)}
     ends = [(1 - level) / 2, (1 + level) / 2]
     rows = []
     for row, point in enumerate(points):
-        dense = int(np.flatnonzero(points == results.dense_of(models[row]).name)[0])
+        dense = row_of[models[row]]
         change = again[row] - again[dense]
         below, above = np.mean(change <= 0), np.mean(change >= 0)
         low, high = np.quantile(again[row], ends)

@@ -31,6 +31,7 @@ from winnow.statistics import (
     _ratio_or_nan,
     _select,
     _t_pvalue,
+    clustered_error,
 )
 from winnow.survival import item_scores
 
@@ -329,10 +330,8 @@ def perplexity_ratio(
 def _log_ratio(difference: np.ndarray, sequence: np.ndarray) -> dict[str, float]:
     """The ratio and its error, from differences of losses that come in sequences."""
     known = np.isfinite(difference)
-    groups = pd.Series(difference[known]).groupby(sequence[known]).agg(["sum", "count"])
-    n, mean = len(groups), difference[known].mean()
-    residuals = groups["sum"] - mean * groups["count"]  # of a ratio of sums
-    error = np.sqrt(n / (n - 1) * (residuals**2).sum()) / groups["count"].sum() if n > 1 else np.nan
+    difference, sequence = difference[known], sequence[known]
+    mean, error = difference.mean(), clustered_error(difference, sequence)
     ratio = float(np.exp(mean))
-    row = {"ratio": ratio, "stderr": ratio * float(error), "log_ratio": float(mean)}
-    return row | {"log_stderr": float(error), "sequences": n}
+    row = {"ratio": ratio, "stderr": ratio * error, "log_ratio": float(mean)}
+    return row | {"log_stderr": error, "sequences": len(np.unique(sequence))}

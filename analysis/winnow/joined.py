@@ -53,13 +53,13 @@ class JoinedResults(Results):
     @property
     def scores(self) -> pd.DataFrame:
         """The points with all their scores; ValueError where files differ in one."""
-        return self._join([file.scores for file in self.files])
+        scores = self._join([file.scores for file in self.files])
+        scores.attrs["axes"] = self.axes
+        return scores
 
-    @property
-    def cells(self) -> pd.DataFrame:
-        """One row per grid cell of any file, equal ones once; see ``Results.cells``."""
-        scores = [file.scores for file in self.files]
-        numbers, names = self._numbers(scores)
+    def cell_table(self) -> pd.DataFrame:
+        """One row per grid cell of any file, equal ones once; see ``Results.cell_table``."""
+        numbers, names = self._numbers([file.points for file in self.files])
         parts = []
         for file, number, name in zip(self.files, numbers, names, strict=True):
             cells = file.cell_table()
@@ -67,14 +67,7 @@ class JoinedResults(Results):
             cells["point"] = number[cells["point"]]
             parts.append(cells)
         cells = _categories(pd.concat(parts, ignore_index=True)).drop_duplicates(ignore_index=True)
-        joined = self._join(scores)
-        rest = joined[[c for c in joined.columns if c not in cells.columns]]
-        return cells.rename_axis(index="cell").join(rest, on="point")
-
-    @property
-    def axes(self) -> list[str]:
-        """What the grid of any file asked for; see ``Results.axes``."""
-        return list(dict.fromkeys(name for file in self.files for name in file.axes))
+        return cells.rename_axis(index="cell")
 
     @property
     def columns(self) -> pd.DataFrame:

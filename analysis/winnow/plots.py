@@ -29,7 +29,7 @@ from winnow.axes import settings
 from winnow.draws import VARIATIONS, collapse
 from winnow.layer_errors import SUM
 from winnow.layer_errors import monotonicity as find_inversions
-from winnow.results import Results, is_dense, resolve, stderr_column
+from winnow.results import Results, is_dense, stderr_column
 from winnow.statistics import correlation
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6000", "#000000")
@@ -48,7 +48,7 @@ _LEGEND = 0.6  # inches that figures have for it
 
 def colours(results: Results) -> dict[str, str]:
     """Colour of every method, in the order of the file."""
-    methods = [m for m in dict.fromkeys(results.cells["method"].astype(str)) if m != "dense"]
+    methods = [m for m in dict.fromkeys(results.cell_table()["method"].astype(str)) if m != "dense"]
     return {m: PALETTE[i % len(PALETTE)] for i, m in enumerate(methods)}
 
 
@@ -91,9 +91,10 @@ def panel(factor: float = 1) -> tuple[float, float]:
     return (width if beside == 1 else width * factor, height)
 
 
-def marker(results: Results, method: str) -> str:
-    """Mark of a method, in the order of the file, as its colour."""
-    return _mark(list(colours(results)).index(method))
+def looks(results: Results) -> dict[str, dict[str, str]]:
+    """Colour and mark of every method, as words for matplotlib, in the order of the file."""
+    palette = colours(results).items()
+    return {m: {"color": c, "marker": _mark(i)} for i, (m, c) in enumerate(palette)}
 
 
 def _mark(number: int) -> str:
@@ -138,7 +139,7 @@ def over_sparsity(
     One line per method and setting: whatever the sweep varies beside the sparsity. N:M patterns are
     single open markers. Lines of equal points (magnitude looks at no calibration set) are one.
     """
-    names = _scores(results, scores)
+    names = results.named(scores)
     cells = of_model(results, results.cells, model)
     if "sparsity" not in cells or cells["sparsity"].isna().all():
         raise ValueError(f"{results.path}: no pruned points")
@@ -159,7 +160,7 @@ def over_bits(
     results: Results, scores: Sequence[str] | str | None = None, model: str | None = None
 ) -> Figure:
     """Quantized points over nominal bits per weight (scales, zero points and masks included)."""
-    names = _scores(results, scores)
+    names = results.named(scores)
     cells = of_model(results, results.cells, model)
     if "bits" not in cells or cells["bits"].isna().all():
         raise ValueError(f"{results.path}: no quantized points")
@@ -225,8 +226,8 @@ def against(
     Axes over more than a decade, and perplexities, are logarithmic.
     """
     table = results.scores
-    rows = [resolve(name, table.columns) for name in _list(results.predictors if x is None else x)]
-    columns = _scores(results, y if y is not None else results.tasks)
+    rows = results.named(results.predictors if x is None else x)
+    columns = results.named(results.tasks if y is None else y)
     if not rows or not columns:
         raise ValueError(f"{results.path}: no {'tasks' if rows else 'perplexity or divergence'}")
     points = of_model(results, table, model)
@@ -356,10 +357,15 @@ def _draw(axis: Axes, line: _Line, x: str, y: str) -> None:
         elinewidth=0.8,
         label=line.label,
     )
+    draw_spread(axis, rows[x], rows, y, line.colour)
+
+
+def draw_spread(axis: Axes, x: Any, rows: pd.DataFrame, y: str, colour: str) -> None:
+    """Bars with caps: how far the draws of a cell lie apart, where ``collapse`` found several."""
     draws = rows.get(f"{y}_draws")
     if draws is not None and draws.notna().any():
-        style = {"ecolor": line.colour, "elinewidth": 2.2, "capsize": 4, "alpha": 0.6}
-        axis.errorbar(rows[x], rows[y], yerr=draws.fillna(0).to_numpy(), ls="", **style)
+        style = {"ecolor": colour, "elinewidth": 2.2, "capsize": 4, "alpha": 0.6}
+        axis.errorbar(x, rows[y], yerr=draws.fillna(0).to_numpy(), ls="", **style)
 
 
 def _bars(rows: pd.DataFrame, score: str) -> np.ndarray | None:
@@ -402,17 +408,6 @@ def legend_below(figure: Figure, handles: list[Line2D]) -> None:
 
 
 # ---- panels ----
-
-
-def _list(names: Sequence[str] | str) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
-
-
-def _scores(results: Results, scores: Sequence[str] | str | None) -> list[str]:
-    if scores is None:
-        scores = [f"{t}/perplexity" for t in results.texts] + list(results.main_scores.values())
-    names = results.columns.index
-    return [resolve(name, names) for name in _list(scores)]
 
 
 def of_model(results: Results, table: pd.DataFrame, model: str | None) -> pd.DataFrame:

@@ -20,24 +20,21 @@ import pandas as pd
 import xarray as xr
 from xarray.backends import H5NetCDFStore
 
+from winnow.stored import (
+    FREE,
+    about_of,
+    column_of,
+    decode,
+    is_labels,
+    keep_integers,
+    plain,
+    text_of,
+    values_of,
+)
 from winnow.sweepfile import parse_sweep
 
 SCHEMA_VERSION = 2
 
-# Columns that count or number something: integers, with <NA> where nothing is known yet.
-_INTEGERS = (
-    "attempt",
-    "start",
-    "rank",
-    "threads",
-    "tokens",
-    "calibration_tokens",
-    "peak_bytes",
-    "stored_bytes",
-    "stored_bytes_linears",
-)
-# Texts that are others in every row; those of other columns repeat themselves.
-_FREE = ("key", "reason", "weights_hash")
 # Columns filled in before the first point runs or by its commit; the others are results of a run.
 _STATE = ("status", "attempt", "start", "checksum", "reason")
 
@@ -110,13 +107,13 @@ class Results:
                     f"{self.path}: layout version {self.schema_version}, "
                     f"but this package knows up to {SCHEMA_VERSION}: update winnow-analysis"
                 )
-            order = _text(file["fields"]).splitlines() if "fields" in file else []
+            order = text_of(file["fields"]).splitlines() if "fields" in file else []
             self._order = {line.split("\t")[0]: i for i, line in enumerate(order)}
             #: Names of the tasks.
             self.tasks = self._names(file, "tasks")
             about = file["provenance"].attrs
             facts = {t: about.get(f"task_{t}", "{}") for t in self.tasks}
-            self._task_facts = {t: json.loads(_decode(text)) for t, text in facts.items()}
+            self._task_facts = {t: json.loads(decode(text)) for t, text in facts.items()}
             #: Names of the texts that perplexity was computed on.
             self.texts = [
                 n
@@ -140,7 +137,7 @@ class Results:
     def scores(self) -> pd.DataFrame:
         """The points with all their scores, one column each, such as ``world/perplexity``.
 
-        Scores are NaN unless the point is done.
+        Scores are NaN unless the point is done. ``attrs["axes"]`` names the axes of the grid.
         """
         with self._h5() as file:
             points = self._points(file)
@@ -149,7 +146,11 @@ class Results:
             for name in self._score_names(file):
                 values = file[f"scores/{name}"][...].astype(float)
                 columns[name] = np.where(done, values, np.nan)
-            return pd.concat([points, pd.DataFrame(columns, index=points.index)], axis=1)
+            scores = pd.concat([points, pd.DataFrame(columns, index=points.index)], axis=1)
+            scores.attrs["axes"] = [
+                n for n in self._column_names(file["cells"]) if n not in ("point_index", *_NO_AXES)
+            ]
+            return scores
 
     @property
     def scores_long(self) -> pd.DataFrame:
@@ -235,12 +236,12 @@ class Results:
         rows = {}
         with self._h5() as file:
             for name in self._column_names(file["points"]):
-                rows[_RENAMED.get(name, name)] = (*_about(file[f"points/{name}"]), False)
+                rows[_RENAMED.get(name, name)] = (*about_of(file[f"points/{name}"]), False)
             for before, now in _RENAMED.items():
                 if now in rows:
                     rows[before] = (rows[now][0], f"older name of {now}", False)
             for name in self._score_names(file):
-                rows[name] = (*_about(file[f"scores/{name}"]), True)
+                rows[name] = (*about_of(file[f"scores/{name}"]), True)
         names = ["unit", "description", "score"]
         return pd.DataFrame.from_dict(rows, orient="index", columns=names)
 
@@ -268,20 +269,20 @@ class Results:
         store = H5NetCDFStore(netcdf, group=group)
         data = xr.open_dataset(store)
         if not everything and len(set(points["model"])) == 1:  # else axes may be padded
-            data = _keep_integers(data, xr.open_dataset(store, mask_and_scale=False))
+            data = keep_integers(data, xr.open_dataset(store, mask_and_scale=False))
         for variable in data.variables.values():
             variable.attrs.pop("DIMENSION_LABELS", None)
         data = data.rename({n: _RENAMED[n] for n in data.data_vars if n in _RENAMED})
         data = data.assign({n: data[now] for n, now in _RENAMED.items() if now in data})
         with self._h5() as file:
             data = data.assign_coords(
-                {d: _values(file[d]) for d in data.dims if d != "point" and _is_labels(file, d)}
+                {d: values_of(file[d]) for d in data.dims if d != "point" and is_labels(file, d)}
             )
             axes = [c for c in points.columns if c in file["cells"] or c in ("key", "status")]
         if "point" not in data.dims:
             data.set_close(netcdf.close)
             return data
-        about = {name: ("point", _plain(points[name])) for name in axes if name not in data}
+        about = {name: ("point", plain(points[name])) for name in axes if name not in data}
         if "method" in about:  # xarray's sel has a parameter of that name
             about["compression"] = about["method"]
         data = data.assign_coords(point=("point", points.index.to_numpy()), **about)
@@ -384,7 +385,7 @@ class Results:
     def provenance(self) -> dict[str, str]:
         """Who computed it, with what, where, on which inputs."""
         with self._h5() as file:
-            return {name: _decode(value) for name, value in file["provenance"].attrs.items()}
+            return {name: decode(value) for name, value in file["provenance"].attrs.items()}
 
     @property
     def starts(self) -> pd.DataFrame:
@@ -396,7 +397,7 @@ class Results:
             if "starts" not in file:
                 return pd.DataFrame(columns=["arithmetic"])
             columns = {
-                n: _values(d) for n, d in file["starts"].items() if d.ndim and n != "checksum"
+                n: values_of(d) for n, d in file["starts"].items() if d.ndim and n != "checksum"
             }
         table = pd.DataFrame({n: v for n, v in columns.items() if v.ndim == 1})
         return table[table["time"].astype(str) != ""] if "time" in table else table
@@ -410,13 +411,20 @@ class Results:
     def sweep_text(self) -> str:
         """The sweep file as it was written, with its comments."""
         with self._h5() as file:
-            return _text(file["sweep"])
+            return text_of(file["sweep"])
 
     # ---- names ----
 
     def column(self, name: str) -> str:
         """The column that a short name means, by ``resolve``."""
         return resolve(name, self.scores)
+
+    def named(self, scores: Sequence[str] | str | None = None) -> list[str]:
+        """The columns that short names mean; of None: perplexities and main scores of the tasks."""
+        if scores is None:
+            scores = [f"{t}/perplexity" for t in self.texts] + list(self.main_scores.values())
+        about = self.columns.index
+        return [resolve(s, about) for s in ([scores] if isinstance(scores, str) else scores)]
 
     def describe(self, name: str) -> str:
         """A label for an axis of a figure: "world perplexity", "world JS divergence (nat)"."""
@@ -463,13 +471,13 @@ class Results:
         return self._in_order(group.name.lstrip("/"), names)
 
     def _table(self, group: h5py.Group, index: str) -> pd.DataFrame:
-        table = pd.DataFrame({n: _column(n, group[n]) for n in self._column_names(group)})
+        table = pd.DataFrame({n: column_of(n, group[n]) for n in self._column_names(group)})
         return table.rename_axis(index=index)
 
     def _points(self, file: h5py.File) -> pd.DataFrame:
         codes = file["points/status"][...]  # first: rows change only until this says done
         points = self._table(file["points"], "point")
-        words = _decode(file["points/status"].attrs["flag_meanings"]).split()
+        words = decode(file["points/status"].attrs["flag_meanings"]).split()
         points["status"] = pd.Categorical.from_codes(codes.astype(int), categories=words)
         planned = [c for c in points.columns if c in file["cells"] or c in _STATE or c == "key"]
         for name in points.columns.difference([*planned, "host"]):
@@ -512,7 +520,7 @@ class Results:
 def is_text(name: str, column: pd.Series) -> bool:
     """Whether a column has texts that repeat themselves."""
     texts = column.dtype == object or isinstance(column.dtype, pd.CategoricalDtype)
-    return texts and name not in _FREE
+    return texts and name not in FREE
 
 
 def is_dense(scores: pd.DataFrame) -> pd.Series:
@@ -548,62 +556,3 @@ def resolve(name: str, columns: Any) -> str:
 def stderr_column(name: str, columns: Any) -> str | None:
     """The column with the standard error of a score, None where there is none."""
     return f"{name}_stderr" if f"{name}_stderr" in columns else None
-
-
-# ---- HDF5 to Python ----
-
-
-def _decode(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _text(dataset: h5py.Dataset) -> str:
-    return _decode(dataset[()])
-
-
-def _about(dataset: h5py.Dataset) -> tuple[str, str]:
-    return _decode(dataset.attrs.get("units", "")), _decode(dataset.attrs.get("long_name", ""))
-
-
-def _is_labels(file: h5py.File, name: str) -> bool:
-    """Whether an axis has labels; the axes of characters have none."""
-    return name in file and not _decode(file[name].attrs.get("NAME", "")).startswith("This is a")
-
-
-def _values(dataset: h5py.Dataset) -> np.ndarray:
-    if h5py.check_string_dtype(dataset.dtype) is not None and dataset.dtype != "S1":
-        return dataset.asstr()[...]
-    if dataset.dtype == "S1":  # [row, character]
-        width = dataset.shape[-1]
-        joined = np.ascontiguousarray(dataset[...]).view(f"S{width}")[..., 0]
-        return np.array([row.decode("utf-8", "replace") for row in joined], dtype=object)
-    return dataset[...]
-
-
-def _column(name: str, dataset: h5py.Dataset) -> Any:
-    values = _values(dataset)
-    if values.dtype == object:
-        return pd.Series(values, dtype=object if name in _FREE else "category")
-    if name in _INTEGERS:
-        return pd.Series(values).astype("Int64")
-    if _decode(dataset.attrs.get("flag_meanings", "")) == "false true":
-        return pd.Series(values).astype("boolean")
-    return pd.Series(values)
-
-
-def _keep_integers(data: xr.Dataset, stored: xr.Dataset) -> xr.Dataset:
-    """Fields of integers as they are stored: points that are done have all their values.
-
-    Constants keep their NaN: they have a missing value only where one is missing.
-    """
-    names = [n for n, v in stored.variables.items() if v.dtype.kind in "iu" and "point" in v.dims]
-    for name in names:
-        stored[name].attrs.pop("_FillValue", None)
-    return data.assign({name: stored[name] for name in names})
-
-
-def _plain(column: pd.Series) -> np.ndarray:
-    """As xarray holds it: texts as objects, numbers as floats."""
-    if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype == object:
-        return column.astype(object).to_numpy()
-    return column.astype("float64").to_numpy()

@@ -66,7 +66,7 @@ def levels(results: Results, points: Sequence[int] | int) -> Figure:
         axis.set_visible(False)
     for axis in axes[:, 0]:
         axis.set_ylabel("block")
-    label = "stored bits of a weight (bit)" if quantized else "zeros (%)"
+    label = "bits per weight, nominal" if quantized else "zeros (%)"
     figure.colorbar(image, ax=axes, label=label, shrink=0.9)
     return figure
 

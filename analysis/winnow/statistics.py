@@ -162,6 +162,15 @@ def relative(results: Results, score: str | None = None) -> pd.DataFrame:
 # ---- selecting points ----
 
 
+def clustered_error(values: np.ndarray, groups: np.ndarray | None) -> float:
+    """Standard error of a mean whose values hang together inside groups; NaN of one group."""
+    if groups is None:
+        groups = np.arange(len(values))
+    sums = pd.Series(values - values.mean()).groupby(groups).sum().to_numpy()
+    n = len(sums)
+    return float(np.sqrt(n / (n - 1) * (sums**2).sum()) / len(values)) if n > 1 else float("nan")
+
+
 def _check(method: str, resamples: int, level: float) -> None:
     if method not in METHODS:
         raise ValueError(f"method: expected one of {', '.join(METHODS)}, not {method!r}")

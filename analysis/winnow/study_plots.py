@@ -5,6 +5,7 @@ Every function returns the figure; colours and marks are those of ``winnow.plots
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from winnow import plots
-from winnow.axes import Setting, settings
+from winnow.axes import settings
+from winnow.draws import VARIATIONS, collapse
 from winnow.pareto import front, knee
 from winnow.results import Results, is_dense, resolve, stderr_column
 from winnow.survival import compare_calibrations
@@ -39,9 +41,9 @@ def matching(
 
     As the panels of LLM-KICK (arXiv:2310.01382): lines begin at the dense model (sparsity 0), the
     band is within ``tolerance`` of its score, N:M patterns are bars beside the lines. Error bars
-    are one standard error over items.
+    are one standard error over items, those with caps the standard deviation over draws.
     """
-    names = [resolve(t, results.columns.index) for t in (tasks or results.main_scores.values())]
+    names = results.named(tasks or list(results.main_scores.values()))
     cells = plots.of_model(results, results.cells, model)
     if "sparsity" not in cells or cells["sparsity"].isna().all():
         raise ValueError(f"{results.path}: no pruned points")
@@ -49,32 +51,79 @@ def matching(
         raise ValueError(f"{results.path}: no tasks")
     cells = cells[cells["sparsity"].notna() & ~is_dense(cells)]
     cells = cells[cells["bits"].isna()] if "bits" in cells else cells
-    plain = cells["pattern"].isin(["", "unstructured"]) if "pattern" in cells else True
-    lines = settings(cells[plain], results.axes, "sparsity") if np.any(plain) else []
-    bars = settings(cells[~plain], [a for a in results.axes if a != "pattern"], "sparsity") \
-        if not np.all(plain) else []  # fmt: skip
-    dense = results.dense_of(model or results.models[0])
+    cells = collapse(cells, results.axes)
+    lines, bars = _lines_and_bars(cells, [a for a in results.axes if a not in VARIATIONS])
+    dense, looks = results.dense_of(model or results.models[0]), plots.looks(results)
     figure, axes, sides = _panels_with_sides(len(names), bool(bars))
     for number, (axis, side, name) in enumerate(zip(axes, sides, names)):
         level = float(dense[name])
         axis.axhspan(level * (1 - tolerance), level, color=_BAND, zorder=0)
         axis.axhline(level, color="black", ls="--", lw=1, zorder=1.5)
-        for line, dashes in _dashed(lines):
-            _matching_line(axis, results, line, dashes, name, level)
+        for line in lines:
+            _matching_line(axis, line, looks[line.method], name, level)
         axis.xaxis.set_major_formatter(ticker.PercentFormatter(1, decimals=0))
         axis.set_xlabel("sparsity")
         axis.set_ylabel(results.describe(name))
         plots.tidy(axis)
         if bars:
-            _pattern_bars(side, results, bars, name)
+            _pattern_bars(side, bars, looks, name)
         plots.letter(axis, number, len(names))
-    handles = [_handle(results, s, dashes) for s, dashes in _dashed([*lines, *bars])]
-    handles = list({h.get_label(): h for h in handles}.values())
-    text = f"within {tolerance:.0%} of dense"
-    handles += [Line2D([], [], color="black", ls="--", lw=1, label="dense"),
-                Patch(color=_BAND, label=text)]  # fmt: skip
-    plots.legend_below(figure, handles)
+    plots.legend_below(figure, [*_handles(lines, bars, looks),
+        Line2D([], [], color="black", ls="--", lw=1, label="dense"),
+        Patch(color=_BAND, label=f"within {tolerance:.0%} of dense")])  # fmt: skip
     return figure
+
+
+@dataclasses.dataclass(frozen=True)
+class _Drawn:
+    """A setting and its number within its method, which has its dashes or hatches."""
+
+    method: str
+    label: str
+    cells: pd.DataFrame
+    number: int
+
+    @property
+    def dashes(self) -> str:
+        return ("-", "--", ":", "-.")[self.number % 4]
+
+    @property
+    def hatch(self) -> str:
+        return ("", "///", "...", "xxx")[self.number % 4]
+
+
+def _lines_and_bars(cells: pd.DataFrame, axes: list[str]) -> tuple[list[_Drawn], list[_Drawn]]:
+    """Settings along the sparsity, and N:M patterns; one label has one number in both."""
+    plain = pd.Series(True, index=cells.index)
+    if "pattern" in cells:
+        plain = cells["pattern"].isin(["", "unstructured"])
+    found = [settings(cells[plain], axes, "sparsity"),
+             settings(cells[~plain], [a for a in axes if a != "pattern"], "sparsity")]  # fmt: skip
+    labels: dict[str, dict[str, int]] = {}
+    for setting in (s for part in found for s in part):
+        numbers = labels.setdefault(setting.method, {})
+        numbers.setdefault(setting.label, len(numbers))
+    lines, bars = (
+        [_Drawn(s.method, s.label, s.cells, labels[s.method][s.label]) for s in part]
+        for part in found
+    )
+    return lines, bars
+
+
+def _handles(
+    lines: list[_Drawn], bars: list[_Drawn], looks: dict[str, dict[str, str]]
+) -> list[Any]:
+    """Lines as they are drawn; bars of their own where colour alone does not name them."""
+    named = {line.label for line in lines}
+    handles: list[Any] = [
+        Line2D([], [], **looks[k.method], ls=k.dashes, label=k.label) for k in lines
+    ]
+    for bar in bars:
+        if bar.label not in named or bar.number:
+            label = f"{bar.label}, N:M" if bar.label in named else bar.label
+            handles.append(Patch(fc=looks[bar.method]["color"], ec="white", hatch=bar.hatch,
+                                 label=label))  # fmt: skip
+    return handles
 
 
 def _panels_with_sides(count: int, sides: bool) -> tuple[Figure, list[Axes], list[Any]]:
@@ -98,54 +147,34 @@ def _panels_with_sides(count: int, sides: bool) -> tuple[Figure, list[Axes], lis
     return figure, every[: 2 * count : 2], every[1 : 2 * count : 2]
 
 
-def _dashed(found: list[Setting]) -> list[tuple[Setting, str]]:
-    """Settings of one method are told apart by their dashes."""
-    seen: dict[str, int] = {}
-    dashes = []
-    for setting in found:
-        number = seen[setting.method] = seen.get(setting.method, -1) + 1
-        dashes.append((setting, ("-", "--", ":", "-.")[number % 4]))
-    return dashes
-
-
-def _matching_line(
-    axis: Axes, results: Results, line: Setting, dashes: str, name: str, level: float
-) -> None:
+def _matching_line(axis: Axes, line: _Drawn, look: dict[str, str], name: str, level: float) -> None:
     rows = line.cells[line.cells[name].notna()].drop_duplicates("sparsity")
     error = stderr_column(name, rows)
     x = np.concatenate([[0.0], rows["sparsity"].to_numpy(float)])
     y = np.concatenate([[level], rows[name].to_numpy(float)])
     bars = np.concatenate([[0.0], rows[error].fillna(0)]) if error else None
-    style = {"color": plots.colours(results)[line.method], "ls": dashes}
-    style |= {"marker": plots.marker(results, line.method)}
-    axis.errorbar(x, y, yerr=bars, ms=4, lw=1.4, elinewidth=0.8, **style)
+    axis.errorbar(x, y, yerr=bars, ms=4, lw=1.4, elinewidth=0.8, ls=line.dashes, **look)
+    plots.draw_spread(axis, rows["sparsity"], rows, name, look["color"])
 
 
-def _pattern_bars(side: Axes, results: Results, found: list[Setting], name: str) -> None:
+def _pattern_bars(
+    side: Axes, found: list[_Drawn], looks: dict[str, dict[str, str]], name: str
+) -> None:
     """A group of bars per pattern."""
     patterns = list(dict.fromkeys(p for s in found for p in s.cells["pattern"].astype(str)))
     width = 0.8 / len(found)
     for s, setting in enumerate(found):
         rows = setting.cells.drop_duplicates("pattern").set_index("pattern").reindex(patterns)
-        error = stderr_column(name, rows)
-        side.bar(
-            np.arange(len(patterns)) + (s - (len(found) - 1) / 2) * width,
-            rows[name],
-            width,
-            yerr=rows[error] if error else None,
-            color=plots.colours(results)[setting.method],
-            error_kw={"elinewidth": 0.8},
-        )
+        error, colour = stderr_column(name, rows), looks[setting.method]["color"]
+        at = np.arange(len(patterns)) + (s - (len(found) - 1) / 2) * width
+        style = {"color": colour, "hatch": setting.hatch, "edgecolor": "white", "lw": 0}
+        side.bar(at, rows[name], width, yerr=rows[error] if error else None,
+                 error_kw={"elinewidth": 0.8}, **style)  # fmt: skip
+        plots.draw_spread(side, at, rows, name, "black")
     side.set_xticks(range(len(patterns)), patterns)
     side.tick_params(labelleft=False)
     side.set_xlabel("N:M")
     plots.tidy(side)
-
-
-def _handle(results: Results, setting: Setting, dashes: str) -> Line2D:
-    colour = plots.colours(results)[setting.method]
-    mark = plots.marker(results, setting.method)
-    return Line2D([], [], color=colour, marker=mark, ls=dashes, label=setting.label)
 
 
 # ---- Khanal and Capone: general against task-specific calibration ----
@@ -165,7 +194,7 @@ def calibrations(
     if not tables:
         raise ValueError(f"{results.path}: no cells under both {general!r} and {specific!r}")
     figure, axes = plots.grid_of_panels(len(tables))
-    shown = {}
+    shown, looks = {}, plots.looks(results)
     for number, (axis, (task, table)) in enumerate(zip(axes, tables.items())):
         along = "sparsity" if "sparsity" in table and table["sparsity"].notna().any() else "bits"
         methods = list(dict.fromkeys(table["method"].astype(str)))
@@ -174,11 +203,10 @@ def calibrations(
         for m, method in enumerate(methods):
             rows = table[(table["method"] == method) & table[along].notna()]
             shift = (m - (len(methods) - 1) / 2) * 0.012 * span  # so that bars do not hide others
-            colour, mark = plots.colours(results)[method], plots.marker(results, method)
-            shown[method] = Line2D([], [], color=colour, marker=mark, ls="", label=method)
+            shown[method] = Line2D([], [], ls="", label=method, **looks[method])
             bars = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
-            axis.errorbar(rows[along] + shift, rows["difference"], yerr=np.abs(bars), color=colour,
-                          marker=mark, ls="", ms=4, elinewidth=0.8)  # fmt: skip
+            axis.errorbar(rows[along] + shift, rows["difference"], yerr=np.abs(bars), ls="", ms=4,
+                          elinewidth=0.8, **looks[method])  # fmt: skip
         if along == "sparsity":
             axis.xaxis.set_major_formatter(ticker.PercentFormatter(1, decimals=0))
         axis.set_xlabel(along)

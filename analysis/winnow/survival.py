@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from winnow.agreement import mcnemar
 from winnow.axes import settings
 from winnow.results import Results, is_dense
 
@@ -96,7 +96,7 @@ def paired_difference(
     if np.isin(scores.to_numpy(), (0.0, 1.0)).all():
         only_first, only_second = int((a > b).sum()), int((b > a).sum())
         row |= {"only_first": only_first, "only_second": only_second}
-        row["pvalue"] = _mcnemar(only_first, only_second)
+        row["pvalue"] = mcnemar(only_first, only_second)
     return pd.Series(row, name=task)
 
 
@@ -194,10 +194,3 @@ def _break(
         there = np.exp(np.interp([place, low, high], at, np.log(ratio)))
         row |= dict(zip(("perplexity_ratio", "ratio_low", "ratio_high"), there))
     return row
-
-
-def _mcnemar(only_first: int, only_second: int) -> float:
-    """McNemar's exact p: both counts are equally likely when the points are equally good."""
-    if only_first + only_second == 0:
-        return 1.0
-    return float(stats.binomtest(only_first, only_first + only_second, 0.5).pvalue)

@@ -307,11 +307,16 @@ _APART = (
 )
 
 
-def bbq(doc: Doc) -> Item:
-    """Two people and every way to say that it is not known."""
+def _bbq_answers(doc: Doc) -> tuple[list[str], int, list[int]]:
+    """The three answers, which of them is "unknown", and which are people."""
     answers = [doc[f"ans{i}"] for i in range(3)]
     unknown = next(i for i in range(3) if answers[i] in UNKNOWN)
-    people = [i for i in range(3) if i != unknown]
+    return answers, unknown, [i for i in range(3) if i != unknown]
+
+
+def bbq(doc: Doc) -> Item:
+    """Two people and every way to say that it is not known."""
+    answers, unknown, people = _bbq_answers(doc)
     stereotyped = {group.lower() for group in doc["additional_metadata"]["stereotyped_groups"]}
     target = [n for n, i in enumerate(people) if stereotyped & _groups(doc, i)]
     nobody = list(range(2, 2 + len(UNKNOWN)))
@@ -334,10 +339,8 @@ def bbq(doc: Doc) -> Item:
 
 def bbq_answers(doc: Doc) -> Item:
     """The three answers as they are published, behind the context and the question."""
-    answers = [doc[f"ans{i}"] for i in range(3)]
+    answers, unknown, people = _bbq_answers(doc)
     whole = bbq(doc)
-    unknown = next(i for i in range(3) if answers[i] in UNKNOWN)
-    people = [i for i in range(3) if i != unknown]
     target = [people[n] for n in whole["bias"]["target"]]
     return {
         **whole,

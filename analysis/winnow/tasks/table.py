@@ -57,7 +57,7 @@ def _arc(name: str) -> Task:
     return Task(
         name,
         choice.arc,
-        reads="ARC-...-Test.jsonl of the authors, or JSON lines of the data hub",
+        reads="ARC-...-Test.jsonl of the authors, or JSON lines or Parquet of the data hub",
         origin="ARC (Clark et al. 2018), CC BY-SA 4.0",
         dimension="reasoning",
         metrics=("acc", "acc_norm"),
@@ -152,7 +152,7 @@ _ROWS = (
     Task(
         "mmlu",
         choice.mmlu,
-        reads="folder with dev/*_dev.csv and test/*_test.csv",
+        reads="folder with dev/*_dev.csv and test/*_test.csv; or Parquet",
         origin="MMLU (Hendrycks et al. 2021), MIT",
         dimension="knowledge",
         metrics=("acc",),
@@ -200,7 +200,7 @@ _ROWS = (
     Task(
         "hellaswag",
         choice.hellaswag,
-        reads="hellaswag_val.jsonl",
+        reads="hellaswag_val.jsonl, or Parquet",
         origin="HellaSwag (Zellers et al. 2019), MIT",
         dimension="reasoning",
         metrics=("acc", "acc_norm"),
@@ -221,7 +221,7 @@ _ROWS = (
     Task(
         "winogrande",
         choice.winogrande,
-        reads="dev.jsonl",
+        reads="dev.jsonl, or Parquet",
         origin="WinoGrande (Sakaguchi et al. 2020), CC BY 4.0",
         dimension="reasoning",
         metrics=("acc",),
@@ -233,7 +233,7 @@ _ROWS = (
     Task(
         "boolq",
         choice.boolq,
-        reads="dev.jsonl, or val.jsonl of SuperGLUE",
+        reads="dev.jsonl, or val.jsonl of SuperGLUE, or Parquet",
         origin="BoolQ (Clark et al. 2019), CC BY-SA 3.0",
         dimension="reasoning",
         metrics=("acc",),
@@ -243,7 +243,7 @@ _ROWS = (
     Task(
         "openbookqa",
         choice.openbookqa,
-        reads="test.jsonl",
+        reads="test.jsonl, or Parquet",
         origin="OpenBookQA (Mihaylov et al. 2018)",
         dimension="knowledge",
         metrics=("acc", "acc_norm"),
@@ -263,7 +263,7 @@ _ROWS = (
     Task(
         "commonsense_qa",
         choice.commonsenseqa,
-        reads="dev_rand_split.jsonl",
+        reads="dev_rand_split.jsonl, or Parquet",
         origin="CommonsenseQA (Talmor et al. 2019), MIT",
         dimension="reasoning",
         metrics=("acc",),
@@ -345,7 +345,7 @@ _ROWS = (
     Task(
         "nq_open",
         generated.nq_open,
-        reads="NQ-open.dev.jsonl",
+        reads="NQ-open.dev.jsonl, or Parquet",
         origin="NQ-open (Lee et al. 2019), CC BY-SA 3.0",
         dimension="knowledge",
         metrics=_MATCHES,
@@ -450,7 +450,7 @@ _ROWS = (
     Task(
         "cnn_stories",
         generated.cnn_stories,
-        reads="folder of .story files; or CSV, JSON lines (article, highlights)",
+        reads="folder of .story files; or CSV, JSON lines, Parquet (article, highlights)",
         origin="CNN/DailyMail (Hermann et al. 2015), prompt of LLM-KICK",
         read=generated.read_stories,
         header={"max_tokens": 256},
@@ -459,7 +459,7 @@ _ROWS = (
     Task(
         "cnn_dailymail",
         generated.cnn_dailymail,
-        reads="folder of .story files; or CSV, JSON lines (article, highlights)",
+        reads="folder of .story files; or CSV, JSON lines, Parquet (article, highlights)",
         origin="CNN/DailyMail (Hermann et al. 2015)",
         read=generated.read_stories,
         header={"max_tokens": 128, "stop": ["\n\n"]},
@@ -476,7 +476,7 @@ _ROWS = (
     Task(
         "scitldr",
         generated.scitldr,
-        reads="SciTLDR-A/test.jsonl",
+        reads="SciTLDR-A/test.jsonl, or Parquet",
         origin="SciTLDR (Cachola et al. 2020), Apache-2.0",
         header={"max_tokens": 64, "stop": ["\n"], "filter": "strip"},
         **_SUMMARY,
