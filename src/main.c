@@ -99,19 +99,23 @@ static const struct wn_command commands[] = {
      "Examples:\n  winnow status demo.h5\n  winnow status --watch sweep.json",
      wn_command_status},
     {"show",
-     "show FILE.h5 [--columns LIST] [--where CONDITIONS] [--sort NAME] [--limit N] [--stderr] [--all] [--json | --csv "
-     "| "
-     "--markdown | --latex] [--search NAME]",
+     "show FILE.h5 [--columns LIST] [--where CONDITIONS] [--sort NAME] [--limit N] [--stderr] [--draws] [--all] "
+     "[--json | --csv | --markdown | --latex] [--search NAME]",
      "the table of points with their scores",
      "One line per point: what tells it apart from the others, and how it scores. Where the terminal is too narrow, "
      "the\n"
-     "table goes on below. Names are those of winnow.open(FILE).scores in Python.\n\n"
+     "table goes on below. Names are those of winnow.open(FILE).scores in Python\n"
+     "(of draws: winnow.averaged).\n\n"
      "  -c, --columns LIST  only these: names or patterns, like method,sparsity,*/kl_mean; the part behind / will do\n"
      "                      where no other evaluation has it\n"
      "  -w, --where CONDITIONS  rows that fit all: NAME=VALUE|VALUE, !=, and of numbers <, <=, >, >=, with commas\n"
      "  -s, --sort NAME     by a column; -NAME from the largest on\n"
      "      --limit N       the first N rows of that\n"
      "      --stderr        standard errors beside the scores that have one\n"
+     "      --draws         every draw of a cell (replicate, perturb_seed); else they are one line: \"draws\" of "
+     "them,\n"
+     "                      their mean, and in brackets, or as NAME_draws, the standard deviation. A selection that\n"
+     "                      names replicate or perturb_seed shows single ones, too\n"
      "  -a, --all           every column\n"
      "      --json          every column, one object per point; keys are paths in the file\n"
      "      --csv           all digits, a line per point\n"

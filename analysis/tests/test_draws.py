@@ -1,6 +1,7 @@
 """Draws and rounding: spreads of cells, components of variance, figures that show both."""
 
 import json
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from conftest import DEMO, head, run
 
 import winnow
+from winnow import study_plots
 from winnow.draws import collapse
 
 
@@ -167,6 +169,29 @@ def test_variance_of_results(results):
     assert "draw and item" in winnow.variance(results, "facts").index
 
 
+def test_variance_takes_any_setting_for_another_method(results):
+    scores = results.scores
+    chosen = scores[scores["calibration"] != ""]
+    table = chosen.assign(blend=["x" if s > 0.6 else "y" for s in chosen["sparsity"]])
+    table.attrs["axes"] = [*scores.attrs["axes"], "blend"]  # as a new setting of a method would be
+    found = winnow.variance(table, "ln perplexity")
+    assert found.loc["method", "groups"] == 2 * winnow.variance(chosen, "ln perplexity").loc[
+        "method", "groups"
+    ]  # fmt: skip
+
+
+def test_matching_averages_draws(results):
+    figure = study_plots.matching(results)
+    once = collapse(results.cells, results.axes)
+    drawn = {
+        tuple(np.round(np.asarray(k.get_ydata()[1:], float), 9)) for k in figure.axes[0].lines[2:]
+    }
+    wanda = once[(once["method"] == "wanda") & (once["calibration"] == "a")]
+    name = results.main_score("facts")
+    assert tuple(np.round(wanda.sort_values("sparsity")[name], 9)) in drawn
+    assert not any("replicate" in t.get_text() for t in figure.legends[0].get_texts())
+
+
 def test_figures_average_draws_and_show_both_errors(results):
     cells = results.cells
     once = collapse(cells, results.axes)
@@ -178,3 +203,23 @@ def test_figures_average_draws_and_show_both_errors(results):
     assert len(labels) == 5 and not any("replicate" in t or "perturb" in t for t in labels)
     bars = [c for c in figure.axes[0].containers if c.has_yerr]
     assert len(bars) == 5 + 4  # one of items for every line, one of draws where there are any
+
+
+def test_averaged_is_what_show_prints(results, binary):
+    command = [str(binary), "show", str(results.path)]
+    shown = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True).stdout)
+    table = winnow.averaged(results)
+    singles = results.scores
+    assert len(table) == len(shown) < len(singles)
+    assert table["draws"].value_counts().to_dict() == {3: 8, 2: 2, 1: 3}
+    for (_, row), other in zip(table.iterrows(), shown):
+        for path, value in other.items():
+            if path == "/points/status":  # its code
+                continue
+            name = path.removeprefix("/points/").removeprefix("/scores/")
+            if value is None or isinstance(value, str):
+                assert str(row[name]) == (value or "") or pd.isna(row[name]), name
+            else:
+                assert float(row[name]) == pytest.approx(value, rel=1e-12), name
+    text = subprocess.run([*command, "--draws"], capture_output=True, check=True, text=True).stdout
+    assert sum(line.lstrip()[:1].isdigit() for line in text.splitlines()) == len(singles)

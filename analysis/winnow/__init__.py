@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from winnow import plots, search_plots, study_plots
     from winnow.agreement import flips, margins, probability_changes
     from winnow.corpora import corpus_scores
-    from winnow.draws import replicates, variance
+    from winnow.draws import averaged, replicates, variance
     from winnow.inference import (
         benjamini_hochberg,
         correlations,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 # Loaded when first asked for: winnow.tasks runs where only Python is installed.
 _HOME = {
+    "averaged": "winnow.draws",
     "benjamini_hochberg": "winnow.inference",
     "correlations": "winnow.inference",
     "corpus_scores": "winnow.corpora",
@@ -84,6 +85,7 @@ __all__ = [
     "Monotonicity",
     "Results",
     "allocations",
+    "averaged",
     "benjamini_hochberg",
     "breaking_points",
     "candidates",

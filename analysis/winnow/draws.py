@@ -41,7 +41,7 @@ def replicates(
     Scores default to perplexities and the main scores of tasks.
     """
     cells = _cells(results, model)
-    names = _names(results, scores)
+    names = results.named(scores)
     fixed = [a for a in results.axes if a in cells and a not in VARIATIONS]
     rows = []
     for noise, group, key in _groups(cells, fixed):
@@ -60,24 +60,58 @@ def collapse(cells: pd.DataFrame, axes: Iterable[str]) -> pd.DataFrame:
     """
     if not set(VARIATIONS) & set(cells):
         return cells
-    fixed = [a for a in axes if a in cells and a not in VARIATIONS]
-    scores = [c for c in cells if "/" in c and not c.endswith("_stderr")]
-    errors = [c for c in (stderr_column(s, cells.columns) for s in scores) if c]
-    rows, index = [], []
-    for _, group in _by(cells, fixed):
+    groups = []
+    for _, group in _by(cells, [a for a in axes if a in cells and a not in VARIATIONS]):
         plain = group[_noise(group) == 0]
-        group = plain if len(plain) else group
+        groups.append(plain if len(plain) else group)
+    return _averaged(groups, cells)
+
+
+def averaged(results: Results) -> pd.DataFrame:
+    """``results.scores`` with draws averaged, as ``winnow show`` prints them: one row each.
+
+    Points that are done and differ in ``replicate`` or ``perturb_seed`` alone are one row, that of
+    the first: ``draws`` counts them, scores and other numbers are means, standard errors root mean
+    squares, and ``SCORE_draws`` is the standard deviation over draws. Texts that differ are empty,
+    as is what chose the draw. A file without draws has its scores as they are.
+    """
+    scores = results.scores
+    draw = [c for c in (DRAW, NOISE[1]) if c in scores]
+    if not (scores[draw].astype(float) > 0).any(axis=None):
+        return scores
+    fixed = [a for a in scores.attrs["axes"] if a in scores and a not in draw]
+    done = scores["status"] == "done"
+    groups = [group for _, group in _by(scores[done], fixed)]
+    several = [group for group in groups if len(group) > 1]
+    rest = scores.drop(index=[p for group in several for p in group.index])
+    table = pd.concat([_averaged(several, scores), rest]).sort_index()
+    table["draws"] = np.nan
+    for group in groups:
+        table.loc[group.index[0], "draws"] = len(group)
+    return table
+
+
+def _averaged(groups: list[pd.DataFrame], table: pd.DataFrame) -> pd.DataFrame:
+    """A row for every group of draws, by the index of its first."""
+    numbers = [c for c in table if table[c].dtype.kind in "iufb" and c not in VARIATIONS]
+    errors = [c for c in numbers if str(c).endswith("_stderr")]
+    spreads = {c: f"{c}_draws" for c in numbers if "/" in str(c) and c not in errors}
+    rows = []
+    for group in groups:
         row = group.iloc[0].copy()
-        for name in scores:
-            values = group[name].astype(float)
-            row[name] = values.mean()
-            row[f"{name}_draws"] = values.std() if values.notna().sum() > 1 else np.nan
-        for name in errors:
-            row[name] = np.sqrt((group[name].astype(float) ** 2).mean())
-        rows.append(row)
-        index.append(group.index[0])
-    kept = pd.DataFrame(rows, index=index).sort_index()
-    return kept.astype({c: t for c, t in cells.dtypes.items() if c in fixed})
+        if len(group) > 1:
+            values = group[numbers].astype(float)
+            row[numbers] = values.mean()
+            row[errors] = np.sqrt((values[errors] ** 2).mean())
+            row[[c for c in VARIATIONS if c in group and len(set(group[c])) > 1]] = np.nan
+            texts = [c for c in table if table[c].dtype.kind not in "iufb" and c != "status"]
+            row[[c for c in texts if len(set(group[c])) > 1]] = ""
+            spread = values[list(spreads)].std().rename(spreads)
+        else:
+            spread = pd.Series(np.nan, index=list(spreads.values()))
+        rows.append(pd.concat([row, spread]).rename(group.index[0]))
+    kept = pd.DataFrame(rows).sort_index().rename_axis(index=table.index.name)
+    return kept.infer_objects()
 
 
 def variance(
@@ -98,8 +132,9 @@ def variance(
     "draw and item". ``std`` is the root, ``share`` that of the sum, in which "rounding" is left
     out; ``groups`` counts what the component was estimated from.
 
-    "ln " before a score takes its logarithm, as one should of a perplexity. A table has columns as
-    ``results.scores``: method, sparsity or bits, calibration, replicate, the score and its stderr.
+    "ln " before a score takes its logarithm, as one should of a perplexity. A table is rows of
+    ``results.scores``, or has columns of such names: method, sparsity or bits, calibration,
+    replicate, the score and its stderr; every other one without a "/" is a setting of the method.
     """
     table, name = _points(results, score, model)
     plain = table[_noise(table) == 0]
@@ -144,13 +179,6 @@ def _cells(results: Results, model: str | None) -> pd.DataFrame:
     if model is not None:
         cells = cells[cells["model"] == model]
     return cells[(cells["status"] == "done") & ~is_dense(cells)].drop_duplicates("point")
-
-
-def _names(results: Results, scores: Sequence[str] | str | None) -> list[str]:
-    if scores is None:
-        scores = [f"{t}/perplexity" for t in results.texts] + list(results.main_scores.values())
-    scores = [scores] if isinstance(scores, str) else scores
-    return [resolve(name, results.columns.index) for name in scores]
 
 
 def _noise(table: pd.DataFrame) -> pd.Series:
@@ -233,10 +261,13 @@ def _labels(table: pd.DataFrame, columns: Iterable[str]) -> pd.Series:
 
 
 def _factors(table: pd.DataFrame) -> pd.DataFrame:
-    """Which method, level, calibration set and draw every point is of."""
-    told = {*_LEVEL, *VARIATIONS, "method", "calibration", "model"}
-    score = table.columns.get_loc("y")
-    others = [c for c in table.columns[:score] if c in _SETTINGS and c not in told]
+    """Which method, level, calibration set and draw every point is of.
+
+    Whatever else the grid asked for (``Results.axes``) makes another method of a method.
+    """
+    told = {*_LEVEL, *VARIATIONS, "method", "calibration", "model", "y", "error"}
+    axes = table.attrs.get("axes", [c for c in table.columns if "/" not in str(c)])
+    others = [c for c in axes if c in table and c not in told]
     factors = pd.DataFrame(index=table.index)
     factors["method"] = _labels(table, ["method", *others])  # group, propagation ...
     factors["level"] = _labels(table, _LEVEL)
@@ -244,18 +275,6 @@ def _factors(table: pd.DataFrame) -> pd.DataFrame:
     factors["calibration set"] = factors["method and level"] + "|" + _labels(table, ["calibration"])
     factors["draw"] = factors["calibration set"] + "|" + _labels(table, [DRAW])
     return factors
-
-
-# Settings that make another method of a method.
-_SETTINGS = (
-    "propagation",
-    "allocation",
-    "group",
-    "symmetric",
-    "variant",
-    "percdamp",
-    "true_sequential",
-)
 
 
 def _is_estimable(factors: pd.DataFrame, name: str) -> bool:

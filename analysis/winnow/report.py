@@ -25,6 +25,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from winnow import plots, study_plots
+from winnow.draws import averaged
 from winnow.inference import correlations
 from winnow.layer_errors import monotonicity
 from winnow.results import Results, open_results, stderr_column
@@ -63,10 +64,13 @@ def point_axes(points: pd.DataFrame, axes: list[str]) -> list[str]:
 
 
 def summary(results: Results) -> pd.DataFrame:
-    """One row per point that is done: what it is, its main scores with their standard errors."""
-    scores = results.scores
+    """One row per point that is done: what it is, its main scores with their standard errors.
+
+    Draws of a cell are one row, with their standard deviation in brackets.
+    """
+    scores = averaged(results)
     scores = scores[scores["status"] == "done"]
-    axes = point_axes(scores, results.axes)
+    axes = point_axes(scores, [*results.axes, "draws"])
     table = scores[axes].astype(object)
     table = table.where(table.notna() & (table != ""), "–").map(_short)
     table["bits per weight"] = scores["bits_per_weight_nominal"].map(_short)
@@ -76,6 +80,9 @@ def summary(results: Results) -> pd.DataFrame:
         if error:
             errors = scores[error].map(lambda e: f" ± {e:.2g}" if np.isfinite(e) else "")
             texts = texts + errors
+        if f"{name}_draws" in scores:
+            draws = scores[f"{name}_draws"]
+            texts = texts + draws.map(lambda d: f" ({d:.2g})" if np.isfinite(d) else "")
         table[name] = texts
     return table
 
@@ -136,8 +143,8 @@ def figures(results: Results, model: str) -> Iterator[tuple[str, str, Figure]]:
             lambda: plots.over_sparsity(results, model=model),
         ),
         (
-            "Over stored bits",
-            "Scores of quantized points over all bits that are stored per weight of the linears: "
+            "Over bits per weight",
+            "Scores of quantized points over nominal bits per weight of the linears: "
             f"codes, scales, zero points, masks. {error}",
             lambda: plots.over_bits(results, model=model),
         ),
@@ -339,7 +346,10 @@ def page(results: Results) -> str:
         _section("What was asked", *asked, _grid(results), _facts(results, protocols=True))
     )
     more = f"<p>The first {_ROWS} of {len(table)} points.</p>" if len(table) > _ROWS else ""
-    note = "<p>± is one standard error over windows or items.</p>"
+    note = (
+        "<p>± is one standard error over windows or items; in brackets, where cells have several "
+    )
+    note += "draws, the standard deviation over these, and the score is their mean.</p>"
     parts.append(_section("Points", note, more, _table(table.head(_ROWS), "point")))
     for model in results.models:
         shown = [

@@ -88,7 +88,8 @@ static void add_column(void *context, const char *path, const char *unit, const 
                                                                   .name = wn_strdup(name_of(path)),
                                                                   .text = text,
                                                                   .axis = is_axis(&loading->axes, path),
-                                                                  .error = -1};
+                                                                  .error = -1,
+                                                                  .spread = -1};
 }
 
 static wn_status read_columns(struct loading *loading)
@@ -171,7 +172,7 @@ static void release(struct loading *loading)
 
 struct request {
     const char *path, *search, *columns, *where, *sort, *limit;
-    bool all, json, csv, markdown, latex, errors;
+    bool all, json, csv, markdown, latex, errors, draws;
 };
 
 static void choose_columns(struct loading *loading, const struct request *request)
@@ -202,6 +203,9 @@ static bool print(struct loading *loading, const struct wn_command *command, con
     long limit = 0;
     if (request->limit && !wn_option_integer(command, "--limit", request->limit, 1, 1000000000, &limit))
         return false;
+    if (!request->draws && !wn_show_names_draw(request->where) && !wn_show_names_draw(request->columns) &&
+        !wn_show_names_draw(request->sort))
+        wn_show_fold(shown);
     if (request->where && !wn_show_where(shown, request->where))
         return false;
     choose_columns(loading, request);
@@ -233,7 +237,7 @@ int wn_command_show(const struct wn_command *command, int argc, char **argv)
         {"--all", "-a", NULL, &request.all},           {"--stderr", NULL, NULL, &request.errors},
         {"--columns", "-c", &request.columns, NULL},   {"--where", "-w", &request.where, NULL},
         {"--sort", "-s", &request.sort, NULL},         {"--limit", NULL, &request.limit, NULL},
-        {"--search", NULL, &request.search, NULL}};
+        {"--search", NULL, &request.search, NULL},     {"--draws", NULL, NULL, &request.draws}};
     int code;
     if (!wn_options_read(command, argc, argv, options, sizeof options / sizeof options[0], &request.path, 1, &code))
         return code;

@@ -11,6 +11,7 @@ struct wn_shown_column {
     bool shown;        /* printed */
     bool error_shown;  /* with its standard error */
     int error;         /* the column of its standard error; -1: none */
+    int spread;        /* the column of its standard deviation over draws; -1: none */
     char **texts;      /* [points], owned, NULL for numbers and what was not read */
     double *numbers;   /* [points], owned */
 };
@@ -28,6 +29,15 @@ enum wn_show_form { WN_SHOW_TEXT, WN_SHOW_CSV, WN_SHOW_MARKDOWN, WN_SHOW_LATEX, 
 
 /* width: characters of a line of the text form; 0: no limit. */
 void wn_show_print(const struct wn_shown *shown, enum wn_show_form form, int width);
+
+/*
+ * Points that are done and differ in "replicate" or "perturb_seed" alone become one row, that of the first of them
+ * (show_fold.c): scores are means, with NAME_draws for their standard deviation, and "draws" counts them. Nothing in a
+ * file without draws.
+ */
+void wn_show_fold(struct wn_shown *shown);
+/* Whether a list of columns or conditions speaks of single draws. */
+bool wn_show_names_draw(const char *text);
 
 /* ---- choosing (show_choose.c); on a mistake one line is printed and the result is -1 or false ---- */
 

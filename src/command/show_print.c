@@ -20,22 +20,30 @@ static void number_text(double value, char *text, size_t size)
         snprintf(text, size, fabs(value) >= 1e5 ? "%.3e" : fabs(value) >= 100 ? "%.1f" : "%.4g", value);
 }
 
-/* For people: four digits, "-" where there is nothing, "1.23 ± 0.04" with the standard error. */
+/* Behind what a cell has already, unless there is none. */
+static void append_number(const struct wn_shown *shown, int column, int64_t point, const char *before,
+                          const char *behind, char *text, size_t size)
+{
+    if (column < 0 || isnan(shown->columns[column].numbers[point]))
+        return;
+    size_t used = strlen(text);
+    snprintf(text + used, size - used, "%s%.2g%s", before, shown->columns[column].numbers[point], behind);
+}
+
+/* For people: four digits, "-" where there is nothing, "1.23 ± 0.04 (0.1)" with its standard error and its spread. */
 static void cell_text(const struct wn_shown *shown, int column, int64_t point, char *text, size_t size)
 {
     const struct wn_shown_column *at = &shown->columns[column];
-    char error[32];
     if (at->text) {
         snprintf(text, size, "%s", at->texts[point][0] ? at->texts[point] : "-");
         return;
     }
     number_text(at->numbers[point], text, size);
-    if (!at->error_shown || at->error < 0 || isnan(at->numbers[point]) ||
-        isnan(shown->columns[at->error].numbers[point]))
+    if (isnan(at->numbers[point]))
         return;
-    snprintf(error, sizeof error, "%.2g", shown->columns[at->error].numbers[point]);
-    size_t used = strlen(text);
-    snprintf(text + used, size - used, " ± %s", error);
+    if (at->error_shown)
+        append_number(shown, at->error, point, " ± ", "", text, size);
+    append_number(shown, at->spread, point, " (", ")", text, size);
 }
 
 static bool has_open_points(const struct wn_shown *shown)
@@ -151,6 +159,15 @@ static void print_common(const struct wn_shown *shown, int width)
         printf("\n");
 }
 
+static void print_draws(const struct wn_shown *shown)
+{
+    for (int c = 0; c < shown->n_columns; c++)
+        if (shown->columns[c].shown && shown->columns[c].spread >= 0) {
+            printf("\nmeans of draws, in brackets their standard deviation; --draws shows single ones\n");
+            return;
+        }
+}
+
 static void print_reasons(const struct wn_shown *shown)
 {
     int reason = -1;
@@ -189,13 +206,28 @@ static void print_csv_cell(const struct wn_shown_column *column, int64_t point)
         printf("%.17g", column->numbers[point]);
 }
 
+/* The columns that go with one: its standard error where it is asked for, its spread unless that is shown itself. */
+static int companions(const struct wn_shown *shown, const struct wn_shown_column *column, int found[2])
+{
+    int count = 0;
+    if (column->error_shown && column->error >= 0)
+        found[count++] = column->error;
+    if (column->spread >= 0 && !shown->columns[column->spread].shown)
+        found[count++] = column->spread;
+    return count;
+}
+
 static void print_csv(const struct wn_shown *shown)
 {
+    int with[2];
     printf("point,status");
     for (int c = 0; c < shown->n_columns; c++) {
         const struct wn_shown_column *column = &shown->columns[c];
-        if (column->shown)
-            printf(column->error_shown && column->error >= 0 ? ",%s,%s_stderr" : ",%s", column->name, column->name);
+        if (!column->shown)
+            continue;
+        printf(",%s", column->name);
+        for (int i = 0, count = companions(shown, column, with); i < count; i++)
+            printf(",%s", shown->columns[with[i]].name);
     }
     printf("\n");
     for (int64_t i = 0; i < shown->n_rows; i++) {
@@ -205,8 +237,8 @@ static void print_csv(const struct wn_shown *shown)
             if (!column->shown)
                 continue;
             print_csv_cell(column, shown->rows[i]);
-            if (column->error_shown && column->error >= 0)
-                print_csv_cell(&shown->columns[column->error], shown->rows[i]);
+            for (int k = 0, count = companions(shown, column, with); k < count; k++)
+                print_csv_cell(&shown->columns[with[k]], shown->rows[i]);
         }
         printf("\n");
     }
@@ -286,6 +318,8 @@ static void print_json(const struct wn_shown *shown)
                 cJSON_AddStringToObject(row, column->path, column->texts[point]);
             else
                 add_number(row, column->path, column->numbers[point]);
+            if (column->spread >= 0 && !shown->columns[column->spread].shown)
+                add_number(row, shown->columns[column->spread].path, shown->columns[column->spread].numbers[point]);
         }
         cJSON_AddItemToArray(json, row);
     }
@@ -312,6 +346,7 @@ void wn_show_print(const struct wn_shown *shown, enum wn_show_form form, int wid
     wn_grid_table_release(&table);
     if (form == WN_SHOW_TEXT && !shown->columns_asked) {
         print_common(shown, width);
+        print_draws(shown);
         print_reasons(shown);
     }
 }

@@ -15,7 +15,7 @@ expect "one rank" 0 "$winnow" run "$sweep" -o "$folder/one.h5"
 has "what has no effect" 'replicates: magnitude uses no calibration data: it has one point' "$folder/err"
 expect "two ranks" 0 ranks 2 "$winnow" run "$sweep" -o "$folder/two.h5"
 same "ranks" "$(digest_of "$folder/two.h5")" "$(digest_of "$folder/one.h5")"
-expect "show" 0 "$winnow" show "$folder/one.h5" --json
+expect "show" 0 "$winnow" show "$folder/one.h5" --json --draws
 same "weights" "$(python3 -c 'import json, sys
 rows = [{k.replace("/points/", ""): v for k, v in r.items()} for r in json.load(open(sys.argv[1]))]
 def found(**wanted):
@@ -31,6 +31,31 @@ for method in ("sparsegpt", "wanda"):
     print(len(hashes))' "$folder/out")" "11 True True
 3
 3"
+
+# Draws are one row with their mean; forms agree, and single ones can be asked for.
+cp "$folder/out" "$folder/single.json"
+expect "show: draws" 0 "$winnow" show "$folder/one.h5" --json
+cp "$folder/out" "$folder/folded.json"
+expect "show: draws as csv" 0 "$winnow" show "$folder/one.h5" --csv
+same "draws" "$(python3 -c 'import csv, json, statistics, sys
+single, folded = (json.load(open(name)) for name in sys.argv[1:3])
+score = "/scores/windows/perplexity"
+draws = [r[score] for r in single if r["/points/method"] == "sparsegpt" and r["/points/propagation"] == "sequential"
+         and r["/points/calibration"] == "general"]
+row, = (r for r in folded if r["/points/draws"] == 2 and r["/points/propagation"] == "sequential")
+near = lambda a, b: abs(a - b) < 1e-12 * abs(b)
+print(len(draws), near(row[score], statistics.mean(draws)), near(row[score + "_draws"], statistics.stdev(draws)))
+print(len(folded), row["/points/replicate"], sorted(r["/points/draws"] for r in folded))
+table = list(csv.DictReader(open(sys.argv[3])))
+print([float(r["windows/perplexity"]) for r in table] == [r[score] for r in folded],
+      [r["windows/perplexity_draws"] or None for r in table if r["draws"] == "1"] == [None] * 5)
+' "$folder/single.json" "$folder/folded.json" "$folder/out")" "2 True True
+8 None [1, 1, 1, 1, 1, 2, 2, 2]
+True True"
+expect "show: draws for people" 0 "$winnow" show "$folder/one.h5"
+has "draws in brackets" '^ +[0-9]+ +sparsegpt .* [0-9.]+ \([0-9.]+\)' "$folder/out"
+expect "show: a draw" 0 "$winnow" show "$folder/one.h5" --where 'replicate=1'
+same "rows of a draw" "$(grep -cE '^ *[0-9]+ ' "$folder/out")" 1
 
 # A sweep with one draw more takes the others over.
 python3 -c "import json, sys; s = json.load(open(sys.argv[1])); s['grid'][0]['replicates'] = 3
