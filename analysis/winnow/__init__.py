@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         with_items,
     )
     from winnow.layer_errors import Monotonicity, layer_error_sums, monotonicity
+    from winnow.mixed_models import mixed
     from winnow.plots import style
     from winnow.results import Results
     from winnow.results import open_results as open  # noqa: A004 - winnow.open
@@ -65,6 +66,7 @@ _HOME = {
     "item_scores": "winnow.survival",
     "layer_error_sums": "winnow.layer_errors",
     "margins": "winnow.agreement",
+    "mixed": "winnow.mixed_models",
     "monotonicity": "winnow.layer_errors",
     "open": "winnow.results",
     "paired_difference": "winnow.survival",
@@ -102,6 +104,7 @@ __all__ = [
     "item_scores",
     "layer_error_sums",
     "margins",
+    "mixed",
     "monotonicity",
     "open",
     "paired_difference",

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import stats
 
+from winnow.mixed_models import reml
 from winnow.results import Results, is_dense, resolve, stderr_column
 from winnow.survival import item_scores
 
@@ -22,7 +23,6 @@ DRAW = "replicate"
 NOISE = ("perturb", "perturb_seed")
 VARIATIONS = (DRAW, *NOISE)
 _LEVEL = ("sparsity", "pattern", "bits")
-_FEWEST = 1e-12  # of the variance of all: what is less is none
 
 
 def replicates(
@@ -103,7 +103,7 @@ def _averaged(groups: list[pd.DataFrame], table: pd.DataFrame) -> pd.DataFrame:
             values = group[numbers].astype(float)
             row[numbers] = values.mean()
             row[errors] = np.sqrt((values[errors] ** 2).mean())
-            row[[c for c in VARIATIONS if c in group and len(set(group[c])) > 1]] = np.nan
+            row[[c for c in (DRAW, NOISE[1]) if c in group]] = np.nan
             texts = [c for c in table if table[c].dtype.kind not in "iufb" and c != "status"]
             row[[c for c in texts if len(set(group[c])) > 1]] = ""
             spread = values[list(spreads)].std().rename(spreads)
@@ -144,8 +144,9 @@ def variance(
     if not factors["calibration set"].duplicated().any():
         raise ValueError('no cell has several draws: "replicates" in the grid product makes them')
     names = [n for n in _EFFECTS if n in factors and _is_estimable(factors, n)]
-    found = _reml(plain["y"].to_numpy(float), [factors[n].to_numpy() for n in names])
-    values = dict(zip([*names, "draw"], found))
+    codes = [factors[n].factorize()[0] for n in names]
+    found = reml(plain["y"].to_numpy(float), np.ones((len(plain), 1)), codes)
+    values = dict(zip([*names, "draw"], found.variances))
     counts = {n: factors[n].nunique() for n in names} | {"draw": len(plain)}
     paired = _paired(results, name, plain, factors) if isinstance(results, Results) else None
     if paired is not None:
@@ -284,36 +285,6 @@ def _is_estimable(factors: pd.DataFrame, name: str) -> bool:
     codes = factors[name].factorize()[0].tolist()
     before = _EFFECTS[: _EFFECTS.index(name)]
     return all(factors[other].factorize()[0].tolist() != codes for other in before)
-
-
-def _reml(y: np.ndarray, factors: list[np.ndarray]) -> list[float]:
-    """Variances of the effects of factors, and of the residual, by restricted likelihood."""
-    n, spread = len(y), float(np.var(y, ddof=1))
-    if spread == 0:
-        return [0.0] * (len(factors) + 1)
-    parts = [(f[:, None] == f[None, :]).astype(float) for f in factors] + [np.eye(n)]
-    ones = np.ones(n)
-
-    def loss(logs: np.ndarray) -> tuple[float, np.ndarray]:
-        sizes = np.exp(logs)
-        inverse = np.linalg.inv(sum(s * p for s, p in zip(sizes, parts)))
-        weights = inverse @ ones
-        total = weights.sum()
-        project = inverse - np.outer(weights, weights) / total
-        rest = project @ y
-        value = -np.linalg.slogdet(inverse)[1] + np.log(total) + y @ rest
-        slope = [s * (np.sum(project * p) - rest @ p @ rest) for s, p in zip(sizes, parts)]
-        return value, np.array(slope)
-
-    y = (y - y.mean()) / np.sqrt(spread)
-    start = np.full(len(parts), -np.log(len(parts)))
-    bounds = [(np.log(_FEWEST), 6.0)] * len(factors) + [(np.log(1e-9), 6.0)]
-    options = {"maxiter": 1000, "ftol": 1e-14, "gtol": 1e-9}
-    found = optimize.minimize(
-        loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options
-    )
-    sizes = np.exp(found.x)
-    return [0.0 if s <= 10 * _FEWEST else float(s * spread) for s in sizes]
 
 
 def _rounding(table: pd.DataFrame) -> tuple[float, int] | None:
