@@ -228,11 +228,12 @@ static bool uses_calibration(const struct wn_recipe *recipe)
 static bool read_calibration(struct builder *builder, const cJSON *value, struct asked *asked)
 {
     const struct wn_sweep *sweep = builder->sweep;
+    const int64_t n_sets = wn_sweep_sets(sweep);
     bool needed = uses_calibration(&asked->recipe);
     asked->calibration = -1;
-    if (!value && needed && sweep->n_calibrations == 1)
+    if (!value && needed && n_sets == 1)
         asked->calibration = 0;
-    for (int64_t i = 0; value && cJSON_IsString(value) && i < sweep->n_calibrations; i++)
+    for (int64_t i = 0; value && cJSON_IsString(value) && i < n_sets; i++)
         if (!strcmp(sweep->calibrations[i].name, value->valuestring))
             asked->calibration = i;
     if (asked->calibration >= 0 || (!value && !needed))

@@ -116,10 +116,17 @@ int64_t wn_sweep_varied_set(const struct wn_sweep *sweep, int64_t base, const st
     return found;
 }
 
+int64_t wn_sweep_sets(const struct wn_sweep *sweep)
+{
+    int64_t count = 0;
+    while (count < sweep->n_calibrations && sweep->calibrations[count].base == count)
+        count++;
+    return count;
+}
+
 bool wn_sweep_varies(const struct wn_sweep *sweep)
 {
-    return sweep->n_calibrations > 0 &&
-           sweep->calibrations[sweep->n_calibrations - 1].base != sweep->n_calibrations - 1;
+    return wn_sweep_sets(sweep) < sweep->n_calibrations;
 }
 
 /* "general#1~1e-07~2": no name of the file has these signs. */

@@ -47,6 +47,8 @@ bool wn_grid_read_variation(const struct cJSON *replicates, int replicate, const
                             struct wn_variation *variation);
 /* The set that is so varied, which is there. */
 int64_t wn_sweep_varied_set(const struct wn_sweep *sweep, int64_t base, const struct wn_variation *variation);
+/* The sets of the file: they come first, and only they have names that a product can say. */
+int64_t wn_sweep_sets(const struct wn_sweep *sweep);
 bool wn_sweep_varies(const struct wn_sweep *sweep);
 /* " replicate=1 perturb=1e-07": what the key of a point says of its set besides the name. */
 void wn_variation_describe(const struct wn_variation *variation, struct wn_text *text);

@@ -34,13 +34,13 @@ static void release(struct wn_problems *problems, struct wn_sweep **sweep, struc
     wn_problems_release(problems);
 }
 
-/* The points and cells that a grid gives. */
-static void check_counts(const char *grid_text, int64_t points, int64_t cells)
+/* The points and cells that a grid gives under these calibration sets. */
+static void check_counts_of(const char *calibration, const char *grid_text, int64_t points, int64_t cells)
 {
     struct wn_problems problems;
     struct wn_sweep *sweep;
     struct wn_grid_points grid;
-    char *text = wn_format("{\"model\": \"model\", " CALIBRATION ", " EVALUATE ", \"grid\": %s}", grid_text);
+    char *text = wn_format("{\"model\": \"model\", %s, " EVALUATE ", \"grid\": %s}", calibration, grid_text);
     read_text(text, &problems, &sweep, &grid);
     CHECK(problems.count == 0);
     for (int64_t i = 0; i < problems.count; i++)
@@ -52,6 +52,11 @@ static void check_counts(const char *grid_text, int64_t points, int64_t cells)
         CHECK(grid.cells[i].point >= 0 && grid.cells[i].point < grid.n_points);
     release(&problems, &sweep, &grid);
     wn_free(text);
+}
+
+static void check_counts(const char *grid_text, int64_t points, int64_t cells)
+{
+    check_counts_of(CALIBRATION, grid_text, points, cells);
 }
 
 /* A whole sweep text must give a line that contains `part`, and only `count` lines. */
@@ -109,6 +114,19 @@ static void test_variations(void)
                  3, 3);
 }
 
+/* The only set of the file is meant where none is named, whatever is varied in this product or another. */
+static void test_variations_of_one_set(void)
+{
+    static const char one[] = "\"calibration\": {\"general\": {\"text\": \"data/general_calibration.jsonl\", "
+                              "\"samples\": 2, \"length\": 16}}";
+    check_counts_of(one, "[{\"method\": \"wanda\", \"sparsity\": 0.5, \"replicates\": 3}]", 4, 3);
+    check_counts_of(one, "[{\"method\": \"wanda\", \"sparsity\": 0.5, \"perturb\": [0, 1e-7]}]", 3, 2);
+    check_counts_of(one,
+                    "[{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"general\", \"replicates\": 2}, "
+                    "{\"method\": \"wanda\", \"sparsity\": 0.7}]",
+                    4, 3);
+}
+
 static void test_variation_keys(void)
 {
     struct wn_problems problems;
@@ -141,6 +159,10 @@ static void test_variation_mistakes(void)
                        "perturb_seed: needs \"perturb\"");
     check_grid_mistake("{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"task\", \"replicate\": 2}",
                        "did you mean \"replicates\"");
+    /* Nothing but the file gives a set a name. */
+    check_grid_mistake("{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"general\", \"replicates\": 2}, "
+                       "{\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"general#1\", \"replicates\": 2}",
+                       "grid[1]: calibration: \"general#1\" is not a set under");
 }
 
 /* A pruner that could round by itself leaves bits to the quantizer. */
@@ -334,6 +356,7 @@ int main(void)
     }
     test_products();
     test_variations();
+    test_variations_of_one_set();
     test_variation_keys();
     test_variation_mistakes();
     test_joint_parameters();
