@@ -62,8 +62,10 @@ struct wn_machine_speed {
 struct wn_efficiency_result {
     struct wn_speed_numbers speeds[WN_SPEEDS];
     struct wn_machine_speed before, after;
-    double resident_bytes[WN_SPEED_MODELS];        /* weights, head, and cache of one text of prompt + steps tokens */
-    double bytes_read[WN_SPEED_MODELS][WN_SPEEDS]; /* counted, of one token: weights of a step, cache; NaN: prefill */
+    double resident_bytes[WN_SPEED_MODELS]; /* weights, head, and cache of one text of prompt + steps tokens */
+    /* Counted, of one token: its part of the weights and the head that a step reads, and its cache; of experts as many
+     * as the step reaches when they are chosen evenly. NaN: prefill. */
+    double bytes_read[WN_SPEED_MODELS][WN_SPEEDS];
     bool cache_resident; /* the weights of the point or of a dense model fit into twice the last cache */
     double joules_per_token, joules_prefill, idle_watts; /* of all that the counter sees; NaN: no counter */
     char energy_source[32];                              /* "pm_counters", "powercap" or "none" */

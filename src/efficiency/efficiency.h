@@ -8,8 +8,10 @@
 
 /* Every block as fp32 numbers, or rounded to bf16 and packed so. Release it in any case. */
 wn_status wn_dense_keep(const struct wn_model *model, bool bf16, struct wn_kept_blocks *kept);
-/* Bytes of the blocks' weights as they are read in a step, and of the head. */
+/* Bytes of the blocks' weights in memory; as they are read in a step of so many texts, of experts as many as it reaches
+ * when they are chosen evenly; and of the head. */
 int64_t wn_kept_weight_bytes(const struct wn_kept_blocks *kept);
+double wn_kept_step_bytes(const struct wn_kept_blocks *kept, int64_t texts);
 int64_t wn_head_bytes(const struct wn_model *model);
 
 /* ---- takes (takes.c) ---- */

@@ -66,6 +66,8 @@ void wn_efficiency_format(const struct wn_kept_blocks *point, char *format, size
     for (int64_t b = 0; b < point->model->config.n_blocks; b++)
         for (int l = 0; l < layout->n_linears; l++) {
             char form[160];
+            if (!wn_is_in(&point->model->config, layout->linears[l].where, b))
+                continue;
             describe_linear(point, b, l, form, sizeof form);
             const int64_t before = forms.count, i = wn_texts_add(&forms, form);
             weights = wn_resize(weights, forms.count, sizeof *weights);

@@ -222,16 +222,25 @@ static void count_bytes(const struct measurement *m, struct wn_efficiency_result
         result->cache_resident = result->cache_resident || weights < 2.0 * (double)wn_last_cache_bytes();
         for (int s = 0; s < WN_SPEEDS; s++) {
             const bool steps = s >= WN_SPEED_DECODE_1 && wn_speed_is_asked(m->asked, (enum wn_speed)s);
-            result->bytes_read[i][s] = steps ? weights / (double)wn_speed_texts((enum wn_speed)s) + cache : (double)NAN;
+            const int64_t texts = wn_speed_texts((enum wn_speed)s);
+            result->bytes_read[i][s] =
+                steps ? (wn_kept_step_bytes(m->models[i], texts) + head) / (double)texts + cache : (double)NAN;
         }
     }
+}
+
+/* Of a buffer twice as large as the last cache. */
+static int64_t buffer_floats(void)
+{
+    const int64_t floats = wn_last_cache_bytes() / 2;
+    return floats > READ_FLOATS ? floats : READ_FLOATS;
 }
 
 /* With the lock of the node held. */
 static wn_status measure(struct measurement *m, const struct wn_kept_blocks *point, struct wn_efficiency_result *result)
 {
     struct rounds rounds = {wn_alloc_zero(MOST_ROUNDS * m->asked->pairs + 1, sizeof *rounds.seconds), 0};
-    int64_t floats = wn_last_cache_bytes() / 2 > READ_FLOATS ? wn_last_cache_bytes() / 2 : READ_FLOATS;
+    const int64_t floats = buffer_floats();
     float *buffer = wn_alloc_zero(floats, sizeof *buffer);
     wn_status status = wn_dense_keep(point->model, false, &m->dense[WN_SPEED_F32]);
     if (status == WN_OK)
@@ -308,15 +317,13 @@ static int64_t panel_bytes(const struct wn_model *model, const struct wn_efficie
 
 int64_t wn_efficiency_bytes(const struct wn_model *model, const struct wn_efficiency *asked)
 {
-    const int64_t weights = wn_model_block_weights(model) * model->config.n_blocks;
-    int64_t floats = wn_last_cache_bytes() / 2 > READ_FLOATS ? wn_last_cache_bytes() / 2 : READ_FLOATS;
     int64_t each = (int64_t)(sizeof(struct wn_packed) + sizeof(void *) + sizeof(struct wn_activation *)) +
                    wn_packed_linear_own_bytes_of(0);
     int64_t others = wn_block_bytes(model) - wn_model_block_weights(model) * (int64_t)sizeof(float) +
                      (int64_t)sizeof(struct wn_block) + model->layout.n_linears * each;
-    return weights * 6 + 2 * model->config.n_blocks * others + loading_bytes(model) + wn_takes_bytes(model, asked) +
-           panel_bytes(model, asked) + MACHINE_BYTES +
-           (floats + WN_TILE_ROWS * WN_TILE_COLUMNS) * (int64_t)sizeof(float);
+    return wn_model_weights(model) * 6 + 2 * model->config.n_blocks * others + loading_bytes(model) +
+           wn_takes_bytes(model, asked) + panel_bytes(model, asked) + MACHINE_BYTES +
+           (buffer_floats() + WN_TILE_ROWS * WN_TILE_COLUMNS) * (int64_t)sizeof(float);
 }
 
 void wn_efficiency_work(const struct wn_model *model, const struct wn_efficiency *asked, double *prompt_rows,

@@ -1,5 +1,5 @@
 /* Speeds: the lock of a node, quartiles, counters of energy, forms, and a measurement of the demo model. */
-#include <winnow/efficiency.h>
+#include <efficiency/efficiency.h>
 #include <winnow/linalg.h>
 
 #include <fcntl.h>
@@ -117,7 +117,7 @@ static void test_energy(void)
 
 /* ---- a measurement ---- */
 
-/* The demo model, half of its weights zeros or not. */
+/* A model, half of its weights zeros or not. */
 static void keep_model(const struct wn_model *model, bool half, bool changed, struct wn_kept_blocks *kept)
 {
     struct wn_block *block = wn_block_create(model);
@@ -128,6 +128,8 @@ static void keep_model(const struct wn_model *model, bool half, bool changed, st
         for (int l = 0; l < model->layout.n_linears; l++) {
             const int64_t rows = model->layout.linears[l].rows, columns = model->layout.linears[l].columns;
             struct wn_compressed form;
+            if (!wn_is_in(&model->config, model->layout.linears[l].where, b))
+                continue;
             wn_compressed_init(&form, rows, columns, block->linears[l], NULL);
             for (int64_t i = 0; i < rows * columns && half; i++)
                 form.weight[i] =
@@ -154,6 +156,53 @@ static void test_forms(const struct wn_model *model)
     wn_kept_blocks_release(&all);
     wn_kept_blocks_release(&half);
     wn_kept_blocks_release(&other);
+}
+
+/* ---- bytes ---- */
+
+static struct wn_model *open_reference(const char *name)
+{
+    struct wn_model *model;
+    char *folder = wn_format("tests/model/reference/%s", name), *path = test_path(folder);
+    CHECK_OK(wn_model_open(path, NULL, &model));
+    wn_free(folder);
+    wn_free(path);
+    return model;
+}
+
+/* Weights of bf16 have two bytes, whatever stands around them in memory; a head of another width has that width. */
+static void test_bytes(const struct wn_model *model)
+{
+    struct wn_kept_blocks kept;
+    struct wn_model *narrow = open_reference("opt_350m");
+    CHECK_OK(wn_dense_keep(model, true, &kept));
+    CHECK(wn_kept_step_bytes(&kept, 1) == 2 * (double)wn_model_weights(model));
+    CHECK((double)wn_kept_weight_bytes(&kept) > wn_kept_step_bytes(&kept, 1));
+    wn_kept_blocks_release(&kept);
+    CHECK(wn_embedding_size(&narrow->config) != narrow->config.hidden_size);
+    CHECK(wn_head_bytes(narrow) == 256 * 12 * 2);
+    wn_model_close(&narrow);
+}
+
+/* One block of three has 6 experts, of which a token goes through 2; the others have an MLP. What a block does not have
+ * is in no count. */
+static void test_experts(void)
+{
+    struct wn_kept_blocks dense, half;
+    struct wn_model *model = open_reference("qwen2_moe");
+    const double experts = 6 * 3 * 12 * 24, others = (double)wn_model_weights(model) - experts;
+    char format[128];
+    CHECK(wn_model_weights(model) < wn_model_block_weights(model) * model->config.n_blocks);
+    CHECK_OK(wn_dense_keep(model, false, &dense));
+    CHECK(wn_kept_weight_bytes(&dense) == 4 * wn_model_weights(model));
+    CHECK_NEAR(wn_kept_step_bytes(&dense, 1), 4 * (others + experts / 3), 1e-6);
+    CHECK_NEAR(wn_kept_step_bytes(&dense, 8), 4 * (others + experts * (1 - pow(2.0 / 3, 8))), 1e-6);
+    wn_kept_blocks_release(&dense);
+    keep_model(model, true, false, &half);
+    wn_efficiency_format(&half, format, sizeof format);
+    CHECK_TEXT(format, "bf16, a mask");
+    wn_kept_blocks_release(&half);
+    wn_model_close(&model);
 }
 
 static void check_quartiles(const struct wn_quartiles *q, bool there)
@@ -209,6 +258,8 @@ int main(void)
     test_energy();
     CHECK_OK(wn_model_open(path, NULL, &model));
     test_forms(model);
+    test_bytes(model);
+    test_experts();
     test_measurement(model);
     wn_model_close(&model);
     wn_free(path);
