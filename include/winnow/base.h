@@ -160,6 +160,13 @@ struct wn_texts {
 int64_t wn_texts_add(struct wn_texts *texts, const char *text);
 void wn_texts_release(struct wn_texts *texts);
 
+/* ---- numbers ---- */
+
+/* Rising; NaN last. */
+void wn_sort_doubles(double *values, int64_t count);
+/* Percentile q in [0, 1] of sorted values, linear at q (count - 1); NaN of none. */
+double wn_percentile(const double *sorted, int64_t count, double q);
+
 /* ---- time ---- */
 
 double wn_seconds(void); /* monotonic clock */

@@ -7,7 +7,6 @@
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,26 +41,11 @@ bool wn_speed_is_asked(const struct wn_efficiency *asked, enum wn_speed speed)
 
 /* ---- statistics ---- */
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double quantile(const double *sorted, int64_t count, double q)
-{
-    const double place = q * (double)(count - 1);
-    const int64_t below = (int64_t)place, above = below + 1 < count ? below + 1 : below;
-    return sorted[below] + (place - (double)below) * (sorted[above] - sorted[below]);
-}
-
 struct wn_quartiles wn_quartiles_of(double *values, int64_t count)
 {
-    if (count == 0)
-        return (struct wn_quartiles){NAN, NAN, NAN};
-    qsort(values, (size_t)count, sizeof *values, by_value);
-    return (struct wn_quartiles){quantile(values, count, 0.25), quantile(values, count, 0.5),
-                                 quantile(values, count, 0.75)};
+    wn_sort_doubles(values, count);
+    return (struct wn_quartiles){wn_percentile(values, count, 0.25), wn_percentile(values, count, 0.5),
+                                 wn_percentile(values, count, 0.75)};
 }
 
 /* ---- rounds ---- */

@@ -489,15 +489,6 @@ void wn_eval_score_chunk(const struct wn_model *model, const struct wn_eval_set 
 
 /* ---- summaries ---- */
 
-static int compare_doubles(const void *a, const void *b)
-{
-    double left = *(const double *)a, right = *(const double *)b;
-
-    if (isnan(left) || isnan(right)) /* last */
-        return (isnan(left) != 0) - (isnan(right) != 0);
-    return (left > right) - (left < right);
-}
-
 static void set_field(struct wn_record *record, int field, double value)
 {
     *wn_record_f64(record, field) = value;
@@ -510,7 +501,7 @@ static void summarize(const double *values, const int64_t *sequence, int64_t n, 
     double *sorted = wn_alloc(n, sizeof *sorted), mean, standard_error;
 
     memcpy(sorted, values, (size_t)n * sizeof *sorted);
-    qsort(sorted, (size_t)n, sizeof *sorted, compare_doubles);
+    wn_sort_doubles(sorted, n);
     wn_clustered_mean(values, sequence, n, &mean, &standard_error);
     set_field(record, fields[0], mean);
     set_field(record, fields[1], standard_error);

@@ -149,18 +149,6 @@ void wn_clustered_mean(const double *values, const int64_t *cluster, int64_t n, 
     *standard_error = clusters > 1 ? sqrt(g / (g - 1) * squares) / (double)n : (double)NAN;
 }
 
-double wn_percentile(const double *sorted, int64_t n, double q)
-{
-    double at = q * (double)(n - 1);
-    int64_t below = (int64_t)at;
-
-    if (n == 0)
-        return (double)NAN;
-    if (below + 1 >= n)
-        return sorted[n - 1];
-    return sorted[below] + (at - (double)below) * (sorted[below + 1] - sorted[below]);
-}
-
 /* ---- fields ---- */
 
 int wn_add_field(struct wn_schema *schema, const struct wn_eval_set *set, const char *group, const char *what,

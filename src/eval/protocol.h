@@ -33,8 +33,6 @@ void wn_add_target(struct wn_eval_set *set, int64_t row, int32_t id);
  * equal size this is s/sqrt(G) of the cluster means.
  */
 void wn_clustered_mean(const double *values, const int64_t *cluster, int64_t n, double *mean, double *standard_error);
-/* Percentile q in [0, 1] of sorted values, linear at q (n-1). */
-double wn_percentile(const double *sorted, int64_t n, double q);
 /* The sequence each target belongs to, [n_targets]; free with wn_free. */
 int64_t *wn_target_sequences(const struct wn_eval_set *set);
 

@@ -4,7 +4,6 @@
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <winnow/linalg.h>
@@ -466,12 +465,6 @@ void wn_probe_release(struct wn_model_cost **costs, int64_t n_models)
 
 /* ---- rates ---- */
 
-static int compare_doubles(const void *a, const void *b)
-{
-    double left = *(const double *)a, right = *(const double *)b;
-    return left < right ? -1 : left > right;
-}
-
 void wn_probe_rate(struct wn_rate *rate)
 {
     enum { ROWS = WN_TILE_ROWS, COLUMNS = WN_TILE_COLUMNS, DEPTH = 1024, TRIES = 9 };
@@ -486,7 +479,7 @@ void wn_probe_rate(struct wn_rate *rate)
         wn_linear(x, ROWS, DEPTH, w, COLUMNS, NULL, y);
         rates[i] = 2.0 * ROWS * COLUMNS * DEPTH / (wn_seconds() - start);
     }
-    qsort(rates, TRIES, sizeof *rates, compare_doubles);
+    wn_sort_doubles(rates, TRIES);
     *rate = (struct wn_rate){rates[TRIES / 2], rates[0], rates[TRIES - 1], TRIES};
     wn_free(x);
     wn_free(w);

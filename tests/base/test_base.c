@@ -282,6 +282,18 @@ static void check_texts(void)
     CHECK(texts.count == 0 && wn_memory_blocks() == 0);
 }
 
+static void check_order(void)
+{
+    double values[] = {1, 3, NAN, 2, 8, -1, 6};
+
+    wn_sort_doubles(values, 7);
+    CHECK(isnan(values[6]) && values[0] == -1);
+    CHECK_NEAR(wn_percentile(values + 1, 5, 0.5), 3, 0); /* of 1, 2, 3, 6, 8 */
+    CHECK_NEAR(wn_percentile(values + 1, 5, 0.9), 6 + 0.6 * 2, 1e-14);
+    CHECK_NEAR(wn_percentile(values + 1, 5, 1), 8, 0);
+    CHECK(isnan(wn_percentile(values, 0, 0.5)));
+}
+
 static void check_time(void)
 {
     double start = wn_seconds();
@@ -304,6 +316,7 @@ int main(void)
     check_memory_threads();
     check_text();
     check_texts();
+    check_order();
     check_time();
     return test_finish();
 }
