@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* ---- status ---- */
 
@@ -161,6 +162,23 @@ int64_t wn_texts_add(struct wn_texts *texts, const char *text);
 void wn_texts_release(struct wn_texts *texts);
 
 /* ---- numbers ---- */
+
+/* The nearest number of bf16, ties to even: the upper 16 bits of a float. A NaN stays one. */
+static inline uint16_t wn_to_bf16(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    return (uint16_t)((is_nan ? bits | 0x400000u : bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+}
+
+static inline float wn_from_bf16(uint16_t half)
+{
+    const uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
 
 /* Rising; NaN last. */
 void wn_sort_doubles(double *values, int64_t count);

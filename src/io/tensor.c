@@ -42,8 +42,7 @@ static void bfloat_to_float(const uint8_t *restrict data, int64_t count, float *
     for (int64_t i = 0; i < count; i++) {
         uint16_t upper;
         memcpy(&upper, data + 2 * i, sizeof upper);
-        uint32_t bits = (uint32_t)upper << 16;
-        memcpy(out + i, &bits, sizeof bits);
+        out[i] = wn_from_bf16(upper);
     }
 }
 

@@ -213,16 +213,6 @@ static uint32_t bits_of(float value)
     return bits;
 }
 
-/* The upper half, rounded to nearest, ties to even; a NaN stays one. */
-static uint16_t to_bfloat(float value)
-{
-    uint32_t bits = bits_of(value);
-
-    if ((bits & 0x7FFFFFFFu) > 0x7F800000u)
-        return (uint16_t)(bits >> 16 | 0x40u);
-    return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
-}
-
 /*
  * IEEE binary16. Below 2^-14 the result is a multiple of 2^-24: adding 0.5 lets the addition of floats round to it,
  * ties to even, and leaves it in the low bits. Above, the exponent is moved by 112 and 13 bits are rounded off.
@@ -260,7 +250,7 @@ int64_t wn_tensor_from_float(enum wn_dtype dtype, const float *values, int64_t c
     stored.bytes = 2 * count;
     for (int64_t i = 0; i < count; i++) {
         float back;
-        halves[i] = dtype == WN_F16 ? to_half(values[i]) : to_bfloat(values[i]);
+        halves[i] = dtype == WN_F16 ? to_half(values[i]) : wn_to_bf16(values[i]);
         wn_tensor_to_float(&stored, i, 1, &back);
         inexact += bits_of(back) != bits_of(values[i]);
         *overflows += (bits_of(back) & 0x7FFFFFFFu) == 0x7F800000u && bits_of(back) != bits_of(values[i]);

@@ -7,28 +7,16 @@
 
 #include <winnow/linalg.h>
 
-#include <string.h>
-
-void wn_to_bf16(const float *x, int64_t count, uint16_t *out)
+void wn_all_to_bf16(const float *x, int64_t count, uint16_t *out)
 {
-    for (int64_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
-        const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
-        bits += 0x7fffu + ((bits >> 16) & 1);
-        out[i] = is_nan ? 0x7fc0u : (uint16_t)(bits >> 16);
-    }
+    for (int64_t i = 0; i < count; i++)
+        out[i] = wn_to_bf16(x[i]);
 }
 
 void wn_round_to_bf16(const float *x, int64_t count, float *out)
 {
-    for (int64_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
-        const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
-        bits = is_nan ? 0x7fc00000u : (bits + 0x7fffu + ((bits >> 16) & 1)) & 0xffff0000u;
-        memcpy(out + i, &bits, sizeof bits);
-    }
+    for (int64_t i = 0; i < count; i++)
+        out[i] = wn_from_bf16(wn_to_bf16(x[i]));
 }
 
 #ifdef WINNOW_ONEDNN

@@ -9,8 +9,8 @@ struct wn_bf16_stream;
 struct wn_bf16_stream *wn_bf16_stream_create(void);
 void wn_bf16_stream_destroy(struct wn_bf16_stream *stream);
 
-/* The nearest numbers of bf16, ties to even, as their upper 16 bits. NaN stays NaN. */
-void wn_to_bf16(const float *x, int64_t count, uint16_t *out);
+/* wn_to_bf16 of each. */
+void wn_all_to_bf16(const float *x, int64_t count, uint16_t *out);
 
 /*
  * y [rows, out] = x [rows, in] w [out, in]^T, rows of y `stride` floats apart, by one thread. Call after wn_bf16_start

@@ -84,7 +84,7 @@ static const float *take_panel(const struct wn_linear_map *map, int64_t column, 
         /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a map without weights has a source */
         map->source->take(map->source->context, column, column + n, panel->rows);
     if (panel->halves)
-        wn_to_bf16(w, n * in, panel->halves);
+        wn_all_to_bf16(w, n * in, panel->halves);
     panel->number = number;
     return w;
 }
@@ -124,7 +124,7 @@ static void round_inputs(const struct product *product, int64_t rows)
 {
 #pragma omp for schedule(static)
     for (int64_t r = 0; r < rows; r++)
-        wn_to_bf16(product->x + r * product->in, product->in, product->halves + r * product->in);
+        wn_all_to_bf16(product->x + r * product->in, product->in, product->halves + r * product->in);
 }
 
 void wn_linears_by(enum wn_compute compute, const float *x, int64_t n_runs, const int64_t *row, int64_t in,

@@ -9,8 +9,6 @@
 
 #include "math.h"
 
-#include <string.h>
-
 static inline int64_t nn_smaller(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -38,14 +36,10 @@ struct run {
     int64_t count;
 };
 
-/* To the upper half of a float, ties to even. */
+/* As a number of bf16. */
 static inline float nn_bfloat(float x)
 {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    bits = (bits + 0x7fffu + (bits >> 16 & 1)) & 0xffff0000u;
-    memcpy(&x, &bits, sizeof bits);
-    return x;
+    return wn_from_bf16(wn_to_bf16(x));
 }
 
 /* What the slope of a head adds to the score of a key for a query, both by their positions. */
