@@ -264,6 +264,16 @@ struct wn_block {
     int64_t index;           /* which block of the model it is */
 };
 
+/*
+ * The experts that rows go to (struct wn_experts), `chosen` a row, those of larger p first. Where they are fixed, rows
+ * go to those that stand there, with the shares that the router gives these now; else the router chooses, and its
+ * choice is left there. NULL: it is left nowhere.
+ */
+struct wn_routes {
+    int32_t *experts; /* [rows, chosen]; borrowed */
+    bool fixed;
+};
+
 #define WN_GROUP_CHUNKS 64 /* most chunks that are run at once */
 
 /*
@@ -282,6 +292,7 @@ struct wn_chunk {
     const struct wn_past *past; /* NULL: none */
     int64_t n_chunks;           /* at most WN_GROUP_CHUNKS; 0: all sequences are one chunk */
     const int64_t *first;       /* [n_chunks + 1] */
+    struct wn_routes routes;    /* of all rows */
 };
 
 /* row [WN_GROUP_CHUNKS + 1] = rows where chunks begin: chunk c is row[c] .. row[c+1]-1. Returns how many there are. */

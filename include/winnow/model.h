@@ -140,6 +140,8 @@ struct wn_sequences {
      * row and its place in it; 0: as the model has it. */
     double noise;
     int64_t noise_seed;
+    struct wn_routes routes; /* of all rows, of the block that they go through next */
+    int64_t chosen;          /* experts of a row there */
 };
 
 void wn_sequences_init(struct wn_sequences *sequences);

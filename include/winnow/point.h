@@ -38,6 +38,9 @@ struct wn_point {
     int64_t calibration; /* -1: the recipe needs none */
     /* Dense also when calibration data decides no more than the sparsity of each block. */
     enum wn_propagation propagation;
+    /* Under sequential propagation: rows of the calibration set go to the experts that the dense model chooses; else to
+     * those that routers choose by what they read behind compressed blocks, as in evaluations. */
+    bool routes_dense;
     int64_t n_cells; /* that it answers */
 };
 

@@ -110,6 +110,7 @@ struct wn_cell {
     struct wn_recipe *own; /* owned: the recipe as written where it is not that of the point; NULL: see below */
     int64_t calibration;   /* as requested, -1 when not given */
     enum wn_propagation propagation;
+    bool routes_dense;
 };
 
 /*

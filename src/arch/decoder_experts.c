@@ -13,7 +13,8 @@
 
 /* The rows of all experts, and the chunk that those of one make. */
 struct routed {
-    int32_t *experts;      /* [rows, chosen] */
+    int32_t *experts;      /* [rows, chosen]: those of the chunk, or own */
+    int32_t *own;          /* NULL: those of the chunk */
     float *values;         /* [chosen] */
     int64_t *first, *rows; /* rows[first[e]] .. rows[first[e + 1] - 1] are those of expert e, rows * chosen + place */
     int64_t *offset, *begin;
@@ -27,8 +28,12 @@ static void choose(const struct wn_decoder_call *c, const struct routed *routed)
     for (int64_t r = 0; r < c->rows; r++) {
         const float *scores = c->s.scores + r * experts->count;
         float *shares = c->s.shares + r * experts->chosen;
+        int32_t *chosen = routed->experts + r * experts->chosen;
         double all = wn_log_sum_exp(scores, experts->count), sum = 0;
-        wn_top_k(scores, experts->count, experts->chosen, routed->values, routed->experts + r * experts->chosen);
+        if (!c->chunk->routes.fixed)
+            wn_top_k(scores, experts->count, experts->chosen, routed->values, chosen);
+        for (int64_t i = 0; i < experts->chosen; i++)
+            routed->values[i] = scores[chosen[i]];
         for (int64_t i = 0; i < experts->chosen; i++)
             sum += exp((double)routed->values[i] - all);
         for (int64_t i = 0; i < experts->chosen; i++)
@@ -53,7 +58,11 @@ static void sort_rows(const struct wn_decoder_call *c, struct routed *routed)
 static void route(const struct wn_decoder_call *c, const float *x, struct routed *routed)
 {
     const struct wn_experts *experts = &c->config->decoder.experts;
-    *routed = (struct routed){.experts = wn_alloc(c->rows * experts->chosen, sizeof(int32_t)),
+    int32_t *given = c->chunk->routes.experts, *own = NULL;
+    if (!given)
+        own = wn_alloc(c->rows * experts->chosen, sizeof *own);
+    *routed = (struct routed){.experts = given ? given : own,
+                              .own = own,
                               .values = wn_alloc(experts->chosen, sizeof(float)),
                               .first = wn_alloc_zero(experts->count + 2, sizeof(int64_t)),
                               .rows = wn_alloc(c->rows * experts->chosen, sizeof(int64_t)),
@@ -67,7 +76,7 @@ static void route(const struct wn_decoder_call *c, const float *x, struct routed
 
 static void forget(struct routed *routed)
 {
-    wn_free(routed->experts);
+    wn_free(routed->own);
     wn_free(routed->values);
     wn_free(routed->first);
     wn_free(routed->rows);

@@ -365,6 +365,8 @@ static void describe_calibration(const struct export *export, cJSON *json)
     cJSON *calibration = cJSON_AddObjectToObject(json, "calibration");
     cJSON_AddStringToObject(calibration, "name", export->sweep->calibrations[index].name);
     cJSON_AddStringToObject(calibration, "propagation", wn_propagation_name(export->point->propagation));
+    if (export->point->routes_dense)
+        cJSON_AddStringToObject(calibration, "routing", "dense");
     cJSON_AddNumberToObject(calibration, "tokens", (double)set->tokens);
     cJSON_AddStringToObject(calibration, "tokens_sha256", set->token_hash);
 }

@@ -94,6 +94,9 @@ int64_t wn_sequences_chunks(const struct wn_sequences *sequences, int64_t first,
         offset[s - begin] = sequences->offset[s] - row;
     *group = (struct wn_chunk){
         .n_sequences = behind - begin, .offset = offset, .n_chunks = end - first, .first = sequences->chunk + first};
+    if (sequences->routes.experts)
+        group->routes =
+            (struct wn_routes){sequences->routes.experts + row * sequences->chosen, sequences->routes.fixed};
     return row;
 }
 

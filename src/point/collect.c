@@ -13,7 +13,9 @@ void wn_collector_open(struct wn_collector *collector, const struct wn_subject *
     const struct wn_layout *layout = &subject->model->layout;
     collector->needs = wn_recipe_needs(&subject->point->recipe);
     if (wn_point_walks_calibration(subject->point)) {
-        collector->sequences = &wn_subject_calibration(subject)->sequences;
+        wn_routing_open(&collector->routing, subject);
+        collector->sequences =
+            collector->routing.hidden ? &collector->routing.routed : &wn_subject_calibration(subject)->sequences;
         collector->hidden = wn_workspace_embed(subject->model, collector->sequences);
     }
     if (wn_point_collects(subject->point)) {
@@ -31,6 +33,7 @@ static void release_factors(struct wn_collector *collector, const struct wn_subj
 void wn_collector_release(struct wn_collector *collector, const struct wn_subject *subject)
 {
     release_factors(collector, subject);
+    wn_routing_release(&collector->routing);
     wn_free(collector->hidden);
     if (collector->group_statistics) {
         wn_free(collector->statistics);

@@ -136,7 +136,7 @@ static void list_sources(const struct wn_between *between, int64_t part, struct 
         wn_pieces_add(pieces, between->sample->begin, layout->n_inputs * (int64_t)sizeof(int64_t));
         wn_pieces_add(pieces, between->sample->all, wn_model_input_floats(subject->model, sample) * floats);
     }
-    if (wn_point_collects(subject->point))
+    if (part >= WN_PART_GATHER && wn_point_collects(subject->point))
         wn_pieces_add(pieces, between->collector->statistics, wn_statistics_bytes(layout, between->collector->needs));
     for (int i = 0; part > WN_PART_GATHER && i < layout->n_inputs; i++) {
         int64_t width = layout->input_widths[i];

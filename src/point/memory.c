@@ -207,5 +207,6 @@ int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
     int64_t most = walking > generating ? walking : generating;
     most = most > texts.losses ? most : texts.losses;
     return floats * (int64_t)sizeof(float) + (most > scoring ? most : scoring) + texts.records +
-           wn_schema_bytes(&run->schema) + wn_prepared_offsets(run, point->model) * (int64_t)sizeof(int64_t);
+           wn_point_routes_bytes(run, point) + wn_schema_bytes(&run->schema) +
+           wn_prepared_offsets(run, point->model) * (int64_t)sizeof(int64_t);
 }

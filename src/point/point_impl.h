@@ -128,6 +128,10 @@ int64_t wn_point_rules_bytes(const struct wn_run *run, const struct wn_point *po
 
 /* True when a point makes statistics of its own: under sequential propagation. */
 bool wn_point_collects(const struct wn_point *point);
+/* True when a point asks the dense model which experts the rows of its calibration set go to (routing.c). */
+bool wn_point_asks_routes(const struct wn_point *point);
+/* Bytes of that. */
+int64_t wn_point_routes_bytes(const struct wn_run *run, const struct wn_point *point);
 /* True when a point pushes calibration sequences itself: for its own statistics, and for a search. */
 bool wn_point_walks_calibration(const struct wn_point *point);
 /* True when a point reads statistics that the shared dense pass makes: under dense propagation, and for a sparsity per

@@ -45,6 +45,11 @@ static struct wn_pieces list_pieces(const struct wn_between *between, int64_t st
         add_hidden(&list, subject, &subject->prepared->sample, between->sample->hidden);
     if (!behind && between->collector->sequences)
         add_hidden(&list, subject, between->collector->sequences, between->collector->hidden);
+    if (!behind && between->collector->routing.hidden) {
+        const struct wn_routing *routing = &between->collector->routing;
+        add_hidden(&list, subject, &routing->choosing, routing->hidden);
+        wn_pieces_add(&list, routing->experts, wn_routing_experts_bytes(subject->model, &routing->choosing));
+    }
     for (int64_t e = 0; behind && e < evaluation->n_sets; e++) {
         const struct wn_generation *generation = subject->prepared->sets[e].generation;
         if (generation)
@@ -412,6 +417,7 @@ int64_t wn_point_state_bytes(const struct wn_run *run, int64_t index)
         rows += wn_sequences_tokens(&prepared->calibrations[point->calibration].sequences);
     wn_generation_bytes(run, point->model, &point->recipe, &texts);
     int64_t rules = prepared->model->config.n_blocks * wn_point_rules_bytes(run, point);
-    return wn_inside_bytes(run, point) + rows * prepared->model->config.hidden_size * (int64_t)sizeof(float) +
-           wn_schema_bytes(&prepared->schema) + texts.records + (texts.kept ? texts.kept + rules : 0);
+    return wn_inside_bytes(run, point) + wn_point_routes_bytes(run, point) +
+           rows * prepared->model->config.hidden_size * (int64_t)sizeof(float) + wn_schema_bytes(&prepared->schema) +
+           texts.records + (texts.kept ? texts.kept + rules : 0);
 }

@@ -127,7 +127,8 @@ static wn_status push(struct walk *walk, const struct wn_block *view)
     const struct wn_subject *subject = &walk->subject;
     struct wn_collector *collector = &walk->collector;
     bool calibrates = collector->sequences && walk->block + 1 < subject->model->config.n_blocks;
-    struct wn_pushing pushing = {.all = calibrates ? wn_sequences_parts(collector->sequences) : 0};
+    struct wn_pushing pushing = {.part = WN_PART_PUSH,
+                                 .all = calibrates ? wn_sequences_parts(collector->sequences) : 0};
     for (int64_t e = 0; e < walk->evaluation.n_sets; e++)
         if (wn_subject_wants(subject, e))
             pushing.all += wn_sequences_parts(&subject->prepared->sets[e].sequences);
@@ -149,6 +150,8 @@ static wn_status walk_block(struct walk *walk, int64_t block_index)
     walk->block = block_index;
     WN_TRY(wn_model_load_block(subject->model, block_index, walk->dense));
     clock_stage(walk, WN_STAGE_LOAD);
+    if (part <= WN_PART_ROUTE)
+        WN_TRY(wn_routing_choose(&walk->collector.routing, subject, &walk->workspace, walk->dense));
     WN_TRY(wn_collector_gather(&walk->collector, subject, &walk->workspace, block_index, walk->dense));
     if (part <= WN_PART_GATHER)
         wn_sample_push(&walk->sample, subject, &walk->workspace, walk->dense);
@@ -171,12 +174,14 @@ static wn_status walk_block(struct walk *walk, int64_t block_index)
 /* What stages ask at places where the point can be left. */
 static wn_status pause_walk(void *context, const struct wn_place *place, int64_t all)
 {
-    static const enum wn_point_stage stages[WN_PARTS] = {[WN_PART_GATHER] = WN_STAGE_STATISTICS,
+    static const enum wn_point_stage stages[WN_PARTS] = {[WN_PART_ROUTE] = WN_STAGE_STATISTICS,
+                                                         [WN_PART_GATHER] = WN_STAGE_STATISTICS,
                                                          [WN_PART_SCALE] = WN_STAGE_COMPRESS,
                                                          [WN_PART_LINEARS] = WN_STAGE_COMPRESS,
                                                          [WN_PART_PUSH] = WN_STAGE_FORWARD};
     struct walk *walk = context;
-    double parts = WN_PARTS - 1, done = (double)place->part - 1 + (double)place->done / (double)(all + 1);
+    double first = wn_point_asks_routes(walk->subject.point) ? WN_PART_ROUTE : WN_PART_GATHER;
+    double parts = WN_PARTS - first, done = (double)place->part - first + (double)place->done / (double)(all + 1);
     clock_stage(walk, place->groups ? WN_STAGE_STATISTICS : stages[place->part]);
     wn_status status = wn_resume_inside(&walk->resume, &walk->between, walk->block, place, done / parts);
     walk->mark = wn_seconds();

@@ -26,9 +26,9 @@ bool wn_subject_wants(const struct wn_subject *subject, int64_t set);
 /* ---- places inside a block where a point can be left (inside.c) ---- */
 
 /* The parts of a block, one after the other. */
-enum wn_part { WN_PART_NONE, WN_PART_GATHER, WN_PART_SCALE, WN_PART_LINEARS, WN_PART_PUSH, WN_PARTS };
-/* What is done of a part: groups of statistics, trials of the search of scales, linears, or runs of sequences that were
- * pushed; all zero: nothing of the block. */
+enum wn_part { WN_PART_NONE, WN_PART_ROUTE, WN_PART_GATHER, WN_PART_SCALE, WN_PART_LINEARS, WN_PART_PUSH, WN_PARTS };
+/* What is done of a part: runs of sequences that the dense model has routed, groups of statistics, trials of the search
+ * of scales, linears, or runs of sequences that were pushed; all zero: nothing of the block. */
 struct wn_place {
     int64_t part, done;
     int64_t groups; /* of statistics that are summed anew for the next linear */
@@ -62,6 +62,7 @@ void wn_workspace_push(struct wn_workspace *workspace, const struct wn_model *mo
                        const struct wn_sequences *sequences, float *hidden);
 /* The same for one of the sets of a walk, but for what an earlier start has done. */
 struct wn_pushing {
+    enum wn_part part;
     int64_t done, all; /* parts (model.h, wn_sequences_parts) of all sets */
 };
 wn_status wn_workspace_push_set(struct wn_workspace *workspace, const struct wn_model *model,
@@ -69,6 +70,20 @@ wn_status wn_workspace_push_set(struct wn_workspace *workspace, const struct wn_
                                 struct wn_pushing *pushing);
 /* Copies by all threads. */
 void wn_copy_floats(float *to, const float *from, int64_t count);
+
+/* ---- experts of the calibration set that the dense model chooses (routing.c) ---- */
+
+struct wn_routing {
+    struct wn_sequences choosing, routed; /* the set, borrowed: rows that choose, and rows that go there */
+    float *hidden;    /* [tokens, hidden] behind dense blocks; NULL: routers choose for themselves */
+    int32_t *experts; /* [tokens, chosen] of the current block */
+};
+void wn_routing_open(struct wn_routing *routing, const struct wn_subject *subject);
+void wn_routing_release(struct wn_routing *routing);
+/* Pushes the dense states through a dense block, and so learns the experts of its rows. */
+wn_status wn_routing_choose(struct wn_routing *routing, const struct wn_subject *subject,
+                            struct wn_workspace *workspace, const struct wn_block *block);
+int64_t wn_routing_experts_bytes(const struct wn_model *model, const struct wn_sequences *sequences);
 
 /* ---- statistics of the inputs of a block (collect.c) ---- */
 
@@ -78,6 +93,7 @@ struct wn_collector {
     unsigned needs;                       /* of the recipe */
     void *statistics, *group_statistics;  /* of the current block; the second only when the first is made here */
     struct wn_factor_cache factors[WN_MAX_INPUTS];
+    struct wn_routing routing;
     const struct wn_pauses *pauses;
 };
 void wn_collector_open(struct wn_collector *collector, const struct wn_subject *subject);

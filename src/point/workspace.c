@@ -64,7 +64,7 @@ wn_status wn_workspace_push_set(struct wn_workspace *workspace, const struct wn_
                                 struct wn_pushing *pushing)
 {
     int64_t parts = wn_sequences_parts(sequences), before = pushing->done;
-    int64_t first = wn_pauses_done(workspace->pauses, WN_PART_PUSH) - before, end;
+    int64_t first = wn_pauses_done(workspace->pauses, pushing->part) - before, end;
     pushing->done += parts;
     for (int64_t p = first > 0 ? first : 0; p < parts; p = end) {
         end = parts_end(sequences, p, workspace->group_rows);
@@ -74,7 +74,7 @@ wn_status wn_workspace_push_set(struct wn_workspace *workspace, const struct wn_
                          workspace->group_rows, workspace->scratch, workspace->offset, NULL);
         workspace->tokens += (double)(sequences->offset[sequences->chunk[chunk_end]] - row);
         WN_TRY(
-            wn_pause(workspace->pauses, (struct wn_place){.part = WN_PART_PUSH, .done = before + end}, pushing->all));
+            wn_pause(workspace->pauses, (struct wn_place){.part = pushing->part, .done = before + end}, pushing->all));
     }
     return WN_OK;
 }

@@ -165,6 +165,8 @@ static double point_flops(const struct wn_run *run, int64_t index, const struct 
     blocks += clip_flops(model, &point->recipe);
     if (wn_recipe_true_sequential(&point->recipe)) /* a pass of its own for every input behind the first */
         blocks += model->layout.input_steps[model->layout.n_inputs - 1] * calibration;
+    if (wn_point_asks_routes(point))
+        blocks += calibration;
     if (wn_recipe_needs(&point->recipe) & WN_NEED_SECOND_MOMENTS) {
         blocks += solver_flops(model);
         if (point->propagation == WN_PROPAGATION_SEQUENTIAL)

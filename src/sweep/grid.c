@@ -33,6 +33,7 @@ struct builder {
 struct asked {
     int64_t model, calibration;
     enum wn_propagation propagation;
+    bool routes_dense;
     struct wn_recipe recipe;
 };
 
@@ -247,20 +248,25 @@ static bool read_calibration(struct builder *builder, const cJSON *value, struct
     return false;
 }
 
+/* "sequential" or "dense"; without a value, *dense stays. */
+static bool read_way(struct builder *builder, const char *key, const cJSON *value, bool *dense)
+{
+    const char *word = cJSON_IsString(value) ? value->valuestring : "";
+    if (!value)
+        return true;
+    *dense = !strcmp(word, "dense");
+    if (*dense || !strcmp(word, "sequential"))
+        return true;
+    PROBLEM(builder, "%s%s: expected \"sequential\" or \"dense\"", builder->where, key);
+    return false;
+}
+
 static bool read_propagation(struct builder *builder, const cJSON *value, struct asked *asked)
 {
     bool dense = wn_recipe_drop(&asked->recipe) || asked->recipe.search; /* levels are those of dense inputs */
+    bool known = read_way(builder, "propagation", value, &dense);
     asked->propagation = dense ? WN_PROPAGATION_DENSE : WN_PROPAGATION_SEQUENTIAL;
-    if (!value)
-        return true;
-    for (int p = WN_PROPAGATION_SEQUENTIAL; p <= WN_PROPAGATION_DENSE; p++) {
-        if (cJSON_IsString(value) && !strcmp(value->valuestring, wn_propagation_name((enum wn_propagation)p))) {
-            asked->propagation = (enum wn_propagation)p;
-            return true;
-        }
-    }
-    PROBLEM(builder, "%spropagation: expected \"sequential\" or \"dense\"", builder->where);
-    return false;
+    return known;
 }
 
 /* Under dense propagation no statistics see a compressed linear. */
@@ -359,7 +365,8 @@ static char *key_of(const struct wn_sweep *sweep, const struct wn_point *point)
         const struct wn_sweep_calibration *set = &sweep->calibrations[point->calibration];
         wn_text_printf(&text, " calibration=%s", sweep->calibrations[set->base].name);
         wn_variation_describe(&set->variation, &text);
-        wn_text_printf(&text, " propagation=%s", wn_propagation_name(point->propagation));
+        wn_text_printf(&text, " propagation=%s%s", wn_propagation_name(point->propagation),
+                       point->routes_dense ? " routing=dense" : "");
     }
     return text.data;
 }
@@ -381,6 +388,7 @@ static int64_t add_point(struct builder *builder, const struct asked *asked)
         bool compresses = wn_recipe_needs(&point.recipe) != WN_NEED_NOTHING;
         point.calibration = asked->calibration;
         point.propagation = compresses && !wn_recipe_drop(&point.recipe) ? asked->propagation : WN_PROPAGATION_DENSE;
+        point.routes_dense = asked->routes_dense && point.propagation == WN_PROPAGATION_SEQUENTIAL;
     }
     char *key = key_of(builder->sweep, &point);
     int64_t index = wn_texts_add(&grid->keys, key);
@@ -399,8 +407,11 @@ static void add_cell(struct builder *builder, const struct asked *asked)
     struct wn_grid_points *grid = builder->grid;
     int64_t index = add_point(builder, asked);
     struct wn_point *point = &grid->points[index];
-    struct wn_cell cell = {
-        .model = asked->model, .point = index, .calibration = asked->calibration, .propagation = asked->propagation};
+    struct wn_cell cell = {.model = asked->model,
+                           .point = index,
+                           .calibration = asked->calibration,
+                           .propagation = asked->propagation,
+                           .routes_dense = asked->routes_dense};
     point->n_cells++;
     if (point->recipe.n_stages != asked->recipe.n_stages) {
         cell.own = wn_alloc(1, sizeof *cell.own);
@@ -469,6 +480,7 @@ static bool build_cell(struct builder *builder, const struct axis *axes, const i
         !read_calibration(builder, value_of(axes, index, count, "calibration"), &asked) ||
         !read_variation(builder, axes, index, count, &asked) ||
         !read_propagation(builder, value_of(axes, index, count, "propagation"), &asked) ||
+        !read_way(builder, "routing", value_of(axes, index, count, "routing"), &asked.routes_dense) ||
         !check_true_sequential(builder, &asked) || !read_model(builder, model, &asked))
         return false;
     if (is_no_variation(builder, axes, index, count, &asked.recipe))

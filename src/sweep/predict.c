@@ -199,6 +199,7 @@ static double predict_calibration(const struct wn_model *model, const struct wn_
             more = steps - 1;
             take *= 2 - 1.0 / steps;
         }
+        more += wn_point_asks_routes(point);
         stages[WN_STAGE_STATISTICS] += blocks * ((1 + more) * pass + take);
         passes = 1 + more;
     }

@@ -14,6 +14,7 @@
 #include <winnow/encodings.h>
 #include <winnow/linalg.h>
 
+#include "../point/point_impl.h"
 #include "sweep_impl.h"
 
 /* ---- sharing encodings ---- */
@@ -350,6 +351,22 @@ static bool point_fits(const struct wn_point *point, const struct wn_layout *lay
     return true;
 }
 
+/* Where no point can route as asked. */
+static void check_routing(const struct wn_run *run, const struct wn_model *model, int64_t index,
+                          struct wn_problems *problems)
+{
+    for (int64_t i = 0; i < run->grid.n_points; i++) {
+        const struct wn_point *point = &run->grid.points[i];
+        if (point->model != index || !point->routes_dense || wn_layout_routes(&model->layout))
+            continue;
+        wn_problems_add(problems,
+                        "%s: routing: \"dense\" is for models with experts, which %s has not; name another "
+                        "with \"model\" in this product",
+                        run->sweep->path, run->sweep->models[index]);
+        return;
+    }
+}
+
 /*
  * Points that a shape forbids become failed rows, which is told here, as long as others of the model are left; where
  * all are forbidden, the sweep is a mistake.
@@ -407,6 +424,7 @@ static void open_models(struct wn_run *run, bool first, struct wn_problems *prob
                (long long)prepared->model->config.n_blocks);
         for (int64_t i = 0; first && i < prepared->model->notes.count; i++)
             wn_log(WN_LOG_WARNING, "%s", prepared->model->notes.lines[i]);
+        check_routing(run, prepared->model, m, problems);
         check_shapes(run, prepared->model, m, first, problems);
     }
 }

@@ -58,6 +58,10 @@ void wn_sweep_help(struct wn_text *text)
         "  method                a method (see winnow help methods); or prune and quantize for a joint point\n"
         "  calibration           names of sets; needed by methods that use calibration data\n"
         "  propagation           sequential (default: inputs from compressed blocks before) or dense\n"
+        "  routing               of models with experts, under sequential propagation: sequential (default: routers "
+        "read\n"
+        "                        what compressed blocks give) or dense (the dense model chooses the experts of every\n"
+        "                        token of the calibration set); evaluations always route for themselves\n"
         "  model                 one of the listed models (default: all)\n"
         "  allocation            who gets how much: uniform, owl (pruners), dynamic_programming, or a search\n"
         "  defaults              own (default), or published: what the published code of the method has, where the\n"
@@ -221,6 +225,7 @@ static cJSON *grid_schema(void)
     cJSON_AddItemToObject(properties, "model", item_or_list(string_schema("one of the sweep's models")));
     cJSON_AddItemToObject(properties, "calibration", item_or_list(string_schema("name of a calibration set")));
     cJSON_AddItemToObject(properties, "propagation", item_or_list(words_schema("sequential|dense")));
+    cJSON_AddItemToObject(properties, "routing", item_or_list(words_schema("sequential|dense")));
     cJSON_AddItemToObject(properties, "defaults", item_or_list(words_schema("own|published")));
     cJSON_AddItemToObject(properties, "replicates", wn_replicates_schema("replicates"));
     cJSON_AddItemToObject(properties, "perturb", item_or_list(wn_replicates_schema("perturb")));

@@ -6,8 +6,8 @@
 
 /* The lists of key names the parser knows; also what suggestions and the schema are made from. */
 #define WN_GRID_KEYS                                                                                                   \
-    "method", "prune", "quantize", "model", "calibration", "propagation", "defaults", "replicates", "perturb",         \
-        "perturb_seed"
+    "method", "prune", "quantize", "model", "calibration", "propagation", "routing", "defaults", "replicates",         \
+        "perturb", "perturb_seed"
 
 /* Short name of a model: the last part of its path, the whole path when two share that part. Owned by the caller. */
 char *wn_sweep_model_name(const struct wn_sweep *sweep, int64_t model);

@@ -12,6 +12,7 @@
 
 #include <winnow/linalg.h>
 
+#include "../point/point_impl.h"
 #include "sweep_impl.h"
 #include "winnow_build.h"
 
@@ -104,6 +105,23 @@ static void set_model(const struct wn_run *run, struct wn_table *table, int64_t 
     wn_free(name);
 }
 
+/* A column where a point is told which experts its calibration set goes to. */
+static void set_routing(struct wn_run *run)
+{
+    const char *name = "routing", *help = "which model chooses the experts of the calibration set";
+    bool asked = false;
+    for (int64_t i = 0; i < run->grid.n_points; i++)
+        asked = asked || run->grid.points[i].routes_dense;
+    for (int64_t i = 0; asked && i < run->grid.n_points; i++) {
+        const struct wn_point *point = &run->grid.points[i];
+        bool used = point->calibration >= 0 && wn_layout_routes(&run->models[point->model].model->layout);
+        bool dense = point->routes_dense || point->propagation == WN_PROPAGATION_DENSE;
+        set_text(&run->points, name, help, i, !used ? "" : dense ? "dense" : "sequential");
+    }
+    for (int64_t i = 0; asked && i < run->grid.n_cells; i++)
+        set_text(&run->cells, name, help, i, run->grid.cells[i].routes_dense ? "dense" : "sequential");
+}
+
 void wn_run_build_tables(struct wn_run *run)
 {
     wn_table_init(&run->points, "/points", "point", run->grid.n_points);
@@ -122,6 +140,7 @@ void wn_run_build_tables(struct wn_run *run)
         set_recipe(&run->cells, i, wn_cell_recipe(&run->grid, cell));
         set_calibration(run, &run->cells, i, cell->model, cell->calibration, cell->propagation);
     }
+    set_routing(run);
 }
 
 /* ---- memory ---- */

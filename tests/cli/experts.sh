@@ -12,6 +12,8 @@ cat >"$folder/sweep.json" <<END
  "grid": [{"method": "wanda", "sparsity": 0.5, "allocation": ["uniform", "owl"], "calibration": "c"},
           {"method": "sparsegpt", "sparsity": 0.5, "true_sequential": true, "calibration": "c"},
           {"method": "gptq", "bits": 4, "group": 4, "calibration": "c", "propagation": "dense"},
+          {"method": "wanda", "sparsity": 0.5, "routing": "dense", "calibration": "c"},
+          {"method": "gptq", "bits": 3, "true_sequential": true, "routing": "dense", "calibration": "c"},
           {"method": "awq", "bits": 4, "group": 4, "calibration": "c"},
           {"method": ["smoothquant"], "calibration": "c"}],
  "evaluate": {"perplexity": {"t": {"text": "t.txt", "length": 50}}}}
@@ -23,6 +25,10 @@ OMP_NUM_THREADS=3 ranks 2 "$winnow" run "$folder/sweep.json" -o "$folder/more.h5
 grep -qE '"/points/rank":[[:space:]]*1,?$' "$folder/rows" || fail "one rank computed all"
 grep -qE '"/points/threads":[[:space:]]*3,?$' "$folder/rows" || fail "not with three threads"
 same "digests" "$(digest_of "$folder/one.h5")" "$(digest_of "$folder/more.h5")"
+
+sed -e "s|\"model\": \"[^\"]*\"|\"model\": \"$source_dir/sweeps/demo/model\"|" "$folder/sweep.json" >"$folder/demo.json"
+expect "routing without experts" 2 "$winnow" plan "$folder/demo.json"
+has "routing without experts" 'routing: "dense" is for models with experts, which .*demo/model has not' "$folder/err"
 
 # ---- levels of every expert, searched for and by layer errors; where some blocks have no experts, one line says no ----
 

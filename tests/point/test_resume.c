@@ -127,7 +127,7 @@ static void check_reference(struct wn_par *par, struct wn_run *run, const bool *
 }
 
 /* How often a point was left in each part of a block (walk.h), and while an input was calibrated anew. */
-enum { BETWEEN, GATHER, SCALE, LINEARS, PUSH, PARTS };
+enum { BETWEEN, ROUTE, GATHER, SCALE, LINEARS, PUSH, PARTS };
 enum { STRIDE = 19, STRIDE_BEHIND = 9 };
 struct left {
     int parts[PARTS], again;
