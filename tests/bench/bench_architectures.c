@@ -43,11 +43,11 @@ static void fill(float *x, int64_t count, double scale)
     }
 }
 
-/* Without experts of which a token goes through some. */
 static double count_products(const struct wn_model *model)
 {
     const struct wn_config *config = &model->config;
-    double pairs = (double)TOKENS * (TOKENS + 1) / 2, linears = (double)wn_model_block_weights(model);
+    double pairs = (double)TOKENS * (TOKENS + 1) / 2;
+    double linears = wn_model_active_weights(model) / (double)config->n_blocks;
     if (config->window > 0 && config->window < TOKENS && config->decoder.blocks[0] & WN_BLOCK_SLIDES)
         pairs -= (double)(TOKENS - config->window) * (double)(TOKENS - config->window + 1) / 2;
     return 2 * linears * TOKENS + 4 * pairs * (double)(config->n_heads * config->head_dim);
