@@ -18,10 +18,11 @@ WANDA = {"method": "wanda", "sparsity": [0.4, 0.6], "calibration": "general"}
 BITS = {"method": "rtn", "bits": [8, 4], "group": 32}
 TEXT = {"perplexity": {"world": {"text": "world.txt", "protocol": "gptq", "length": 64}}}
 TASKS = {"tasks": ["facts.jsonl"]}
+SPEEDS = {"efficiency": {"prompt": 16, "steps": 1, "pairs": 1, "batch": 1}}
 KL = {"divergence": {"on": ["world"], "measures": ["kl"]}}
 
 KINDS = {
-    "bits only": ([BITS], TEXT | TASKS | KL),
+    "bits only": ([BITS], TEXT | TASKS | KL | SPEEDS),
     "no divergence": ([WANDA, BITS], TEXT | TASKS),
     "magnitude only": ([PRUNED], TEXT | TASKS | KL),
     "one point": ([{"method": "rtn", "bits": 4}], TEXT),

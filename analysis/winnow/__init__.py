@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from winnow import plots, search_plots, study_plots
+    from winnow import plots, search_plots, speed_plots, study_plots
     from winnow.agreement import flips, margins, probability_changes
     from winnow.corpora import corpus_scores
     from winnow.draws import averaged, replicates, variance
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from winnow.results import Results
     from winnow.results import open_results as open  # noqa: A004 - winnow.open
     from winnow.searches import allocations, candidates, generations, held_out, search_names
+    from winnow.speed_plots import speeds
     from winnow.statistics import Correlation, compare, correlation, relative
     from winnow.survival import (
         breaking_points,
@@ -77,6 +78,8 @@ _HOME = {
     "replicates": "winnow.draws",
     "search_names": "winnow.searches",
     "search_plots": "winnow.search_plots",
+    "speed_plots": "winnow.speed_plots",
+    "speeds": "winnow.speed_plots",
     "study_plots": "winnow.study_plots",
     "style": "winnow.plots",
     "variance": "winnow.draws",
@@ -117,6 +120,8 @@ __all__ = [
     "replicates",
     "search_names",
     "search_plots",
+    "speed_plots",
+    "speeds",
     "study_plots",
     "style",
     "variance",

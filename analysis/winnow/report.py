@@ -24,7 +24,7 @@ import pandas as pd
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
-from winnow import plots, study_plots
+from winnow import plots, speed_plots, study_plots
 from winnow.draws import averaged
 from winnow.inference import correlations
 from winnow.layer_errors import monotonicity
@@ -159,6 +159,20 @@ def figures(results: Results, model: str) -> Iterator[tuple[str, str, Figure]]:
             "A mark per point; steps: the Pareto front, points that none beats at no more bits; "
             f"ring: its knee. {error}",
             lambda: study_plots.fronts(results, model=model),
+        ),
+        (
+            "Memory and speed",
+            "How many times smaller in memory, and faster, points are than the dense model in fp32 "
+            "that was measured in turn with them on one rank. Bars are quartiles over pairs of "
+            "takes; a white centre: something else on the machine disturbed too many pairs.",
+            lambda: speed_plots.memory_and_speed(results, model=model),
+        ),
+        (
+            "What quality costs in bytes and time",
+            "Steps: the Pareto fronts; ring: their knee. Bars of speeds are quartiles over pairs "
+            "of takes, those of scores one standard error: where they overlap, a front may go "
+            "through the wrong point.",
+            lambda: speed_plots.quality_fronts(results, model=model),
         ),
         (
             "Calibration sets",
