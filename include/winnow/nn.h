@@ -245,6 +245,8 @@ const struct wn_integer_linear *wn_integer_linear_form(const struct wn_activatio
 /* Bytes that a rule takes, and that it takes besides while it computes `tokens` rows on `threads` threads. */
 int64_t wn_integer_linear_bytes(int64_t rows, int64_t columns, bool outlier_weight);
 int64_t wn_integer_linear_scratch(int64_t rows, int64_t columns, int64_t tokens, int threads);
+/* What adds up the products of codes, the sums being the same: "vnni", "avx2", "sgemm". Static storage. */
+const char *wn_integer_linear_kernel(void);
 /* Row by row in double and 64-bit integers, kept for tests. */
 void wn_integer_linear_ref(const struct wn_integer_linear *form, const struct wn_linear_call *call);
 

@@ -1,8 +1,9 @@
 /*
- * Linears on integer codes, simulated in fp32 BLAS without any rounding of their sums: a product of two codes is at
- * most 127^2, so fp32 adds up to 1040 of them exactly in any order. Longer rows are cut into pieces of PIECE columns,
- * whose sums are added in double. The integer part is therefore the same for every tile shape, and tiles run over the
- * whole chunk. The outlier part rounds, so its tiles start at the first token of each sequence.
+ * Linears on integer codes. Their sums are exact, by integer instructions (integer_dot.h) or, where there are none, in
+ * fp32 BLAS: a product of two codes is at most 127^2, so fp32 adds up to 1040 of them exactly in any order. Longer rows
+ * are cut into pieces of PIECE columns, whose sums are added in double. The integer part is therefore the same for
+ * every tile shape and instruction set, and tiles run over the whole chunk. The outlier part rounds, so its tiles start
+ * at the first token of each sequence.
  */
 #include <winnow/linalg.h>
 #include <winnow/nn.h>
@@ -11,6 +12,8 @@
 #include <float.h>
 #include <math.h>
 #include <string.h>
+
+#include "integer_dot.h"
 
 enum { PIECE = 1024, PANEL = 256, SERIAL_WORK = 1 << 16, MAGNITUDE = 0x7fffffff, INFINITE = 0x7f800000 };
 
@@ -272,6 +275,72 @@ static void scale_tile(const struct wn_integer_linear *form, const struct inputs
     }
 }
 
+/* ---- integer instructions ---- */
+
+static dot_kernel *find_dot(void)
+{
+#ifdef __x86_64__
+    if (wn_isa() == WN_ISA_AVX512 && __builtin_cpu_supports("avx512vnni"))
+        return dot_vnni;
+    if (wn_isa() >= WN_ISA_AVX2)
+        return dot_avx2;
+#endif
+    return NULL;
+}
+
+const char *wn_integer_linear_kernel(void)
+{
+#ifdef __x86_64__
+    dot_kernel *const dot = find_dot();
+    if (dot)
+        return dot == dot_vnni ? "vnni" : "avx2";
+#endif
+    return "sgemm";
+}
+
+static int32_t sum_of(const int8_t *codes, int64_t count)
+{
+    int32_t sum = 0;
+
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < count; i++)
+        sum += codes[i];
+    return sum;
+}
+
+/* Outputs o .. o + count - 1, at most DOT_OUTPUTS, of tokens r .. r + n - 1, at most DOT_ROWS; at the
+ * end outputs before them are computed again and dropped. `shifts`: what the zero point adds to the sums of each token
+ * of the tile. */
+static void dot_patch(const struct wn_integer_linear *form, const struct inputs *inputs, const struct tile *tile,
+                      dot_kernel *dot, const int32_t *shifts, int64_t r, int64_t n, int64_t o, float *y)
+{
+    int32_t sums[DOT_ROWS * DOT_OUTPUTS];
+    const int64_t in = form->columns, first = smaller(tile->column + o, form->rows - DOT_OUTPUTS);
+
+    dot(form->codes + first * in, inputs->codes + (tile->row + r) * in, in, n, sums);
+    for (int64_t i = 0; i < n; i++) {
+        const double step = inputs->steps[tile->row + r + i];
+        float *to = y + (tile->row + r + i) * form->rows + first;
+        for (int64_t c = tile->column + o - first; c < DOT_OUTPUTS; c++)
+            to[c] = (float)((double)(sums[i * DOT_OUTPUTS + c] - shifts[r + i]) * (step * form->scales[first + c]));
+    }
+}
+
+/* By a few tokens at a time, whose codes stay in the second cache. */
+static void dot_tile(const struct wn_integer_linear *form, const struct inputs *inputs, const struct tile *tile,
+                     dot_kernel *dot, float *y)
+{
+    enum { TOKENS = 64 };
+    int32_t shifts[WN_TILE_ROWS];
+
+    for (int64_t r = 0; r < tile->m; r++)
+        shifts[r] = form->zero * sum_of(inputs->codes + (tile->row + r) * form->columns, form->columns);
+    for (int64_t block = 0; block < tile->m; block += TOKENS)
+        for (int64_t o = 0; o < tile->n; o += DOT_OUTPUTS)
+            for (int64_t r = block; r < smaller(block + TOKENS, tile->m); r += DOT_ROWS)
+                dot_patch(form, inputs, tile, dot, shifts, r, smaller(DOT_ROWS, tile->m - r), o, y);
+}
+
 static void integer_tile(const struct wn_integer_linear *form, const struct inputs *inputs, const struct tile *tile,
                          const struct tile_buffers *buffers, float *y)
 {
@@ -321,11 +390,15 @@ static void run_tiles(const struct wn_integer_linear *form, const struct wn_line
                       const struct inputs *inputs, const struct tile_buffers *buffers)
 {
     const int64_t rows = call->offset[call->n_sequences], out = form->rows;
+    dot_kernel *const dot = form->columns <= DOT_COLUMNS && out >= DOT_OUTPUTS ? find_dot() : NULL;
 
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < tiles_of(rows, out); i++) {
         struct tile tile = tile_at(i, 0, rows, out);
-        integer_tile(form, inputs, &tile, buffers, call->y);
+        if (dot)
+            dot_tile(form, inputs, &tile, dot, call->y);
+        else
+            integer_tile(form, inputs, &tile, buffers, call->y);
     }
     for (int64_t s = 0; inputs->inside && s < call->n_sequences; s++) {
         int64_t count = inputs->first[s + 1] - inputs->first[s], length = call->offset[s + 1] - call->offset[s];

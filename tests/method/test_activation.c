@@ -101,6 +101,35 @@ static void check_against_loop(int64_t out, int64_t in, int bits, double thresho
     sample_release(&sample);
 }
 
+/* Every instruction set gives the bits of the sums in fp32, outliers or not, of few rows and many. */
+static void check_kernels(int64_t out, int64_t in, double threshold)
+{
+    const enum wn_isa widest = wn_isa();
+    struct sample sample;
+    sample_init(&sample, out, in, 8, threshold);
+    const int64_t count = sample.rows * out;
+    float *expected = wn_alloc(count, sizeof *expected);
+    sample.call.bias = sample.bias;
+    sample.x[3 * in] = INFINITY;
+    for (int isa = WN_ISA_PLAIN; isa <= (int)widest; isa++) {
+        static const char *const names[] = {"sgemm", "avx2", "vnni"};
+        wn_isa_limit((enum wn_isa)isa);
+#ifdef __x86_64__
+        CHECK_TEXT(wn_integer_linear_kernel(), names[isa - (isa == 2 && !__builtin_cpu_supports("avx512vnni"))]);
+#else
+        CHECK_TEXT(wn_integer_linear_kernel(), names[0]);
+#endif
+        memset(sample.y, 0, (size_t)count * sizeof *sample.y);
+        run_rule(&sample.form, &sample.call);
+        if (isa == WN_ISA_PLAIN)
+            memcpy(expected, sample.y, (size_t)count * sizeof *expected);
+        CHECK(!memcmp(sample.y, expected, (size_t)count * sizeof *expected));
+    }
+    wn_isa_limit(WN_ISA_AVX512);
+    wn_free(expected);
+    sample_release(&sample);
+}
+
 /* Rounded outputs are the same as those of the loop; of a token they are at most 2^bits - 1 multiples of one step. */
 static void check_rounded_outputs(int bits, bool bias)
 {
@@ -133,30 +162,30 @@ static void check_rounded_outputs(int bits, bool bias)
 static void check_worst_sums(void)
 {
     struct sample sample;
-    const int64_t in = 5001;
+    const int64_t out = 5, in = 5001;
 
-    sample_init(&sample, 3, in, 8, 0);
-    float *expected = wn_alloc(sample.rows * 3, sizeof *expected);
+    sample_init(&sample, out, in, 8, 0);
+    float *expected = wn_alloc(sample.rows * out, sizeof *expected);
     struct wn_linear_call plain = sample.call;
     plain.y = expected;
     for (int64_t i = 0; i < sample.rows * in; i++)
         sample.x[i] = i % in ? rintf(113.5f + 13.5f * draw(2, 0, i)) : 127.0f;
-    for (int64_t i = 0; i < 3 * in; i++)
+    for (int64_t i = 0; i < out * in; i++)
         sample.codes[i] = (uint8_t)(128 + rintf(113.5f + 13.5f * draw(2, 1, i)));
     run_rule(&sample.form, &sample.call);
     wn_integer_linear_ref(&sample.form, &plain);
-    CHECK(!memcmp(sample.y, expected, (size_t)(sample.rows * 3) * sizeof(float)));
+    CHECK(!memcmp(sample.y, expected, (size_t)(sample.rows * out) * sizeof(float)));
     wn_free(expected);
     for (int64_t i = 0; i < sample.rows * in; i++)
         sample.x[i] = 127.0f;
-    memset(sample.codes, 255, (size_t)(3 * in));
+    memset(sample.codes, 255, (size_t)(out * in));
     sample.x[0] = 126.0f; /* an odd sum, beyond 2^24 */
-    for (int64_t i = 0; i < 3; i++)
+    for (int64_t i = 0; i < out; i++)
         sample.scales[i] = 1.0f;
     sample.form.least = 0;
     run_rule(&sample.form, &sample.call);
     CHECK(sample.y[0] == (float)(127.0 * 127 * (double)(in - 1) + 127.0 * 126));
-    CHECK(sample.y[3] == (float)(127.0 * 127 * (double)in));
+    CHECK(sample.y[out] == (float)(127.0 * 127 * (double)in));
     sample_release(&sample);
 }
 
@@ -577,6 +606,10 @@ int main(void)
             check_against_loop(shapes[s][0], shapes[s][1], bits, 0);
             check_against_loop(shapes[s][0], shapes[s][1], bits, 3);
         }
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        check_kernels(shapes[s][0], shapes[s][1], 0);
+        check_kernels(shapes[s][0], shapes[s][1], 3);
+    }
     for (int bits = 2; bits <= 8; bits += 3) {
         check_rounded_outputs(bits, false);
         check_rounded_outputs(bits, true);
