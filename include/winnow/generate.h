@@ -37,8 +37,7 @@ struct wn_packed_linear;
 struct wn_kept_blocks {
     const struct wn_model *model;      /* borrowed */
     struct wn_block *blocks;           /* [n_blocks]; arrays owned; no linears of branches that are skipped */
-    struct wn_packed *packed;          /* [n_blocks, n_linears]; empty where there is none */
-    struct wn_packed_linear **kernels; /* [n_blocks, n_linears] of those: sources of the blocks (kernels.h); owned */
+    struct wn_packed_linear **kernels; /* [n_blocks, n_linears] sources of the blocks (kernels.h), or NULL; owned */
     struct wn_activation **rules;      /* [n_blocks, n_linears]; owned */
 };
 

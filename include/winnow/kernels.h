@@ -10,15 +10,17 @@
  * operations that made it when it was compressed, and a sum is one chain of fma over the columns in order. Speed is all
  * that a form or an instruction set changes.
  *
- * Forms with kernels of their own, up to WN_FEW_NARROW rows, where AVX-512 or AVX2 is there:
+ * Forms with kernels of their own, up to 32 rows, where AVX-512 or AVX2 is there:
  *
- *     codes of 2, 4 or 8 bits   columns, and groups of them, are multiples of 16 and lie side by side; no mask,
- *     codes of 3 bits           outliers or scale of inputs. 3 bits: multiples of 32
- *     bf16                      columns are a multiple of 16; no mask
+ *     codes of 1 to 8 bits    all weights are stored; columns are a multiple of 16, with odd bits of 32. Groups of any
+ *                             size and order, outliers, scales of inputs, grids of a second level
+ *     bf16, fp16              all are stored; columns are a multiple of 16
+ *     bf16, fp16, fp32        with a mask: 2:4 and other patterns, unstructured zeros
  *
- * 16 weights of one column, one for each of 16 outputs, are made in a register: codes of 4 bits and less are looked up
- * in a table of floats (vpermps), others are converted; then (code - zero) * scale. All other forms, and more rows, are
- * unpacked a few rows at a time. Depends on base, linalg and pack. Not collective.
+ * For them the bytes of each 16 rows are put, in place, into the order in which they are used: a vector holds the
+ * weights of one column for 16 outputs, and memory is read from start to end. A weight that is not stored is +0 and is
+ * multiplied as in dense weights, so that NaN and signs of zeros are the same too. All other forms (a mask beside
+ * codes) are unpacked a few rows at a time. Depends on base, io, linalg and pack. Not collective.
  */
 #ifndef WINNOW_KERNELS_H
 #define WINNOW_KERNELS_H
@@ -28,11 +30,16 @@
 
 struct wn_packed_linear;
 
-/* Borrows the packed linear and its bytes. Scales and zero points are kept as fp32, 16 rows side by side. Chooses a
- * kernel for wn_isa(). */
-struct wn_packed_linear *wn_packed_linear_create(const struct wn_packed *packed);
+/* Takes over the packed linear, which must own its bytes and is empty then. Scales and zero points are kept as fp32, 16
+ * rows side by side, outliers in the order of columns. Chooses a kernel for wn_isa(). From serial code. */
+struct wn_packed_linear *wn_packed_linear_create(struct wn_packed *packed);
 /* Frees and sets to NULL; NULL is fine. */
 void wn_packed_linear_destroy(struct wn_packed_linear **linear);
+
+/* Its shape, kinds and size; what its arrays hold is for the kernel alone. */
+const struct wn_packed *wn_packed_linear_form(const struct wn_packed_linear *linear);
+/* The bytes that were taken over, as they were, to out [form->size]. */
+void wn_packed_linear_write(const struct wn_packed_linear *linear, uint8_t *out);
 
 /* y = x W^T (+ bias): x [rows, columns], bias [out] or NULL, rows of y `stride` floats apart. Allocates as
  * wn_linear_few_rows_from does. */
@@ -43,10 +50,11 @@ const struct wn_row_source *wn_packed_linear_source(const struct wn_packed_linea
 
 /* Bytes of weights, scales and zero points that a call on `rows` rows reads from memory, each once per 32 rows. */
 int64_t wn_packed_linear_bytes(const struct wn_packed_linear *linear, int64_t rows);
-/* Bytes that it allocated; and with so many grids at most. */
+/* Bytes that it allocated besides those of the form; and at most as a recipe makes it (NULL: without codes), as
+ * wn_pack_bytes_of says. */
 int64_t wn_packed_linear_own_bytes(const struct wn_packed_linear *linear);
-int64_t wn_packed_linear_own_bytes_of(int64_t grids);
-/* What computes few rows, for provenance: "codes avx512", "bf16 avx2", "unpacked". Static storage. */
+int64_t wn_packed_linear_own_bytes_of(const struct wn_recipe *recipe, int64_t rows, int64_t columns);
+/* What computes few rows, for provenance: "codes avx512", "sparse bf16 avx2", "unpacked". Lives as long as it. */
 const char *wn_packed_linear_kernel(const struct wn_packed_linear *linear);
 
 #endif

@@ -105,7 +105,7 @@ struct wn_row_source {
     /*
      * Or NULL: the sums of few rows from what is stored, with the bits of the weights of take: `count` strips, 1 or
      * WN_FEW_STRIPS, each of WN_FEW_STRIP outputs, from output `first` on (a multiple of that; all are there), of 1 to
-     * WN_FEW_NARROW rows of x, into sums [count, rows, WN_FEW_STRIP]. x lies in strips [ceil(in / WN_FEW_STRIP), rows,
+     * 32 rows of x, into sums [count, rows, WN_FEW_STRIP]. x lies in strips [ceil(in / WN_FEW_STRIP), rows,
      * WN_FEW_STRIP], zeros behind column in - 1. Every sum begins with 0; then sum = fma(x[k], w[k], sum), column by
      * column in order. Threads call it side by side.
      */

@@ -124,6 +124,8 @@ void wn_packed_all(const struct wn_packed *packed, float *out);
 int64_t wn_pack_bytes_of(const struct wn_recipe *recipe, int64_t rows, int64_t columns, int source_bytes);
 /* How many grids its codes have: of a scale and a zero point each; 0 without codes. */
 int64_t wn_pack_grids_of(const struct wn_recipe *recipe, int64_t rows, int64_t columns);
+/* And how many outliers, by the same count. */
+int64_t wn_pack_outliers_of(const struct wn_recipe *recipe, int64_t rows, int64_t columns);
 
 /*
  * The bytes, all numbers little-endian; arrays in the order of struct wn_packed, each begins at a multiple of 8:

@@ -57,7 +57,7 @@ static int64_t resident_bytes(const struct wn_kept_blocks *kept, int64_t block, 
     if (of->linears[linear])
         return info->rows * info->columns * (int64_t)sizeof(float);
     if (of->sources[linear])
-        return kept->packed[at].size + wn_packed_linear_own_bytes(kept->kernels[at]);
+        return wn_packed_linear_form(kept->kernels[at])->size + wn_packed_linear_own_bytes(kept->kernels[at]);
     return of->activations[linear] ? wn_rule_pack(of->activations[linear], NULL) : 0;
 }
 

@@ -1,6 +1,8 @@
 /* form.c: in words what the linears of a model in memory are: equal texts are equally fast. */
 #include "efficiency.h"
 
+#include <winnow/kernels.h>
+
 #include <stdio.h>
 #include <string.h>
 
@@ -38,7 +40,7 @@ static void describe_linear(const struct wn_kept_blocks *kept, int64_t block, in
     else if (kept->blocks[block].linears[linear])
         snprintf(text, size, "fp32");
     else if (kept->blocks[block].sources[linear])
-        describe(&kept->packed[block * kept->model->layout.n_linears + linear], text, size);
+        describe(wn_packed_linear_form(kept->kernels[block * kept->model->layout.n_linears + linear]), text, size);
     else
         snprintf(text, size, "left out");
 }
@@ -49,11 +51,12 @@ char *wn_efficiency_form(const struct wn_kept_blocks *point)
     struct wn_text text = {0};
     for (int64_t b = 0; b < point->model->config.n_blocks; b++)
         for (int l = 0; l < layout->n_linears; l++) {
-            const struct wn_packed *packed = &point->packed[b * layout->n_linears + l];
+            const struct wn_packed_linear *packed = point->kernels[b * layout->n_linears + l];
+            const int64_t size = packed ? wn_packed_linear_form(packed)->size : 0;
             const double bits = (double)layout->linears[l].rows * (double)layout->linears[l].columns * 16;
             char form[160];
             describe_linear(point, b, l, form, sizeof form);
-            wn_text_printf(&text, "%s; %.0f\n", form, packed->size ? 200 * (double)packed->size * 8 / bits : 0.0);
+            wn_text_printf(&text, "%s; %.0f\n", form, 200 * (double)size * 8 / bits);
         }
     return text.data;
 }

@@ -301,8 +301,8 @@ static int64_t panel_bytes(const struct wn_model *model, const struct wn_efficie
 
 int64_t wn_efficiency_bytes(const struct wn_model *model, const struct wn_efficiency *asked)
 {
-    int64_t each = (int64_t)(sizeof(struct wn_packed) + sizeof(void *) + sizeof(struct wn_activation *)) +
-                   wn_packed_linear_own_bytes_of(0);
+    int64_t each =
+        (int64_t)(sizeof(void *) + sizeof(struct wn_activation *)) + wn_packed_linear_own_bytes_of(NULL, 0, 0);
     int64_t others = wn_block_bytes(model) - wn_model_block_weights(model) * (int64_t)sizeof(float) +
                      (int64_t)sizeof(struct wn_block) + model->layout.n_linears * each;
     return wn_model_weights(model) * 6 + 2 * model->config.n_blocks * others + loading_bytes(model) +

@@ -21,7 +21,6 @@ void wn_kept_blocks_init(struct wn_kept_blocks *kept, const struct wn_model *mod
     kept->blocks = wn_alloc_zero(model->config.n_blocks, sizeof *kept->blocks);
     for (int64_t b = 0; b < model->config.n_blocks; b++)
         kept->blocks[b] = (struct wn_block){.index = b, .compute = model->compute};
-    kept->packed = wn_alloc_zero(linears, sizeof *kept->packed);
     kept->kernels = wn_alloc_zero(linears, sizeof *kept->kernels);
     kept->rules = wn_alloc_zero(linears, sizeof *kept->rules);
 }
@@ -33,7 +32,6 @@ static void release_block(struct wn_kept_blocks *kept, int64_t index)
         wn_free(block->linears[l]);
         wn_free(block->biases[l]);
         wn_packed_linear_destroy(&kept->kernels[index * kept->model->layout.n_linears + l]);
-        wn_packed_release(&kept->packed[index * kept->model->layout.n_linears + l]);
         wn_activation_release(&kept->rules[index * kept->model->layout.n_linears + l]);
     }
     for (int i = 0; i < kept->model->layout.n_vectors; i++)
@@ -45,7 +43,6 @@ void wn_kept_blocks_release(struct wn_kept_blocks *kept)
     for (int64_t b = 0; kept->model && b < kept->model->config.n_blocks; b++)
         release_block(kept, b);
     wn_free(kept->blocks);
-    wn_free(kept->packed);
     wn_free(kept->kernels);
     wn_free(kept->rules);
     *kept = (struct wn_kept_blocks){0};
@@ -58,26 +55,27 @@ static bool pays(int64_t packed, int64_t rows, int64_t columns)
     return packed < rows * columns * (int64_t)sizeof(float) / 10 * PAYS_TENTHS;
 }
 
-static void use_packed(struct wn_kept_blocks *kept, int64_t index, int linear)
+/* Takes it over. */
+static void use_packed(struct wn_kept_blocks *kept, int64_t index, int linear, struct wn_packed *packed)
 {
     const int64_t at = index * kept->model->layout.n_linears + linear;
-    kept->kernels[at] = wn_packed_linear_create(&kept->packed[at]);
+    kept->kernels[at] = wn_packed_linear_create(packed);
     kept->blocks[index].sources[linear] = wn_packed_linear_source(kept->kernels[at]);
 }
 
 void wn_kept_blocks_take_linear(struct wn_kept_blocks *kept, int64_t index, int linear,
                                 const struct wn_compressed *form)
 {
-    struct wn_packed *packed = &kept->packed[index * kept->model->layout.n_linears + linear];
+    struct wn_packed packed;
     if (form->activation)
         return;
-    wn_pack(form, packed);
-    if (!pays(packed->size, form->rows, form->columns)) {
+    wn_pack(form, &packed);
+    if (!pays(packed.size, form->rows, form->columns)) {
         kept->blocks[index].linears[linear] = copy_floats(form->weight, form->rows * form->columns);
-        wn_packed_release(packed);
+        wn_packed_release(&packed);
         return;
     }
-    use_packed(kept, index, linear);
+    use_packed(kept, index, linear, &packed);
 }
 
 static bool is_there(const struct wn_kept_blocks *kept, int64_t index, int linear)
@@ -152,16 +150,19 @@ enum kept_as { KEPT_BY_RULE, KEPT_AS_FLOATS, KEPT_PACKED };
 static void put_linear(struct packing *packing, const struct wn_kept_blocks *kept, int64_t index, int linear)
 {
     const struct wn_linear_info *info = &kept->model->layout.linears[linear];
-    const struct wn_packed *packed = &kept->packed[index * kept->model->layout.n_linears + linear];
+    const struct wn_packed_linear *packed = kept->kernels[index * kept->model->layout.n_linears + linear];
     const float *floats = kept->blocks[index].linears[linear];
-    const uint8_t as = packed->bytes ? KEPT_PACKED : floats ? KEPT_AS_FLOATS : KEPT_BY_RULE;
+    const uint8_t as = packed ? KEPT_PACKED : floats ? KEPT_AS_FLOATS : KEPT_BY_RULE;
     put(packing, &as, sizeof as);
     if (as == KEPT_AS_FLOATS)
         put(packing, floats, info->rows * info->columns * (int64_t)sizeof(float));
     if (as != KEPT_PACKED)
         return;
-    put(packing, &packed->size, sizeof packed->size);
-    put(packing, packed->bytes, packed->size);
+    const int64_t size = wn_packed_linear_form(packed)->size;
+    put(packing, &size, sizeof size);
+    if (packing->out)
+        wn_packed_linear_write(packed, packing->out + packing->bytes);
+    packing->bytes += size;
 }
 
 int64_t wn_kept_linears_pack(const struct wn_kept_blocks *kept, int64_t index, uint8_t *out)
@@ -241,7 +242,7 @@ struct wn_activation *wn_rule_unpack(const uint8_t **bytes)
 static void take_weights(const uint8_t **bytes, struct wn_kept_blocks *kept, int64_t index, int linear)
 {
     const struct wn_linear_info *info = &kept->model->layout.linears[linear];
-    struct wn_packed *packed = &kept->packed[index * kept->model->layout.n_linears + linear];
+    struct wn_packed packed;
     uint8_t as;
     int64_t size;
     take(bytes, &as, sizeof as);
@@ -252,10 +253,10 @@ static void take_weights(const uint8_t **bytes, struct wn_kept_blocks *kept, int
     take(bytes, &size, sizeof size);
     uint8_t *owned = wn_alloc(size, 1);
     take(bytes, owned, size);
-    if (wn_packed_open(info->name, owned, size, packed) != WN_OK)
+    if (wn_packed_open(info->name, owned, size, &packed) != WN_OK)
         WN_BUG("a kept block is not what was packed: %s", wn_error_message());
-    packed->owned = owned;
-    use_packed(kept, index, linear);
+    packed.owned = owned;
+    use_packed(kept, index, linear, &packed);
 }
 
 void wn_kept_linears_unpack(struct wn_kept_blocks *kept, int64_t index, const uint8_t **bytes)
@@ -320,13 +321,13 @@ static int64_t linear_bytes(const struct wn_recipe *recipe, const struct wn_line
         return 0;
     if (!pays(packed, linear->rows, linear->columns))
         return linear->rows * linear->columns * (int64_t)sizeof(float);
-    return packed + wn_packed_linear_own_bytes_of(wn_pack_grids_of(recipe, linear->rows, linear->columns));
+    return packed + wn_packed_linear_own_bytes_of(recipe, linear->rows, linear->columns);
 }
 
 int64_t wn_kept_blocks_bytes(const struct wn_model *model, const struct wn_recipe *recipe)
 {
     const struct wn_layout *layout = &model->layout;
-    int64_t each = (int64_t)(sizeof(struct wn_packed) + sizeof(void *) + sizeof(struct wn_activation *));
+    int64_t each = (int64_t)(sizeof(void *) + sizeof(struct wn_activation *));
     int64_t block = wn_block_bytes(model) + layout->n_linears * each;
     int source = wn_model_source_bytes(model);
     for (int l = 0; l < layout->n_linears; l++)

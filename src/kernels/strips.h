@@ -1,4 +1,5 @@
-/* strips.h: inside kernels: sums of few rows on weights that are stored in 32-bit words of codes or bf16. */
+/* strips.h: inside kernels: sums of few rows on packed weights whose bytes were put in the order that a kernel reads.
+ */
 #ifndef WINNOW_KERNELS_STRIPS_H
 #define WINNOW_KERNELS_STRIPS_H
 
@@ -6,22 +7,60 @@
 
 enum { STRIP = WN_FEW_STRIP };
 
-/* What a kernel reads. Bits: 2, 3, 4, 8, or 16: bf16. */
-struct strips {
-    const uint8_t *values; /* rows of codes or numbers, one behind the other */
-    int64_t row_bytes, in;
-    int bits;
-    int64_t group, n_groups; /* columns of a grid */
-    float *scales;           /* [strips, n_groups, STRIP]; bf16: NULL */
-    float *zeros;            /* the same; NULL: all are `zero` */
-    float zero;
+/*
+ * The order in which a kernel reads a strip of 16 rows, in the bytes that the strip had before:
+ *
+ *     all weights are stored   words of 32 bits, which begin a run of columns in every row: word w of all 16 rows, then
+ *                              word w + 1
+ *     some are, as numbers     for every column a mask of 16 bits, one per row; the numbers of column 0 in the order of
+ *                              the rows, then those of column 1
+ */
+
+/* Whether there is an order for this form. */
+bool strips_fit(const struct wn_packed *packed);
+/* Bytes of packed->bytes, which may be written, from one order to the other: whole strips only. */
+void strips_turn(const struct wn_packed *packed, uint8_t *bytes);
+void strips_turn_back(const struct wn_packed *packed, uint8_t *bytes);
+
+/* A number that replaces a weight of a strip: that of output `place` % 16 and column `place` / 16. */
+struct patch {
+    uint32_t place;
+    float value;
 };
+
+/* What a kernel reads. */
+struct strips {
+    const uint8_t *values;
+    int64_t in, n_strips;
+    enum wn_packed_kind kind; /* codes, bf16, fp16 or, with masks, fp32 */
+    int bits;                 /* of a value */
+    const uint8_t *masks;     /* NULL: all weights are stored */
+    int64_t mask_bytes;       /* of a strip */
+    const uint8_t *starts;    /* where the values of a row begin; NULL: */
+    int64_t strip_bytes;      /* of the values of a strip */
+    /* With codes: */
+    int64_t group, n_groups; /* columns of a grid */
+    const uint32_t *groups;  /* [in] grid of a column; NULL: they lie side by side */
+    float *scales;           /* [strips, n_groups, STRIP] */
+    float *zeros;            /* the same, CODE_BASE more where `whole`; NULL: all are `zero` */
+    float zero;
+    bool whole;                 /* zero points are whole numbers */
+    const float *inputs;        /* [in] weights are divided by; NULL: 1 */
+    const struct patch *patch;  /* by strip and place; NULL: none */
+    const int64_t *first_patch; /* [strips + 1] */
+};
+
+/* A code in the low bits of this number's pattern is that number more: code - zero is then one exact subtraction. */
+#define CODE_BASE 8388608.0f
 
 /* As wn_row_source.strip: `count` strips from strip number `first` on. */
 typedef void strips_kernel(const struct strips *strips, int64_t first, int64_t count, const float *x, int64_t rows,
                            float *sums);
+/* All weights of a strip [STRIP, in]. */
+typedef void strips_unpack(const struct strips *strips, int64_t strip, float *out);
 #ifdef __x86_64__
 strips_kernel strips_avx2, strips_avx512;
+strips_unpack strips_unpack_avx2, strips_unpack_avx512;
 #endif
 
 #endif

@@ -1,165 +1,412 @@
 /*
- * strips_body.h: the kernel of strips.h for one instruction set, which the file that includes it describes: LANES, the
- * types VECTOR and WHOLE, INLINE, and a few operations on them. A piece is the words of LANES rows that one vector
- * loads, turned, so that a vector holds one word of each row. One row of x on few bits works on two strips side by
- * side, as one sum alone waits for itself; wide words are limited by what is fetched, and two strips fetch less evenly.
+ * strips_body.h: the kernels of strips.h for one instruction set, which the file that includes it describes: LANES, the
+ * types VECTOR and WHOLE, INLINE, and a few operations on them. A vector holds weights of one column, for LANES
+ * outputs.
+ *
+ * Few rows and plain forms: weights are made and used in registers. One row works on two vectors of outputs side by
+ * side, as one sum alone waits for itself. All else: the weights of BLOCK columns are written to a panel that stays in
+ * the first cache, outliers over them, and then the panel is used for all rows.
  */
-enum { PIECE = LANES, SIDES = 2 };
+enum { BLOCK = 128, DIRECT = 8, SIDES = 2, PARTS = STRIP / LANES, AHEAD = 1024 };
 
-/* Words of a piece, and columns of them. Codes of 3 bits: 32 columns in 3 words. */
-INLINE int words_of(int bits)
-{
-    return bits == 3 ? PIECE / 3 / 2 * 6 : PIECE;
-}
-
-/* Where LANES rows begin, and the grids of their strip. */
+/* Where LANES outputs of a strip are. */
 struct side {
-    const uint8_t *values;
+    int64_t strip;
+    int lane; /* the first */
+    const uint8_t *values, *masks;
     const float *scales, *zeros;
-    WHOLE words[PIECE];
+    const struct patch *patch, *last_patch;
     VECTOR scale, zero;
 };
 
-INLINE void open_side(const struct strips *s, int64_t row, struct side *side)
+INLINE void open_side(const struct strips *s, int64_t vector, struct side *side)
 {
-    const int64_t grids = row / STRIP * s->n_groups * STRIP + row % STRIP;
-    side->values = s->values + row * s->row_bytes;
-    side->scales = s->scales ? s->scales + grids : NULL;
-    side->zeros = s->zeros ? s->zeros + grids : NULL;
+    const int64_t strip = vector / PARTS;
+    uint32_t start = 0;
+    *side = (struct side){.strip = strip, .lane = (int)(vector % PARTS) * LANES};
+    if (s->starts)
+        memcpy(&start, s->starts + strip * STRIP * (int64_t)sizeof start, sizeof start);
+    side->values = s->values + (s->starts ? start : strip * s->strip_bytes);
+    if (s->masks)
+        side->masks = s->masks + strip * s->mask_bytes;
+    else
+        side->values += side->lane * 4;
+    side->scales = s->scales ? s->scales + strip * s->n_groups * STRIP + side->lane : NULL;
+    side->zeros = s->zeros ? s->zeros + strip * s->n_groups * STRIP + side->lane : NULL;
+    side->patch = s->patch ? s->patch + s->first_patch[strip] : NULL;
+    side->last_patch = s->patch ? s->patch + s->first_patch[strip + 1] : NULL;
     side->zero = SET1(s->zero);
     side->scale = SET1(1);
 }
 
-/* Words first .. first + count - 1 of LANES rows. */
-INLINE void take_words(const struct strips *s, int64_t first, int64_t count, int bits, struct side *side)
-{
-    for (int r = 0; r < LANES; r++) {
-        const uint8_t *row = side->values + r * s->row_bytes + first * 4;
-        side->words[r] = LOAD_WORDS(row, count);
-        _mm_prefetch((const char *)(row + STRIP * SIDES * s->row_bytes), _MM_HINT_T1);
-        if (bits >= 8)
-            _mm_prefetch((const char *)(row + 4 * PIECE), _MM_HINT_T0);
-    }
-    TRANSPOSE(side->words);
-}
+/* ---- weights of one column ---- */
 
 INLINE void take_grid(int64_t group, struct side *side)
 {
-    if (side->scales)
-        side->scale = LOAD(side->scales + group * STRIP);
+    side->scale = LOAD(side->scales + group * STRIP);
     if (side->zeros)
         side->zero = LOAD(side->zeros + group * STRIP);
 }
 
-/* Column c of a run whose words are words[0], words[1] ... */
-INLINE VECTOR weights(const struct side *side, const WHOLE *words, int bits, int c)
+INLINE WHOLE word_of(const struct side *side, int word)
+{
+    return LOAD_WORDS(side->values + word * 4 * STRIP);
+}
+
+/* The code of column c of a run that begins with the next word: CODE_BASE more. */
+INLINE VECTOR code_of(const struct side *side, int bits, int c)
 {
     const int word = c * bits / 32, shift = c * bits % 32;
-    if (bits == 16)
-        return CAST(shift ? AND(words[word], SET1_WORD((int)0xffff0000)) : LEFT(words[word], 16));
-    WHOLE code = RIGHT(words[word], shift);
+    WHOLE code = RIGHT(word_of(side, word), shift);
     if (shift + bits > 32)
-        code = OR(code, LEFT(words[word + 1], 32 - shift));
-    return MULTIPLY(side->scale, SUBTRACT(TO_FLOAT(code, bits), side->zero));
+        code = OR(code, LEFT(word_of(side, word + 1), 32 - shift));
+    return CAST(AND_OR(code, SET1_WORD((1 << bits) - 1), CAST_WORDS(SET1(CODE_BASE))));
 }
 
-/* One run of columns for all sides and rows. `x` points to its first strip. */
-INLINE void add_run(const struct side *sides, int n_sides, int first_word, int bits, int run, const float *x,
-                    int64_t rows, VECTOR *sums)
+INLINE VECTOR bf16_of(const struct side *side, int c)
 {
-#pragma GCC unroll 32
-    for (int c = 0; c < run; c++)
-        for (int i = 0; i < n_sides; i++) {
-            const VECTOR w = weights(&sides[i], sides[i].words + first_word, bits, c);
-            for (int64_t r = 0; r < rows; r++)
-                sums[i * rows + r] = FMA(w, SET1(x[(c / STRIP * rows + r) * STRIP + c % STRIP]), sums[i * rows + r]);
-        }
+    const WHOLE word = word_of(side, c / 2);
+    return CAST(c % 2 ? AND(word, SET1_WORD((int)0xffff0000)) : LEFT(word, 16));
 }
 
-/* LANES rows from each of row[0], row[1] on: sums [rows, STRIP] to out[0], out[1]. */
-INLINE void run_sides(const struct strips *s, const int64_t *row, int n_sides, int bits, const float *x, int64_t rows,
-                      float *const *out)
+/* Of the next column, behind which the side stands then. `close`: nothing is read behind the last number. */
+INLINE VECTOR next_stored(enum wn_packed_kind kind, bool close, struct side *side)
 {
-    const int run = bits == 3 ? 32 : STRIP, run_words = run * bits / 32, words = words_of(bits);
-    const int64_t all = s->in * bits / 32;
-    struct side sides[SIDES];
-    VECTOR sums[SIDES * WN_FEW_NARROW];
-    int64_t k = 0, left = 0, group = 0;
+    const int width = kind == WN_PACKED_F32 ? 4 : 2;
+    uint16_t mask;
+    memcpy(&mask, side->masks, sizeof mask);
+    const uint8_t *from = side->values + __builtin_popcount(mask & ((1U << side->lane) - 1)) * width;
+    const VECTOR w = EXPAND((mask >> side->lane) & ((1U << LANES) - 1), from, kind, close);
+    side->masks += sizeof mask;
+    side->values += __builtin_popcount(mask) * width;
+    return w;
+}
+
+/* ---- direct ---- */
+
+INLINE void add_column(const VECTOR *w, int n_sides, const float *x, int64_t rows, VECTOR *sums)
+{
     for (int i = 0; i < n_sides; i++)
-        open_side(s, row[i], &sides[i]);
-    for (int64_t i = 0; i < n_sides * rows; i++)
-        sums[i] = SET1(0);
-    for (int64_t first = 0; first < all; first += words) {
-        const int64_t count = all - first < words ? all - first : words;
-        for (int i = 0; i < n_sides; i++)
-            take_words(s, first, count, bits, &sides[i]);
-        for (int word = 0; word < count; word += run_words) {
-            if (left == 0) {
-                for (int i = 0; i < n_sides; i++)
-                    take_grid(group, &sides[i]);
-                group++;
-                left = s->group;
+        for (int64_t r = 0; r < rows; r++)
+            sums[i * rows + r] = FMA(w[i], SET1(x[r * STRIP]), sums[i * rows + r]);
+}
+
+/* Codes whose zero points are whole, and bf16. */
+INLINE void add_words(const struct strips *s, struct side *sides, int n_sides, int bits, const float *x, int64_t rows,
+                      VECTOR *sums)
+{
+    const int run = bits % 2 ? 32 : STRIP;
+    int64_t left = 0, group = 0;
+    for (int64_t k = 0; k < s->in; k += run) {
+#pragma GCC unroll 32
+        for (int c = 0; c < run; c++) {
+            VECTOR w[2];
+            if (bits < 16 && c % STRIP == 0) {
+                if (left == 0) {
+                    for (int i = 0; i < n_sides; i++)
+                        take_grid(group, &sides[i]);
+                    group++;
+                    left = s->group;
+                }
+                left -= STRIP;
             }
-            add_run(sides, n_sides, word, bits, run, x + k * rows, rows, sums);
-            left -= run;
-            k += run;
+            for (int i = 0; i < n_sides; i++)
+                w[i] = bits == 16 ? bf16_of(&sides[i], c)
+                                  : MULTIPLY(sides[i].scale, SUBTRACT(code_of(&sides[i], bits, c), sides[i].zero));
+            add_column(w, n_sides, x + ((k + c) / STRIP * rows) * STRIP + c % STRIP, rows, sums);
+        }
+        for (int i = 0; i < n_sides; i++) {
+            for (int line = 0; line < run * bits / 32; line++)
+                _mm_prefetch((const char *)(sides[i].values + AHEAD + line * 4 * STRIP), _MM_HINT_T0);
+            sides[i].values += run * bits / 32 * 4 * STRIP;
         }
     }
+}
+
+INLINE void add_stored(const struct strips *s, struct side *sides, int n_sides, enum wn_packed_kind kind,
+                       const float *x, int64_t rows, VECTOR *sums)
+{
+    for (int64_t k = 0; k < s->in; k += STRIP) {
+        const int64_t end = s->in - k < STRIP ? s->in - k : STRIP;
+        for (int64_t c = 0; c < end; c++) {
+            VECTOR w[2];
+            for (int i = 0; i < n_sides; i++)
+                w[i] = next_stored(kind, false, &sides[i]);
+            add_column(w, n_sides, x + k * rows + c, rows, sums);
+        }
+    }
+}
+
+/* Vectors vector .. vector + n_sides - 1; `form`: bits of codes, 16: bf16; 0: fp32, -1: bf16, both with masks. */
+INLINE void run_direct(const struct strips *s, int64_t vector, int n_sides, int form, const float *x, int64_t rows,
+                       float *const *out)
+{
+    struct side sides[2];
+    VECTOR sums[2 * DIRECT];
+    for (int i = 0; i < n_sides; i++)
+        open_side(s, vector + i, &sides[i]);
+    for (int64_t i = 0; i < n_sides * rows; i++)
+        sums[i] = SET1(0);
+    if (form > 0)
+        add_words(s, sides, n_sides, form, x, rows, sums);
+    else
+        add_stored(s, sides, n_sides, form ? WN_PACKED_BF16 : WN_PACKED_F32, x, rows, sums);
     for (int i = 0; i < n_sides; i++)
         for (int64_t r = 0; r < rows; r++)
             STORE(out[i] + r * STRIP, sums[i * rows + r]);
 }
 
-/* All of `count` strips; `bits` and `rows` are constants where this is called. */
-INLINE void run_strips(const struct strips *s, int64_t first, int64_t count, int bits, const float *x, int64_t rows,
-                       float *sums)
+/* All vectors of `count` strips; `form` and `rows` are constants where this is called. */
+INLINE void direct_strips(const struct strips *s, int64_t first, int64_t count, int form, const float *x, int64_t rows,
+                          float *sums)
 {
-    enum { PARTS = STRIP / LANES };
-    const int n_sides = rows == 1 && bits < 8 ? SIDES : 1;
-    int64_t row[SIDES];
-    float *out[SIDES];
-    int n = 0;
-    for (int64_t i = 0; i < count * PARTS; i++) {
-        row[n] = first * STRIP + i * LANES;
-        out[n++] = sums + i / PARTS * rows * STRIP + i % PARTS * LANES;
-        if (n == n_sides)
-            run_sides(s, row, n_sides, bits, x, rows, out);
-        else if (i == count * PARTS - 1)
-            run_sides(s, row, 1, bits, x, rows, out);
+    const int most = rows == 1 ? SIDES : 1;
+    for (int64_t i = 0; i < count * PARTS; i += most) {
+        float *out[2];
+        for (int64_t j = 0; j < 2; j++)
+            out[j] = sums + (i + j) / PARTS * rows * STRIP + (i + j) % PARTS * LANES;
+        if (most == SIDES && i + 1 < count * PARTS)
+            run_direct(s, first * PARTS + i, 2, form, x, rows, out);
         else
-            continue;
-        n = 0;
+            run_direct(s, first * PARTS + i, 1, form, x, rows, out);
     }
 }
 
-#define RUN_ROWS(bits, rows)                                                                                           \
-    case rows:                                                                                                         \
-        run_strips(s, first, count, bits, x, rows, sums);                                                              \
+/* ---- by a panel ---- */
+
+/* Columns first .. end - 1, whole runs, to panel [BLOCK, STRIP]. */
+INLINE void unpack_codes(const struct strips *s, struct side *side, int bits, int64_t first, int64_t end, float *panel)
+{
+    const int run = bits % 2 ? 32 : STRIP;
+    const uint32_t *groups = s->groups;
+    const float *inputs = s->inputs;
+    const bool whole = s->whole;
+    struct side at = *side; /* in registers: a vector that is written may be anything */
+    for (int64_t k = first; k < end; k += run) {
+#pragma GCC unroll 32
+        for (int c = 0; c < run; c++) {
+            if (groups)
+                take_grid(groups[k + c], &at);
+            else if (c % STRIP == 0)
+                take_grid((k + c) / s->group, &at);
+            VECTOR code = code_of(&at, bits, c);
+            if (!whole)
+                code = SUBTRACT(code, SET1(CODE_BASE));
+            VECTOR w = MULTIPLY(at.scale, SUBTRACT(code, at.zero));
+            if (inputs)
+                w = DIVIDE(w, SET1(inputs[k + c]));
+            STORE(panel + (k - first + c) * STRIP + at.lane, w);
+        }
+        at.values += run * bits / 32 * 4 * STRIP;
+    }
+    side->values = at.values;
+}
+
+INLINE void unpack_halves(const struct strips *s, struct side *side, int64_t count, float *panel)
+{
+    const bool bf16 = s->kind == WN_PACKED_BF16;
+    const struct side at = *side;
+    for (int64_t c = 0; c < count; c += 2) {
+        const WHOLE words = word_of(&at, (int)c / 2), low = SET1_WORD(0xffff);
+        STORE(panel + c * STRIP + at.lane, bf16 ? CAST(LEFT(words, 16)) : F16_OF(AND(words, low)));
+        STORE(panel + (c + 1) * STRIP + at.lane,
+              bf16 ? CAST(AND(words, SET1_WORD((int)0xffff0000))) : F16_OF(RIGHT(words, 16)));
+    }
+    side->values += count / 2 * 4 * STRIP;
+}
+
+INLINE void unpack_stored(enum wn_packed_kind kind, struct side *side, int64_t count, float *panel)
+{
+    struct side at = *side; /* in registers: a vector that is written may be anything */
+    for (int64_t c = 0; c < count; c++)
+        STORE(panel + c * STRIP + at.lane, next_stored(kind, true, &at));
+    *side = at;
+}
+
+INLINE void put_patches(struct side *side, int64_t first, int64_t end, float *panel)
+{
+    for (; side->patch < side->last_patch && side->patch->place < end * STRIP; side->patch++)
+        panel[side->patch->place - first * STRIP] = side->patch->value;
+}
+
+#define UNPACK(width)                                                                                                  \
+    case width:                                                                                                        \
+        unpack_codes(s, side, width, first, end, panel);                                                               \
         break;
 
-#define RUN_BITS(bits)                                                                                                 \
-    case bits:                                                                                                         \
+FUNCTION static void unpack_part(const struct strips *s, struct side *side, int64_t first, int64_t end, float *panel)
+{
+    if (s->masks && s->kind == WN_PACKED_F32)
+        unpack_stored(WN_PACKED_F32, side, end - first, panel);
+    else if (s->masks && s->kind == WN_PACKED_F16)
+        unpack_stored(WN_PACKED_F16, side, end - first, panel);
+    else if (s->masks)
+        unpack_stored(WN_PACKED_BF16, side, end - first, panel);
+    else if (s->bits == 16)
+        unpack_halves(s, side, end - first, panel);
+    else
+        switch (s->bits) {
+            UNPACK(1)
+            UNPACK(2)
+            UNPACK(3)
+            UNPACK(4)
+            UNPACK(5)
+            UNPACK(6)
+            UNPACK(7)
+            UNPACK(8)
+        default:
+            break;
+        }
+}
+
+/* The next block of a strip. */
+INLINE void next_block(const struct strips *s, struct side *sides, int64_t first, int64_t end, float *panel)
+{
+    for (int p = 0; p < PARTS; p++)
+        unpack_part(s, &sides[p], first, end, panel);
+    put_patches(&sides[0], first, end, panel);
+}
+
+/* sums [rows, STRIP] of `rows` of `all` rows of x. */
+INLINE void multiply_rows(const float *panel, int64_t count, const float *x, int64_t all, int64_t rows, float *sums)
+{
+    for (int lane = 0; lane < STRIP; lane += LANES) {
+        VECTOR s[8];
+        for (int64_t r = 0; r < rows; r++)
+            s[r] = LOAD(sums + r * STRIP + lane);
+        for (int64_t k = 0; k < count; k += STRIP) {
+            const int64_t end = count - k < STRIP ? count - k : STRIP;
+            for (int64_t c = 0; c < end; c++) {
+                const VECTOR w = LOAD(panel + (k + c) * STRIP + lane);
+                for (int64_t r = 0; r < rows; r++)
+                    s[r] = FMA(w, SET1(x[k * all + r * STRIP + c]), s[r]);
+            }
+        }
+        for (int64_t r = 0; r < rows; r++)
+            STORE(sums + r * STRIP + lane, s[r]);
+    }
+}
+
+#define MULTIPLY_ROWS(count_of_rows)                                                                                   \
+    case count_of_rows:                                                                                                \
+        multiply_rows(panel, count, x, all, count_of_rows, sums);                                                      \
+        break;
+
+FUNCTION static void multiply(const float *panel, int64_t count, const float *x, int64_t all, int64_t rows, float *sums)
+{
+    switch (rows) {
+        MULTIPLY_ROWS(1)
+        MULTIPLY_ROWS(2)
+        MULTIPLY_ROWS(3)
+        MULTIPLY_ROWS(4)
+        MULTIPLY_ROWS(5)
+        MULTIPLY_ROWS(6)
+        MULTIPLY_ROWS(7)
+        MULTIPLY_ROWS(8)
+    default:
+        break;
+    }
+}
+
+/* The same for one row and two panels. */
+INLINE void multiply_pair(float (*panels)[BLOCK * STRIP], int64_t count, const float *x, float *sums)
+{
+    for (int lane = 0; lane < STRIP; lane += LANES) {
+        VECTOR a = LOAD(sums + lane), b = LOAD(sums + STRIP + lane);
+        for (int64_t c = 0; c < count; c++) {
+            a = FMA(LOAD(panels[0] + c * STRIP + lane), SET1(x[c]), a);
+            b = FMA(LOAD(panels[1] + c * STRIP + lane), SET1(x[c]), b);
+        }
+        STORE(sums + lane, a);
+        STORE(sums + STRIP + lane, b);
+    }
+}
+
+/* Strips strip .. strip + count - 1, one or two. */
+FUNCTION static void panel_strips(const struct strips *s, int64_t strip, int64_t count, const float *x, int64_t rows,
+                                  float *sums)
+{
+    _Alignas(64) float panels[2][BLOCK * STRIP];
+    struct side sides[2 * PARTS];
+    for (int64_t p = 0; p < count * PARTS; p++)
+        open_side(s, strip * PARTS + p, &sides[p]);
+    memset(sums, 0, (size_t)(count * rows * STRIP) * sizeof *sums);
+    for (int64_t first = 0; first < s->in; first += BLOCK) {
+        const int64_t end = s->in - first < BLOCK ? s->in : first + BLOCK;
+        for (int64_t i = 0; i < count; i++)
+            next_block(s, sides + i * PARTS, first, end, panels[i]);
+        if (count == 2 && rows == 1)
+            multiply_pair(panels, end - first, x + first, sums);
+        else
+            for (int64_t i = 0; i < count; i++)
+                for (int64_t r = 0; r < rows; r += 8)
+                    multiply(panels[i], end - first, x + first * rows + r * STRIP, rows, rows - r < 8 ? rows - r : 8,
+                             sums + (i * rows + r) * STRIP);
+    }
+}
+
+/* ---- what is called ---- */
+
+#define DIRECT_ROWS(form, count_of_rows)                                                                               \
+    case count_of_rows:                                                                                                \
+        direct_strips(s, first, count, form, x, count_of_rows, sums);                                                  \
+        return;
+
+#define DIRECT_FORM(number, form)                                                                                      \
+    case number:                                                                                                       \
         switch (rows) {                                                                                                \
-            RUN_ROWS(bits, 1)                                                                                          \
-            RUN_ROWS(bits, 2)                                                                                          \
-            RUN_ROWS(bits, 3)                                                                                          \
-            RUN_ROWS(bits, 4)                                                                                          \
-            RUN_ROWS(bits, 5)                                                                                          \
-            RUN_ROWS(bits, 6)                                                                                          \
-            RUN_ROWS(bits, 7)                                                                                          \
-            RUN_ROWS(bits, 8)                                                                                          \
+            DIRECT_ROWS(form, 1)                                                                                       \
+            DIRECT_ROWS(form, 2)                                                                                       \
+            DIRECT_ROWS(form, 3)                                                                                       \
+            DIRECT_ROWS(form, 4)                                                                                       \
+            DIRECT_ROWS(form, 5)                                                                                       \
+            DIRECT_ROWS(form, 6)                                                                                       \
+            DIRECT_ROWS(form, 7)                                                                                       \
+            DIRECT_ROWS(form, 8)                                                                                       \
         default:                                                                                                       \
             break;                                                                                                     \
         }                                                                                                              \
         break;
 
+/* -2: none of those that work in registers. */
+static int direct_form(const struct strips *s)
+{
+    if (s->masks)
+        return s->kind == WN_PACKED_F32 ? 0 : s->kind == WN_PACKED_BF16 ? -1 : -2;
+    if (s->kind == WN_PACKED_BF16)
+        return 16;
+    const bool plain = s->kind == WN_PACKED_CODES && s->whole && !s->groups && !s->inputs && !s->patch;
+    return plain ? s->bits : -2;
+}
+
+/* Behind the last strip there may be less than a vector to read. */
 #define RUN_ALL                                                                                                        \
-    switch (s->bits) {                                                                                                 \
-        RUN_BITS(2)                                                                                                    \
-        RUN_BITS(3)                                                                                                    \
-        RUN_BITS(4)                                                                                                    \
-        RUN_BITS(8)                                                                                                    \
-        RUN_BITS(16)                                                                                                   \
+    const bool last = s->masks && s->kind == WN_PACKED_F32 && first + count >= s->n_strips;                            \
+    switch (last ? -2 : direct_form(s)) {                                                                              \
+        DIRECT_FORM(-1, -1)                                                                                            \
+        DIRECT_FORM(0, 0)                                                                                              \
+        DIRECT_FORM(2, 2)                                                                                              \
+        DIRECT_FORM(3, 3)                                                                                              \
+        DIRECT_FORM(4, 4)                                                                                              \
+        DIRECT_FORM(8, 8)                                                                                              \
+        DIRECT_FORM(16, 16)                                                                                            \
     default:                                                                                                           \
         break;                                                                                                         \
+    }                                                                                                                  \
+    if (rows == 1)                                                                                                     \
+        panel_strips(s, first, count, x, rows, sums);                                                                  \
+    else                                                                                                               \
+        for (int64_t i = 0; i < count; i++)                                                                            \
+            panel_strips(s, first + i, 1, x, rows, sums + i * rows * STRIP);
+
+/* The panels of a strip, turned. */
+#define UNPACK_ALL                                                                                                     \
+    _Alignas(64) float panel[BLOCK * STRIP];                                                                           \
+    struct side sides[PARTS];                                                                                          \
+    for (int p = 0; p < PARTS; p++)                                                                                    \
+        open_side(s, strip *PARTS + p, &sides[p]);                                                                     \
+    for (int64_t first = 0; first < s->in; first += BLOCK) {                                                           \
+        const int64_t end = s->in - first < BLOCK ? s->in : first + BLOCK;                                             \
+        next_block(s, sides, first, end, panel);                                                                       \
+        put_rows(panel, end - first, s->in, out + first);                                                              \
     }

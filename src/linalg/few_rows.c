@@ -6,7 +6,8 @@
  * Weights are read where they are, once per 32 rows. Up to FEW_NARROW rows, a vector register holds one column of w for
  * 16 outputs, which are turned in registers, and each number of x goes to all of them: all lanes are used for one row
  * too, and reading the weights is what takes the time. Of more rows, x is turned, so that a register holds one column
- * of it, and each weight goes to all rows at a time.
+ * of it, and each weight goes to all rows at a time. A source with a kernel of its own takes strips of x for any of
+ * them.
  */
 #include "few_rows.h"
 
@@ -21,11 +22,11 @@ struct few {
     const struct few_kernels *kernels;
     const float *x; /* as the kernel wants it: strips, or turned */
     int64_t rows, padded, in;
-    bool narrow, by_source;
-    const float *w, *bias; /* w NULL: `source` */
+    bool narrow, by_source; /* x lies in strips; outputs are added up by the source */
+    const float *w, *bias;  /* w NULL: `source` */
     const struct wn_row_source *source;
-    float *y; /* of the first of these rows */
-    int64_t out, stride;
+    float *y;                   /* of the first of these rows */
+    int64_t first, out, stride; /* outputs first .. out - 1 */
 };
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -78,7 +79,7 @@ static void run_strip(const struct few *few, int64_t column, int64_t end, const 
 /* Whole strips first .. end - 1 by a kernel of the source. */
 static void run_stored(const struct few *few, int64_t first, int64_t end)
 {
-    float sums[WN_FEW_STRIPS * FEW_NARROW * FEW_STRIP];
+    float sums[WN_FEW_STRIPS * FEW_MOST * FEW_STRIP];
     const int64_t count = (end - first) / FEW_STRIP;
     if (count)
         few->source->strip(few->source->context, first, count, few->x, few->rows, sums);
@@ -168,18 +169,16 @@ static void share_outputs(const struct few *few)
     const bool has_rest = few->narrow && few->out % FEW_STRIP != 0;
     float *panel = in_place && !has_rest ? NULL : wn_alloc((in_place ? FEW_STRIP : step) * few->in, sizeof *panel);
 #pragma omp for schedule(static)
-    for (int64_t first = 0; first < few->out; first += step)
+    for (int64_t first = few->first; first < few->out; first += step)
         run_item(few, first, smaller(first + step, few->out), panel);
     wn_free(panel);
 }
 
-/* At most FEW_MOST rows; `memory` has room for FEW_MOST x in floats and a strip more. */
+/* At most FEW_MOST rows; `memory` has room for FEW_MOST x in floats and a strip more of each. */
 static void run_rows(struct few *few, const float *x, float *memory)
 {
     const int64_t in = few->in, lanes = few->kernels->lanes, vectors = (few->rows + lanes - 1) / lanes;
-    const bool shared = few->rows * in * few->out > SERIAL_WORK;
-    few->narrow = few->kernels->narrow && few->rows <= FEW_NARROW;
-    few->by_source = few->narrow && !few->w && few->source->strip;
+    const bool shared = few->rows * in * (few->out - few->first) > SERIAL_WORK;
     few->padded = vectors <= 2 ? vectors * lanes : FEW_MOST;
     few->x = memory;
 #pragma omp parallel if (shared)
@@ -194,6 +193,23 @@ static void run_rows(struct few *few, const float *x, float *memory)
     }
 }
 
+/* A source adds up whole strips of as many rows as there are; what is behind them is for the other kernels. */
+static void run_outputs_of(const struct few *map, const float *x, float *memory)
+{
+    struct few few = *map;
+    few.by_source = few.kernels->narrow && !few.w && few.source->strip;
+    few.narrow = few.kernels->narrow && (few.by_source || few.rows <= FEW_NARROW);
+    if (few.by_source && few.rows > FEW_NARROW) {
+        few.out = few.out / FEW_STRIP * FEW_STRIP;
+        run_rows(&few, x, memory);
+        few.first = few.out;
+        few.out = map->out;
+        few.by_source = few.narrow = false;
+    }
+    if (few.first < few.out)
+        run_rows(&few, x, memory);
+}
+
 static void run_all(const struct few *map, const float *x, int64_t rows)
 {
     float *memory = wn_alloc(wn_few_rows_inputs(map->in), sizeof *memory);
@@ -201,14 +217,14 @@ static void run_all(const struct few *map, const float *x, int64_t rows)
         struct few few = *map;
         few.rows = smaller(rows - first, FEW_MOST);
         few.y += first * map->stride;
-        run_rows(&few, x + first * map->in, memory);
+        run_outputs_of(&few, x + first * map->in, memory);
     }
     wn_free(memory);
 }
 
 int64_t wn_few_rows_inputs(int64_t in)
 {
-    return FEW_MOST * in + FEW_NARROW * FEW_STRIP;
+    return FEW_MOST * (in + FEW_STRIP - 1);
 }
 
 void wn_linear_few_rows(const float *x, int64_t rows, int64_t in, const float *w, int64_t out, const float *bias,

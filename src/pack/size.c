@@ -102,6 +102,15 @@ int64_t wn_pack_grids_of(const struct wn_recipe *recipe, int64_t rows, int64_t c
     return c.grids;
 }
 
+int64_t wn_pack_outliers_of(const struct wn_recipe *recipe, int64_t rows, int64_t columns)
+{
+    struct contents c = {.kept = 1};
+
+    for (int s = 0; s < recipe->n_stages; s++)
+        add_stage(&recipe->stages[s], rows, columns, &c);
+    return c.has_outliers ? (int64_t)(OUTLIERS * (double)rows * (double)columns) : 0;
+}
+
 int64_t wn_pack_bytes_while(int64_t rows, int64_t columns)
 {
     /* one form at a time, at most dense numbers and a mask; counts of rows; rows and panels of threads are small */

@@ -1,12 +1,12 @@
 /*
  * Packed linears on few rows against fp32 weights in the same run, one thread.
  *
- *     bench_few_rows [out in [repetitions]]
+ *     bench_few_rows [out in [repetitions [name]]]
  *
- * Every call finds its weights in no cache: as many bytes as four times the third cache may have are read before. A
- * call on fp32 weights stands before each call on a form; times are of the processor, ratios medians over pairs.
- * "read": the fastest of reading the fp32 weights from start to end and of eight streams; share: of that rate, what a
- * call reads. The first forms are the fp32 weights themselves, on each instruction set.
+ * name: only forms that begin so. Every call finds its weights in no cache: as many bytes as four times the third cache
+ * may have are read before. A call on fp32 weights stands before each call on a form; times are of the processor,
+ * ratios medians over pairs. "read": the fastest of reading the fp32 weights from start to end and of eight streams;
+ * share: of that rate, what a call reads. The first forms are the fp32 weights themselves, on each instruction set.
  */
 #include <omp.h>
 #include <stdio.h>
@@ -35,7 +35,19 @@ static const struct form {
     {"4 bits g128 symmetric", {.bits = 4, .group = 128, .symmetric = true}, WN_ISA_AVX512},
     {"3 bits g128", {.bits = 3, .group = 128}, WN_ISA_AVX512},
     {"2 bits g128", {.bits = 2, .group = 128}, WN_ISA_AVX512},
+    {"3 bits g16 spqr", {.bits = 3, .group = 16, .ordered = true, .broken = true, .outliers = 10}, WN_ISA_AVX512},
+    {"4 bits g128 act order", {.bits = 4, .group = 128, .ordered = true}, WN_ISA_AVX512},
+    {"4 bits g128 awq", {.bits = 4, .group = 128, .scaled = true}, WN_ISA_AVX512},
     {"2:4 bf16", {.bits = 16, .kept = 2, .run = 4}, WN_ISA_AVX512},
+    {"2:4 bf16 avx2", {.bits = 16, .kept = 2, .run = 4}, WN_ISA_AVX2},
+    {"2:4 fp32", {.bits = 32, .kept = 2, .run = 4}, WN_ISA_AVX512},
+    {"50 % zeros bf16", {.bits = 16, .zeros = 50}, WN_ISA_AVX512},
+    {"50 % zeros fp32", {.bits = 32, .zeros = 50}, WN_ISA_AVX512},
+    {"70 % zeros bf16", {.bits = 16, .zeros = 70}, WN_ISA_AVX512},
+    {"70 % zeros fp32", {.bits = 32, .zeros = 70}, WN_ISA_AVX512},
+    {"90 % zeros bf16", {.bits = 16, .zeros = 90}, WN_ISA_AVX512},
+    {"90 % zeros fp32", {.bits = 32, .zeros = 90}, WN_ISA_AVX512},
+    {"90 % zeros fp32 avx2", {.bits = 32, .zeros = 90}, WN_ISA_AVX2},
 };
 
 static float *flush;
@@ -92,15 +104,16 @@ static void bench(const struct form *form, int64_t out, int64_t in, int pairs, c
     make_linear(&made, out, in, 3, weights, &packed);
     wn_isa_limit(form->isa);
     struct wn_packed_linear *linear = wn_packed_linear_create(&packed);
-    printf("%-22s %-13s", form->name, made.bits == 32 ? wn_isa_name(wn_isa()) : wn_packed_linear_kernel(linear));
+    const bool is_dense = made.bits == 32 && !made.run && !made.zeros;
+    printf("%-22s %-18s", form->name, is_dense ? wn_isa_name(wn_isa()) : wn_packed_linear_kernel(linear));
     for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
-        int64_t bytes = made.bits == 32 ? out * in * 4 : wn_packed_linear_bytes(linear, counts[c]);
+        int64_t bytes = is_dense ? out * in * 4 : wn_packed_linear_bytes(linear, counts[c]);
         for (int i = 0; i < pairs; i++) {
             wn_isa_limit(WN_ISA_AVX512);
             const double reference = time_dense(dense, out, in, x, counts[c], y);
             wn_isa_limit(form->isa);
-            times[i] = made.bits == 32 ? time_dense(weights, out, in, x, counts[c], y)
-                                       : time_form(linear, out, x, counts[c], y);
+            times[i] =
+                is_dense ? time_dense(weights, out, in, x, counts[c], y) : time_form(linear, out, x, counts[c], y);
             ratios[i] = reference / times[i];
         }
         const double seconds = median(times, pairs);
@@ -111,7 +124,6 @@ static void bench(const struct form *form, int64_t out, int64_t in, int pairs, c
     fflush(stdout);
     wn_isa_limit(WN_ISA_AVX512);
     wn_packed_linear_destroy(&linear);
-    wn_packed_release(&packed);
     wn_free(weights);
 }
 
@@ -120,7 +132,7 @@ int main(int argc, char **argv)
     const int64_t out = argc > 2 ? atoll(argv[1]) : 4096, in = argc > 2 ? atoll(argv[2]) : 4096;
     const int pairs = argc > 3 ? atoi(argv[3]) : 9;
     if (out < 1 || in < 1 || pairs < 1 || pairs > MOST_PAIRS) {
-        fprintf(stderr, "usage: bench_few_rows [out in [repetitions]]\n");
+        fprintf(stderr, "usage: bench_few_rows [out in [repetitions [name]]]\n");
         return 2;
     }
     use_cpu_time = true;
@@ -143,7 +155,8 @@ int main(int argc, char **argv)
     printf("%lld x %lld, read %.1f GB/s; rows: time, times as fast as fp32, share of reading\n", (long long)out,
            (long long)in, rate / 1e9);
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++)
-        bench(&forms[i], out, in, pairs, dense, x, y, rate);
+        if (argc <= 4 || !strncmp(forms[i].name, argv[4], strlen(argv[4])))
+            bench(&forms[i], out, in, pairs, dense, x, y, rate);
     wn_free(flush);
     wn_free(dense);
     wn_free(x);

@@ -23,6 +23,25 @@ static void check_apply(const struct wn_packed_linear *linear, const float *x, i
 }
 
 /* `kernel`: its name without that of the instruction set. */
+/* What was taken over comes back, and rows that begin and end inside of strips. */
+static void check_bytes_and_rows(const struct wn_packed_linear *linear, const uint8_t *bytes, const float *weights,
+                                 int64_t out, int64_t in)
+{
+    const struct wn_packed *form = wn_packed_linear_form(linear);
+    const struct wn_row_source *source = wn_packed_linear_source(linear);
+    uint8_t *again = wn_alloc(form->size, 1);
+    float *rows = wn_alloc(out * in, sizeof *rows);
+    wn_packed_linear_write(linear, again);
+    CHECK(!memcmp(again, bytes, (size_t)form->size));
+    for (int64_t first = 0; first < out; first += 5)
+        for (int64_t end = first + 1; end <= out; end += 13) {
+            source->take(source->context, first, end, rows);
+            CHECK(!memcmp(rows, weights + first * in, (size_t)((end - first) * in) * sizeof *rows));
+        }
+    wn_free(rows);
+    wn_free(again);
+}
+
 static void check_form(const struct made *made, int64_t out, int64_t in, const char *kernel)
 {
     static const int64_t counts[] = {1, 2, 3, 4, 5, 7, 8, 9, 33, 40};
@@ -31,6 +50,8 @@ static void check_form(const struct made *made, int64_t out, int64_t in, const c
     float *bias = wn_alloc(out, sizeof *bias);
     struct wn_packed packed;
     make_linear(made, out, in, 7, weights, &packed);
+    uint8_t *bytes = packed.owned;
+    const int64_t size = packed.size;
     for (int64_t i = 0; i < 40 * in; i++)
         x[i] = made_number(8, i);
     for (int64_t i = 0; i < out; i++)
@@ -39,6 +60,10 @@ static void check_form(const struct made *made, int64_t out, int64_t in, const c
         char name[32];
         wn_isa_limit((enum wn_isa)isa);
         CHECK((int)wn_isa() == isa);
+        uint8_t *copy = wn_alloc(size, 1);
+        memcpy(copy, bytes, (size_t)size);
+        CHECK_OK(wn_packed_open("test", copy, size, &packed));
+        packed.owned = copy;
         const int64_t before = wn_memory_bytes();
         struct wn_packed_linear *linear = wn_packed_linear_create(&packed);
         CHECK(wn_memory_bytes() - before == wn_packed_linear_own_bytes(linear));
@@ -46,14 +71,15 @@ static void check_form(const struct made *made, int64_t out, int64_t in, const c
             snprintf(name, sizeof name, "unpacked");
         else
             snprintf(name, sizeof name, "%s %s", kernel, wn_isa_name((enum wn_isa)isa));
-        CHECK(!strcmp(wn_packed_linear_kernel(linear), name));
+        CHECK_TEXT(wn_packed_linear_kernel(linear), name);
         for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
             check_apply(linear, x, counts[i], in, weights, i % 2 ? bias : NULL, out);
+        check_bytes_and_rows(linear, bytes, weights, out, in);
         wn_packed_linear_destroy(&linear);
         CHECK(!linear);
     }
     wn_isa_limit(WN_ISA_AVX512);
-    wn_packed_release(&packed);
+    wn_free(bytes);
     wn_free(weights);
     wn_free(x);
     wn_free(bias);
@@ -67,33 +93,46 @@ static void check_bytes(void)
     struct wn_packed packed;
     make_linear(&made, OUT, IN, 1, weights, &packed);
     struct wn_packed_linear *linear = wn_packed_linear_create(&packed);
-    if (wn_isa() > WN_ISA_PLAIN) { /* codes, and two floats for each grid */
-        CHECK(wn_packed_linear_bytes(linear, 1) == OUT * IN / 2 + OUT * 2 * 8);
-        CHECK(wn_packed_linear_bytes(linear, 8) == wn_packed_linear_bytes(linear, 1));
-    }
-    const int64_t form = packed.size - WN_PACKED_HEADER - WN_PACKED_TRAILER;
-    CHECK(wn_packed_linear_bytes(linear, 32) == form && wn_packed_linear_bytes(linear, 64) == 2 * form);
+    const int64_t form = wn_packed_linear_form(linear)->size - WN_PACKED_HEADER - WN_PACKED_TRAILER;
+    /* with a kernel: codes, and two floats for each grid */
+    const int64_t once = wn_isa() > WN_ISA_PLAIN ? OUT * IN / 2 + OUT * 2 * 8 : form;
+    CHECK(wn_packed_linear_bytes(linear, 1) == once && wn_packed_linear_bytes(linear, 32) == once);
+    CHECK(wn_packed_linear_bytes(linear, 33) == 2 * once);
     wn_packed_linear_destroy(&linear);
-    wn_packed_release(&packed);
     wn_free(weights);
 }
 
 int main(void)
 {
-    static const int bits[] = {2, 3, 4, 8};
+    static const int bits[] = {2, 3, 4, 5, 6, 7, 8};
     for (size_t i = 0; i < sizeof bits / sizeof bits[0]; i++) {
         check_form(&(struct made){.bits = bits[i], .group = 32}, 48, 64, "codes");
         check_form(&(struct made){.bits = bits[i], .group = 64, .symmetric = true}, 53, 608, "codes");
         check_form(&(struct made){.bits = bits[i], .group = 96}, 32, 288 + 32, "codes");
         check_form(&(struct made){.bits = bits[i]}, 16, 32, "codes");
-        check_form(&(struct made){.bits = bits[i], .group = 24}, 40, 96, "unpacked");
+        check_form(&(struct made){.bits = bits[i], .group = 24}, 40, 96, "codes");
         check_form(&(struct made){.bits = bits[i], .group = 20}, 40, 20, "unpacked");
+        check_form(&(struct made){.bits = bits[i], .group = 16, .ordered = true, .broken = true, .outliers = 30}, 35,
+                   288, "codes");
     }
+    check_form(&(struct made){.bits = 1, .group = 64, .broken = true}, 48, 128, "codes");
     check_form(&(struct made){.bits = 4, .group = 16}, 37, 48, "codes");
-    check_form(&(struct made){.bits = 5, .group = 32}, 16, 64, "unpacked");
+    check_form(&(struct made){.bits = 4, .group = 32, .outliers = 10}, 37, 352, "codes");
+    check_form(&(struct made){.bits = 4, .group = 32, .ordered = true}, 37, 352, "codes");
+    check_form(&(struct made){.bits = 4, .group = 32, .scaled = true}, 37, 352, "codes");
+    check_form(&(struct made){.bits = 8, .group = 352, .scaled = true, .outliers = 5}, 37, 352, "codes");
+    check_form(&(struct made){.bits = 4, .group = 32}, 15, 64, "unpacked");
     check_form(&(struct made){.bits = 16}, 50, 80, "bf16");
-    check_form(&(struct made){.bits = 16}, 7, 144, "bf16");
-    check_form(&(struct made){.bits = 16, .kept = 2, .run = 4}, 32, 64, "unpacked");
+    check_form(&(struct made){.bits = 16}, 39, 144, "bf16");
+    check_form(&(struct made){.bits = 11}, 39, 144, "fp16");
+    check_form(&(struct made){.bits = 16, .kept = 2, .run = 4}, 37, 64, "sparse bf16");
+    check_form(&(struct made){.bits = 32, .kept = 2, .run = 4}, 32, 148, "sparse fp32");
+    for (int zeros = 30; zeros <= 96; zeros += 33) {
+        check_form(&(struct made){.bits = 16, .zeros = zeros}, 50, 133, "sparse bf16");
+        check_form(&(struct made){.bits = 11, .zeros = zeros}, 33, 48, "sparse fp16");
+        check_form(&(struct made){.bits = 32, .zeros = zeros}, 33, 301, "sparse fp32");
+    }
+    check_form(&(struct made){.bits = 8, .group = 128, .zeros = 50}, 32, 128, "unpacked");
     check_form(&(struct made){.bits = 32}, 33, 40, "unpacked");
     check_bytes();
     return test_finish();
