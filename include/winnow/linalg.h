@@ -148,6 +148,10 @@ void wn_linear_few_rows(const float *x, int64_t rows, int64_t in, const float *w
 void wn_linear_few_rows_from(const float *x, int64_t rows, int64_t in, const struct wn_row_source *source, int64_t out,
                              const float *bias, float *y, int64_t stride);
 int64_t wn_few_rows_panel(int64_t in);
+/* The same bits on weights stored as bf16, little-endian and not aligned, as a file has them: read in place where `in`
+ * is a multiple of 32 and a processor has AVX2. Allocates as the other does. */
+void wn_linear_few_rows_stored(const float *x, int64_t rows, int64_t in, const uint8_t *w, int64_t out,
+                               const float *bias, float *y, int64_t stride);
 /* The same on inputs and weights (w, or where that is NULL the source) rounded to bf16: exact products, sums in fp32.
  * Besides, rows x in floats. */
 void wn_linear_few_rows_bf16(const float *x, int64_t rows, int64_t in, const float *w,

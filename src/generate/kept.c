@@ -305,6 +305,8 @@ void wn_kept_blocks_logits(const struct wn_kept_blocks *kept, const float *state
     if (head->dtype == WN_F32 && (uintptr_t)head->data % sizeof(float) == 0)
         wn_linear_few_rows(states, rows, width, (const float *)(const void *)head->data, vocabulary, NULL, logits,
                            vocabulary);
+    else if (head->dtype == WN_BF16 && !head->scale.data)
+        wn_linear_few_rows_stored(states, rows, width, head->data, vocabulary, NULL, logits, vocabulary);
     else
         wn_linear_few_rows_from(states, rows, width, &source, vocabulary, NULL, logits, vocabulary);
     wn_model_shape_logits(kept->model, rows, logits);

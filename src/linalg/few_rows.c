@@ -34,7 +34,7 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static const struct few_kernels *choose_kernels(void)
+const struct few_kernels *wn_few_kernels(void)
 {
 #ifdef __x86_64__
     if (wn_isa() == WN_ISA_AVX512)
@@ -117,7 +117,7 @@ static int64_t panel_rows(int64_t in, int64_t step)
 
 int64_t wn_few_rows_panel(int64_t in)
 {
-    const int64_t narrow = panel_rows(in, FEW_STRIP), wide = panel_rows(in, choose_kernels()->columns);
+    const int64_t narrow = panel_rows(in, FEW_STRIP), wide = panel_rows(in, wn_few_kernels()->columns);
     return (narrow > wide ? narrow : wide) * in;
 }
 
@@ -231,7 +231,7 @@ void wn_linear_few_rows(const float *x, int64_t rows, int64_t in, const float *w
                         float *y, int64_t stride)
 {
     const struct few few = {
-        .kernels = choose_kernels(), .in = in, .w = w, .bias = bias, .y = y, .out = out, .stride = stride};
+        .kernels = wn_few_kernels(), .in = in, .w = w, .bias = bias, .y = y, .out = out, .stride = stride};
     run_all(&few, x, rows);
 }
 
@@ -239,6 +239,6 @@ void wn_linear_few_rows_from(const float *x, int64_t rows, int64_t in, const str
                              const float *bias, float *y, int64_t stride)
 {
     const struct few few = {
-        .kernels = choose_kernels(), .in = in, .source = source, .bias = bias, .y = y, .out = out, .stride = stride};
+        .kernels = wn_few_kernels(), .in = in, .source = source, .bias = bias, .y = y, .out = out, .stride = stride};
     run_all(&few, x, rows);
 }

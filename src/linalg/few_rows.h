@@ -10,6 +10,11 @@
 /* Up to FEW_NARROW rows a vector holds outputs; up to FEW_MOST rows it holds rows. */
 enum { FEW_STRIP = WN_FEW_STRIP, FEW_NARROW = WN_FEW_NARROW, FEW_MOST = 32 };
 
+enum { FEW_STORED = 32 };
+struct few_widths {
+    int64_t in, all;
+};
+
 struct few_kernels {
     /* FEW_STRIP outputs, whose weights lie from w on, `in` apart: sums [rows, FEW_STRIP], of `rows` rows of x in
      * strips. NULL: there is none. */
@@ -18,9 +23,13 @@ struct few_kernels {
      * padded: rows that are rounded up to one, two or all vectors of `lanes`. */
     void (*wide)(const float *const *w, int64_t in, const float *turned, int64_t padded, float *sums);
     int lanes, columns;
+    /* As narrow, of weights stored as bf16 from w on, `in` numbers apart, which are a multiple of FEW_STORED: of `rows`
+     * of the `all` rows of strips, which begin with the first of them. NULL where narrow is. */
+    void (*stored)(const uint8_t *w, struct few_widths widths, const float *strips, int64_t rows, float *sums);
 };
 
 extern const struct few_kernels few_plain;
+const struct few_kernels *wn_few_kernels(void); /* for wn_isa() */
 #ifdef __x86_64__
 extern const struct few_kernels few_avx2, few_avx512;
 #endif

@@ -45,6 +45,41 @@ WN_INLINE_AVX512 void run_strip(const float *w, int64_t in, const float *x, int6
 WN_AVX512 static void narrow(const float *w, int64_t in, const float *strips, int64_t rows,
                              float *sums){WN_FOR_ROWS(rows, run_strip, w, in, strips, sums)}
 
+/* ---- stored as bf16 ---- */
+
+/* Columns k and k + 1 of 16 outputs lie in a word, the first one low: 16 words of each output are turned. */
+WN_INLINE_AVX512 void run_stored(const uint8_t *w, struct few_widths widths, const float *x, int64_t rows, float *out)
+{
+    const __m512i high = _mm512_set1_epi32((int)0xffff0000);
+    __m512 words[LANES], sums[FEW_NARROW];
+    for (int64_t r = 0; r < rows; r++)
+        sums[r] = _mm512_setzero_ps();
+    for (int64_t k = 0; k < widths.in; k += FEW_STORED) {
+        for (int o = 0; o < LANES; o++) {
+            const uint8_t *row = w + 2 * (o * widths.in + k);
+            words[o] = _mm512_castsi512_ps(_mm512_loadu_si512(row));
+            _mm_prefetch((const char *)(row + 2 * LANES * widths.in), _MM_HINT_T1);
+        }
+        wn_transpose_avx512(words);
+#pragma GCC unroll 16
+        for (int c = 0; c < LANES; c++) {
+            const __m512i pair = _mm512_castps_si512(words[c]);
+            const __m512 first = _mm512_castsi512_ps(_mm512_slli_epi32(pair, 16));
+            const __m512 second = _mm512_castsi512_ps(_mm512_and_si512(pair, high));
+            const float *column = x + (k + 2 * c) / FEW_STRIP * FEW_STRIP * widths.all + (k + 2 * c) % FEW_STRIP;
+            for (int64_t r = 0; r < rows; r++) {
+                sums[r] = _mm512_fmadd_ps(first, _mm512_set1_ps(column[r * FEW_STRIP]), sums[r]);
+                sums[r] = _mm512_fmadd_ps(second, _mm512_set1_ps(column[r * FEW_STRIP + 1]), sums[r]);
+            }
+        }
+    }
+    for (int64_t r = 0; r < rows; r++)
+        _mm512_storeu_ps(out + r * LANES, sums[r]);
+}
+
+WN_AVX512 static void stored(const uint8_t *w, struct few_widths widths, const float *strips, int64_t rows,
+                             float *sums){WN_FOR_ROWS(rows, run_stored, w, widths, strips, sums)}
+
 /* ---- wide ---- */
 
 WN_INLINE_AVX512 void add_up(const float *const *w, int64_t in, const float *turned, int64_t vectors, float *sums)
@@ -75,5 +110,5 @@ WN_AVX512 static void wide(const float *const *w, int64_t in, const float *turne
         add_up(w, in, turned, 2, sums);
 }
 
-const struct few_kernels few_avx512 = {narrow, wide, LANES, COLUMNS};
+const struct few_kernels few_avx512 = {narrow, wide, LANES, COLUMNS, stored};
 #endif

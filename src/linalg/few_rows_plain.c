@@ -12,4 +12,4 @@ static void wide(const float *const *w, int64_t in, const float *turned, int64_t
             sums[r] = fmaf(turned[k * padded + r], w[0][k], sums[r]);
 }
 
-const struct few_kernels few_plain = {NULL, wide, 4, 1};
+const struct few_kernels few_plain = {.wide = wide, .lanes = 4, .columns = 1};

@@ -102,6 +102,39 @@ static void check_few_rows(int64_t rows, int64_t in, int64_t out, bool with_bias
     wn_free(again);
 }
 
+/* Weights stored as bf16, which begin at an odd address: the bits of their fp32 values. */
+static void check_stored(int64_t rows, int64_t in, int64_t out)
+{
+    const int64_t stride = out + 3;
+    const size_t bytes = (size_t)(rows * stride) * sizeof(float);
+    float *x = random_floats(rows * in, 1), *w = random_floats(out * in, 2), *bias = random_floats(out, 3);
+    float *y = wn_alloc_zero(rows * stride, sizeof *y), *again = wn_alloc(rows * stride, sizeof *y);
+    uint8_t *stored = wn_alloc(out * in * 2 + 1, 1);
+    for (int64_t i = 0; i < out * in; i++) {
+        uint32_t whole;
+        memcpy(&whole, &w[i], sizeof whole);
+        memcpy(stored + 1 + 2 * i, (uint8_t *)&whole + 2, 2);
+        whole &= 0xffff0000;
+        memcpy(&w[i], &whole, sizeof whole);
+    }
+    sum_in_order(x, rows, in, w, out, bias, y, stride);
+    for (int isa = WN_ISA_PLAIN; isa <= WN_ISA_AVX512; isa++)
+        for (int threads = 1; threads <= 3; threads++) {
+            wn_isa_limit((enum wn_isa)isa);
+            test_set_threads(threads);
+            memset(again, 0, bytes);
+            wn_linear_few_rows_stored(x, rows, in, stored + 1, out, bias, again, stride);
+            CHECK(!memcmp(y, again, bytes));
+        }
+    wn_isa_limit(WN_ISA_AVX512);
+    wn_free(x);
+    wn_free(w);
+    wn_free(bias);
+    wn_free(y);
+    wn_free(again);
+    wn_free(stored);
+}
+
 /* Columns of a wider matrix: equal to the packed result, and nothing else is written. */
 static void check_stride(void)
 {
@@ -248,6 +281,10 @@ int main(void)
         check_few_rows(count, 20 + 3 * count, 16 * count + count % 2, count % 3 > 0);
     check_few_rows(33, 2000, 70, true); /* several panels from a source */
     check_few_rows(0, 4, 4, true);
+    for (int64_t count = 1; count <= 9; count++)
+        check_stored(count, 32 * count, 15 * count + 17);
+    check_stored(3, 40, 37); /* no whole vectors of columns */
+    check_stored(33, 64, 50);
     check_stride();
     check_column_squares(3, 2);
     check_column_squares(130, 1030);
