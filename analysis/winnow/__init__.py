@@ -2,8 +2,9 @@
 
 >>> import winnow
 >>> results = winnow.open("demo.h5")
->>> results.scores[["method", "sparsity", "world/perplexity", "facts/acc"]]
->>> winnow.correlation(results, x="js", y="facts")
+>>> table = results.scores[["method", "sparsity", "world/perplexity", "facts/acc"]]
+>>> print(winnow.correlation(results, x="js", y="facts"))  # doctest: +ELLIPSIS
+ρ = ... [...], n = ...
 """
 
 from __future__ import annotations

@@ -123,7 +123,11 @@ def lead(data: xr.Dataset) -> xr.DataArray:
 
 
 def mcnemar(first: int, second: int) -> float:
-    """Exact two-sided p that changes in both directions are equally likely; 1 without changes."""
+    """Exact two-sided p that changes in both directions are equally likely; 1 without changes.
+
+    >>> mcnemar(1, 7), mcnemar(0, 0)
+    (0.0703125, 1.0)
+    """
     return float(min(1.0, 2 * stats.binom.cdf(min(first, second), first + second, 0.5)))
 
 

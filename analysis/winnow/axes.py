@@ -89,7 +89,13 @@ _NAMED = ("allocation", "calibration", "pattern", "units")  # whose values say w
 
 
 def word(name: str, value: Any) -> str:
-    """What a value of an axis is called in a label: nothing where it is the usual one."""
+    """What a value of an axis is called in a label: nothing where it is the usual one.
+
+    >>> word("sparsity", 0.5), word("act_order", False), word("group", "32")
+    ('50%', 'not act order', 'group 32')
+    >>> word("pattern", "unstructured")
+    ''
+    """
     title = name.replace("_", " ")
     if value == "" or value == _DEFAULTS.get(name):
         return ""

@@ -13,6 +13,10 @@ def front(cost: pd.Series, quality: pd.Series, lower_is_better: bool) -> list[An
 
     A point is on it when none costs less and is as good, and none costs as little and is better.
     Of equal points the first is taken.
+
+    >>> bits = pd.Series([2, 3, 4, 8], index=["a", "b", "c", "d"])
+    >>> front(bits, pd.Series([9.0, 4.0, 4.5, 3.9], index=bits.index), lower_is_better=True)
+    ['a', 'b', 'd']
     """
     order = sorted(
         range(len(cost)),
@@ -32,6 +36,10 @@ def knee(cost: pd.Series, quality: pd.Series, lower_is_better: bool) -> Any | No
 
     Both axes are scaled to the ends of the front (a perplexity by its logarithm, if all are
     positive): the point behind which more cost buys the least. None with fewer than three points.
+
+    >>> bits = pd.Series([2, 3, 4, 8], index=["a", "b", "c", "d"])
+    >>> knee(bits, pd.Series([9.0, 4.0, 4.5, 3.9], index=bits.index), lower_is_better=True)
+    'b'
     """
     on = front(cost, quality, lower_is_better)
     if len(on) < 3:

@@ -162,9 +162,12 @@ def over_bits(
     """Quantized points over nominal bits per weight (scales, zero points and masks included)."""
     names = results.named(scores)
     cells = of_model(results, results.cells, model)
-    if "bits" not in cells or cells["bits"].isna().all():
+    cells = cells[~is_dense(cells) & cells["bits_per_weight_nominal"].notna()]
+    missing = pd.Series(np.nan, index=cells.index)
+    bits, sparsity = (cells.get(name, missing) for name in ("bits", "sparsity"))
+    cells = cells[bits.notna() | sparsity.isna()]  # LLM.int8() has no bits to choose: not pruned
+    if cells.empty:
         raise ValueError(f"{results.path}: no quantized points")
-    cells = cells[cells["bits"].notna() & cells["bits_per_weight_nominal"].notna()]
     label = "bits per weight, nominal"
     figure, axes = _panels(results, names, cells["model"], label, intact="right")
     lines = _lines(results, cells, "bits_per_weight_nominal")

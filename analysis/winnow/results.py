@@ -533,6 +533,10 @@ def resolve(name: str, columns: Any) -> str:
 
     "facts" is facts/acc, "perplexity" is world/perplexity where world is the only text, "js" is
     world/js_mean. Raises KeyError with the candidates.
+
+    >>> columns = ["world/perplexity", "world/js_mean", "facts/acc", "facts/acc_stderr"]
+    >>> [resolve(name, columns) for name in ("facts", "js", "perplexity")]
+    ['facts/acc', 'world/js_mean', 'world/perplexity']
     """
     columns = list(columns)
     if name in columns:
