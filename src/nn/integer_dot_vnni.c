@@ -9,13 +9,16 @@
 
 enum { LANES = 64 };
 
-/* Columns k .. k + 63 as far as they are there. */
+/* Columns k .. k + 63 as far as they are there. Those of the next outputs are fetched meanwhile; they may lie behind the
+ * last one, as fetching reads nothing. */
 INLINE void add_columns(const uint8_t *w, const int8_t *x, int64_t in, int64_t k, __mmask64 there, int64_t rows,
                         __m512i sums[DOT_ROWS][DOT_OUTPUTS])
 {
     __m512i codes[DOT_OUTPUTS];
-    for (int o = 0; o < DOT_OUTPUTS; o++)
+    for (int o = 0; o < DOT_OUTPUTS; o++) {
         codes[o] = _mm512_maskz_loadu_epi8(there, w + o * in + k);
+        _mm_prefetch((const char *)(w + (o + DOT_OUTPUTS) * in + k), _MM_HINT_T0);
+    }
     for (int64_t r = 0; r < rows; r++) {
         const __m512i inputs = _mm512_maskz_loadu_epi8(there, x + r * in + k);
         for (int o = 0; o < DOT_OUTPUTS; o++)
