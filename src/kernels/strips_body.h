@@ -322,6 +322,18 @@ INLINE void multiply_pair(float (*panels)[BLOCK * STRIP], int64_t count, const f
     }
 }
 
+/* Grids that columns first .. end - 1 of another strip would have if they lay side by side. Columns in any order ask
+ * for them here and there, which nobody foresees. */
+INLINE void fetch_grids(const struct strips *s, const struct side *side, int64_t strips, int64_t first, int64_t end)
+{
+    const int64_t ahead = strips * s->n_groups * STRIP;
+    for (int64_t g = first * s->n_groups / s->in; s->groups && g < end * s->n_groups / s->in; g++) {
+        _mm_prefetch((const char *)(side->scales + ahead + g * STRIP), _MM_HINT_T1);
+        if (side->zeros)
+            _mm_prefetch((const char *)(side->zeros + ahead + g * STRIP), _MM_HINT_T1);
+    }
+}
+
 /* Strips strip .. strip + count - 1, one or two. */
 FUNCTION static void panel_strips(const struct strips *s, int64_t strip, int64_t count, const float *x, int64_t rows,
                                   float *sums)
@@ -333,8 +345,10 @@ FUNCTION static void panel_strips(const struct strips *s, int64_t strip, int64_t
     memset(sums, 0, (size_t)(count * rows * STRIP) * sizeof *sums);
     for (int64_t first = 0; first < s->in; first += BLOCK) {
         const int64_t end = s->in - first < BLOCK ? s->in : first + BLOCK;
-        for (int64_t i = 0; i < count; i++)
+        for (int64_t i = 0; i < count; i++) {
             next_block(s, sides + i * PARTS, first, end, panels[i]);
+            fetch_grids(s, &sides[i * PARTS], count, first, end);
+        }
         if (count == 2 && rows == 1)
             multiply_pair(panels, end - first, x + first, sums);
         else
