@@ -55,9 +55,10 @@ struct wn_export_options {
  *
  * The inputs must be those of the sweep: another identity is WN_ERR_INPUT with the first line that differs. All is
  * written to DIRECTORY.exporting, which is renamed at the end and removed on failure. Mistakes of the sweep's inputs go
- * to `problems`; wn_error_message() has the first or only one. Default dtype: that of the checkpoint when all weights
- * are zeros or weights of the checkpoint, else f32: bf16 keeps 8 significant bits, which neither hold the values of
- * 8-bit codes nor weights that a method has updated. Memory: two blocks, statistics and what calibration needs.
+ * to `problems`; wn_error_message() has the first or only one. Default dtype: that of the checkpoint with a format, and
+ * when all weights are zeros or weights of the checkpoint, else f32: bf16 keeps 8 significant bits, which neither hold
+ * the values of 8-bit codes nor weights that a method has updated. Memory: two blocks, statistics and what calibration
+ * needs.
  */
 wn_status wn_export(const struct wn_export_options *options, struct wn_problems *problems);
 

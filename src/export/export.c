@@ -198,7 +198,7 @@ static wn_status choose_dtype(struct export *export)
     } names[] = {{"f32", WN_F32}, {"bf16", WN_BF16}, {"f16", WN_F16}, {"source", WN_OTHER}};
     const char *wanted = export->options->dtype;
     if (!wanted && export->form.packing != WN_PACKING_NONE)
-        wanted = "source"; /* but for what the form says of the linears */
+        wanted = "source"; /* the form has dtypes of its own for the linears */
     if (!wanted)
         wanted = keeps_weights(&export->point->recipe) ? "source" : "f32";
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -532,8 +532,8 @@ static wn_status run_export(struct export *export, struct wn_problems *problems)
     WN_TRY(wn_stored_open(export->options->results, export->options->point, &export->stored));
     WN_TRY(make_folder(export));
     WN_TRY(prepare(export, problems));
-    WN_TRY(choose_dtype(export));
     WN_TRY(choose_form(export));
+    WN_TRY(choose_dtype(export));
     WN_TRY(compute_reference(export));
     WN_TRY(choose_blocks(export));
     WN_TRY(wn_export_files_create(export->model, export->temporary, &export->form, export->dtype,

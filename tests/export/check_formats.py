@@ -14,6 +14,7 @@ passed, 1 failed, 77 skipped because a package is missing.
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ try:
     import torch
     from compressed_tensors.compressors import BaseCompressor
     from compressed_tensors.quantization import QuantizationScheme
-    from safetensors.torch import load_file
+    from safetensors.torch import load_file, save_file
     from transformers import CompressedTensorsConfig, logging
 except ImportError as missing:
     print(f"skipped: {missing}")
@@ -136,7 +137,7 @@ def unpack(parts, about, config):
 def formula(about, config, kept):
     """Bytes that the arrays of a linear should have."""
     rows, columns, kind = about["rows"], about["columns"], about["kind"]
-    numbers = {"float32": 4, "float16": 2, "bfloat16": 2, "source": 4}[about["dtype"]]
+    numbers = {"float32": 4, "float16": 2, "bfloat16": 2, "source": 2}[about["dtype"]]
     if kind == "sparse-24-bitmask":
         return rows * columns // 2 * numbers + rows * columns // 8 + 16
     if kind == "sparse-bitmask":
@@ -210,8 +211,9 @@ def fold(wanted, codes, about):
     return touched
 
 
-def check_point(plain, folder, kind, exact):
-    """Every linear of a packed export beside the plain one; how many the library has read too."""
+def check_point(source, plain, folder, kind, exact):
+    """Every linear of a packed export beside the plain one, every other tensor beside those of the checkpoint `source`;
+    how many linears the library has read too."""
     config = json.loads((folder / "config.json").read_text())["quantization_config"]
     about = json.loads((folder / "winnow_export.json").read_text())
     packed, wanted, by_library, total = tensors_of(folder), tensors_of(plain), 0, 0
@@ -244,12 +246,15 @@ def check_point(plain, folder, kind, exact):
             by_library += check_library(f"{folder.name}: {name}", parts, this, config, got)
     if total != about["bytes_linears"]:
         fail(f"{folder.name}: its linears have {total} bytes, not {about['bytes_linears']}")
-    for key in folds & packed.keys():
-        if not torch.allclose(packed[key], wanted[key], rtol=2.0**-22, atol=0):
+    for key in packed.keys() ^ wanted.keys():
+        fail(f"{folder.name}: {key} is not in both exports")
+    for key in packed.keys() & wanted.keys():
+        if packed[key].dtype != (torch.float32 if key in folds else source[key].dtype):
+            fail(f"{folder.name}: {key} is {packed[key].dtype}")
+        if key in folds and not torch.allclose(packed[key], wanted[key], rtol=2.0**-22, atol=0):
             fail(f"{folder.name}: {key} is not divided by the scale")
-        packed[key] = wanted[key]
-    if packed.keys() != wanted.keys() or not all(torch.equal(packed[key], wanted[key]) for key in packed):
-        fail(f"{folder.name}: the other tensors are not those of the plain export")
+        if key not in folds and not torch.equal(packed[key].float(), wanted[key].float()):
+            fail(f"{folder.name}: {key} is not as in the plain export")
     return by_library
 
 
@@ -275,6 +280,16 @@ def check_perplexity(results, folder, point, rounds_inputs):
                 fail(f"{folder.name}: transformers has the {name} perplexity {here}, the results file {there}")
 
 
+def in_bf16(model, to):
+    """The model as most are published: formats have dtypes of their own beside it."""
+    shutil.copytree(model, to)
+    tensors = {name: tensor.bfloat16() for name, tensor in load_file(model / "model.safetensors").items()}
+    save_file(tensors, to / "model.safetensors")
+    config = json.loads((model / "config.json").read_text())
+    (to / "config.json").write_text(json.dumps(config | {"torch_dtype": "bfloat16"}))
+    return to
+
+
 def main(winnow, source):
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -284,7 +299,7 @@ def main(winnow, source):
         folder = pathlib.Path(place)
         demo = source / "sweeps/demo"
         sweep = {
-            "model": str(demo / "model"),
+            "model": str(in_bf16(demo / "model", folder / "model")),
             "calibration": {"general": {"text": str(demo / "data/general_calibration.jsonl"), "samples": 2, "length": 64}},
             "grid": [cell for cell, _, _ in POINTS if cell != {"method": "none"}],
             "evaluate": {"perplexity": {"world": {"text": str(demo / "data/general_eval.txt"), "length": 128, "windows": 1}}},
@@ -292,7 +307,7 @@ def main(winnow, source):
         (folder / "sweep.json").write_text(json.dumps(sweep))
         results = folder / "results.h5"
         subprocess.run([winnow, "run", folder / "sweep.json", "-o", results, "-q"], check=True)
-        read, loaded = 0, set()
+        read, loaded, tensors = 0, set(), tensors_of(folder / "model")
         for number, (cell, holds, refusals) in enumerate(POINTS, 1):
             point = number % len(POINTS)  # the dense model is point 0
             plain = folder / f"plain-{point}"
@@ -307,7 +322,7 @@ def main(winnow, source):
                 exact = name == CT
                 if not exact and "not held exactly by float16" not in done.stderr:
                     fail(f"{to.name}: does not say that scales are rounded: {done.stderr}")
-                read += check_point(plain, to, kind, exact)
+                read += check_point(tensors, plain, to, kind, exact)
                 method = cell.get("method")
                 if kind in ("pack-quantized", "int-quantized") and method != "llm_int8" and (kind, method) not in loaded:
                     loaded.add((kind, method))
