@@ -308,19 +308,13 @@ static void add_group(const struct wn_export_form *form, int bits, const char *t
 
 static void add_groups(const struct wn_export_packed *packed, struct wn_text *text)
 {
-    int number = 0, last = 0;
+    int count = 0, number = 0;
     for (int bits = 1; bits <= 8; bits++)
-        if (packed->targets[bits].length) {
-            number++;
-            last = bits;
-        }
+        count += packed->targets[bits].length > 0;
     wn_text_printf(text, "\"config_groups\": {");
-    if (number == 1)
-        add_group(packed->form, last, "\"Linear\"", 0, text);
-    number = number > 1 ? 0 : -1;
-    for (int bits = 1; number >= 0 && bits <= 8; bits++)
+    for (int bits = 1; bits <= 8; bits++)
         if (packed->targets[bits].length)
-            add_group(packed->form, bits, packed->targets[bits].data, number++, text);
+            add_group(packed->form, bits, count == 1 ? "\"Linear\"" : packed->targets[bits].data, number++, text);
     wn_text_printf(text, "}");
 }
 
