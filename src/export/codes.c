@@ -15,21 +15,6 @@ wn_status wn_export_codes_create(struct wn_export_codes *codes, const char *fold
     return wn_export_spool_create(&codes->spool, folder, SCRATCH, WN_EXPORT_CODES);
 }
 
-/* Bit j % 8 of byte j / 8 of a row; rows begin at whole bytes. */
-static wn_status spool_mask(struct wn_export_codes *codes, const char *linear, const struct wn_compressed *compressed)
-{
-    int64_t width = (compressed->columns + 7) / 8;
-    uint8_t *bits = wn_alloc_zero(compressed->rows * width, 1);
-#pragma omp parallel for schedule(static)
-    for (int64_t row = 0; row < compressed->rows; row++)
-        for (int64_t j = 0; j < compressed->columns; j++)
-            bits[row * width + j / 8] |=
-                (uint8_t)((compressed->keep[row * compressed->columns + j] != 0) << (int)(j % 8));
-    wn_status status = wn_export_spool_add(&codes->spool, linear, "mask", "U8", compressed->rows, width, bits);
-    wn_free(bits);
-    return status;
-}
-
 /* Scales or zero points that are codes themselves. */
 static wn_status spool_second(struct wn_export_codes *codes, const char *linear, const char *part,
                               const struct wn_compressed *compressed, const struct wn_second_level *second)
@@ -106,7 +91,7 @@ static void describe_linear(struct wn_export_codes *codes, const char *name, con
 wn_status wn_export_codes_take(struct wn_export_codes *codes, const char *name, const struct wn_compressed *compressed)
 {
     if (compressed->has_mask && !codes->described_only)
-        WN_TRY(spool_mask(codes, name, compressed));
+        WN_TRY(wn_export_spool_mask(&codes->spool, name, "mask", compressed));
     if (compressed->bits && !codes->described_only)
         WN_TRY(spool_codes(codes, name, compressed));
     codes->inputs_quantized |= compressed->activation != NULL;

@@ -125,18 +125,6 @@ static wn_status put_ct_codes(struct wn_export_packed *packed, const char *name,
 
 /* ---- compressed-tensors: masks and what they keep ---- */
 
-static wn_status put_mask(struct wn_export_packed *packed, const char *name, const struct wn_compressed *c)
-{
-    const int64_t width = (c->columns + 7) / 8;
-    uint8_t *mask = wn_alloc_zero(c->rows * width, 1);
-    for (int64_t row = 0; row < c->rows; row++)
-        for (int64_t j = 0; j < c->columns; j++)
-            mask[row * width + j / 8] |= (uint8_t)((c->keep[row * c->columns + j] != 0) << (int)(j % 8));
-    wn_status status = put(packed, name, "bitmask", "U8", c->rows, width, mask);
-    wn_free(mask);
-    return status;
-}
-
 static wn_status put_sparse(struct wn_export_packed *packed, const char *name, enum wn_dtype source,
                             const struct wn_compressed *c)
 {
@@ -154,7 +142,7 @@ static wn_status put_sparse(struct wn_export_packed *packed, const char *name, e
     wn_status status =
         put_numbers(packed, name, "compressed", dtype, even ? c->rows : kept, even ? c->columns / 2 : 0, values);
     if (status == WN_OK)
-        status = put_mask(packed, name, c);
+        status = wn_export_spool_mask(&packed->spool, name, "bitmask", c);
     if (status == WN_OK) /* a column in the one, a vector in the other, as their loaders read it */
         status = put(packed, name, "shape", "I64", 2, even, shape);
     if (status == WN_OK && !even)

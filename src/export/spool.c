@@ -37,6 +37,21 @@ wn_status wn_export_spool_add(struct wn_export_spool *spool, const char *name, c
     return WN_OK;
 }
 
+wn_status wn_export_spool_mask(struct wn_export_spool *spool, const char *name, const char *part,
+                               const struct wn_compressed *compressed)
+{
+    int64_t width = (compressed->columns + 7) / 8;
+    uint8_t *bits = wn_alloc_zero(compressed->rows * width, 1);
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < compressed->rows; row++)
+        for (int64_t j = 0; j < compressed->columns; j++)
+            bits[row * width + j / 8] |=
+                (uint8_t)((compressed->keep[row * compressed->columns + j] != 0) << (int)(j % 8));
+    wn_status status = wn_export_spool_add(spool, name, part, "U8", compressed->rows, width, bits);
+    wn_free(bits);
+    return status;
+}
+
 static wn_status copy(const struct wn_export_spool *spool, const uint8_t *data, int64_t first, int64_t end,
                       const char *path)
 {

@@ -4,6 +4,7 @@
 #define WINNOW_EXPORT_SPOOL_H
 
 #include <winnow/io.h>
+#include <winnow/method.h>
 
 struct wn_export_spool {
     const char *folder; /* borrowed */
@@ -20,6 +21,9 @@ wn_status wn_export_spool_create(struct wn_export_spool *spool, const char *fold
  * "I64". */
 wn_status wn_export_spool_add(struct wn_export_spool *spool, const char *name, const char *part, const char *dtype,
                               int64_t rows, int64_t columns, const void *data);
+/* Adds the mask of a linear: bit j % 8 of byte j / 8 of a row is 1 when weight j is kept; rows begin at whole bytes. */
+wn_status wn_export_spool_mask(struct wn_export_spool *spool, const char *name, const char *part,
+                               const struct wn_compressed *compressed);
 /* Writes the tensors first .. end - 1 to a new file. */
 wn_status wn_export_spool_write(const struct wn_export_spool *spool, int64_t first, int64_t end, const char *path);
 /* Removes the scratch file; plans stay. */
