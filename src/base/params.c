@@ -224,6 +224,20 @@ wn_status wn_params_set(struct wn_params *params, const char *name, const struct
     return WN_OK;
 }
 
+const struct wn_value *wn_params_given(const struct wn_params *params, const char *name)
+{
+    const struct wn_value *value = wn_params_find(params, name);
+
+    return value && value->set ? value : NULL;
+}
+
+bool wn_params_is_on(const struct wn_params *params, const char *name)
+{
+    const struct wn_value *value = wn_params_given(params, name);
+
+    return value && value->number != 0;
+}
+
 /* The value that must be there, or our own bug. */
 static const struct wn_value *value_of(const struct wn_params *params, const char *name, bool set)
 {

@@ -15,24 +15,13 @@ struct made {
     int64_t n, m; /* pattern */
 };
 
-static const struct wn_value *find(const struct wn_params *params, const char *name)
-{
-    const struct wn_value *value = params ? wn_params_find(params, name) : NULL;
-    return value && value->set ? value : NULL;
-}
-
-static bool is_on(const struct wn_params *params, const char *name)
-{
-    const struct wn_value *value = find(params, name);
-    return value && value->number != 0;
-}
-
 static struct made look_at(const struct wn_recipe *recipe)
 {
-    struct made made = {0};
+    static const struct wn_params none;
+    struct made made = {.quantized = &none};
     for (int s = 0; s < recipe->n_stages; s++) {
         const struct wn_stage *stage = &recipe->stages[s];
-        const struct wn_value *bits = find(&stage->params, "bits");
+        const struct wn_value *bits = wn_params_given(&stage->params, "bits");
         if (stage->method->kind == WN_PRUNER)
             made.pruner = stage->method;
         if (stage->method->kind == WN_QUANTIZER || bits) {
@@ -157,18 +146,20 @@ wn_status wn_export_choose_form(const char *what, const char *format, const char
                                 const struct wn_model *model, struct wn_export_form *form)
 {
     const struct made made = look_at(recipe);
-    const struct wn_value *group = find(made.quantized, "group");
+    const struct wn_value *group = wn_params_given(made.quantized, "group");
     *form = (struct wn_export_form){.packing = WN_PACKING_NONE, .numbers = WN_OTHER};
     if (!format)
         return WN_OK;
-    form->symmetric = is_on(made.quantized, "symmetric") || (made.quantizer && made.quantizer->activation_bytes);
+    form->symmetric =
+        wn_params_is_on(made.quantized, "symmetric") || (made.quantizer && made.quantizer->activation_bytes);
     form->group = group && !isnan(group->number) ? (int64_t)group->number : 0;
-    form->ordered = form->group && is_on(made.quantized, "act_order") && !is_on(made.quantized, "static_groups");
+    form->ordered = form->group && wn_params_is_on(made.quantized, "act_order") &&
+                    !wn_params_is_on(made.quantized, "static_groups");
     form->folds = scales_inputs(&made);
     form->bits = recipe->search || made.bits != rint(made.bits) ? 0 : (int)made.bits;
     WN_TRY(choose_packing(format, &made, form));
     form->rounds_inputs = form->folds && made.quantizer && made.quantizer->activation_bytes &&
-                          !is_on(made.quantized, "quantize_outputs") &&
+                          !wn_params_is_on(made.quantized, "quantize_outputs") &&
                           (form->packing == WN_PACKING_CT_PACK || form->packing == WN_PACKING_CT_INT);
     const char *reason = recipe_reason(recipe, &made, form);
     if (!reason && !strcmp(model->arch->model_type, "gemma3"))

@@ -16,25 +16,11 @@ struct contents {
 
 static const double OUTLIERS = 0.02; /* of SpQR; published thresholds give about 1 % */
 
-/* NULL when the method has none of this name, or it was not set. */
-static const struct wn_value *find(const struct wn_stage *stage, const char *name)
-{
-    const struct wn_value *value = wn_params_find(&stage->params, name);
-
-    return value && value->set ? value : NULL;
-}
-
-static bool is_on(const struct wn_stage *stage, const char *name)
-{
-    const struct wn_value *value = find(stage, name);
-
-    return value && value->number != 0;
-}
-
 /* Bits of a number that a second level may hold; 32 when it does not. */
 static double second_level(const struct wn_stage *stage, const char *name, struct contents *contents)
 {
-    const struct wn_value *bits = find(stage, name), *run = find(stage, "qq_groupsize");
+    const struct wn_value *bits = wn_params_given(&stage->params, name),
+                          *run = wn_params_given(&stage->params, "qq_groupsize");
 
     if (!bits || isnan(bits->number) || !run)
         return 32;
@@ -44,9 +30,10 @@ static double second_level(const struct wn_stage *stage, const char *name, struc
 
 static void add_codes(const struct wn_stage *stage, int bits, int64_t rows, int64_t columns, struct contents *contents)
 {
-    const struct wn_value *group = find(stage, "group");
-    const bool symmetric = is_on(stage, "symmetric") || stage->method->activation_bytes;
-    const bool whole = find(stage, "round_zero") ? is_on(stage, "round_zero") : true;
+    const struct wn_value *group = wn_params_given(&stage->params, "group");
+    const bool symmetric = wn_params_is_on(&stage->params, "symmetric") || stage->method->activation_bytes;
+    const bool whole =
+        wn_params_given(&stage->params, "round_zero") ? wn_params_is_on(&stage->params, "round_zero") : true;
 
     contents->bits = bits;
     contents->grids = rows;
@@ -56,15 +43,17 @@ static void add_codes(const struct wn_stage *stage, int bits, int64_t rows, int6
         contents->grids = 1;
     contents->scale_bits = second_level(stage, "qq_scale_bits", contents);
     contents->zero_bits = symmetric ? 0 : whole ? bits : second_level(stage, "qq_zero_bits", contents);
-    contents->ordered = find(stage, "order") != NULL ||
-                        (is_on(stage, "act_order") && !is_on(stage, "static_groups") && group && !isnan(group->number));
-    contents->has_outliers = find(stage, "outlier_threshold") != NULL;
+    contents->ordered = wn_params_given(&stage->params, "order") != NULL ||
+                        (wn_params_is_on(&stage->params, "act_order") &&
+                         !wn_params_is_on(&stage->params, "static_groups") && group && !isnan(group->number));
+    contents->has_outliers = wn_params_given(&stage->params, "outlier_threshold") != NULL;
     contents->scaled = stage->method->n_trials > 0 || (stage->method->needs & WN_NEED_ABSOLUTE_MAXIMA);
 }
 
 static void add_stage(const struct wn_stage *stage, int64_t rows, int64_t columns, struct contents *contents)
 {
-    const struct wn_value *sparsity = find(stage, "sparsity"), *bits = find(stage, "bits");
+    const struct wn_value *sparsity = wn_params_given(&stage->params, "sparsity"),
+                          *bits = wn_params_given(&stage->params, "bits");
 
     contents->updated |= (stage->method->needs & WN_NEED_SECOND_MOMENTS) != 0;
     if (stage->method->kind == WN_PRUNER && sparsity)
