@@ -44,9 +44,10 @@ struct wn_kept_blocks {
 void wn_kept_blocks_init(struct wn_kept_blocks *kept, const struct wn_model *model);
 void wn_kept_blocks_release(struct wn_kept_blocks *kept);
 /* Before wn_kept_blocks_take: packs a linear with its code form, not yet released. Without a call the weights of the
- * block are packed as numbers. */
-void wn_kept_blocks_take_linear(struct wn_kept_blocks *kept, int64_t index, int linear,
-                                const struct wn_compressed *form);
+ * block are packed as numbers. The size of the packed linear (wn_pack_size), also where plain numbers are kept since it
+ * does not pay; 0: a rule of its inputs keeps it. */
+int64_t wn_kept_blocks_take_linear(struct wn_kept_blocks *kept, int64_t index, int linear,
+                                   const struct wn_compressed *form);
 /* Takes the linears that were not packed, biases, vectors and skipped branches of `view`. Takes over the rules of its
  * linears, rules[WN_MAX_LINEARS] (NULL where there is none), whose entries become NULL. */
 void wn_kept_blocks_take(struct wn_kept_blocks *kept, int64_t index, const struct wn_block *view,

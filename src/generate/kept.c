@@ -63,19 +63,21 @@ static void use_packed(struct wn_kept_blocks *kept, int64_t index, int linear, s
     kept->blocks[index].sources[linear] = wn_packed_linear_source(kept->kernels[at]);
 }
 
-void wn_kept_blocks_take_linear(struct wn_kept_blocks *kept, int64_t index, int linear,
-                                const struct wn_compressed *form)
+int64_t wn_kept_blocks_take_linear(struct wn_kept_blocks *kept, int64_t index, int linear,
+                                   const struct wn_compressed *form)
 {
     struct wn_packed packed;
     if (form->activation)
-        return;
+        return 0;
     wn_pack(form, &packed);
-    if (!pays(packed.size, form->rows, form->columns)) {
+    const int64_t size = packed.size;
+    if (pays(size, form->rows, form->columns))
+        use_packed(kept, index, linear, &packed);
+    else {
         kept->blocks[index].linears[linear] = copy_floats(form->weight, form->rows * form->columns);
         wn_packed_release(&packed);
-        return;
     }
-    use_packed(kept, index, linear, &packed);
+    return size;
 }
 
 static bool is_there(const struct wn_kept_blocks *kept, int64_t index, int linear)

@@ -473,9 +473,16 @@ static void write_form(const struct source *source, struct form *form)
         if (p->input_scale)
             write_numbers(p->input_kind, c->input_scale, c->columns, place(p, bytes, p->input_scale));
     }
+}
+
+/* The trailer, once the form is the one that is kept. */
+static void seal(const struct wn_packed *packed)
+{
+    const int64_t size = packed->size - WN_PACKED_TRAILER;
     struct wn_hash *hash = wn_hash_create();
-    wn_hash_update(hash, bytes, (size_t)(p->size - WN_PACKED_TRAILER));
-    wn_hash_finish(hash, bytes + p->size - WN_PACKED_TRAILER);
+
+    wn_hash_update(hash, packed->owned, (size_t)size);
+    wn_hash_finish(hash, packed->owned + size);
 }
 
 /* ---- the check ---- */
@@ -546,7 +553,9 @@ void wn_pack(const struct wn_compressed *compressed, struct wn_packed *packed)
             write_form(&source, form);
             holds = gives_back(&form->packed, compressed->weight);
             *packed = form->packed;
-            if (!holds)
+            if (holds)
+                seal(packed);
+            else
                 wn_packed_release(packed);
         }
         form->packed.size = 0;

@@ -78,11 +78,12 @@ static wn_status make_linear(struct walk *walk, int index)
     double error = wn_sample_error(&walk->sample, &walk->subject, index, dense, made.form.weight,
                                    walk->compressor.activations[index], walk->compressor.scales[linear->input]);
     const bool gone = walk->compressor.left_out[layout->input_branches[linear->input]];
-    made.stored = gone ? 0 : wn_stored_linear(&made.form);
+    const int64_t packed = walk->evaluation.generates && !gone
+                               ? wn_kept_blocks_take_linear(&walk->evaluation.kept, block_index, index, &made.form)
+                               : 0;
+    made.stored = gone ? 0 : packed ? packed : wn_stored_linear(&made.form);
     wn_recorder_take(&walk->recorder, &walk->subject, block_index, index, dense, &made, error);
     wn_status status = walk->sink ? walk->sink->take(walk->sink->context, block_index, index, &made.form) : WN_OK;
-    if (walk->evaluation.generates && !gone)
-        wn_kept_blocks_take_linear(&walk->evaluation.kept, block_index, index, &made.form);
     wn_made_release(&made);
     return status;
 }
