@@ -64,6 +64,7 @@ static void rename_pieces(struct tok_spm *spm, const cJSON *decoder)
         if (tok_vocabulary_find(&known, text, strlen(text)) != id ||
             tok_vocabulary_find(&known, content->valuestring, length) >= 0)
             continue;
+        wn_free(spm->pieces[id].renamed); /* keys may repeat an id */
         spm->pieces[id].renamed = wn_strdup(content->valuestring);
         tok_vocabulary_add(&known, content->valuestring, (int32_t)id);
     }

@@ -130,6 +130,24 @@ static void check_cases(const char *folder)
     wn_free(path);
 }
 
+/* An id that is there twice renames its piece twice: the last name stays, and nothing is left behind (test_finish). */
+static void check_renamed_twice(const char *folder)
+{
+    static const char config[] =
+        "{\"added_tokens_decoder\":{\"7\":{\"content\":\"<one>\"},\"07\":{\"content\":\"<two>\"}}}";
+    struct wn_tokenizer *tokenizer = NULL;
+    int64_t length;
+    char *model = read_model(folder, "bpe_rules", &length);
+
+    test_write("tokenizer_config.json", config, sizeof config - 1);
+    test_write("tokenizer.model", model, (size_t)length);
+    CHECK_OK(wn_tokenizer_open(test_folder, &tokenizer));
+    CHECK(wn_token_id(tokenizer, "<two>") == 7);
+    wn_tokenizer_close(&tokenizer);
+    test_write("tokenizer_config.json", NULL, 0);
+    wn_free(model);
+}
+
 /* A file that is cut off anywhere, or has another byte somewhere, opens or ends in one line. */
 static void check_damage(const char *folder)
 {
@@ -185,6 +203,7 @@ int main(int count, char **arguments)
 
     test_make_folder();
     check_cases(folder);
+    check_renamed_twice(standard);
     check_damage(folder);
     check_lines();
     test_write("tokenizer.model", NULL, 0);
