@@ -313,7 +313,7 @@ wn_status tok_class_rebuild(struct tok_loader *loader, const struct tok_config *
     cJSON *model = cJSON_GetObjectItemCaseSensitive(file, "model");
     bool metaspace = config->class == TOK_CLASS_LLAMA || config->class == TOK_CLASS_CODE_LLAMA, prefix, legacy;
 
-    if (config->as_file || !cJSON_IsObject(model))
+    if (config->rules != TOK_RULES_OF_CLASS || !cJSON_IsObject(model))
         return WN_OK;
     WN_TRY(check_kind(loader, config->class, model));
     WN_TRY(tok_get_bool(loader, config->root, "", "add_prefix_space", metaspace, &prefix));
@@ -341,13 +341,13 @@ wn_status tok_class_rebuild(struct tok_loader *loader, const struct tok_config *
     return WN_OK;
 }
 
-wn_status tok_class_extra_ids(struct tok_loader *loader, const struct tok_config *config, int64_t *count)
+wn_status tok_class_extra_ids(struct tok_loader *loader, struct tok_config *config)
 {
     enum { STANDARD = 100, MOST = 100000 };
     const cJSON *given = tok_value_of(config->root, "extra_ids");
 
-    *count = config->class == TOK_CLASS_T5 && !config->as_file ? STANDARD : 0;
-    if (*count && given && !tok_read_integer(given, MOST, count))
+    config->extra_ids = config->class == TOK_CLASS_T5 && config->rules == TOK_RULES_OF_CLASS ? STANDARD : 0;
+    if (config->extra_ids && given && !tok_read_integer(given, MOST, &config->extra_ids))
         return tok_expected_key(loader, "", "extra_ids", "a number of tokens");
     return WN_OK;
 }

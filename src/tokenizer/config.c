@@ -62,7 +62,6 @@ wn_status tok_config_read(const char *directory, const cJSON *file, struct tok_s
 
     *config = (struct tok_config){.path = wn_join_path(directory, "tokenizer_config.json"), .spm = spm};
     WN_TRY(read_object(directory, "tokenizer_config.json", &config->root));
-    config->there = config->root != NULL;
     if (!config->root)
         config->root = cJSON_CreateObject();
     if (!cJSON_GetObjectItemCaseSensitive(config->root, "added_tokens_decoder"))
@@ -358,17 +357,13 @@ static void add_pieces(struct registry *r, const struct tok_spm *spm)
 }
 
 /* Extra tokens of T5, where no list names others. */
-static wn_status add_extra_ids(struct tok_loader *loader, struct registry *r, const struct tok_config *config)
+static void add_extra_ids(struct registry *r, const struct tok_config *config)
 {
-    int64_t count;
-
-    WN_TRY(tok_class_extra_ids(loader, config, &count));
-    for (int64_t i = 0; i < count; i++) {
-        char *text = wn_format("<extra_id_%lld>", (long long)i);
+    for (int64_t i = 0; i < config->extra_ids; i++) {
+        char *text = tok_extra_id(i);
         add_listed(r, &(struct tok_added){.content = text, .special = true});
         wn_free(text);
     }
-    return WN_OK;
 }
 
 /* Whether the configuration has a list of extra tokens, be it empty. */
@@ -392,7 +387,9 @@ static wn_status add_extra(struct tok_loader *loader, struct registry *r, const 
         add_pieces(r, config->spm);
     if (!(cJSON_IsArray(newer) && newer->child) && !(config->spm && by_name))
         WN_TRY(add_list(loader, r, config, "additional_special_tokens"));
-    return listed && !config->of_map ? WN_OK : add_extra_ids(loader, r, config);
+    if (!listed || config->of_map)
+        add_extra_ids(r, config);
+    return WN_OK;
 }
 
 /* The constructor of Qwen2Tokenizer adds its special tokens once more, without flags. */
@@ -437,7 +434,7 @@ static wn_status add_all(struct tok_loader *loader, struct registry *r, const st
 {
     const cJSON *decoder = cJSON_GetObjectItemCaseSensitive(config->root, "added_tokens_decoder");
 
-    if (config->as_file)
+    if (config->rules != TOK_RULES_OF_CLASS)
         for (int64_t i = 0; i < count; i++) {
             struct tok_added token = of_file[i];
             if (find_token(r, token.content) >= 0)
@@ -457,7 +454,7 @@ static wn_status add_all(struct tok_loader *loader, struct registry *r, const st
     r->listed = r->tokenizer->added_count;
     WN_TRY(add_named(loader, r, config));
     WN_TRY(add_extra(loader, r, config));
-    if (config->class == TOK_CLASS_QWEN2 && !config->as_file)
+    if (config->class == TOK_CLASS_QWEN2 && config->rules == TOK_RULES_OF_CLASS)
         reset_all_flags(r, config);
     return WN_OK;
 }
@@ -513,9 +510,9 @@ static bool is_true(const struct tok_config *config, const char *key, bool absen
 }
 
 /* Some constructors build the template too; without tokenizer.json it follows the flags. */
-static void build_template(struct wn_tokenizer *t, const struct tok_config *config, bool as_file)
+static void build_template(struct wn_tokenizer *t, const struct tok_config *config)
 {
-    enum tok_class class = config->as_file ? TOK_CLASS_FILE : config->class;
+    enum tok_class class = config->rules == TOK_RULES_OF_CLASS ? config->class : TOK_CLASS_FILE;
     int32_t before = -1, behind = -1;
 
     if (class == TOK_CLASS_CODE_LLAMA) {
@@ -527,7 +524,7 @@ static void build_template(struct wn_tokenizer *t, const struct tok_config *conf
         before = id_of(t, config, "cls_token");
         behind = id_of(t, config, "sep_token");
     } else if (config->spm) {
-        before = is_true(config, "add_bos_token", as_file) ? t->bos : -1;
+        before = is_true(config, "add_bos_token", config->rules == TOK_RULES_OLDER) ? t->bos : -1;
         behind = is_true(config, "add_eos_token", false) ? t->eos : -1;
     }
     if (before < 0 && behind < 0)
@@ -539,7 +536,7 @@ static void build_template(struct wn_tokenizer *t, const struct tok_config *conf
         wn_ids_append(&t->suffix, behind);
 }
 
-wn_status tok_config_finish(struct tok_loader *loader, const struct tok_config *config, bool as_file)
+wn_status tok_config_finish(struct tok_loader *loader, const struct tok_config *config)
 {
     struct wn_tokenizer *t = loader->tokenizer;
     struct tok_loader beside = {.path = config->path, .tokenizer = t};
@@ -559,7 +556,7 @@ wn_status tok_config_finish(struct tok_loader *loader, const struct tok_config *
         return wn_fail(WN_ERR_UNSUPPORTED,
                        "%s: fix_mistral_regex is not supported; save the tokenizer after transformers has mended it",
                        config->path);
-    build_template(t, config, as_file);
+    build_template(t, config);
     tell_unused(config, "add_bos_token", t->bos >= 0 && t->prefix.count > 0 && t->prefix.data[0] == t->bos);
     tell_unused(config, "add_eos_token",
                 t->eos >= 0 && t->suffix.count > 0 && t->suffix.data[t->suffix.count - 1] == t->eos);

@@ -18,14 +18,21 @@ enum tok_class {
     TOK_CLASSES
 };
 
+/* What makes stages, template and options of the model. */
+enum tok_rules {
+    TOK_RULES_OF_CLASS, /* the constructor of the class, anew */
+    TOK_RULES_OF_FILE,  /* tokenizer.json as it is, or what TokenizersBackend makes of a tokenizer.model */
+    TOK_RULES_OLDER     /* the same, of a tokenizer.model as transformers 4 did: "tokenizer": "file" of a sweep */
+};
+
 struct tok_config {
     char *path;  /* of tokenizer_config.json; owned */
     cJSON *root; /* it, with special_tokens_map.json where that counts; {} without one; owned */
     cJSON *more; /* added_tokens.json where that counts, else NULL; owned */
-    bool there;  /* tokenizer_config.json is there */
     bool of_map; /* additional_special_tokens are those of special_tokens_map.json */
     enum tok_class class;
-    bool as_file;        /* the class only names tokens: nothing is built anew */
+    enum tok_rules rules;
+    int64_t extra_ids;   /* tokens <extra_id_N> that T5 puts behind its pieces */
     struct tok_spm *spm; /* the tokenizer.model in place of tokenizer.json; borrowed, NULL: none */
 };
 
@@ -42,22 +49,20 @@ enum tok_class tok_class_find(const char *name, const char *model_type, const cJ
 const char *tok_class_token(enum tok_class class, const char *key);
 /* Replaces the stages of a parsed tokenizer.json by those of the class. */
 wn_status tok_class_rebuild(struct tok_loader *loader, const struct tok_config *config, cJSON *file);
-/* How many tokens <extra_id_N> the class puts behind the pieces of a tokenizer.model. */
-wn_status tok_class_extra_ids(struct tok_loader *loader, const struct tok_config *config, int64_t *count);
+/* Sets config->extra_ids. */
+wn_status tok_class_extra_ids(struct tok_loader *loader, struct tok_config *config);
 /*
  * Fills a JSON object with what tokenizer.json would hold of a tokenizer.model, but for vocabulary, merges and rules,
- * and names its tokens in config->root where that says nothing of them (load_sentencepiece.c). as_file: by the rules
- * of the model, whatever the class.
+ * and names its tokens in config->root where that says nothing of them (load_sentencepiece.c).
  */
-void tok_spm_describe(struct tok_config *config, bool as_file, cJSON *root);
+void tok_spm_describe(struct tok_config *config, cJSON *root);
 
 /*
  * Adds the tokens that the configuration names to tokenizer->added, which holds those of tokenizer.json: known ones
  * change their flags, new ones get the next free id. The vocabulary is loaded.
  */
 wn_status tok_config_add_tokens(struct tok_loader *loader, const struct tok_config *config);
-/* Sets bos, eos and what flags say; the tokens have their ids. as_file: those of a tokenizer.model as transformers 4.
- */
-wn_status tok_config_finish(struct tok_loader *loader, const struct tok_config *config, bool as_file);
+/* Sets bos, eos and what flags say; the tokens have their ids. */
+wn_status tok_config_finish(struct tok_loader *loader, const struct tok_config *config);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * Reads tokenizer.json, as the files beside it change it (config.c). Whatever is of a wrong type, names an unknown
+ * Reads tokenizer.json, or what a tokenizer.model becomes (load_sentencepiece.c), as the files beside it change it
+ * (config.c). Whatever is of a wrong type, names an unknown
  * token or asks for a component that is not implemented ends the reading with the path and the key.
  */
 #include <winnow/io.h>
@@ -158,7 +159,7 @@ static wn_status load_added(struct tok_loader *loader, const cJSON *root)
     return status;
 }
 
-/* Records the string of an id; no other string may have it, and no string a second id. */
+/* Records the string of an id, which no other string may have. */
 static wn_status name_id(struct tok_loader *loader, const char *where, char *text, int32_t id)
 {
     char **slot = &loader->tokenizer->texts[id];
@@ -247,17 +248,18 @@ static wn_status load_root(const char *directory, bool as_file, struct tok_loade
         return wn_fail(WN_ERR_INPUT, "%s: expected an object", loader->path);
     wn_status status = tok_config_read(directory, root, spm, &config);
     struct tok_loader beside = {.path = config.path, .tokenizer = loader->tokenizer};
-    config.as_file = as_file || config.class == TOK_CLASS_FILE;
+    config.rules = as_file ? TOK_RULES_OLDER : config.class == TOK_CLASS_FILE ? TOK_RULES_OF_FILE : TOK_RULES_OF_CLASS;
     if (spm && status == WN_OK)
-        tok_spm_describe(&config, as_file, root);
+        tok_spm_describe(&config, root);
     if (status == WN_OK)
         status = tok_class_rebuild(&beside, &config, root);
     if (status == WN_OK)
-        status = tok_class_extra_ids(&beside, &config, &loader->extra_ids);
+        status = tok_class_extra_ids(&beside, &config);
+    loader->extra_ids = config.extra_ids;
     if (status == WN_OK)
         status = load_parts(loader, &config, root);
     if (status == WN_OK)
-        status = tok_config_finish(loader, &config, as_file);
+        status = tok_config_finish(loader, &config);
     tok_config_release(&config);
     return status;
 }

@@ -1,4 +1,4 @@
-/* load.h: reading tokenizer.json: what the files load*.c share. Errors name the path and the key. */
+/* load.h: reading tokenizer.json or tokenizer.model: what the files load*.c share. Errors name the path and the key. */
 #ifndef WINNOW_TOKENIZER_LOAD_H
 #define WINNOW_TOKENIZER_LOAD_H
 
@@ -53,5 +53,7 @@ wn_status tok_load_model(struct tok_loader *loader, const cJSON *root);
 /* The same from the pieces of a tokenizer.model (load_sentencepiece.c). */
 void tok_spm_load_bpe(const struct tok_spm *spm, struct wn_tokenizer *tokenizer);
 void tok_spm_load_unigram(const struct tok_spm *spm, int64_t extra_ids, struct wn_tokenizer *tokenizer);
+/* "<extra_id_7>"; owned by the caller. */
+char *tok_extra_id(int64_t number);
 
 #endif

@@ -22,15 +22,15 @@ static void put_text(cJSON *object, const char *key, const char *text)
 }
 
 /*
- * What the class TokenizersBackend makes of a model; classes of their own replace it (classes.c). As its file, the
- * model's own rules for spaces count, by the parts that transformers 4 took for them.
+ * What the class TokenizersBackend makes of a model; classes of their own replace it (classes.c). As transformers 4
+ * made them, the model's own rules for spaces count too.
  */
-static void put_stages(const struct tok_spm *spm, bool as_file, cJSON *root)
+static void put_stages(const struct tok_spm *spm, bool older, cJSON *root)
 {
     const char *rules = spm->charsmap ? "{\"type\":\"Precompiled\"}," : "";
     const char *bytes = spm->byte_fallback ? ",{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"}" : "";
-    bool prefix = as_file && spm->add_dummy_prefix;
-    const char *extra = as_file && spm->remove_extra_whitespaces ? REMOVE_SPACES : "";
+    bool prefix = older && spm->add_dummy_prefix;
+    const char *extra = older && spm->remove_extra_whitespaces ? REMOVE_SPACES : "";
     const char *before = prefix ? "{\"type\":\"Prepend\",\"prepend\":\"\xE2\x96\x81\"}," : "";
     const char *strip =
         prefix ? ",{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}" : "";
@@ -71,14 +71,14 @@ static void rename_pieces(struct tok_spm *spm, const cJSON *decoder)
     tok_vocabulary_release(&known);
 }
 
-void tok_spm_describe(struct tok_config *config, bool as_file, cJSON *root)
+void tok_spm_describe(struct tok_config *config, cJSON *root)
 {
     struct tok_spm *spm = config->spm;
     cJSON *model = cJSON_AddObjectToObject(root, "model");
-    bool whole = config->as_file;
+    bool whole = config->rules != TOK_RULES_OF_CLASS;
     bool unigram = whole ? spm->model_type == TOK_SPM_UNIGRAM : config->class == TOK_CLASS_T5;
 
-    put_stages(spm, as_file, root);
+    put_stages(spm, config->rules == TOK_RULES_OLDER, root);
     cJSON_AddStringToObject(model, "type", unigram ? "Unigram" : "BPE");
     cJSON_AddBoolToObject(model, "byte_fallback", spm->byte_fallback);
     if (unigram) {
@@ -145,12 +145,17 @@ void tok_spm_load_bpe(const struct tok_spm *spm, struct wn_tokenizer *tokenizer)
     cut_all(model, spm, true);
 }
 
+char *tok_extra_id(int64_t number)
+{
+    return wn_format("<extra_id_%lld>", (long long)number);
+}
+
 void tok_spm_load_unigram(const struct tok_spm *spm, int64_t extra, struct wn_tokenizer *tokenizer)
 {
     for (int64_t i = 0; i < spm->count; i++)
         tok_unigram_add(&tokenizer->model, spm->pieces[i].text, (double)spm->pieces[i].score);
     for (int64_t i = extra - 1; i >= 0; i--) {
-        char *text = wn_format("<extra_id_%lld>", (long long)i);
+        char *text = tok_extra_id(i);
         tok_unigram_add(&tokenizer->model, text, 0);
         wn_free(text);
     }
