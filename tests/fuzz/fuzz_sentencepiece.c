@@ -1,25 +1,6 @@
 /* tokenizer.model, tokenizer_config.json and a text that is encoded and decoded when they open, by class and as the
  * file. */
-#include <string.h>
-
-#include <winnow/tokenizer.h>
-
-#include "fuzz.h"
-
-static void encode(const struct wn_tokenizer *tokenizer, const struct fuzz_part *text)
-{
-    struct wn_ids ids = {0};
-    struct wn_text back = {0};
-
-    if (wn_encode(tokenizer, text->data, (int64_t)text->length, true, &ids) == WN_OK) {
-        for (int64_t i = 0; i < ids.count; i++)
-            if (ids.data[i] < 0 || ids.data[i] >= wn_vocabulary_size(tokenizer))
-                WN_BUG("id %d of %lld", ids.data[i], (long long)wn_vocabulary_size(tokenizer));
-        wn_decode(tokenizer, ids.data, ids.count, false, &back);
-    }
-    wn_text_release(&back);
-    wn_ids_release(&ids);
-}
+#include "fuzz_encode.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -37,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             as_file ? wn_tokenizer_open_file(fuzz_folder(), &tokenizer) : wn_tokenizer_open(fuzz_folder(), &tokenizer);
         if (status != WN_OK)
             continue;
-        encode(tokenizer, &parts[2]);
+        fuzz_encode(tokenizer, &parts[2], true);
         wn_tokenizer_close(&tokenizer);
     }
     fuzz_check_memory();

@@ -1,24 +1,5 @@
 /* tokenizer.json, tokenizer_config.json and a text that is encoded and decoded when they open. */
-#include <string.h>
-
-#include <winnow/tokenizer.h>
-
-#include "fuzz.h"
-
-static void encode(const struct wn_tokenizer *tokenizer, const struct fuzz_part *text, bool special)
-{
-    struct wn_ids ids = {0};
-    struct wn_text back = {0};
-
-    if (wn_encode(tokenizer, text->data, (int64_t)text->length, special, &ids) == WN_OK) {
-        for (int64_t i = 0; i < ids.count; i++)
-            if (ids.data[i] < 0 || ids.data[i] >= wn_vocabulary_size(tokenizer))
-                WN_BUG("id %d of %lld", ids.data[i], (long long)wn_vocabulary_size(tokenizer));
-        wn_decode(tokenizer, ids.data, ids.count, special, &back);
-    }
-    wn_text_release(&back);
-    wn_ids_release(&ids);
-}
+#include "fuzz_encode.h"
 
 static void write_beside(const char *name, const struct fuzz_part *part)
 {
@@ -39,8 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     write_beside("special_tokens_map.json", &parts[3]);
     write_beside("added_tokens.json", &parts[4]);
     if (wn_tokenizer_open(fuzz_folder(), &tokenizer) == WN_OK) {
-        encode(tokenizer, &parts[2], false);
-        encode(tokenizer, &parts[2], true);
+        fuzz_encode(tokenizer, &parts[2], false);
+        fuzz_encode(tokenizer, &parts[2], true);
         wn_token_id(tokenizer, "<s>");
         wn_tokenizer_close(&tokenizer);
     }
