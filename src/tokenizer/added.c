@@ -75,14 +75,6 @@ static int32_t longest_at(const struct tok_trie *trie, const char *text, size_t 
     return token;
 }
 
-static size_t step_back(const char *text, size_t at)
-{
-    do
-        at--;
-    while (at > 0 && ((uint8_t)text[at] & 0xC0) == 0x80);
-    return at;
-}
-
 static bool is_word_at(const struct wn_tokenizer *tokenizer, const char *text, size_t length, size_t at)
 {
     pcre2_match_data *data = pcre2_match_data_create(1, NULL);
@@ -98,7 +90,7 @@ static bool is_word_at(const struct wn_tokenizer *tokenizer, const char *text, s
 static bool stands_alone(const struct wn_tokenizer *tokenizer, const char *text, size_t length, size_t start,
                          size_t end)
 {
-    if (start > 0 && is_word_at(tokenizer, text, length, step_back(text, start)))
+    if (start > 0 && is_word_at(tokenizer, text, length, tok_character_at(text, start - 1)))
         return false;
     return end == length || !is_word_at(tokenizer, text, length, end);
 }
@@ -107,7 +99,7 @@ static bool stands_alone(const struct wn_tokenizer *tokenizer, const char *text,
 static size_t skip_space_left(const char *text, size_t start, size_t least)
 {
     while (start > least) {
-        size_t back = step_back(text, start), at = back;
+        size_t back = tok_character_at(text, start - 1), at = back;
         if (!tok_is_space(tok_next_code(text, &at)))
             break;
         start = back;

@@ -94,17 +94,6 @@ static wn_status load_metaspace(struct tok_loader *loader, const cJSON *json, co
     return tok_pattern_literal(where, step->replacement, &step->pattern);
 }
 
-static wn_status load_digits(struct tok_loader *loader, const cJSON *json, const char *where, struct tok_splitter *step)
-{
-    bool individual = false;
-
-    step->kind = TOK_SPLIT;
-    step->split = true;
-    WN_TRY(tok_get_bool(loader, json, where, "individual_digits", false, &individual));
-    step->behavior = individual ? TOK_ISOLATED : TOK_CONTIGUOUS;
-    return fixed_pattern(loader, where, "[" NUMBERS "]", &step->pattern);
-}
-
 static wn_status load_fixed(struct tok_loader *loader, const char *where, const char *regex, enum tok_behavior behavior,
                             bool invert, struct tok_splitter *step)
 {
@@ -113,6 +102,14 @@ static wn_status load_fixed(struct tok_loader *loader, const char *where, const 
     step->behavior = behavior;
     step->invert = invert;
     return fixed_pattern(loader, where, regex, &step->pattern);
+}
+
+static wn_status load_digits(struct tok_loader *loader, const cJSON *json, const char *where, struct tok_splitter *step)
+{
+    bool individual = false;
+
+    WN_TRY(tok_get_bool(loader, json, where, "individual_digits", false, &individual));
+    return load_fixed(loader, where, "[" NUMBERS "]", individual ? TOK_ISOLATED : TOK_CONTIGUOUS, false, step);
 }
 
 static wn_status load_punctuation(struct tok_loader *loader, const cJSON *json, const char *where,

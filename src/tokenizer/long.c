@@ -4,7 +4,8 @@
  *
  * A text is cut between an ASCII letter and a space in front of another letter, where it holds that
  *   no added token is near, before or after the normalizers;
- *   the normalizers work on single characters or by canonical composition, which never joins a space to a letter;
+ *   the normalizers work on single characters, on clusters of them or by composition, which never join a space to a
+ * letter;
  *   a pre-tokenizer ends a piece there, whatever comes behind the next few characters, or its pattern does not touch
  * the place: partial matching tells (pcre2partial(3)); or else no token of the vocabulary holds the last character
  * before the cut with the first behind it, so that no merge ever crosses it, and both are tokens themselves. A place
@@ -45,18 +46,11 @@ static bool normalizes_parts(const struct wn_tokenizer *tokenizer)
     return true;
 }
 
-/* Where a character begins, at most `at`. */
-static size_t character_at(const char *text, size_t at)
-{
-    while (at > 0 && ((uint8_t)text[at] & 0xC0) == 0x80)
-        at--;
-    return at;
-}
-
-/* The last ASCII character from `from` to `at`: composition never joins it to what is before it. */
+/* The last ASCII character from `from`, a letter behind a space, to `at` that neither composition nor a cluster of
+ * characters (charsmap.c) joins to what is before it, which is ASCII too. */
 static size_t plain_at(const char *text, size_t from, size_t at)
 {
-    while (at > from && (uint8_t)text[at] >= 0x80)
+    while (at > from && ((uint8_t)text[at] >= 0x80 || (uint8_t)text[at - 1] >= 0x80 || text[at - 1] == '\r'))
         at--;
     return at;
 }
@@ -65,7 +59,7 @@ static size_t plain_at(const char *text, size_t from, size_t at)
 static wn_status look_around(const struct wn_tokenizer *tokenizer, const char *text, size_t length, size_t at,
                              bool *clear, struct wn_text *context)
 {
-    size_t from = character_at(text, at > 1024 ? at - 1024 : 0);
+    size_t from = tok_character_at(text, at > 1024 ? at - 1024 : 0);
     size_t to = at + 2 * CONTEXT < length ? plain_at(text, at + 1, at + 2 * CONTEXT) : length;
     size_t near = plain_at(text, at + 1, at + CONTEXT < length ? at + CONTEXT : length - 1);
     struct wn_text around = {0};
@@ -88,7 +82,7 @@ static bool merges_end(const struct tok_model *model, const struct tok_pieces *p
 {
     const struct tok_piece *last = &pieces->items[pieces->count - 1];
     const char *left = pieces->text.data + last->start;
-    size_t length = last->length, from = character_at(left, length - 1), end = 0;
+    size_t length = last->length, from = tok_character_at(left, length - 1), end = 0;
     char pair[8];
 
     if (right->length == 0 || model->kind != TOK_BPE || model->bpe.ignore_merges)

@@ -27,9 +27,7 @@ static int32_t longest_token(const struct tok_vocabulary *vocabulary, const char
         int32_t id = tok_vocabulary_find(vocabulary, text, *end);
         if (id >= 0)
             return id;
-        do
-            --*end;
-        while (((uint8_t)text[*end] & 0xC0) == 0x80);
+        *end = tok_character_at(text, *end - 1);
     }
     return -1;
 }
@@ -37,11 +35,7 @@ static int32_t longest_token(const struct tok_vocabulary *vocabulary, const char
 /* The end of what a token could cover of text[0..length): it does not cut a character. */
 static size_t within(const char *text, size_t length, size_t most)
 {
-    if (length <= most)
-        return length;
-    while (most > 0 && ((uint8_t)text[most] & 0xC0) == 0x80)
-        most--;
-    return most;
+    return length <= most ? length : tok_character_at(text, most);
 }
 
 /* Appends the tokens of a word; false when some part of it is none. `room` has the word behind room for the prefix. */

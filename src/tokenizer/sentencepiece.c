@@ -89,9 +89,7 @@ static wn_status read_text(const struct message *message, const struct field *fi
     if (length == 0 || memchr(bytes, 0, (size_t)length) || wn_utf8_invalid_at(bytes, length) >= 0)
         return damaged(message, "a text is empty or no valid UTF-8");
     wn_free(*text);
-    *text = wn_alloc(length + 1, 1);
-    memcpy(*text, bytes, (size_t)length);
-    (*text)[length] = '\0';
+    *text = wn_strndup(bytes, (size_t)length);
     return WN_OK;
 }
 

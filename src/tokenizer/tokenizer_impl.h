@@ -17,6 +17,8 @@
 
 /* The code point at text[*at], which is moved behind it. The text must be valid and *at inside it. */
 uint32_t tok_next_code(const char *text, size_t *at);
+/* Where the character begins that text[at] is a byte of. */
+size_t tok_character_at(const char *text, size_t at);
 /* Writes the UTF-8 of a code point and returns its 1 to 4 bytes. */
 int tok_put_code(uint32_t code, char out[4]);
 void tok_append_code(struct wn_text *text, uint32_t code);
@@ -263,7 +265,7 @@ struct tok_unigram {
     int64_t count, capacity;
     double unknown_score;
     struct tok_edge *edges; /* open addressing, at most half full; owned */
-    int64_t edge_count, edge_slots;
+    int64_t edge_slots;
     int32_t *tokens; /* the id of the token that ends at a node, -1 where none does; owned */
     int64_t node_count, node_capacity;
 };
@@ -337,7 +339,7 @@ struct tok_decoder {
 enum { TOK_FRONT_STANDARD = -3 }; /* BOS, else EOS */
 
 struct wn_tokenizer {
-    char *path; /* of tokenizer.json; owned */
+    char *path; /* of tokenizer.json, or of the tokenizer.model in its place; owned */
     struct tok_added *added;
     int64_t added_count;
     struct tok_trie raw, normalized;
@@ -360,8 +362,8 @@ struct wn_tokenizer {
     bool clean_up;      /* spaces before punctuation are taken out of decoded texts */
 };
 
-/* Reads tokenizer.json and what lies beside it, the class left out with `as_file`; on failure the caller still closes
- * the tokenizer. */
+/* Reads tokenizer.json or a tokenizer.model and what lies beside it, the class left out with `as_file`; on failure the
+ * caller still closes the tokenizer. */
 wn_status tok_load(const char *directory, bool as_file, struct wn_tokenizer *tokenizer);
 
 /* `continues`: the text goes on from one that was cut, so nothing is put in front. */

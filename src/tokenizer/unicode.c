@@ -54,6 +54,13 @@ uint32_t tok_next_code(const char *text, size_t *at)
            (byte[3] & 0x3F);
 }
 
+size_t tok_character_at(const char *text, size_t at)
+{
+    while (at > 0 && ((uint8_t)text[at] & 0xC0) == 0x80)
+        at--;
+    return at;
+}
+
 int tok_put_code(uint32_t code, char out[4])
 {
     if (code < 0x80) {
@@ -411,22 +418,25 @@ void tok_lower_case(const char *text, size_t length, struct wn_text *out)
     }
 }
 
-void tok_strip_marks(const char *text, size_t length, struct wn_text *out)
+/* Without the code points that runs from U+0300 on have. */
+static void strip_runs(const struct class_run *runs, int64_t count, const char *text, size_t length,
+                       struct wn_text *out)
 {
     for (size_t at = 0; at < length;) {
         uint32_t code = tok_next_code(text, &at);
-        if (code < 0x300 || !run_value(mark_runs, COUNT(mark_runs), code))
+        if (code < 0x300 || !run_value(runs, count, code))
             tok_append_code(out, code);
     }
 }
 
+void tok_strip_marks(const char *text, size_t length, struct wn_text *out)
+{
+    strip_runs(mark_runs, COUNT(mark_runs), text, length, out);
+}
+
 void tok_strip_nonspacing(const char *text, size_t length, struct wn_text *out)
 {
-    for (size_t at = 0; at < length;) {
-        uint32_t code = tok_next_code(text, &at);
-        if (code < 0x300 || !run_value(nonspacing_runs, COUNT(nonspacing_runs), code))
-            tok_append_code(out, code);
-    }
+    strip_runs(nonspacing_runs, COUNT(nonspacing_runs), text, length, out);
 }
 
 bool tok_is_dropped(uint32_t code)

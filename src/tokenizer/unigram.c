@@ -57,7 +57,7 @@ static wn_status add_path(struct tok_unigram *unigram, const char *text, int32_t
 
     for (int32_t i = 0; i < length; i++) {
         uint32_t key = (uint32_t)node << 8 | (uint8_t)text[i];
-        if (2 * (unigram->edge_count + 1) > unigram->edge_slots)
+        if (2 * unigram->node_count > unigram->edge_slots) /* an edge to each but the root */
             grow_edges(unigram);
         int64_t slot = edge_slot(unigram, key);
         if (!unigram->edges[slot].child) {
@@ -67,7 +67,6 @@ static wn_status add_path(struct tok_unigram *unigram, const char *text, int32_t
                                "most %d nodes",
                                MOST_NODES);
             unigram->edges[slot] = (struct tok_edge){key, add_node(unigram)};
-            unigram->edge_count++;
         }
         node = unigram->edges[slot].child;
     }

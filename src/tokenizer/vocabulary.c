@@ -1,5 +1,5 @@
 /*
- * The strings of a vocabulary and their ids: a hash table with open addressing, and what models share.
+ * The strings of a vocabulary and their ids: a hash table with open addressing.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* memmem */
