@@ -76,10 +76,7 @@ static bool is_boundary(uint32_t code)
 
     if (code < 0x80)
         return text_is_punctuation((char)code) || text_is_space(code);
-    for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
-        if (code >= ranges[i][0] && code <= ranges[i][1])
-            return true;
-    return text_is_space(code);
+    return text_in_ranges(code, ranges, sizeof(ranges) / sizeof(ranges[0])) || text_is_space(code);
 }
 
 /* The first place where `part` stands is a word of its own. */
@@ -97,7 +94,7 @@ static bool names_word(struct wn_chars text, struct wn_chars part)
 
 static bool is_digit(struct wn_chars text, size_t at)
 {
-    return at < text.length && text.data[at] >= '0' && text.data[at] <= '9';
+    return at < text.length && text_is_digit(text.data[at]);
 }
 
 static size_t behind_digits(struct wn_chars text, size_t at)

@@ -9,11 +9,8 @@ enum wn_bleu_tokenizer wn_bleu_tokenizer_find(const char *key)
         WN_BLEU_TOKENIZER_LIST(X)
 #undef X
     };
-    int found = 0;
 
-    while (found < WN_BLEU_TOKENIZERS && strcmp(keys[found], key) != 0)
-        found++;
-    return (enum wn_bleu_tokenizer)found;
+    return (enum wn_bleu_tokenizer)text_find_key(keys, WN_BLEU_TOKENIZERS, key);
 }
 
 /* ---- steps, each from one text to the end of another ---- */
@@ -34,11 +31,6 @@ static void replace(struct wn_text *text, const char *from, const char *to)
     *text = out;
 }
 
-static bool is_digit(char byte)
-{
-    return byte >= '0' && byte <= '9';
-}
-
 static bool is_stop(char byte)
 {
     return byte == '.' || byte == ',';
@@ -51,17 +43,17 @@ static bool stands_apart(char byte)
 
 static bool is_stop_behind(const char *pair)
 {
-    return !is_digit(pair[0]) && is_stop(pair[1]);
+    return !text_is_digit(pair[0]) && is_stop(pair[1]);
 }
 
 static bool is_stop_before(const char *pair)
 {
-    return is_stop(pair[0]) && !is_digit(pair[1]);
+    return is_stop(pair[0]) && !text_is_digit(pair[1]);
 }
 
 static bool is_dash_behind(const char *pair)
 {
-    return is_digit(pair[0]) && pair[1] == '-';
+    return text_is_digit(pair[0]) && pair[1] == '-';
 }
 
 /*
@@ -127,10 +119,7 @@ static bool is_chinese(uint32_t code)
         {0xFA30, 0xFA6A}, {0xFA70, 0xFAD9}, {0xFE10, 0xFE1F}, {0xFE30, 0xFE4F}, {0xFF00, 0xFFEF},
     };
 
-    for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
-        if (code >= ranges[i][0] && code <= ranges[i][1])
-            return true;
-    return false;
+    return text_in_ranges(code, ranges, sizeof(ranges) / sizeof(ranges[0]));
 }
 
 /* Spaces around every character, or around the Chinese ones. */

@@ -1,5 +1,5 @@
 /*
- * Characters as Python's str has them: lower case, white space, words between white space.
+ * Characters as Python's str has them: lower case, white space, words between white space; keys of enumerations.
  *
  * Lower case follows str.lower of Unicode 14: one character to one, but for U+0130, and for the capital sigma, whose
  * form at the end of a word depends on its neighbours (Unicode Standard, 3.13, Final_Sigma). A byte that is no UTF-8
@@ -185,6 +185,28 @@ bool text_is_punctuation(char byte)
 {
     return (byte >= '!' && byte <= '/') || (byte >= ':' && byte <= '@') || (byte >= '[' && byte <= '`') ||
            (byte >= '{' && byte <= '~');
+}
+
+bool text_is_digit(char byte)
+{
+    return byte >= '0' && byte <= '9';
+}
+
+bool text_in_ranges(uint32_t code, const uint32_t (*ranges)[2], size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (code >= ranges[i][0] && code <= ranges[i][1])
+            return true;
+    return false;
+}
+
+int text_find_key(const char *const *keys, int count, const char *key)
+{
+    int found = 0;
+
+    while (found < count && strcmp(keys[found], key) != 0)
+        found++;
+    return found;
 }
 
 bool text_contains(struct wn_chars text, struct wn_chars part)

@@ -41,21 +41,16 @@ static bool take_word(struct reader *r, const char *word)
     return true;
 }
 
-static bool is_digit(char byte)
-{
-    return byte >= '0' && byte <= '9';
-}
-
 static bool is_hex(char byte)
 {
-    return is_digit(byte) || (byte >= 'a' && byte <= 'f') || (byte >= 'A' && byte <= 'F');
+    return text_is_digit(byte) || (byte >= 'a' && byte <= 'f') || (byte >= 'A' && byte <= 'F');
 }
 
 static bool read_digits(struct reader *r)
 {
     size_t start = r->at;
 
-    while (is_digit(peek(r)))
+    while (text_is_digit(peek(r)))
         r->at++;
     return r->at > start;
 }

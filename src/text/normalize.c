@@ -13,11 +13,8 @@ enum wn_normalization wn_normalization_find(const char *key)
         WN_NORMALIZATION_LIST(X)
 #undef X
     };
-    int found = 0;
 
-    while (found < WN_NORMALIZATIONS && strcmp(keys[found], key) != 0)
-        found++;
-    return (enum wn_normalization)found;
+    return (enum wn_normalization)text_find_key(keys, WN_NORMALIZATIONS, key);
 }
 
 void wn_normalizer_init(struct wn_normalizer *normalizer, enum wn_normalization kind)
@@ -63,11 +60,6 @@ static void lower(struct wn_text *text, struct wn_text *next)
     swap_texts(text, next);
 }
 
-static bool is_digit(char byte)
-{
-    return byte >= '0' && byte <= '9';
-}
-
 static bool is_space_byte(char byte)
 {
     return byte == ' ';
@@ -97,7 +89,7 @@ static wn_status harness(const struct wn_normalizer *normalizer, struct wn_text 
     if (normalizer->ignore_punctuation)
         replace_bytes(text, text_is_punctuation, '\0');
     if (normalizer->ignore_numbers)
-        replace_bytes(text, is_digit, '\0');
+        replace_bytes(text, text_is_digit, '\0');
     return WN_OK;
 }
 

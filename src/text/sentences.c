@@ -36,7 +36,7 @@ static bool is_abbreviation(struct wn_chars word)
 static bool is_number(struct wn_chars word)
 {
     for (size_t i = 0; i < word.length; i++)
-        if ((word.data[i] < '0' || word.data[i] > '9') && !strchr(".,-", word.data[i]))
+        if (!text_is_digit(word.data[i]) && !strchr(".,-", word.data[i]))
             return false;
     return word.length > 0;
 }

@@ -15,6 +15,12 @@ uint32_t text_previous_code(struct wn_chars text, size_t *at);
 bool text_is_space(uint32_t code);
 /* string.punctuation of Python. */
 bool text_is_punctuation(char byte);
+/* 0 to 9. */
+bool text_is_digit(char byte);
+/* Whether one of the ranges has a code point. */
+bool text_in_ranges(uint32_t code, const uint32_t (*ranges)[2], size_t count);
+/* The place of a key among `count`; `count` when it is none. */
+int text_find_key(const char *const *keys, int count, const char *key);
 /* Letters that str.lower() changes, and those that have a case and stay. */
 void text_count_cases(struct wn_chars text, int64_t *upper, int64_t *lower);
 /* Whether `text` holds `part`; every text holds the empty one. */
