@@ -146,8 +146,9 @@ size_t wn_porter_stem(char *word, size_t length);
  *   em_relaxed   one contains the other, and neither is empty (LLM-KICK's rule counts every empty answer as right)
  *   contains     in lower case, the prediction contains the reference, which is not empty
  *   contains_word    the same, and where it first does, white space, punctuation or an end is on both sides
- *   contains_number  a number of the prediction is the first one of the reference, within 1e-4; commas may part
- * thousands f1           over the multisets of words between white space: P = same/|prediction|, R = same/|reference|,
+ *   contains_number  a number of the prediction is the first one of the reference, within 1e-4; commas may be
+ *                between thousands
+ *   f1           over the multisets of words between white space: P = same/|prediction|, R = same/|reference|,
  *                F = 2PR/(P+R); where either has no words, 1 if both have none (SQuAD 2.0), else 0
  */
 struct wn_answer_scores {
@@ -214,8 +215,9 @@ void wn_rouge_best(const struct wn_rouge_text *references, int64_t count, const 
 /*
  * BLEU (Papineni et al. 2002) and chrF++ (Popović 2017), from 0 to 100, as sacreBLEU 2 computes them (Post 2018). Both
  * are functions of counts that are added over texts: the score of a corpus, a group or a resample is that of the sum of
- * the counts of its texts. `gradient`, unless NULL, gets the derivatives of the score by the counts; both scores stay
- * as they are when all counts are scaled, so that its product with the sum of the counts is 0.
+ * the counts of its texts. `gradient`, unless NULL, gets the derivatives of the score by the counts. Both scores stay
+ * as they are when all counts are scaled, so that its product with the counts is 0, but for orders of BLEU without a
+ * match: their smoothed count is no sum, and each of n orders takes score / n off that product.
  */
 enum { WN_BLEU_COUNTS = 10, WN_CHRF_COUNTS = 24 };
 extern const char *const wn_bleu_count_names[WN_BLEU_COUNTS];
@@ -334,8 +336,8 @@ struct wn_instruction {
 
 wn_status wn_instruction_init(struct wn_instruction *instruction, const char *where, const char *id);
 void wn_instruction_release(struct wn_instruction *instruction);
-/* No blank text follows any. */
-bool wn_instruction_followed(const struct wn_instruction *instruction, struct wn_chars text);
+/* No blank text follows any. Fails where a pattern gives up on the text. */
+wn_status wn_instruction_followed(const struct wn_instruction *instruction, struct wn_chars text, bool *followed);
 
 /* ---- checks of constraints ---- */
 
@@ -344,8 +346,7 @@ enum wn_check_kind {
     WN_CHECK_MIN_WORDS,    /* at least */
     WN_CHECK_REGEX,        /* the pattern matches somewhere */
     WN_CHECK_EQUALS,       /* equal to `text`, white space at the ends of both left out */
-    WN_CHECK_SENTENCE_END, /* ends in . ! ? or their wide forms or an ellipsis; closing quotes and brackets may follow
-                            */
+    WN_CHECK_SENTENCE_END, /* ends in . ! ?, their wide forms or an ellipsis; closing quotes may follow, and brackets */
     WN_CHECK_NOT_EMPTY,    /* has something other than white space */
     WN_CHECK_INSTRUCTION   /* follows `instruction` */
 };

@@ -93,12 +93,15 @@ wn_status generation_read_checks(const cJSON *json, struct generation_item *item
 
 /* ---- scores ---- */
 
-/* A pattern that gives up is not passed. */
+/* A pattern that gives up is told and not passed. */
 static bool passes(const struct wn_check *check, struct wn_chars text)
 {
     bool passed;
 
-    return wn_check_apply(check, text, &passed) == WN_OK && passed;
+    if (wn_check_apply(check, text, &passed) == WN_OK)
+        return passed;
+    wn_log(WN_LOG_WARNING, "%s: the check counts as not passed", wn_error_message());
+    return false;
 }
 
 /* Without its first or last line, or both, white space at the ends stripped. */
@@ -115,6 +118,11 @@ static struct wn_chars without_lines(struct wn_chars text, bool first, bool last
     return first || last ? wn_trim(text) : text;
 }
 
+static bool passes_unless_blank(const struct wn_check *check, struct wn_chars text)
+{
+    return wn_trim(text).length > 0 && passes(check, text);
+}
+
 /* By IFEval's loose rule: by any of the text, without lines and asterisks that models put around an answer. */
 static bool passes_loosely(const struct wn_check *check, struct wn_chars text)
 {
@@ -122,14 +130,13 @@ static bool passes_loosely(const struct wn_check *check, struct wn_chars text)
 
     for (int form = 0; form < 4 && !passed; form++) {
         struct wn_chars part = without_lines(text, form & 1, form & 2);
-        struct wn_text plain = {0};
-        wn_text_append(&plain, "", 0);
+        char *plain = wn_alloc((int64_t)part.length, 1);
+        size_t length = 0;
         for (size_t i = 0; i < part.length; i++)
             if (part.data[i] != '*')
-                wn_text_append(&plain, part.data + i, 1);
-        passed = (wn_trim(part).length > 0 && passes(check, part)) ||
-                 (wn_trim(wn_chars_of(plain.data)).length > 0 && passes(check, wn_chars_of(plain.data)));
-        wn_text_release(&plain);
+                plain[length++] = part.data[i];
+        passed = passes_unless_blank(check, part) || passes_unless_blank(check, (struct wn_chars){plain, length});
+        wn_free(plain);
     }
     return passed;
 }

@@ -20,8 +20,10 @@ static void score_references(const struct generation_task *state, const struct g
 
     if (item->references.count == 0)
         return;
-    if (wn_references_score(&item->references, &state->normalizer, answer, &scores) != WN_OK)
-        scores = (struct wn_answer_scores){0}; /* a pattern gave up on the answer */
+    if (wn_references_score(&item->references, &state->normalizer, answer, &scores) != WN_OK) {
+        wn_log(WN_LOG_WARNING, "%s: the answer counts as wrong", wn_error_message());
+        scores = (struct wn_answer_scores){0};
+    }
     values[GENERATION_EXACT_MATCH] = scores.exact_match;
     values[GENERATION_F1] = scores.f1;
     values[GENERATION_EM_RELAXED] = scores.em_relaxed;
@@ -69,8 +71,10 @@ static void score_answer(const struct generation_task *state, const struct gener
 
     for (int m = 0; m < GENERATION_ALL; m++)
         values[m] = (double)NAN;
-    if (wn_filter_apply(&state->filter, wn_chars_of(text), &answer) != WN_OK)
-        answer = wn_chars_of("[invalid]"); /* the pattern gave up, as if nothing had matched */
+    if (wn_filter_apply(&state->filter, wn_chars_of(text), &answer) != WN_OK) {
+        wn_log(WN_LOG_WARNING, "%s: the filter finds nothing", wn_error_message());
+        answer = wn_chars_of("[invalid]");
+    }
     score_references(state, item, answer, values);
     score_translation(state, item, answer, values, counts);
     generation_score_checks(state, item, answer, values);

@@ -117,8 +117,7 @@ wn_status wn_check_apply(const struct wn_check *check, struct wn_chars text, boo
         *passes = wn_trim(text).length > 0;
         break;
     case WN_CHECK_INSTRUCTION:
-        *passes = wn_instruction_followed(&check->instruction, text);
-        break;
+        return wn_instruction_followed(&check->instruction, text, passes);
     }
     return WN_OK;
 }

@@ -8,21 +8,15 @@
 #endif
 #include "text_impl.h"
 
+/* By the text, or by how many matches each pattern has in it. */
 typedef bool follows_t(const struct wn_instruction *instruction, struct wn_chars text);
+typedef bool agrees_t(const struct wn_instruction *instruction, const int64_t *counts);
 
 /* ---- parts of texts ---- */
 
 static bool compares(const struct wn_instruction *instruction, int64_t count)
 {
     return instruction->less ? count < instruction->number : count >= instruction->number;
-}
-
-/* Of a pattern that gives up: 0. */
-static int64_t matches_of(const struct wn_regex *regex, struct wn_chars text)
-{
-    int64_t count = 0;
-
-    return text_count_matches(regex, text, &count) == WN_OK ? count : 0;
 }
 
 /* The piece in front of `mark`, which *rest moves behind; the last piece leaves *more false. */
@@ -68,25 +62,25 @@ static bool starts_with(struct wn_chars text, struct wn_chars front)
 
 /* ---- keywords and letters ---- */
 
-static bool follows_every(const struct wn_instruction *instruction, struct wn_chars text)
+static bool agrees_every(const struct wn_instruction *instruction, const int64_t *counts)
 {
     for (int64_t i = 0; i < instruction->n_regexes; i++)
-        if (matches_of(instruction->regexes[i], text) == 0)
+        if (counts[i] == 0)
             return false;
     return true;
 }
 
-static bool follows_count(const struct wn_instruction *instruction, struct wn_chars text)
-{
-    return compares(instruction, matches_of(instruction->regexes[0], text));
-}
-
-static bool follows_none(const struct wn_instruction *instruction, struct wn_chars text)
+static bool agrees_none(const struct wn_instruction *instruction, const int64_t *counts)
 {
     for (int64_t i = 0; i < instruction->n_regexes; i++)
-        if (matches_of(instruction->regexes[i], text) > 0)
+        if (counts[i] > 0)
             return false;
     return true;
+}
+
+static bool agrees_count(const struct wn_instruction *instruction, const int64_t *counts)
+{
+    return compares(instruction, counts[0]);
 }
 
 static bool follows_letter(const struct wn_instruction *instruction, struct wn_chars text)
@@ -201,23 +195,13 @@ static bool follows_highlights(const struct wn_instruction *instruction, struct 
 }
 
 /* All patterns together, exactly. */
-static bool follows_bullets(const struct wn_instruction *instruction, struct wn_chars text)
+static bool agrees_sum(const struct wn_instruction *instruction, const int64_t *counts)
 {
-    int64_t count = 0;
+    int64_t sum = 0;
 
     for (int64_t i = 0; i < instruction->n_regexes; i++)
-        count += matches_of(instruction->regexes[i], text);
-    return count == instruction->number;
-}
-
-static bool follows_postscript(const struct wn_instruction *instruction, struct wn_chars text)
-{
-    struct wn_text lower = {0};
-
-    wn_lower(text, &lower);
-    bool found = follows_every(instruction, text_chars(&lower));
-    wn_text_release(&lower);
-    return found;
+        sum += counts[i];
+    return sum == instruction->number;
 }
 
 static bool follows_constrained(const struct wn_instruction *instruction, struct wn_chars text)
@@ -399,28 +383,30 @@ static bool follows_capital_words(const struct wn_instruction *instruction, stru
 struct row {
     const char *id;
     bool number, relation, nth, text, texts;
+    bool lower; /* patterns are searched for in the text in lower case */
     follows_t *follows;
+    agrees_t *agrees; /* where there are patterns */
     const char *patterns[2];
 };
 
 static const struct row rows[] = {
-    {"keywords:existence", .texts = true, .follows = follows_every, .patterns = {"(?i)%s"}},
-    {"keywords:frequency", .number = true, .relation = true, .text = true, .follows = follows_count, {"(?i)%s"}},
-    {"keywords:forbidden_words", .texts = true, .follows = follows_none, .patterns = {"(?i)\\b%s\\b"}},
+    {"keywords:existence", .texts = true, .agrees = agrees_every, .patterns = {"(?i)%s"}},
+    {"keywords:frequency", .number = true, .relation = true, .text = true, .agrees = agrees_count, {"(?i)%s"}},
+    {"keywords:forbidden_words", .texts = true, .agrees = agrees_none, .patterns = {"(?i)\\b%s\\b"}},
     {"keywords:letter_frequency", .number = true, .relation = true, .text = true, .follows = follows_letter},
     {"language:response_language", .text = true, .follows = follows_language},
     {"length_constraints:number_sentences", .number = true, .relation = true, .follows = follows_sentences},
     {"length_constraints:number_paragraphs", .number = true, .follows = follows_paragraphs},
-    {"length_constraints:number_words", .number = true, .relation = true, .follows = follows_count, {"\\w+"}},
+    {"length_constraints:number_words", .number = true, .relation = true, .agrees = agrees_count, {"\\w+"}},
     {"length_constraints:nth_paragraph_first_word", .number = true, .nth = true, .text = true,
      .follows = follows_first_word},
-    {"detectable_content:number_placeholders", .number = true, .follows = follows_count, .patterns = {"\\[.*?\\]"}},
-    {"detectable_content:postscript", .text = true, .follows = follows_postscript},
-    {"detectable_format:number_bullet_lists", .number = true, .follows = follows_bullets,
+    {"detectable_content:number_placeholders", .number = true, .agrees = agrees_count, .patterns = {"\\[.*?\\]"}},
+    {"detectable_content:postscript", .text = true, .lower = true, .agrees = agrees_every},
+    {"detectable_format:number_bullet_lists", .number = true, .agrees = agrees_sum,
      .patterns = {"(?m)^\\s*\\*[^\\*].*$", "(?m)^\\s*-.*$"}},
     {"detectable_format:constrained_response", .follows = follows_constrained},
     {"detectable_format:number_highlighted_sections", .number = true, .follows = follows_highlights},
-    {"detectable_format:multiple_sections", .number = true, .text = true, .follows = follows_count,
+    {"detectable_format:multiple_sections", .number = true, .text = true, .agrees = agrees_count,
      .patterns = {"\\s?%s\\s?\\d+\\s?"}},
     {"detectable_format:json_format", .follows = follows_json},
     {"detectable_format:title", .follows = follows_title},
@@ -468,7 +454,7 @@ static wn_status add_pattern(const char *where, const char *pattern, const char 
 
 static wn_status add_patterns(const char *where, const struct row *row, struct wn_instruction *instruction)
 {
-    if (row->follows == follows_postscript) {
+    if (row->lower) {
         const char *known = postscript_pattern(instruction->texts[0]);
         struct wn_text lower = {0};
         wn_lower(wn_chars_of(instruction->texts[0]), &lower);
@@ -524,7 +510,31 @@ void wn_instruction_release(struct wn_instruction *instruction)
     *instruction = (struct wn_instruction){0};
 }
 
-bool wn_instruction_followed(const struct wn_instruction *instruction, struct wn_chars text)
+static wn_status count_patterns(const struct wn_instruction *instruction, struct wn_chars text, int64_t *counts)
 {
-    return !is_blank(text) && rows[instruction->row].follows(instruction, text);
+    for (int64_t i = 0; i < instruction->n_regexes; i++)
+        WN_TRY(text_count_matches(instruction->regexes[i], text, &counts[i]));
+    return WN_OK;
+}
+
+wn_status wn_instruction_followed(const struct wn_instruction *instruction, struct wn_chars text, bool *followed)
+{
+    const struct row *row = &rows[instruction->row];
+    struct wn_text lower = {0};
+
+    *followed = false;
+    if (is_blank(text))
+        return WN_OK;
+    if (row->follows) {
+        *followed = row->follows(instruction, text);
+        return WN_OK;
+    }
+    int64_t *counts = wn_alloc(instruction->n_regexes, sizeof *counts);
+    if (row->lower)
+        wn_lower(text, &lower);
+    wn_status status = count_patterns(instruction, row->lower ? text_chars(&lower) : text, counts);
+    *followed = status == WN_OK && row->agrees(instruction, counts);
+    wn_text_release(&lower);
+    wn_free(counts);
+    return status;
 }

@@ -51,6 +51,8 @@ static void check_answers(void)
     static const char *const three = "{\"checks\": [{\"max_words\": 3}, {\"regex\": \"\\\\.$\"}, "
                                      "{\"instruction\": {\"id\": \"startend:end_checker\", \"texts\": [\"yes.\"]}}]}";
     static const char *const json = "{\"checks\": [{\"instruction\": {\"id\": \"detectable_format:json_format\"}}]}";
+    static const char *const forbidden =
+        "{\"checks\": [{\"instruction\": {\"id\": \"keywords:forbidden_words\", \"texts\": [\"x\"]}}]}";
     static const char *const none = "{\"checks\": [{\"max_words\": 3}]}";
 
     check_scores(three, "I say yes.", (double[4]){1, 1, 1, 1});
@@ -58,6 +60,9 @@ static void check_answers(void)
     check_scores(three, "Sure:\nI say *yes.*\nBye", (double[4]){0, 0, 1, 1}); /* each by another part of the text */
     check_scores(json, "Here it is:\n{\"a\": 1}\nThanks", (double[4]){0, 0, 1, 1});
     check_scores(json, "{\"a\": \n1}", (double[4]){1, 1, 1, 1});
+    wn_log_set(WN_LOG_ERROR, 0, 1);
+    check_scores(forbidden, "\xC3", (double[4]){0, 0, 0, 0}); /* its pattern gives up, which is no proof */
+    wn_log_set(WN_LOG_WARNING, 0, 1);
     check_scores(json, "", (double[4]){0, 0, 0, 0});
     check_scores(none, "", (double[4]){1, 1, 0, 0}); /* a blank text passes nothing loosely */
 }
