@@ -13,8 +13,20 @@ const struct generation_corpus generation_corpus[GENERATION_CORPUS] = {
     {GENERATION_CHRF, WN_CHRF_COUNTS, wn_chrf_count_names, wn_chrf},
 };
 
-/* Counts are whole numbers: their sum does not depend on the order. An item moves the score by the gradient times its
- * counts, since the gradient times the sum of all is 0. */
+static double product(const double *a, const double *b, int count)
+{
+    double sum = 0;
+
+    for (int i = 0; i < count; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/*
+ * Counts are whole numbers: their sum does not depend on the order. An item moves the score by the gradient times its
+ * counts, less the mean of that over items: as many are drawn anew as there are. The mean is 0 but for rounding, unless
+ * BLEU has smoothed an order.
+ */
 static double reduce(const struct generation_corpus *corpus, const struct wn_item_values *values, const int64_t *index,
                      int64_t n, double *influence)
 {
@@ -27,12 +39,12 @@ static double reduce(const struct generation_corpus *corpus, const struct wn_ite
         for (int c = 0; c < corpus->n_counts && !isnan(weights[index[i]]); c++)
             sums[c] += counts[index[i] * corpus->n_counts + c];
     }
-    double score = corpus->score(sums, gradient);
-    for (int64_t i = 0; i < n; i++) {
-        influence[i] = 0;
-        for (int c = 0; c < corpus->n_counts && !isnan(weights[index[i]]); c++)
-            influence[i] += gradient[c] * counts[index[i] * corpus->n_counts + c];
-    }
+    double score = corpus->score(sums, gradient), moved = product(gradient, sums, corpus->n_counts);
+    double mean = fabs(moved) > 1e-9 * score ? moved / (double)parts : 0;
+    for (int64_t i = 0; i < n; i++)
+        influence[i] = isnan(weights[index[i]])
+                           ? 0
+                           : product(gradient, counts + index[i] * corpus->n_counts, corpus->n_counts) - mean;
     return parts > 0 ? score : (double)NAN;
 }
 

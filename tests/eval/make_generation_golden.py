@@ -252,7 +252,8 @@ def corpus(rows, scorer, smooth):
     score = scorer._compute_score_from_stats([int(s) for s in sums]).score
     assert abs(score - smooth(sums)) < 1e-9
     moves = [mpmath.diff(lambda t, row=row: smooth([s + t * c for s, c in zip(sums, row)]), 0) for row in rows]
-    n = len(rows)
+    n, mean = len(rows), sum(moves) / len(rows)
+    moves = [move - mean for move in moves]  # 0 but for orders that are smoothed
     return float(score), float(mpmath.sqrt(mpmath.mpf(n) / (n - 1) * sum(move**2 for move in moves)))
 
 
