@@ -377,7 +377,7 @@ struct wn_class_defaults {
     bool window_by_flag;  /* there is none unless use_sliding_window is true */
     bool may_rotate_part; /* the model's code heeds a part other than 1 */
     int64_t inner_factor; /* intermediate size / hidden size; 0: the key must be there */
-    /* NULL: the name that llama has. That name is read as well where this one is absent. */
+    /* NULL: the name that llama has. That name is read as well where this one is absent, but for the last two. */
     const char *width_key, *inner_key, *blocks_key, *heads_key, *positions_key, *theta_key, *part_key;
 };
 /* Never NULL: a model type without a row has that of llama. */

@@ -275,11 +275,10 @@ static wn_status read_rope(const char *path, const cJSON *json, const struct wn_
 {
     struct wn_rope *rope = &config->rope;
     double part = 1;
-    rope->kind = WN_ROPE_DEFAULT;
-    rope->factor = 1;
-    rope->original_max_positions = config->max_positions;
-    const char *part_key = name_of(json, row->part_key, "partial_rotary_factor");
-    WN_TRY(wn_config_positive(path, json, name_of(json, row->theta_key, "rope_theta"), row->theta, &rope->theta));
+    *rope = (struct wn_rope){.kind = WN_ROPE_DEFAULT, .factor = 1, .original_max_positions = config->max_positions};
+    const char *part_key = row->part_key ? row->part_key : "partial_rotary_factor"; /* a usual name is not read */
+    const char *theta_key = row->theta_key ? row->theta_key : "rope_theta";
+    WN_TRY(wn_config_positive(path, json, theta_key, row->theta, &rope->theta));
     WN_TRY(wn_config_positive(path, json, part_key, row->part, &part));
     const char *key = is_given(json, "rope_scaling") ? "rope_scaling" : "rope_parameters";
     if (is_given(json, key)) {

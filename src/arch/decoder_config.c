@@ -45,7 +45,13 @@ wn_status wn_decoder_read_experts(const char *path, const cJSON *json, const cha
 {
     struct wn_experts *experts = &config->decoder.experts;
     WN_TRY(wn_config_integer(path, json, key, 1, WN_MAX_EXPERTS, count, &experts->count));
-    return wn_config_integer(path, json, "num_experts_per_tok", 1, experts->count, chosen, &experts->chosen);
+    WN_TRY(wn_config_integer(path, json, "num_experts_per_tok", 1, experts->count, chosen, &experts->chosen));
+    if (experts->chosen > experts->count)
+        return wn_fail(WN_ERR_INPUT,
+                       "%s: the key \"num_experts_per_tok\" is missing, and its default, %lld, is more than the %lld "
+                       "experts",
+                       path, (long long)chosen, (long long)experts->count);
+    return WN_OK;
 }
 
 wn_status wn_decoder_read_factor(const char *path, const cJSON *json, const char *key, double fallback, double *value)

@@ -1,4 +1,7 @@
-/* mistral: as llama, without biases, and every block sees the last `sliding_window` keys (arXiv:2310.06825). */
+/*
+ * mistral: as llama, without biases, and every block sees the last `sliding_window` keys (arXiv:2310.06825), unless
+ * "layer_types" says which do, as in Ministral 8B: transformers reads such a file by its class Ministral.
+ */
 #include "decoder.h"
 
 #include <string.h>
@@ -8,7 +11,7 @@ static wn_status read_config(const char *path, const struct cJSON *json, struct 
     WN_TRY(wn_arch_read_common(path, json, config));
     WN_TRY(wn_decoder_read_activation(path, json, "hidden_act", "silu", config));
     memset(config->decoder.blocks, WN_BLOCK_SLIDES, sizeof config->decoder.blocks);
-    return WN_OK;
+    return wn_decoder_read_layer_types(path, json, config);
 }
 
 const struct wn_arch wn_arch_mistral = {

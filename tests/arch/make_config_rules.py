@@ -123,6 +123,7 @@ def files():
     yield "llama: eos list", {**ONE_ROPE, "eos_token_id": [5, 7]}, *IDS
     neox = {"model_type": "gpt_neox", **SIZES}
     yield "gpt_neox: its names of rope", {**neox, "rotary_emb_base": 5000, "rotary_pct": 1.0}, *ROPE
+    yield "gpt_neox: the usual names of rope", {**neox, "rope_theta": 5000.0, "partial_rotary_factor": 1.0}, *ROPE
     default, other = {"rope_type": "default", "rope_theta": 2e4}, {"rope_type": "default", "rope_theta": 3e4}
     yield "rope: theta at the top", {**ONE_ROPE, "rope_theta": 5e4}, *ROPE
     yield "rope: parameters", {**ONE_ROPE, "rope_parameters": default}, *ROPE

@@ -100,6 +100,9 @@ CASES = {
     "qwen3_biases": case(model_type="qwen3", attention_bias=True, num_key_value_heads=4),
     "mistral": case(model_type="mistral", sliding_window=None),
     "mistral_window": case(model_type="mistral", lengths=(60, 7, 16, 17), sliding_window=16),
+    # transformers takes a mistral with the list for its class Ministral
+    "mistral_types": case(model_type="ministral", sliding_window=9, layer_types=["full_attention", "sliding_attention"],
+                          old={"model_type": "mistral"}),
     # blocks from max_window_layers on, or those of the list
     "qwen2_window": case(model_type="qwen2", num_hidden_layers=3, head_dim=0, sliding_window=9, max_window_layers=2,
                          use_sliding_window=True, absent=("layer_types",)),
@@ -130,6 +133,12 @@ CASES = {
     "gemma3_types": case(model_type="gemma3_text", tie_word_embeddings=False, sliding_window=16,
                          query_pre_attn_scalar=8, final_logit_softcapping=5.0, attn_logit_softcapping=1.0,
                          layer_types=["full_attention", "sliding_attention"]),
+    # what yarn makes of amplitudes is of the blocks that do not slide
+    "gemma3_yarn": case(model_type="gemma3_text", tie_word_embeddings=True, sliding_window=16, query_pre_attn_scalar=8,
+                        layer_types=["sliding_attention", "full_attention"],
+                        rope_parameters={"full_attention": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 50000.0,
+                                                            "original_max_position_embeddings": 16},
+                                         "sliding_attention": {"rope_type": "default", "rope_theta": 5000.0}}),
     "phi3": case(model_type="phi3", head_dim=0, sliding_window=10, pad_token_id=0),
     # a sequence shorter than the trained length, two longer ones; a part of the head
     "phi3_longrope": case(model_type="phi3", lengths=(14, 40, 17), head_dim=0, hidden_size=32, pad_token_id=0,
