@@ -31,6 +31,7 @@ static const struct wn_parameter parameters[] = {
     WN_BITS_PARAMETER("width of a code"),
     WN_GROUP_PARAMETER("\"channel\"", "128", "channel", "columns that share a grid; channel: a row"),
     WN_SYMMETRIC_PARAMETER,
+    WN_SCALE_DTYPE_PARAMETER,
     {.name = "clip",
      .type = WN_STRING,
      .standard = "\"mse\"",
@@ -87,6 +88,7 @@ struct clip_trial {
     const struct wn_linear_task *task;
     const struct wn_compressed *out;
     bool symmetric;
+    enum wn_dtype scale_dtype;
     int64_t row, rows, group, count; /* first row; number of rows; group, and its columns */
     int clip;
     float *w, *changes, *products; /* [group]; [BAND, group] */
@@ -104,7 +106,8 @@ static void change_of_group(const struct clip_trial *trial, int64_t row, float *
     scale_weights(weight, by, count, trial->w);
     memcpy(change, trial->w, (size_t)count * sizeof *change);
     clip_group(change, count, trial->clip);
-    struct wn_grid grid = wn_grid_fit(change, count, trial->out->bits, trial->symmetric);
+    struct wn_grid grid =
+        wn_grid_stored(wn_grid_fit(change, count, trial->out->bits, trial->symmetric), trial->scale_dtype);
     wn_grid_apply(&grid, change, count, trial->codes, change);
     for (int64_t j = 0; j < count; j++)
         change[j] = (change[j] - trial->w[j]) / (by ? by[j] : 1.0f);
@@ -150,6 +153,7 @@ static uint8_t *search_clips(const struct wn_linear_task *task, bool symmetric, 
 #pragma omp parallel num_threads(threads)
     {
         struct clip_trial trial = {.task = task, .out = out, .symmetric = symmetric};
+        trial.scale_dtype = wn_scale_dtype_of(task->params);
         trial.w = wn_alloc(count, sizeof *trial.w);
         trial.codes = wn_alloc(count, sizeof *trial.codes);
         trial.changes = wn_alloc(BAND * count, sizeof *trial.changes);
@@ -205,7 +209,8 @@ static void quantize_row(const struct wn_linear_task *task, bool symmetric, int6
         const int64_t count = wn_group_width(task->columns, out->group, g);
         if (clips)
             clip_group(w + first, count, clips[g]);
-        struct wn_grid grid = wn_grid_fit(w + first, count, out->bits, symmetric);
+        struct wn_grid grid =
+            wn_grid_stored(wn_grid_fit(w + first, count, out->bits, symmetric), wn_scale_dtype_of(task->params));
         out->scales[index] = grid.scale;
         out->zeros[index] = grid.zero;
         wn_grid_apply(&grid, w + first, count, out->codes + at + first, w + first);

@@ -22,6 +22,7 @@ static const struct wn_parameter parameters[] = {
     WN_BITS_PARAMETER("width of a code"),
     WN_GROUP_PARAMETER("\"channel\"", NULL, "channel", "columns that share a grid; channel: a row"),
     WN_SYMMETRIC_PARAMETER,
+    WN_SCALE_DTYPE_PARAMETER,
     {.name = "act_order",
      .type = WN_BOOL,
      .standard = "false",
@@ -50,6 +51,7 @@ struct state {
     const struct wn_linear_task *task;
     int bits, levels;
     bool symmetric;
+    enum wn_dtype scale_dtype;
     bool fixed; /* grids of groups as stored, before the sweep; else of groups in its order, as it reaches them */
     int64_t group, n_groups;
     struct wn_compressed *out;
@@ -61,6 +63,7 @@ struct state {
 
 static void put_grid(struct state *state, int64_t group, int64_t row, struct wn_grid grid)
 {
+    grid = wn_grid_stored(grid, state->scale_dtype);
     state->scales[group * state->lanes + row] = grid.scale;
     state->zeros[group * state->lanes + row] = grid.zero;
 }
@@ -211,6 +214,7 @@ static wn_status compress_linear(const struct wn_linear_task *task, struct wn_co
                           .out = out,
                           .bits = (int)wn_params_integer(task->params, "bits"),
                           .symmetric = wn_params_flag(task->params, "symmetric"),
+                          .scale_dtype = wn_scale_dtype_of(task->params),
                           .group = wn_group_of(task->params, task->columns)};
     struct wn_second_order run = {.task = task, .rule.context = &state};
 

@@ -110,6 +110,30 @@ struct wn_grid wn_grid_fit(const float *w, int64_t count, int bits, bool symmetr
     return wn_grid_of(wn_range_of(w, count), bits, symmetric);
 }
 
+enum wn_dtype wn_scale_dtype_of(const struct wn_params *params)
+{
+    const char *name = wn_params_text(params, "scale_dtype");
+
+    return !strcmp(name, "f16") ? WN_F16 : !strcmp(name, "bf16") ? WN_BF16 : WN_F32;
+}
+
+struct wn_grid wn_grid_stored(struct wn_grid grid, enum wn_dtype dtype)
+{
+    const uint16_t stored_least = 1;
+    uint16_t stored;
+    int64_t overflows;
+
+    if (dtype == WN_F32)
+        return grid;
+    wn_tensor_from_float(dtype, &grid.scale, 1, &stored, &overflows);
+    const struct wn_tensor number = {
+        .dtype = dtype, .data = (const uint8_t *)(stored ? &stored : &stored_least), .bytes = sizeof stored};
+    wn_tensor_to_float(&number, 0, 1, &grid.scale);
+    if (overflows)
+        grid.scale = INFINITY;
+    return grid;
+}
+
 int wn_grid_code(const struct wn_grid *grid, float w)
 {
     return code_of(grid->scale, (int32_t)grid->zero, grid->levels, w);

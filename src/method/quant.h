@@ -2,6 +2,7 @@
 #ifndef WINNOW_QUANT_H
 #define WINNOW_QUANT_H
 
+#include <winnow/io.h>
 #include <winnow/method.h>
 
 /* ---- parameters that quantizers share ---- */
@@ -24,6 +25,15 @@
     {                                                                                                                  \
         .name = "symmetric", .type = WN_BOOL, .standard = "false",                                                     \
         .help = "grid centred on 0 without stored zero points"                                                         \
+    }
+
+/* The name is that of compressed-tensors. Quiet: keys without it stay as they were. */
+#define WN_SCALE_DTYPE_PARAMETER                                                                                       \
+    {                                                                                                                  \
+        .name = "scale_dtype", .type = WN_STRING, .standard = "\"f32\"", .words = "f32|f16|bf16", .quiet = true,       \
+        .help =                                                                                                        \
+            "numbers that scales are rounded to before codes are chosen (winnow help export); f16: as files of gptq, " \
+            "awq and gguf store them"                                                                                  \
     }
 
 /*
@@ -59,6 +69,11 @@ struct wn_range {
 struct wn_range wn_range_of(const float *w, int64_t count);
 /* The grid of a range; wn_grid_fit is wn_grid_of(wn_range_of(w, count), ...). */
 struct wn_grid wn_grid_of(struct wn_range range, int bits, bool symmetric);
+
+/* The dtype of WN_SCALE_DTYPE_PARAMETER. */
+enum wn_dtype wn_scale_dtype_of(const struct wn_params *params);
+/* The grid with its scale rounded to the dtype, to nearest even, not to 0; infinite when it is too large for it. */
+struct wn_grid wn_grid_stored(struct wn_grid grid, enum wn_dtype dtype);
 
 /* Codes [count] and their values [count]; equal to wn_grid_code and wn_grid_value of each. w and values may be the
  * same. */

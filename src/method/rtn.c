@@ -18,6 +18,7 @@ static const struct wn_parameter parameters[] = {
     WN_GROUP_PARAMETER("\"channel\"", NULL, "tensor|channel",
                        "columns that share a grid; channel: a row; tensor: the matrix"),
     WN_SYMMETRIC_PARAMETER,
+    WN_SCALE_DTYPE_PARAMETER,
     {.name = "clip",
      .type = WN_STRING,
      .standard = "\"none\"",
@@ -144,7 +145,7 @@ static void quantize_tensor(const struct wn_linear_task *task, bool symmetric, b
     struct wn_range range = range_of_matrix(task->weight, task->rows, task->columns);
     if (clip)
         range = clip_matrix(task, range, out->bits, symmetric);
-    struct wn_grid grid = wn_grid_of(range, out->bits, symmetric);
+    struct wn_grid grid = wn_grid_stored(wn_grid_of(range, out->bits, symmetric), wn_scale_dtype_of(task->params));
 
     out->scales[0] = grid.scale;
     out->zeros[0] = grid.zero;
@@ -157,13 +158,15 @@ static void quantize_tensor(const struct wn_linear_task *task, bool symmetric, b
 
 static void quantize_groups(const struct wn_linear_task *task, bool symmetric, bool clip, struct wn_compressed *out)
 {
+    const enum wn_dtype dtype = wn_scale_dtype_of(task->params);
+
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < task->rows; row++)
         for (int64_t g = 0; g < out->n_groups; g++) {
             int64_t at = row * task->columns + g * out->group, index = row * out->n_groups + g;
             int64_t count = wn_group_width(task->columns, out->group, g);
-            struct wn_grid grid =
-                wn_grid_of(range_of_group(task->weight + at, count, out->bits, symmetric, clip), out->bits, symmetric);
+            struct wn_range range = range_of_group(task->weight + at, count, out->bits, symmetric, clip);
+            struct wn_grid grid = wn_grid_stored(wn_grid_of(range, out->bits, symmetric), dtype);
             out->scales[index] = grid.scale;
             out->zeros[index] = grid.zero;
             wn_grid_apply(&grid, task->weight + at, count, out->codes + at, out->weight + at);

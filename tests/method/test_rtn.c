@@ -1,6 +1,8 @@
 /* Round to nearest: the grid against a plain version, error bounds, idempotence, groups, degenerate ranges, zeros. */
 #include "recipes.h"
 
+#include <winnow/io.h>
+
 #include <omp.h>
 
 /* The definition, with the rounding of the C library (half to even). */
@@ -144,6 +146,56 @@ static void check_error_falls(void)
         before = statistics.weight_error;
     }
     CHECK(before < 0.006); /* range 3.5 deviations: 3.5 / 255 / sqrt(12) */
+    problem_release(&problem);
+}
+
+/* ---- scales as files store them ---- */
+
+/* Numbers of `scales` that the dtype does not hold. */
+static int64_t not_held(const struct wn_compressed *out, enum wn_dtype dtype)
+{
+    const int64_t grids = out->rows * out->n_groups;
+    uint16_t *stored = wn_alloc(grids, sizeof *stored);
+    int64_t overflows, count = wn_tensor_from_float(dtype, out->scales, grids, stored, &overflows);
+
+    wn_free(stored);
+    return count + overflows;
+}
+
+static void check_scale_dtype(const char *method, enum wn_dtype dtype, const char *name)
+{
+    char *plain = wn_strdup("{\"bits\": 4, \"group\": 16}");
+    char *rounded = wn_format("{\"bits\": 4, \"group\": 16, \"scale_dtype\": \"%s\"}", name);
+    struct problem problem;
+
+    problem_init(&problem, 6, 64, 9, 0);
+    CHECK_OK(problem_run_one(&problem, method, plain));
+    CHECK(not_held(&problem.out, dtype) > 0);
+    CHECK_OK(problem_run_one(&problem, method, rounded));
+    CHECK(not_held(&problem.out, dtype) == 0);
+    for (int64_t i = 0; i < 6 * 64; i++) {
+        const int64_t grid = i / 64 * 4 + i % 64 / 16;
+        CHECK(problem.result[i] == problem.out.scales[grid] * (problem.out.codes[i] - problem.out.zeros[grid]));
+        CHECK(fabsf(problem.result[i] - problem.weight[i]) <= problem.out.scales[grid] * 2 || method[0] == 'g');
+    }
+    problem_release(&problem);
+    wn_free(rounded);
+    wn_free(plain);
+}
+
+/* Too small for f16: the least number that it has; too large: an error. */
+static void check_scale_limits(void)
+{
+    struct problem problem;
+
+    problem_init(&problem, 2, 32, 10, 0);
+    for (int64_t i = 0; i < 2 * 32; i++)
+        problem.weight[i] *= 1e-12f;
+    CHECK_OK(problem_run_one(&problem, "rtn", "{\"bits\": 4, \"scale_dtype\": \"f16\"}"));
+    CHECK(problem.out.scales[0] == ldexpf(1, -24) && problem.result[0] == 0);
+    for (int64_t i = 0; i < 2 * 32; i++)
+        problem.weight[i] *= 1e20f;
+    CHECK(problem_run_one(&problem, "rtn", "{\"bits\": 4, \"scale_dtype\": \"f16\"}") == WN_ERR_NUMERIC);
     problem_release(&problem);
 }
 
@@ -299,6 +351,11 @@ int main(void)
     check_result(4, 64, "{\"bits\": 5, \"group\": 16, \"symmetric\": true}");
     check_idempotent();
     check_groups();
+    check_scale_dtype("rtn", WN_F16, "f16");
+    check_scale_dtype("rtn", WN_BF16, "bf16");
+    check_scale_dtype("gptq", WN_F16, "f16");
+    check_scale_dtype("awq", WN_F16, "f16");
+    check_scale_limits();
     check_error_falls();
     check_clip(9, 77, 77, "\"channel\"", 2, false);
     check_clip(4, 96, 16, "16", 3, true);
