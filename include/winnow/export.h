@@ -9,7 +9,7 @@ struct wn_export_options {
     const char *point;     /* its key, the beginning of one key, or its number */
     const char *directory; /* to be made; may exist when empty */
     const char *sweep;     /* where the sweep file is now; NULL: where it was when the results file was made */
-    const char *format;    /* "compressed-tensors", "gptq", "awq"; NULL: plain numbers */
+    const char *format;    /* "compressed-tensors", "gptq", "awq", "gguf"; NULL: plain numbers */
     const char *dtype;     /* "f32", "bf16", "f16", "source"; NULL: what wn_export says below */
     int64_t shard_bytes;   /* most bytes of a file of weights; 0: 5 GB */
 };
@@ -39,6 +39,14 @@ struct wn_export_options {
  *   gptq                 version 1 with g_idx, 2, 3, 4 and 8 bits. Its scales are f16: rounded. It has no zero point 0:
  *                        a grid with it is turned round, its scale is negative
  *   awq                  gemm, 4 bits. Its scales are f16: rounded
+ *   gguf                 one file, model.gguf, of llama, mistral, qwen2 and qwen3, tokenizer (byte-level BPE with a rule
+ *                        that llama.cpp has, or tokenizer.model) and chat template included. Codes lie in blocks of 32
+ *                        with f16 scales: 2 and 3 bits, and 4 symmetric ones, as Q4_0; 4 with zero points as Q4_1, whose
+ *                        minima, scale * zero, are rounded too; 5 to 7 bits, and 8 symmetric ones, as Q8_0. Groups and
+ *                        columns must be multiples of 32. Points without codes, and all with a --dtype, are F32, F16 or
+ *                        BF16. llama.cpp itself rounds the inputs of products with blocks to 8 bits
+ * A point made with "scale_dtype": "f16" has scales that gptq, awq, Q4_0 and Q8_0 hold exactly: the file is what was
+ * evaluated (of an AWQ point up to the rows that are divided by a scale).
  * Pruned weights of a quantized point have the code of 0. Rounded scales change every weight of their group by at most
  * 2^-11 (f16) or 2^-8 (bf16) of itself: the scores of the point are not exactly those of the file, and the program says
  * how many scales were rounded, in a line and in winnow_export.json ("numbers_rounded"); 0: the file is the point.

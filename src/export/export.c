@@ -442,15 +442,15 @@ static const char code_form[] =
 /* How the linears are kept, and whether these are the weights of the point. */
 static void describe_form(const struct export *export, cJSON *json)
 {
-    const struct wn_export_packed *packed = wn_export_files_packed(export->files);
-    if (!packed)
+    const struct wn_export_totals totals = wn_export_files_totals(export->files);
+    if (export->form.packing == WN_PACKING_NONE)
         return;
     cJSON_AddStringToObject(json, "packed_as", export->form.format);
     cJSON_AddStringToObject(json, "packed_kind", export->form.kind);
     cJSON_AddStringToObject(json, "numbers_dtype", wn_export_dtype_name(export->form.numbers));
-    cJSON_AddNumberToObject(json, "numbers", (double)packed->numbers);
-    cJSON_AddNumberToObject(json, "numbers_rounded", (double)packed->rounded);
-    cJSON_AddNumberToObject(json, "bytes_linears", (double)packed->spool.bytes);
+    cJSON_AddNumberToObject(json, "numbers", (double)totals.numbers);
+    cJSON_AddNumberToObject(json, "numbers_rounded", (double)totals.rounded);
+    cJSON_AddNumberToObject(json, "bytes_linears", (double)totals.bytes);
     cJSON_AddBoolToObject(json, "scales_folded", export->form.folds);
 }
 
@@ -483,19 +483,20 @@ static wn_status describe(const struct export *export)
 /* What a user must know of the files before trusting a score of them. */
 static void warn(const struct export *export)
 {
-    const struct wn_export_packed *packed = wn_export_files_packed(export->files);
+    const struct wn_export_totals totals = wn_export_files_totals(export->files);
+    const bool packed = export->form.packing != WN_PACKING_NONE;
     const int64_t rounded = wn_export_files_rounded(export->files);
     if (rounded)
         wn_log(WN_LOG_WARNING,
                "%s: %lld numbers are not held exactly by %s: scores will differ from those of the point",
                export->folder, (long long)rounded, wn_export_dtype_name(export->dtype));
-    if (packed && packed->rounded)
+    if (packed && totals.rounded)
         wn_log(WN_LOG_WARNING,
                "%s: %lld of %lld %s are not held exactly by %s: weights differ from those of the point by up to 2^-%d "
                "of themselves, scores will differ",
-               export->folder, (long long)packed->rounded, (long long)packed->numbers,
-               packed->zeros > 0 ? "values" : "scales", wn_export_dtype_name(export->form.numbers),
-               export->form.numbers == WN_F16 ? 11 : 8);
+               export->folder, (long long)totals.rounded, (long long)totals.numbers,
+               !wn_export_form_has_codes(&export->form) ? "values" : "scales",
+               wn_export_dtype_name(export->form.numbers), export->form.numbers == WN_F16 ? 11 : 8);
     if (export->form.rounds_inputs)
         wn_log(WN_LOG_WARNING,
                "%s: inputs are rounded token by token, as config.json says; compressed-tensors makes their step the "
@@ -510,13 +511,14 @@ static void warn(const struct export *export)
 
 static void report(struct export *export)
 {
-    const struct wn_export_packed *packed = wn_export_files_packed(export->files);
+    const struct wn_export_totals totals = wn_export_files_totals(export->files);
+    const bool packed = export->form.packing != WN_PACKING_NONE;
     warn(export);
     if (packed)
         wn_log(WN_LOG_INFO, "%s: point %lld \"%s\", linears as %s %s: %lld bytes, %.4g bits per weight%s",
                export->folder, (long long)export->stored.point, export->point->key, export->form.format,
-               export->form.kind, (long long)packed->spool.bytes, 8 * (double)packed->spool.bytes / packed->weights,
-               packed->rounded      ? ""
+               export->form.kind, (long long)totals.bytes, 8 * (double)totals.bytes / totals.weights,
+               totals.rounded       ? ""
                : export->form.folds ? ", exactly the codes of the point, scales of inputs in what makes these"
                                     : ", exactly the weights of the point");
     else

@@ -10,6 +10,7 @@
 #include "codes.h"
 #include "files.h"
 #include "fold.h"
+#include "gguf.h"
 
 enum { PIECE = 1 << 15 }; /* numbers converted at a time */
 
@@ -33,6 +34,7 @@ struct wn_export_files {
     struct wn_export_codes codes;
     struct wn_export_packed packed; /* unless they are plain numbers */
     struct wn_export_fold fold;     /* of forms with codes */
+    struct wn_export_gguf gguf;     /* in place of all other files */
     bool *divided;                  /* [n_tensors] F32, since what makes an input is divided by its scale */
     int64_t *packed_shards;         /* of its tensors */
 };
@@ -49,9 +51,14 @@ static int64_t index_of(const struct wn_export_files *files, const struct wn_ten
     return tensor - tensor_at(files, 0);
 }
 
+static bool is_gguf(const struct wn_export_files *files)
+{
+    return files->form->packing == WN_PACKING_GGUF || files->form->packing == WN_PACKING_GGUF_NUMBERS;
+}
+
 static bool is_packed(const struct wn_export_files *files)
 {
-    return files->form->packing != WN_PACKING_NONE;
+    return files->form->packing != WN_PACKING_NONE && !is_gguf(files);
 }
 
 static bool is_plain(enum wn_dtype dtype)
@@ -186,6 +193,7 @@ wn_status wn_export_files_create(const struct wn_model *model, const char *folde
     files->shard_bytes = shard_bytes;
     files->gone = gone;
     files->codes.spool.scratch = files->packed.spool.scratch = -1;
+    files->gguf.file.file = -1;
     files->n_tensors = wn_checkpoint_count(model->checkpoint);
     files->place = wn_alloc(model->config.n_blocks, sizeof *files->place);
     files->names = wn_alloc_zero(files->n_tensors, sizeof *files->names);
@@ -201,6 +209,12 @@ wn_status wn_export_files_create(const struct wn_model *model, const char *folde
         wn_export_fold_create(&files->fold, model);
     if (form->folds)
         wn_export_fold_mark(&files->fold, files->divided);
+    if (is_gguf(files)) {
+        WN_TRY(wn_export_codes_create(&files->codes, files->folder));
+        files->codes.described_only = true;
+        return wn_export_gguf_create(&files->gguf, model, files->folder, files->place,
+                                     form->packing == WN_PACKING_GGUF ? WN_OTHER : form->numbers, form->blocks);
+    }
     choose_shards(files, shard_bytes);
     files->shards = wn_alloc_zero(files->n_shards, sizeof *files->shards);
     files->plans = wn_alloc_zero(files->n_shards, sizeof *files->plans);
@@ -306,8 +320,10 @@ static wn_status put_block(struct wn_export_files *files, int64_t block)
     for (int l = 0; l < files->model->layout.n_linears && status == WN_OK; l++) {
         if (!files->fold.coded[l].rows)
             continue;
-        char *name = wn_export_block_name(files->model, files->place[block], files->model->layout.linears[l].name);
-        status = wn_export_packed_codes(&files->packed, name, &files->fold.coded[l]);
+        const struct wn_linear_info *linear = &files->model->layout.linears[l];
+        char *name = wn_export_block_name(files->model, files->place[block], linear->name);
+        status = is_gguf(files) ? wn_export_gguf_codes(&files->gguf, files->place[block], linear, &files->fold.coded[l])
+                                : wn_export_packed_codes(&files->packed, name, &files->fold.coded[l]);
         wn_free(name);
     }
     wn_export_fold_next(&files->fold);
@@ -346,6 +362,8 @@ wn_status wn_export_files_linear(struct wn_export_files *files, int64_t block, i
     const struct wn_tensor *tensor = wn_checkpoint_find(model->checkpoint, weight);
     wn_status status =
         wn_export_form_has_codes(files->form) ? take_codes(files, block, linear, name, compressed)
+        : is_gguf(files)
+            ? wn_export_gguf_numbers(&files->gguf, files->place[block], info, tensor->dtype, compressed->weight)
         : is_packed(files)
             ? wn_export_packed_mask(&files->packed, name, is_plain(tensor->dtype) ? tensor->dtype : WN_F32, compressed)
             : put_weight(files, tensor, info, compressed);
@@ -437,6 +455,10 @@ wn_status wn_export_files_finish(struct wn_export_files *files)
     const struct wn_model *model = files->model;
     if (files->n_linears != count_linears(model))
         WN_BUG("%lld linears were handed over", (long long)files->n_linears);
+    if (is_gguf(files)) {
+        WN_TRY(wn_export_codes_finish(&files->codes));
+        return wn_export_gguf_finish(&files->gguf, files->place, files->form->folds ? &files->fold : NULL);
+    }
     for (int64_t i = 0; i < files->n_tensors; i++)
         if (files->names[i] && !files->rows[i])
             WN_TRY(put_dense(files, tensor_at(files, i)));
@@ -456,9 +478,13 @@ int64_t wn_export_files_rounded(const struct wn_export_files *files)
     return files->rounded;
 }
 
-const struct wn_export_packed *wn_export_files_packed(const struct wn_export_files *files)
+struct wn_export_totals wn_export_files_totals(const struct wn_export_files *files)
 {
-    return is_packed(files) ? &files->packed : NULL;
+    const struct wn_export_packed *packed = &files->packed;
+    const struct wn_export_gguf *gguf = &files->gguf;
+    return is_gguf(files)
+               ? (struct wn_export_totals){gguf->numbers, gguf->rounded, gguf->bytes, gguf->weights}
+               : (struct wn_export_totals){packed->numbers, packed->rounded, packed->spool.bytes, packed->weights};
 }
 
 bool wn_export_files_inputs_quantized(const struct wn_export_files *files)
@@ -483,6 +509,7 @@ void wn_export_files_close(struct wn_export_files **files_pointer)
     wn_export_codes_release(&files->codes);
     wn_export_packed_release(&files->packed);
     wn_export_fold_release(&files->fold);
+    wn_export_gguf_release(&files->gguf);
     wn_free(files->divided);
     wn_free(files->packed_shards);
     wn_free(files->shards);

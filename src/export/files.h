@@ -30,8 +30,13 @@ wn_status wn_export_files_finish(struct wn_export_files *files);
 int64_t wn_export_files_rounded(const struct wn_export_files *files);
 /* True when a linear that was handed over is evaluated on quantized inputs, which no checkpoint can say. */
 bool wn_export_files_inputs_quantized(const struct wn_export_files *files);
-/* The packed linears: how many numbers are scales or values, and how many of those are rounded, and their bytes. */
-const struct wn_export_packed *wn_export_files_packed(const struct wn_export_files *files);
+/* Of linears in a format: scales or values, how many of them are rounded, all bytes, and weights. Of plain gguf numbers
+ * those of the embedding count as well. */
+struct wn_export_totals {
+    int64_t numbers, rounded, bytes;
+    double weights;
+};
+struct wn_export_totals wn_export_files_totals(const struct wn_export_files *files);
 /* An object that describes every linear; borrowed. */
 const struct cJSON *wn_export_files_linears(const struct wn_export_files *files);
 void wn_export_files_close(struct wn_export_files **files);

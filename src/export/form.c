@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "gguf.h"
 #include "packed.h"
 
 /* What a recipe leaves behind. */
@@ -44,6 +45,8 @@ static bool scales_inputs(const struct made *made)
 static const char *recipe_reason(const struct wn_recipe *recipe, const struct made *made,
                                  const struct wn_export_form *form)
 {
+    if (form->packing == WN_PACKING_GGUF_NUMBERS)
+        return NULL;
     const bool sparse = form->packing == WN_PACKING_CT_SPARSE24 || form->packing == WN_PACKING_CT_BITMASK;
     if (wn_recipe_drop(recipe))
         return "it leaves out branches, and keeps the other weights as they are";
@@ -61,6 +64,10 @@ static const char *recipe_reason(const struct wn_recipe *recipe, const struct ma
         return "codes of gptq have the same bits in all linears";
     if (form->packing == WN_PACKING_GPTQ && made->bits != 2 && made->bits != 3 && made->bits != 4 && made->bits != 8)
         return "codes of gptq have 2, 3, 4 or 8 bits";
+    if (form->packing == WN_PACKING_GGUF && recipe->search)
+        return "blocks of gguf are written of linears with the same bits";
+    if (form->packing == WN_PACKING_GGUF && made->bits == 8 && !form->symmetric)
+        return "its 8-bit codes have zero points (symmetric ones fit Q8_0)";
     if (form->packing != WN_PACKING_GPTQ && form->ordered)
         return "its groups of columns lie in an order of their own (act_order): gptq holds those";
     return NULL;
@@ -76,6 +83,8 @@ static const char *shape_reason(const struct wn_export_form *form, const struct 
 {
     const int64_t group = form->group && form->group < linear->columns ? form->group : linear->columns;
     const int word = form->bits == 3 ? 32 : form->bits ? 32 / form->bits : 1;
+    if (form->packing == WN_PACKING_GGUF_NUMBERS)
+        return is_fused(linear) ? "several linears, or a transposed one, share a tensor" : NULL;
     if (is_fused(linear))
         return "several linears, or a transposed one, share a tensor";
     if (form->packing == WN_PACKING_CT_SPARSE24 && linear->columns % 4)
@@ -84,14 +93,26 @@ static const char *shape_reason(const struct wn_export_form *form, const struct 
         return "its rows or columns do not fill whole words of 32 bits";
     if (form->packing == WN_PACKING_AWQ && linear->rows % 8)
         return "its rows are no multiple of 8";
+    if (form->packing == WN_PACKING_GGUF &&
+        (linear->columns % 32 || (form->group % 32 && form->group < linear->columns)))
+        return "its columns, or the group, are no multiple of 32, the blocks of gguf";
+    if (form->packing == WN_PACKING_GGUF)
+        return NULL;
     if (form->packing != WN_PACKING_GPTQ && form->group && (linear->columns % group || linear->columns < form->group))
         return "its columns are no multiple of the group";
     return NULL;
 }
 
+/* What writes plain numbers instead. */
+static const char *plain_way(const struct wn_export_form *form)
+{
+    return form->packing == WN_PACKING_GGUF ? "with --dtype f32" : "without --format";
+}
+
 /* ---- the choice ---- */
 
-static wn_status choose_packing(const char *format, const struct made *made, struct wn_export_form *form)
+static wn_status choose_packing(const char *format, const char *dtype, const struct made *made,
+                                struct wn_export_form *form)
 {
     static const struct {
         enum wn_packing packing;
@@ -101,7 +122,9 @@ static wn_status choose_packing(const char *format, const struct made *made, str
                  {WN_PACKING_CT_SPARSE24, "compressed-tensors", "sparse-24-bitmask"},
                  {WN_PACKING_CT_BITMASK, "compressed-tensors", "sparse-bitmask"},
                  {WN_PACKING_GPTQ, "gptq", "v1"},
-                 {WN_PACKING_AWQ, "awq", "gemm"}};
+                 {WN_PACKING_AWQ, "awq", "gemm"},
+                 {WN_PACKING_GGUF, "gguf", "blocks"},
+                 {WN_PACKING_GGUF_NUMBERS, "gguf", "numbers"}};
     const bool rows = !form->group && form->symmetric && made->bits == 8;
     if (!strcmp(format, "compressed-tensors"))
         form->packing = made->quantizer                ? (rows ? WN_PACKING_CT_INT : WN_PACKING_CT_PACK)
@@ -111,8 +134,10 @@ static wn_status choose_packing(const char *format, const struct made *made, str
         form->packing = WN_PACKING_GPTQ;
     else if (!strcmp(format, "awq"))
         form->packing = WN_PACKING_AWQ;
+    else if (!strcmp(format, "gguf"))
+        form->packing = made->quantizer && !dtype ? WN_PACKING_GGUF : WN_PACKING_GGUF_NUMBERS;
     else
-        return wn_fail(WN_ERR_INPUT, "format \"%s\": expected compressed-tensors, gptq or awq", format);
+        return wn_fail(WN_ERR_INPUT, "format \"%s\": expected compressed-tensors, gptq, awq or gguf", format);
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
         if (forms[i].packing == form->packing) {
             form->format = forms[i].format;
@@ -124,15 +149,18 @@ static wn_status choose_packing(const char *format, const struct made *made, str
 /* Scales: exact as fp32 where the format lets them be; gptq and awq have fp16 by definition. */
 static wn_status choose_numbers(const char *dtype, const struct made *made, struct wn_export_form *form)
 {
-    const bool half = form->packing == WN_PACKING_GPTQ || form->packing == WN_PACKING_AWQ;
+    const bool half =
+        form->packing == WN_PACKING_GPTQ || form->packing == WN_PACKING_AWQ || form->packing == WN_PACKING_GGUF;
     const bool updated = made->pruner && made->pruner->needs & WN_NEED_SECOND_MOMENTS;
     if (half && dtype && strcmp(dtype, "f16"))
         return wn_fail(WN_ERR_INPUT, "--dtype %s: the scales of %s are f16", dtype, form->format);
     if (half)
         form->numbers = WN_F16;
+    else if (!dtype && form->packing == WN_PACKING_GGUF_NUMBERS)
+        form->numbers = updated ? WN_F32 : WN_OTHER;
     else if (!dtype)
         form->numbers = made->quantizer || updated ? WN_F32 : WN_OTHER;
-    else if (!strcmp(dtype, "source") && made->quantizer)
+    else if (!strcmp(dtype, "source") && made->quantizer && form->packing != WN_PACKING_GGUF_NUMBERS)
         return wn_fail(WN_ERR_INPUT, "--dtype source: the checkpoint has no scales; expected f32, bf16 or f16");
     else
         form->numbers = !strcmp(dtype, "f32")    ? WN_F32
@@ -140,6 +168,14 @@ static wn_status choose_numbers(const char *dtype, const struct made *made, stru
                         : !strcmp(dtype, "f16")  ? WN_F16
                                                  : WN_OTHER;
     return WN_OK;
+}
+
+static enum wn_gguf_type gguf_type(const struct wn_export_form *form, const struct wn_model *model)
+{
+    const enum wn_dtype dtype = form->numbers == WN_OTHER ? model->embedding->dtype : form->numbers;
+    if (form->packing == WN_PACKING_GGUF)
+        return form->bits > 4 ? WN_GGUF_Q8_0 : form->bits == 4 && !form->symmetric ? WN_GGUF_Q4_1 : WN_GGUF_Q4_0;
+    return dtype == WN_F16 ? WN_GGUF_F16 : dtype == WN_BF16 ? WN_GGUF_BF16 : WN_GGUF_F32;
 }
 
 wn_status wn_export_choose_form(const char *what, const char *format, const char *dtype, const struct wn_recipe *recipe,
@@ -157,24 +193,29 @@ wn_status wn_export_choose_form(const char *what, const char *format, const char
                     !wn_params_is_on(made.quantized, "static_groups");
     form->folds = scales_inputs(&made);
     form->bits = recipe->search || made.bits != rint(made.bits) ? 0 : (int)made.bits;
-    WN_TRY(choose_packing(format, &made, form));
+    WN_TRY(choose_packing(format, dtype, &made, form));
     form->rounds_inputs = form->folds && made.quantizer && made.quantizer->activation_bytes &&
                           !wn_params_is_on(made.quantized, "quantize_outputs") &&
                           (form->packing == WN_PACKING_CT_PACK || form->packing == WN_PACKING_CT_INT);
     const char *reason = recipe_reason(recipe, &made, form);
+    if (!reason && !strcmp(format, "gguf"))
+        reason = wn_export_gguf_model_reason(model);
     if (!reason && !strcmp(model->arch->model_type, "gemma3"))
         reason = "the part of the model for images is not told apart";
     if (reason)
-        return wn_fail(WN_ERR_INPUT, "%s: %s cannot hold it: %s; without --format it is written as plain numbers", what,
-                       format, reason);
+        return wn_fail(WN_ERR_INPUT, "%s: %s cannot hold it: %s; %s it is written as plain numbers", what, format,
+                       reason, plain_way(form));
     for (int l = 0; l < model->layout.n_linears; l++) {
         const struct wn_linear_info *linear = &model->layout.linears[l];
         reason = shape_reason(form, linear);
         if (reason)
-            return wn_fail(WN_ERR_INPUT,
-                           "%s: %s cannot hold %s of %lld x %lld: %s; without --format it is written as "
-                           "plain numbers",
-                           what, format, linear->name, (long long)linear->rows, (long long)linear->columns, reason);
+            return wn_fail(WN_ERR_INPUT, "%s: %s cannot hold %s of %lld x %lld: %s; %s it is written as plain numbers",
+                           what, format, linear->name, (long long)linear->rows, (long long)linear->columns, reason,
+                           plain_way(form));
     }
-    return choose_numbers(dtype, &made, form);
+    WN_TRY(choose_numbers(dtype, &made, form));
+    form->blocks = gguf_type(form, model);
+    if (!strcmp(format, "gguf"))
+        form->kind = wn_gguf_type_name((enum wn_gguf_type)form->blocks);
+    return WN_OK;
 }

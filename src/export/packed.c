@@ -243,7 +243,7 @@ static wn_status put_awq(struct wn_export_packed *packed, const char *name, cons
 bool wn_export_form_has_codes(const struct wn_export_form *form)
 {
     return form->packing != WN_PACKING_NONE && form->packing != WN_PACKING_CT_SPARSE24 &&
-           form->packing != WN_PACKING_CT_BITMASK;
+           form->packing != WN_PACKING_CT_BITMASK && form->packing != WN_PACKING_GGUF_NUMBERS;
 }
 
 wn_status wn_export_packed_mask(struct wn_export_packed *packed, const char *name, enum wn_dtype source,

@@ -15,7 +15,9 @@ enum wn_packing {
     WN_PACKING_CT_SPARSE24,
     WN_PACKING_CT_BITMASK,
     WN_PACKING_GPTQ,
-    WN_PACKING_AWQ
+    WN_PACKING_AWQ,
+    WN_PACKING_GGUF,        /* blocks of codes */
+    WN_PACKING_GGUF_NUMBERS /* plain numbers in such a file */
 };
 
 /* What is known of it before any work. */
@@ -28,13 +30,14 @@ struct wn_export_form {
     bool folds;                /* inputs have scales, by which what makes them is divided */
     int64_t group;             /* columns; 0: rows */
     int bits;                  /* 0: several */
+    uint32_t blocks;           /* of gguf: the type of most linears (enum wn_gguf_type) */
     bool rounds_inputs;        /* to `bits`, token by token */
 };
 
 bool wn_export_form_has_codes(const struct wn_export_form *form);
 
 /*
- * Chooses the form by format ("compressed-tensors", "gptq", "awq"; NULL: plain numbers) and dtype (as of
+ * Chooses the form by format ("compressed-tensors", "gptq", "awq", "gguf"; NULL: plain numbers) and dtype (as of
  * wn_export_options). WN_ERR_INPUT, one line with the reason behind `what` ("FILE: point KEY"), when the format cannot
  * hold what the recipe makes of the linears of the model.
  */

@@ -338,8 +338,8 @@ def main(winnow, source):
             fail("the library has read no linear")
         done = export(winnow, results, 1, folder / "no", "--format", GPTQ, "--dtype", "f32")
         check_refusal(done, folder / "no", "--dtype f32: the scales of gptq are f16")
-        done = export(winnow, results, 1, folder / "no", "--format", "gguf")
-        check_refusal(done, folder / "no", 'format "gguf": expected compressed-tensors, gptq or awq')
+        done = export(winnow, results, 1, folder / "no", "--format", "ggml")
+        check_refusal(done, folder / "no", 'format "ggml": expected compressed-tensors, gptq, awq or gguf')
     return 1 if failures else 0
 
 

@@ -1,0 +1,282 @@
+/* gguf.c: the tensors of a point in a GGUF file. */
+#include <string.h>
+
+#include "files.h"
+#include "gguf.h"
+
+enum { ROWS = 64 }; /* rows of a table that are converted at a time */
+
+/* ---- names and shapes, before any tensor ---- */
+
+static void reserve_linears(struct wn_export_gguf *gguf, int64_t block, int64_t place)
+{
+    const struct wn_layout *layout = &gguf->model->layout;
+    for (int l = 0; l < layout->n_linears; l++)
+        for (int is_bias = 0; is_bias <= layout->linears[l].bias; is_bias++) {
+            if (!wn_is_in(&gguf->model->config, layout->linears[l].where, block))
+                continue;
+            char *own = wn_format("%s.%s", layout->linears[l].name, is_bias ? "bias" : "weight");
+            char *name = wn_export_gguf_name(gguf->model, place, own);
+            wn_gguf_reserve(&gguf->file, name, is_bias ? 1 : 2);
+            wn_free(name);
+            wn_free(own);
+        }
+}
+
+static void reserve_vectors(struct wn_export_gguf *gguf, int64_t place)
+{
+    const struct wn_layout *layout = &gguf->model->layout;
+    for (int v = 0; v < layout->n_vectors; v++) {
+        char *name = wn_export_gguf_name(gguf->model, place, layout->vectors[v].name);
+        wn_gguf_reserve(&gguf->file, name, 1);
+        wn_free(name);
+    }
+}
+
+static bool has_head(const struct wn_model *model)
+{
+    return model->head != model->embedding;
+}
+
+static enum wn_gguf_type type_of_dtype(enum wn_dtype dtype)
+{
+    return dtype == WN_BF16 ? WN_GGUF_BF16 : dtype == WN_F16 ? WN_GGUF_F16 : WN_GGUF_F32;
+}
+
+/* Of 64 bits, and of 8 with factors, there is F32 alone. */
+static enum wn_dtype dtype_of(const struct wn_export_gguf *gguf, enum wn_dtype source)
+{
+    const enum wn_dtype dtype = gguf->dtype == WN_OTHER ? source : gguf->dtype;
+    return dtype == WN_BF16 || dtype == WN_F16 ? dtype : WN_F32;
+}
+
+wn_status wn_export_gguf_create(struct wn_export_gguf *gguf, const struct wn_model *model, const char *folder,
+                                const int64_t *place, enum wn_dtype dtype, enum wn_gguf_type type)
+{
+    char *path = wn_join_path(folder, WN_EXPORT_GGUF);
+    int64_t n_blocks = 0;
+    *gguf = (struct wn_export_gguf){.model = model, .dtype = dtype};
+    wn_status status = wn_gguf_create(&gguf->file, path);
+    wn_free(path);
+    WN_TRY(status);
+    for (int64_t b = 0; b < model->config.n_blocks; b++)
+        if (place[b] >= 0) {
+            n_blocks++;
+            reserve_linears(gguf, b, place[b]);
+            reserve_vectors(gguf, place[b]);
+        }
+    wn_gguf_reserve(&gguf->file, "token_embd.weight", 2);
+    wn_gguf_reserve(&gguf->file, "output_norm.weight", 1);
+    if (has_head(model))
+        wn_gguf_reserve(&gguf->file, "output.weight", 2);
+    wn_export_gguf_put_model(&gguf->file, model, n_blocks, type);
+    return wn_export_gguf_put_tokenizer(&gguf->file, model);
+}
+
+/* ---- linears ---- */
+
+/* The row of a linear that stands in row `row` of the file: llama.cpp rotates neighbours, checkpoints j and j + d/2. */
+static int64_t row_of(int64_t heads, int64_t rows, int64_t row)
+{
+    const int64_t size = heads ? rows / heads : 0, at = heads ? row % size : 0;
+    return heads ? row - at + at % 2 * (size / 2) + at / 2 : row;
+}
+
+static char *begin_linear(struct wn_export_gguf *gguf, int64_t place, const struct wn_linear_info *linear,
+                          enum wn_gguf_type type)
+{
+    const int64_t shape[2] = {linear->rows, linear->columns};
+    char *own = wn_format("%s.weight", linear->name), *name = wn_export_gguf_name(gguf->model, place, own);
+    wn_gguf_begin(&gguf->file, name, type, 2, shape);
+    gguf->weights += (double)(linear->rows * linear->columns);
+    wn_free(own);
+    return name;
+}
+
+static enum wn_gguf_type type_of(const struct wn_export_coded *c)
+{
+    bool middle = true;
+    for (int64_t i = 0; i < c->rows * c->n_groups; i++)
+        middle = middle && c->zeros[i] == 1 << (c->bits - 1);
+    return c->bits > 4 ? WN_GGUF_Q8_0 : c->bits == 4 && !middle ? WN_GGUF_Q4_1 : WN_GGUF_Q4_0;
+}
+
+static int block_bytes(enum wn_gguf_type type)
+{
+    return type == WN_GGUF_Q8_0 ? 34 : type == WN_GGUF_Q4_1 ? 20 : 18;
+}
+
+/* Numbers as f16, and how many of them it does not hold. */
+static wn_status to_f16(struct wn_export_gguf *gguf, const char *name, const float *values, int64_t count,
+                        uint16_t *stored)
+{
+    int64_t overflows;
+    gguf->rounded += wn_tensor_from_float(WN_F16, values, count, stored, &overflows);
+    gguf->numbers += count;
+    return overflows ? wn_fail(WN_ERR_INPUT, "%s: %lld numbers are too large for the dtype float16", name,
+                               (long long)overflows)
+                     : WN_OK;
+}
+
+/* Weights first .. first + 31 of a row; grid: its scale and zero point. */
+static void put_block(const struct wn_export_coded *c, int64_t row, int64_t first, enum wn_gguf_type type,
+                      const uint16_t *scales, const uint16_t *minima, uint8_t *out)
+{
+    const int64_t grid = row * c->n_groups + c->group[first];
+    const uint8_t *codes = c->codes + row * c->columns + first;
+    const int zero = c->zeros[grid], shift = type == WN_GGUF_Q4_1 ? 0 : type == WN_GGUF_Q4_0 ? 8 - zero : -zero;
+    memcpy(out, &scales[grid], 2);
+    out += 2;
+    if (type == WN_GGUF_Q4_1) {
+        memcpy(out, &minima[grid], 2);
+        out += 2;
+    }
+    for (int i = 0; type == WN_GGUF_Q8_0 && i < WN_GGUF_BLOCK; i++)
+        out[i] = (uint8_t)(int8_t)(codes[i] + shift);
+    for (int i = 0; type != WN_GGUF_Q8_0 && i < WN_GGUF_BLOCK / 2; i++)
+        out[i] = (uint8_t)((codes[i] + shift) | (codes[i + WN_GGUF_BLOCK / 2] + shift) << 4);
+}
+
+wn_status wn_export_gguf_codes(struct wn_export_gguf *gguf, int64_t place, const struct wn_linear_info *linear,
+                               const struct wn_export_coded *c)
+{
+    const enum wn_gguf_type type = type_of(c);
+    const int64_t grids = c->rows * c->n_groups, blocks = c->columns / WN_GGUF_BLOCK, size = block_bytes(type);
+    const int64_t heads = wn_export_gguf_rotated_heads(gguf->model, linear->name);
+    float *minima = wn_alloc(grids, sizeof *minima);
+    uint16_t *stored = wn_alloc(2 * grids, sizeof *stored);
+    uint8_t *bytes = wn_alloc(c->rows * blocks, size);
+    char *name = begin_linear(gguf, place, linear, type);
+    for (int64_t i = 0; i < grids; i++)
+        minima[i] = -c->scales[i] * (float)c->zeros[i];
+    wn_status status = to_f16(gguf, name, c->scales, grids, stored);
+    if (status == WN_OK && type == WN_GGUF_Q4_1)
+        status = to_f16(gguf, name, minima, grids, stored + grids);
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < c->rows; row++)
+        for (int64_t b = 0; b < blocks; b++)
+            put_block(c, row_of(heads, c->rows, row), b * WN_GGUF_BLOCK, type, stored, stored + grids,
+                      bytes + (row * blocks + b) * size);
+    gguf->bytes += c->rows * blocks * size;
+    if (status == WN_OK)
+        status = wn_gguf_append(&gguf->file, bytes, c->rows * blocks * size);
+    wn_free(name);
+    wn_free(bytes);
+    wn_free(stored);
+    wn_free(minima);
+    return status;
+}
+
+/* ---- numbers ---- */
+
+static wn_status put_numbers(struct wn_export_gguf *gguf, const char *name, enum wn_dtype dtype, const float *values,
+                             int64_t count)
+{
+    int64_t overflows;
+    uint8_t *bytes = wn_alloc(count, sizeof *values);
+    gguf->rounded += wn_tensor_from_float(dtype, values, count, bytes, &overflows);
+    gguf->numbers += count;
+    wn_status status = overflows ? wn_fail(WN_ERR_INPUT, "%s: %lld numbers are too large for the dtype %s", name,
+                                           (long long)overflows, wn_export_dtype_name(dtype))
+                                 : wn_gguf_append(&gguf->file, bytes, count * wn_dtype_bytes(dtype));
+    wn_free(bytes);
+    return status;
+}
+
+wn_status wn_export_gguf_numbers(struct wn_export_gguf *gguf, int64_t place, const struct wn_linear_info *linear,
+                                 enum wn_dtype source, const float *weight)
+{
+    const enum wn_dtype dtype = dtype_of(gguf, source);
+    const int64_t heads = wn_export_gguf_rotated_heads(gguf->model, linear->name);
+    char *name = begin_linear(gguf, place, linear, type_of_dtype(dtype));
+    wn_status status = WN_OK;
+    for (int64_t row = 0; row < linear->rows && status == WN_OK; row++)
+        status = put_numbers(gguf, name, dtype, weight + row_of(heads, linear->rows, row) * linear->columns,
+                             linear->columns);
+    gguf->bytes += linear->rows * linear->columns * wn_dtype_bytes(dtype);
+    wn_free(name);
+    return status;
+}
+
+/* A vector of the checkpoint as F32; heads: of the linear whose bias it is. */
+static wn_status put_vector(struct wn_export_gguf *gguf, const char *name, const struct wn_tensor *tensor,
+                            double offset, int64_t heads, const struct wn_export_fold *fold)
+{
+    const int64_t count = tensor->shape[0], number = tensor - wn_checkpoint_at(gguf->model->checkpoint, 0);
+    float *values = wn_alloc(count, sizeof *values), *ordered = wn_alloc(count, sizeof *values);
+    wn_tensor_to_float(tensor, 0, count, values);
+    if (fold)
+        wn_export_fold_divide(fold, number, 0, count, values);
+    for (int64_t i = 0; i < count; i++)
+        ordered[i] = values[row_of(heads, count, i)] + (float)offset;
+    wn_gguf_begin(&gguf->file, name, WN_GGUF_F32, 1, &count);
+    wn_status status = wn_gguf_append(&gguf->file, ordered, count * (int64_t)sizeof *ordered);
+    wn_free(ordered);
+    wn_free(values);
+    return status;
+}
+
+static wn_status put_table(struct wn_export_gguf *gguf, const char *name, const struct wn_tensor *tensor)
+{
+    const enum wn_dtype dtype = dtype_of(gguf, tensor->dtype);
+    const int64_t rows = tensor->shape[0], columns = tensor->shape[1];
+    float *values = wn_alloc(ROWS * columns, sizeof *values);
+    wn_status status = WN_OK;
+    wn_gguf_begin(&gguf->file, name, type_of_dtype(dtype), 2, tensor->shape);
+    for (int64_t row = 0; row < rows && status == WN_OK; row += ROWS) {
+        const int64_t count = (rows - row < ROWS ? rows - row : ROWS) * columns;
+        wn_tensor_to_float(tensor, row * columns, count, values);
+        status = put_numbers(gguf, name, dtype, values, count);
+    }
+    wn_free(values);
+    return status;
+}
+
+/* own: the name below the block. */
+static wn_status put_block_vector(struct wn_export_gguf *gguf, int64_t block, int64_t place, const char *own,
+                                  double offset, int64_t heads, const struct wn_export_fold *fold)
+{
+    char *whole = wn_export_block_name(gguf->model, block, own), *name = wn_export_gguf_name(gguf->model, place, own);
+    const struct wn_tensor *tensor = wn_checkpoint_find(gguf->model->checkpoint, whole);
+    wn_status status = put_vector(gguf, name, tensor, offset, heads, fold);
+    wn_free(name);
+    wn_free(whole);
+    return status;
+}
+
+static wn_status put_block_vectors(struct wn_export_gguf *gguf, int64_t block, int64_t place,
+                                   const struct wn_export_fold *fold)
+{
+    const struct wn_layout *layout = &gguf->model->layout;
+    wn_status status = WN_OK;
+    for (int v = 0; v < layout->n_vectors && status == WN_OK; v++)
+        status = put_block_vector(gguf, block, place, layout->vectors[v].name, layout->vectors[v].offset, 0, fold);
+    for (int l = 0; l < layout->n_linears && status == WN_OK; l++) {
+        if (!layout->linears[l].bias)
+            continue;
+        char *own = wn_format("%s.bias", layout->linears[l].name);
+        status = put_block_vector(gguf, block, place, own, 0,
+                                  wn_export_gguf_rotated_heads(gguf->model, layout->linears[l].name), fold);
+        wn_free(own);
+    }
+    return status;
+}
+
+wn_status wn_export_gguf_finish(struct wn_export_gguf *gguf, const int64_t *place, const struct wn_export_fold *fold)
+{
+    const struct wn_model *model = gguf->model;
+    for (int64_t b = 0; b < model->config.n_blocks; b++)
+        if (place[b] >= 0)
+            WN_TRY(put_block_vectors(gguf, b, place[b], fold));
+    WN_TRY(put_table(gguf, "token_embd.weight", model->embedding));
+    WN_TRY(put_vector(gguf, "output_norm.weight", wn_checkpoint_find(model->checkpoint, model->layout.final_norm),
+                      model->config.decoder.norm_offset, 0, NULL));
+    if (has_head(model))
+        WN_TRY(put_table(gguf, "output.weight", model->head));
+    return wn_gguf_finish(&gguf->file);
+}
+
+void wn_export_gguf_release(struct wn_export_gguf *gguf)
+{
+    wn_gguf_release(&gguf->file);
+}

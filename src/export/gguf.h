@@ -1,0 +1,53 @@
+/*
+ * gguf.h: an exported point as a GGUF file, which llama.cpp opens. Private to src/export.
+ *
+ * Codes become blocks of 32 with f16 scales: 2 and 3 bits, and 4 symmetric ones, Q4_0; 4 with zero points Q4_1, where
+ * scale * zero is rounded too; 5 to 7 bits and 8 symmetric ones Q8_0. Everything else is numbers.
+ */
+#ifndef WINNOW_EXPORT_GGUF_H
+#define WINNOW_EXPORT_GGUF_H
+
+#include <winnow/model.h>
+
+#include "coded.h"
+#include "fold.h"
+#include "gguf_file.h"
+
+#define WN_EXPORT_GGUF "model.gguf"
+
+struct wn_export_gguf {
+    const struct wn_model *model;
+    enum wn_dtype dtype; /* of plain linears; WN_OTHER: as in the checkpoint */
+    struct wn_gguf_file file;
+    int64_t numbers, rounded; /* scales and minima of blocks, or plain numbers, and how many are not held exactly */
+    int64_t bytes;            /* of linears */
+    double weights;           /* of them */
+};
+
+/* NULL, or why there is no such file of this model. */
+const char *wn_export_gguf_model_reason(const struct wn_model *model);
+/* The name of a tensor; NULL: there is none of that kind. Owned by the caller. */
+char *wn_export_gguf_name(const struct wn_model *model, int64_t place, const char *name);
+/* Keys of the architecture, of a model with this many blocks, and of its tokenizer. */
+void wn_export_gguf_put_model(struct wn_gguf_file *file, const struct wn_model *model, int64_t n_blocks,
+                              enum wn_gguf_type type);
+wn_status wn_export_gguf_put_tokenizer(struct wn_gguf_file *file, const struct wn_model *model);
+/* NULL, or why llama.cpp would cut texts into other tokens. */
+const char *wn_export_gguf_tokenizer_reason(const struct wn_model *model);
+/* How many heads the rows of a linear are, which llama.cpp wants in the order of its own rotation; 0: as they are. */
+int64_t wn_export_gguf_rotated_heads(const struct wn_model *model, const char *linear);
+
+/* place [n_blocks]: numbers of blocks in the file, -1: gone. type: of most linears. */
+wn_status wn_export_gguf_create(struct wn_export_gguf *gguf, const struct wn_model *model, const char *folder,
+                                const int64_t *place, enum wn_dtype dtype, enum wn_gguf_type type);
+/* A linear [rows, columns] as blocks of codes, or as numbers; place: its block in the file. */
+wn_status wn_export_gguf_codes(struct wn_export_gguf *gguf, int64_t place, const struct wn_linear_info *linear,
+                               const struct wn_export_coded *coded);
+wn_status wn_export_gguf_numbers(struct wn_export_gguf *gguf, int64_t place, const struct wn_linear_info *linear,
+                                 enum wn_dtype source, const float *weight);
+/* All that is no linear; fold: NULL, or what vectors are divided by. Then the file is whole. */
+wn_status wn_export_gguf_finish(struct wn_export_gguf *gguf, const int64_t *place, const struct wn_export_fold *fold);
+/* Of one that was never created, too, all zero but file.file -1. */
+void wn_export_gguf_release(struct wn_export_gguf *gguf);
+
+#endif
