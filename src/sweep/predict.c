@@ -404,14 +404,16 @@ static void predict_search(const struct wn_run *run, const struct wn_point_searc
         tokens * (wn_kept_share(model, recipe) * dense + heads * head) + (search->task >= 0 ? 0 : counts->rows * dense);
 }
 
-/* An earlier search makes the same levels. */
+/* An earlier search makes the same levels. A plan has no hashes of files: keys do not tell models apart. */
 static bool has_levels_of_another(const struct wn_run *run, int64_t index, const bool *only)
 {
+    const struct wn_point *points = run->grid.points;
     const struct wn_level_task task = level_task(run, &run->searches[index]);
     char *key = wn_levels_key(&task);
     bool same = false;
     for (int64_t s = 0; s < index && !same; s++) {
-        if ((only && !only[run->searches[s].point]) || run->searches[s].space.kind == WN_SPACE_DROP)
+        if ((only && !only[run->searches[s].point]) || run->searches[s].space.kind == WN_SPACE_DROP ||
+            points[run->searches[s].point].model != points[run->searches[index].point].model)
             continue;
         const struct wn_level_task other = level_task(run, &run->searches[s]);
         char *its = wn_levels_key(&other);
@@ -485,6 +487,7 @@ static void predict_memory(const struct wn_run *run, int ranks, struct wn_predic
     struct wn_memory memory;
     wn_predict_memory(run, ranks, &memory);
     prediction->shared_bytes = memory.shared;
+    prediction->turn_bytes = memory.turn;
     prediction->rank_bytes = wn_memory_rank(run, &memory, prediction->largest) + memory.grid;
     prediction->memory_warning = wn_memory_advice(run, ranks);
 }
