@@ -249,5 +249,7 @@ const char *wn_stage_name(enum wn_point_stage stage);
 
 /* Bytes one rank allocates for a point: the same formulas that allocate. */
 int64_t wn_point_bytes(const struct wn_run *run, int64_t point);
+/* How many of them a rank takes while it measures speeds alone and not otherwise: one rank of a node at a time. */
+int64_t wn_point_turn_bytes(const struct wn_run *run, int64_t point);
 
 #endif

@@ -169,6 +169,7 @@ struct wn_prediction {
     double search_seconds, search_tokens; /* searches, all on one rank, without what candidates share; their tokens */
     double hash_seconds;                  /* hashing the checkpoints, on one rank of a node */
     int64_t shared_bytes;                 /* per node: dense states and statistics, and sums of the pass */
+    int64_t turn_bytes;                   /* of the one rank of a node that measures speeds, besides */
     int64_t rank_bytes;                   /* per rank: the largest point, and the grid */
     int64_t file_bytes;
     char largest[160];    /* what the memory is for, in words */

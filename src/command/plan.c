@@ -232,6 +232,12 @@ static struct wn_plan_slots slots_of(const struct wn_run *run, const struct wn_p
                                   prediction->seconds, options->only, run->grid.n_points};
 }
 
+/* Of a node with one rank. */
+static double node_bytes(const struct wn_prediction *prediction)
+{
+    return (double)(prediction->rank_bytes + prediction->turn_bytes + prediction->shared_bytes);
+}
+
 static void print_plan(const struct wn_run *run, const struct wn_prediction *prediction,
                        const struct plan_options *options, double prepared)
 {
@@ -252,11 +258,14 @@ static void print_plan(const struct wn_run *run, const struct wn_prediction *pre
     wn_plan_slots(&slots);
     printf("memory       %s per rank, for %s; and %s per node shared\n", wn_bytes_text((double)prediction->rank_bytes),
            prediction->largest, wn_bytes_text((double)prediction->shared_bytes));
+    if (prediction->turn_bytes > 0)
+        printf("             and %s on each node, for the one rank at a time that measures speeds\n",
+               wn_bytes_text((double)prediction->turn_bytes));
     if (prediction->memory_warning)
         printf("             warning: %s\n", prediction->memory_warning);
     wn_plan_scratch(run);
     printf("results      %s\n", wn_bytes_text((double)prediction->file_bytes));
-    print_sbatch(run->sweep, options, wall.all, (double)(prediction->rank_bytes + prediction->shared_bytes));
+    print_sbatch(run->sweep, options, wall.all, node_bytes(prediction));
 }
 
 static void add_stages(cJSON *json, const double stages[WN_STAGES], double share)
@@ -336,7 +345,7 @@ static void print_json(const struct wn_run *run, const struct wn_prediction *pre
     cJSON_AddNumberToObject(json, "flops_per_second_least", prediction->rate_least);
     cJSON_AddNumberToObject(json, "flops_per_second_most", prediction->rate_most);
     cJSON_AddNumberToObject(json, "bytes_per_rank", (double)prediction->rank_bytes);
-    cJSON_AddNumberToObject(json, "bytes_per_node", (double)prediction->shared_bytes);
+    cJSON_AddNumberToObject(json, "bytes_per_node", (double)(prediction->shared_bytes + prediction->turn_bytes));
     if (prediction->memory_warning)
         cJSON_AddStringToObject(json, "memory_warning", prediction->memory_warning);
     cJSON_AddNumberToObject(json, "bytes_of_state", (double)wn_plan_state_bytes(run));

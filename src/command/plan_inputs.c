@@ -149,8 +149,7 @@ void wn_plan_print_inputs(const struct wn_run *run)
         const struct wn_model *model = prepared->model;
         printf("model        %s: %s, %.1f M parameters (%.1f M in block linears), %lld blocks\n", model->directory,
                model->config.model_type, (double)wn_model_parameters(model) / 1e6,
-               (double)wn_model_block_weights(model) * (double)model->config.n_blocks / 1e6,
-               (long long)model->config.n_blocks);
+               (double)wn_model_weights(model) / 1e6, (long long)model->config.n_blocks);
         for (int64_t c = 0; c < run->sweep->n_calibrations; c++) {
             const struct wn_calibration *set = &prepared->calibrations[c];
             if (set->tokens)

@@ -47,6 +47,13 @@ int64_t wn_prepared_offsets(const struct wn_run *run, int64_t model)
     return most + 1;
 }
 
+int64_t wn_evaluated_bytes(const struct wn_model *model, int64_t rows)
+{
+    const struct wn_layout *layout = &model->layout;
+    return wn_linears_bytes(model->compute, rows, wn_layout_widest_input(layout), wn_layout_widest_output(layout),
+                            omp_get_max_threads());
+}
+
 /* ---- generated text ---- */
 
 bool wn_prepared_generates(const struct wn_run *run, int64_t model)
@@ -71,8 +78,9 @@ static int64_t losses_bytes(const struct wn_model *model, const struct wn_genera
     int64_t rows = longest > WN_WAVE_TOKENS ? longest : WN_WAVE_TOKENS;
     int64_t floats = (rows < tokens ? rows : tokens) * model->config.hidden_size + wn_model_scratch(model, longest);
     int64_t targets = texts * generation->most * (int64_t)(2 * sizeof(int64_t) + sizeof(int32_t) + 1);
-    return wn_block_bytes(model) + floats * (int64_t)sizeof(float) + targets + tokens * (int64_t)sizeof(int32_t) +
-           3 * texts * (int64_t)sizeof(int64_t) + wn_eval_scratch_bytes(model, false);
+    return wn_block_bytes(model) + wn_evaluated_bytes(model, longest) + floats * (int64_t)sizeof(float) + targets +
+           tokens * (int64_t)sizeof(int32_t) + 3 * texts * (int64_t)sizeof(int64_t) +
+           wn_eval_scratch_bytes(model, false);
 }
 
 /* While the largest linear is packed. */
@@ -94,18 +102,17 @@ void wn_generation_bytes(const struct wn_run *run, int64_t index, const struct w
     *bytes = (struct wn_generation_bytes){0};
     for (int64_t e = 0; e < run->n_sets; e++) {
         const struct wn_generation *generation = prepared->sets[e].generation;
-        if (prepared->sets[e].efficiency) {
-            bytes->kept = wn_kept_blocks_bytes(model, recipe);
-            bytes->packing = packing_bytes(&model->layout);
-            int64_t measure = wn_efficiency_bytes(model, prepared->sets[e].efficiency);
-            bytes->generate = measure > bytes->generate ? measure : bytes->generate;
-        }
-        if (!generation)
+        if (!generation && !prepared->sets[e].efficiency)
             continue;
-        int64_t generate = wn_generate_bytes(model, generation);
-        int64_t losses = generation->dense_loss ? losses_bytes(model, generation) : 0;
         bytes->kept = wn_kept_blocks_bytes(model, recipe);
         bytes->packing = packing_bytes(&model->layout);
+        if (!generation) {
+            int64_t measure = wn_efficiency_bytes(model, prepared->sets[e].efficiency);
+            bytes->measure = measure > bytes->measure ? measure : bytes->measure;
+            continue;
+        }
+        int64_t generate = wn_generate_bytes(model, generation);
+        int64_t losses = generation->dense_loss ? losses_bytes(model, generation) : 0;
         bytes->records += wn_generation_texts(generation) * wn_generated_record_bytes(generation);
         bytes->generate = generate > bytes->generate ? generate : bytes->generate;
         bytes->losses = losses > bytes->losses ? losses : bytes->losses;
@@ -168,7 +175,7 @@ static int64_t activation_bytes(const struct wn_run *run, const struct wn_point 
     return total + most;
 }
 
-int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
+static int64_t point_bytes(const struct wn_run *run, int64_t index, bool measures)
 {
     const struct wn_point *point = &run->grid.points[index];
     const struct wn_prepared_model *prepared = &run->models[point->model];
@@ -199,14 +206,27 @@ int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
     wn_generation_bytes(run, point->model, &point->recipe, &texts);
     int64_t walking =
         (point->recipe.n_stages ? 2 : 1) * wn_block_bytes(model) + compress + kept + texts.kept + texts.packing;
-    walking +=
-        wn_linears_bytes(model->compute, group, wn_layout_widest_input(&model->layout), widest, omp_get_max_threads());
+    walking += wn_evaluated_bytes(model, group);
     if (texts.kept)
         walking += (model->config.n_blocks - 1) * wn_point_rules_bytes(run, point);
-    int64_t generating = texts.kept + texts.generate, scoring = scores + head;
+    int64_t measure = measures && texts.measure > texts.generate ? texts.measure : texts.generate;
+    int64_t generating = texts.kept + measure, scoring = scores + head;
     int64_t most = walking > generating ? walking : generating;
     most = most > texts.losses ? most : texts.losses;
     return floats * (int64_t)sizeof(float) + (most > scoring ? most : scoring) + texts.records +
            wn_point_routes_bytes(run, point) + wn_schema_bytes(&run->schema) +
            wn_prepared_offsets(run, point->model) * (int64_t)sizeof(int64_t);
+}
+
+int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
+{
+    return point_bytes(run, index, true);
+}
+
+int64_t wn_point_turn_bytes(const struct wn_run *run, int64_t index)
+{
+    bool measures = false;
+    for (int64_t e = 0; e < run->n_sets; e++)
+        measures = measures || run->models[run->grid.points[index].model].sets[e].efficiency;
+    return measures ? point_bytes(run, index, true) - point_bytes(run, index, false) : 0;
 }

@@ -114,6 +114,7 @@ struct wn_generation_bytes {
     int64_t kept;     /* all blocks, while they are made and used */
     int64_t packing;  /* besides, while a linear is packed */
     int64_t generate; /* the largest batch */
+    int64_t measure;  /* of speeds, by one rank of a node at a time */
     int64_t losses;   /* wn_dense_losses, when the kept blocks are gone */
 };
 void wn_generation_bytes(const struct wn_run *run, int64_t model, const struct wn_recipe *recipe,
@@ -158,5 +159,7 @@ wn_status wn_point_allocate(const struct wn_run *run, const struct wn_reference 
 int64_t wn_prepared_longest_chunk(const struct wn_run *run, int64_t model);
 int64_t wn_prepared_group_rows(const struct wn_run *run, int64_t model);
 int64_t wn_prepared_offsets(const struct wn_run *run, int64_t model);
+/* Bytes that the linears of a block allocate meanwhile when evaluation sets go through it, so many rows at a time. */
+int64_t wn_evaluated_bytes(const struct wn_model *model, int64_t rows);
 
 #endif

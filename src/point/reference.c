@@ -267,7 +267,8 @@ static int64_t rank_bytes(const struct wn_pass *pass, int rank)
 {
     const struct wn_model *model = pass->prepared->model;
     int64_t hidden = model->config.hidden_size, longest = wn_prepared_longest_chunk(pass->run, pass->model_index);
-    int64_t rows = wn_prepared_group_rows(pass->run, pass->model_index), states = 0, kept = 0, scores = 0;
+    int64_t rows = wn_prepared_group_rows(pass->run, pass->model_index), states = 0, kept = 0, scores = 0,
+            evaluated = 0;
     for (int64_t u = 0; u < pass->units.count; u++) {
         const struct wn_unit *unit = &pass->units.items[u];
         if (unit->owner != rank)
@@ -275,11 +276,13 @@ static int64_t rank_bytes(const struct wn_pass *pass, int rank)
         int64_t prefixes = wn_sequences_run_bytes(model, unit->sequences);
         kept = prefixes > kept ? prefixes : kept;
         states += unit->tokens * hidden;
-        if (unit->set >= 0)
-            scores = wn_eval_scratch_bytes(model, false);
+        if (unit->set < 0)
+            continue;
+        scores = wn_eval_scratch_bytes(model, false);
+        evaluated = wn_evaluated_bytes(model, rows);
     }
     int64_t floats = states ? states + wn_model_scratch(model, rows) + wants_branches(pass) * longest * hidden : 0;
-    int64_t walking = kept + (states || generates(pass, rank) ? wn_block_bytes(model) : 0);
+    int64_t walking = kept + evaluated + (states || generates(pass, rank) ? wn_block_bytes(model) : 0);
     int64_t bytes = floats * (int64_t)sizeof(float) + (walking > scores ? walking : scores);
     return bytes + (states ? wn_prepared_offsets(pass->run, pass->model_index) * (int64_t)sizeof(int64_t) : 0);
 }

@@ -90,7 +90,8 @@ void wn_predict_memory(const struct wn_run *run, int ranks, struct wn_memory *me
     }
     memory->shared += most;
     for (int64_t i = 0; i < run->grid.n_points; i++) {
-        int64_t bytes = wn_point_bytes(run, i);
+        int64_t turn = wn_point_turn_bytes(run, i), bytes = wn_point_bytes(run, i) - turn;
+        memory->turn = turn > memory->turn ? turn : memory->turn;
         if (bytes > memory->point) {
             memory->point = bytes;
             memory->largest = i;
@@ -112,16 +113,22 @@ int64_t wn_memory_rank(const struct wn_run *run, const struct wn_memory *memory,
 
 /* ---- against the limits ---- */
 
+/* A point by itself, and without what one rank of a node takes at a time. */
+struct point_need {
+    int64_t alone, beside;
+};
+
 /* Points in flight at once on one node are different ones: the largest that are wanted, largest first. */
 struct need {
     struct wn_memory memory;
-    int64_t *points, count;
+    struct point_need *points;
+    int64_t count;
     bool in_memory; /* shared memory is taken of memory, not of a disk */
 };
 
 static int compare_falling(const void *a, const void *b)
 {
-    int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
+    int64_t left = ((const struct point_need *)a)->beside, right = ((const struct point_need *)b)->beside;
     return left < right ? 1 : left > right ? -1 : 0;
 }
 
@@ -130,23 +137,35 @@ static int64_t shared_of(const struct need *need, const struct wn_limit *limit)
     return need->in_memory || limit->address_space ? need->memory.shared : 0;
 }
 
+/* Of the points of `ranks` ranks: one of them takes its turn beside the largest others. */
+static int64_t points_of(const struct need *need, int64_t ranks)
+{
+    int64_t others = 0, most = 0;
+    for (int64_t i = 0; i + 1 < ranks && i < need->count; i++)
+        others += need->points[i].beside;
+    for (int64_t i = 0; ranks > 0 && i < need->count; i++) {
+        int64_t last = i + 1 < ranks && ranks <= need->count ? need->points[ranks - 1].beside : 0;
+        int64_t bytes = others + need->points[i].alone - (i + 1 < ranks ? need->points[i].beside - last : 0);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
 /* Of `ranks` ranks that live under one limit. */
 static int64_t bytes_of(const struct need *need, const struct wn_limit *limit, int64_t ranks)
 {
-    int64_t points = 0, before = need->memory.before * ranks;
-    for (int64_t i = 0; i < ranks && i < need->count; i++)
-        points += need->points[i];
+    int64_t points = points_of(need, ranks), before = need->memory.before * ranks;
     return (points > before ? points : before) + shared_of(need, limit);
 }
 
 /* Points above `most` bytes are computed by nobody. */
 static void leave_large(struct need *need, int64_t most)
 {
-    int64_t first = 0;
-    while (first < need->count && need->points[first] > most)
-        first++;
-    need->count -= first;
-    memmove(need->points, need->points + first, (size_t)need->count * sizeof *need->points);
+    int64_t left = 0;
+    for (int64_t i = 0; i < need->count; i++)
+        if (need->points[i].alone <= most)
+            need->points[left++] = need->points[i];
+    need->count = left;
 }
 
 static void take_need(const struct wn_run *run, const bool *wanted, int ranks, struct need *need)
@@ -156,8 +175,10 @@ static void take_need(const struct wn_run *run, const bool *wanted, int ranks, s
     need->points = wn_alloc(run->grid.n_points, sizeof *need->points);
     need->count = 0;
     for (int64_t i = 0; i < run->grid.n_points; i++)
-        if (!wanted || wanted[i])
-            need->points[need->count++] = wn_point_bytes(run, i);
+        if (!wanted || wanted[i]) {
+            int64_t alone = wn_point_bytes(run, i);
+            need->points[need->count++] = (struct point_need){alone, alone - wn_point_turn_bytes(run, i)};
+        }
     qsort(need->points, (size_t)need->count, sizeof *need->points, compare_falling);
     need->in_memory = statfs(wn_par_shared_folder(NULL), &about) == 0 && about.f_type == TMPFS_MAGIC;
 }
@@ -197,13 +218,15 @@ static const char *text_of(int64_t bytes, char text[32])
 /* "4 ranks need 29 GiB at once ...": what does not fit, in one line. */
 static char *describe(const struct wn_run *run, const struct need *need, const struct wn_limit *limit, int64_t ranks)
 {
-    char needed[32], left[32], all[32], one[32], shared[48] = "", what[160], text[32];
+    char needed[32], left[32], all[32], one[32], turn[96] = "", shared[48] = "", what[160], text[32];
     int64_t rank = wn_memory_rank(run, &need->memory, what);
     if (shared_of(need, limit) > 0)
         snprintf(shared, sizeof shared, ", and %s shared", text_of(shared_of(need, limit), text));
-    return wn_format("%lld rank%s need%s %s (%s for %s%s), and %s of %s are left of the %s", (long long)ranks,
+    if (need->memory.turn > 0)
+        snprintf(turn, sizeof turn, ", %s while one of them measures speeds", text_of(need->memory.turn, text));
+    return wn_format("%lld rank%s need%s %s (%s for %s%s%s), and %s of %s are left of the %s", (long long)ranks,
                      ranks == 1 ? "" : "s", ranks == 1 ? "s" : "", text_of(bytes_of(need, limit, ranks), needed),
-                     text_of(rank, one), what, shared, text_of(limit->left, left), text_of(limit->limit, all),
+                     text_of(rank, one), what, turn, shared, text_of(limit->left, left), text_of(limit->limit, all),
                      limit->what);
 }
 

@@ -9,6 +9,7 @@
 /* In bytes; `before` and `point` are of one rank, and not at the same time. */
 struct wn_memory {
     int64_t before, point; /* of the dense pass and what else comes before the points; of the largest point */
+    int64_t turn;          /* most bytes of a point that one rank of a node takes at a time; not part of `point` */
     int64_t shared;        /* of a node: dense states and statistics, and sums of the pass */
     int64_t grid;          /* of every rank, from the start on */
     int64_t largest;       /* which point */

@@ -16,6 +16,15 @@ has "unknown key" 'evaluate.efficiency: .*"pares"' "$folder/err"
 expect "plan" 0 "$winnow" plan "$speeds"
 has "plan" 'efficiency: prompts of 16 tokens, takes of 2 steps' "$folder/out"
 
+# One rank of a node at a time has the dense models in memory: four ranks have room in less than three times a point.
+point=$("$winnow" plan "$speeds" --json | grep -o '"bytes":[^,]*' | grep -oE '[0-9]+' | sort -n | tail -n 1)
+unset SLURM_MEM_PER_CPU SLURM_CPUS_ON_NODE
+SLURM_MEM_PER_NODE=$((3 * point >> 20)) expect "plan of four ranks" 0 "$winnow" plan "$speeds" --ranks 4
+has "plan of four ranks" 'for the one rank at a time that measures speeds' "$folder/out"
+grep -q "warning: on one node" "$folder/out" && fail "four ranks that measure in turn: $(grep warning "$folder/out")"
+SLURM_MEM_PER_NODE=$((point / 2 >> 20)) expect "plan of half a point" 0 "$winnow" plan "$speeds"
+has "plan of half a point" 'warning: on one node like this machine 1 rank needs .* while one of them measures speeds.*: 0 fit' "$folder/out"
+
 expect "one rank" 0 "$winnow" run "$speeds" -o "$folder/one.h5" -q
 expect "two ranks" 0 mpirun -n 2 --bind-to none "$winnow" run "$speeds" -o "$folder/two.h5" -q
 "$winnow" show --json "$folder/two.h5" | grep -q '"/points/rank":[[:space:]]*1' || fail "two ranks: rank 1 computed nothing"

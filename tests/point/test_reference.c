@@ -11,7 +11,7 @@
 
 /* Samples of both calibration sets: 14 groups and 3, or 2 and none. */
 static const char *const sweep_text =
-    "{\"model\": \"%s/sweeps/demo/model\", \"inputs\": \"%s/sweeps/demo/data\","
+    "{\"model\": \"%s/sweeps/demo/model\", \"compute\": \"%s\", \"inputs\": \"%s/sweeps/demo/data\","
     " \"calibration\": {"
     "   \"general\": {\"text\": \"general_calibration.jsonl\", \"samples\": %d, \"length\": 64},"
     "   \"other\": {\"text\": \"general_calibration.jsonl\", \"samples\": 96, \"length\": 64, \"seed\": 1}},"
@@ -34,12 +34,12 @@ struct pass {
     int64_t peak; /* of this rank's own memory */
 };
 
-static struct wn_sweep *read_sweep(bool large)
+static struct wn_sweep *read_sweep(const char *arithmetic, bool large)
 {
     struct wn_problems problems;
     struct wn_sweep *sweep;
-    char *text = wn_format(sweep_text, WN_SOURCE_DIR, WN_SOURCE_DIR, large ? 448 : 64, large ? other_point : "",
-                           large ? ", \"divergence\": {\"on\": [\"world\"]}" : "");
+    char *text = wn_format(sweep_text, WN_SOURCE_DIR, arithmetic, WN_SOURCE_DIR, large ? 448 : 64,
+                           large ? other_point : "", large ? ", \"divergence\": {\"on\": [\"world\"]}" : "");
     wn_problems_init(&problems);
     CHECK_OK(wn_sweep_parse("sweep.json", text, &problems, &sweep));
     wn_problems_release(&problems);
@@ -47,12 +47,12 @@ static struct wn_sweep *read_sweep(bool large)
     return sweep;
 }
 
-static void compute(struct wn_par *par, bool large, struct pass *pass)
+static void compute(struct wn_par *par, const char *arithmetic, bool large, struct pass *pass)
 {
     struct wn_problems problems;
     bool wanted[16];
     memset(wanted, true, sizeof wanted);
-    pass->sweep = read_sweep(large);
+    pass->sweep = read_sweep(arithmetic, large);
     wn_problems_init(&problems);
     CHECK_OK(wn_prepare(par, pass->sweep, false, &problems, &pass->run));
     wn_problems_release(&problems);
@@ -121,21 +121,21 @@ static void check_work(struct wn_par *par, const struct pass *pass, bool large)
 }
 
 /* `alone` [WN_HASH_HEX] from rank 0, on one rank. */
-static void check_size(struct wn_par *par, bool large)
+static void check_size(struct wn_par *par, const char *arithmetic, bool large)
 {
     char alone[WN_HASH_HEX] = "", together[WN_HASH_HEX];
     struct pass pass;
     if (wn_par_rank(par) == 0) {
         struct wn_par *serial;
         wn_par_start_serial(&serial);
-        compute(serial, large, &pass);
+        compute(serial, arithmetic, large, &pass);
         check_sums(&pass);
         hash_reference(&pass, alone);
         release(&pass);
         wn_par_finish(&serial);
     }
     wn_par_broadcast(par, alone, sizeof alone, 0);
-    compute(par, large, &pass);
+    compute(par, arithmetic, large, &pass);
     hash_reference(&pass, together);
     CHECK_TEXT(together, alone);
     check_work(par, &pass, large);
@@ -147,8 +147,10 @@ int main(int argc, char **argv)
     struct wn_par *par;
     CHECK_OK(wn_linalg_start());
     CHECK_OK(wn_par_start(&argc, &argv, &par));
-    check_size(par, true);
-    check_size(par, false);
+    check_size(par, "f32", true);
+    check_size(par, "f32", false);
+    if (wn_bf16_start() == WN_OK)
+        check_size(par, "bf16", false);
     wn_par_finish(&par);
     return test_finish();
 }
