@@ -220,7 +220,8 @@ struct wn_layout {
     int64_t input_widths[WN_MAX_INPUTS];
     /* 0: the input has a row for every token; else 1 + the expert whose rows it has, in the order of tokens. */
     int16_t input_experts[WN_MAX_INPUTS];
-    /* Inputs are made one behind the other; those of one step need nothing of each other. Steps do not fall. */
+    /* Steps are made one behind the other, from 0 on; inputs of one step, as those of all experts, need nothing of each
+     * other. The last input is of the last step. */
     int16_t input_steps[WN_MAX_INPUTS];
     enum wn_branch input_branches[WN_MAX_INPUTS]; /* to which branch the linears of this input belong */
     /* The vector whose entry j is a factor of input j and of nothing else, so that the vector divided by s and the

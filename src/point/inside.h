@@ -35,7 +35,7 @@ void wn_inside_release(struct wn_inside *inside);
 /* Bytes of the most that comes to a state inside a block. */
 int64_t wn_inside_bytes(const struct wn_run *run, const struct wn_point *point);
 
-/* The order in which linears are made: as they are, or by their inputs. Returns their number. */
+/* The order in which linears are made: as they are, or by the steps of their inputs. Returns their number. */
 int wn_order_linears(const struct wn_layout *layout, bool by_input, int order[WN_MAX_LINEARS]);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * levels.c: the linears of a block at all levels of a space, made as the walk of a point makes them, from what the
- * dense model says of the inputs.
+ * levels.c: the linears of a block at all levels of a space, made as the walk of a point makes them, from statistics
+ * of the inputs: those of the dense model, or those behind quantized blocks (quantized.c).
  */
 #include <winnow/level.h>
 #include <winnow/linalg.h>

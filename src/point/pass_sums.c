@@ -80,11 +80,8 @@ void wn_pass_push(struct wn_pass *pass, const struct wn_block *block)
 {
     for (int64_t u = 0; u < pass->units.count; u++) {
         const struct wn_unit *unit = &pass->units.items[u];
-        struct wn_block view = *block;
-        if (unit->calibration < 0)
-            wn_block_evaluated(pass->prepared->model, block, &view);
         if (wn_pass_is_mine(pass, unit))
-            wn_sequences_run(pass->prepared->model, &view, unit->sequences, unit->chunk, unit->chunk + unit->chunks,
+            wn_sequences_run(pass->prepared->model, block, unit->sequences, unit->chunk, unit->chunk + unit->chunks,
                              unit->hidden, pass->group_rows, pass->scratch, pass->offset, NULL);
     }
 }

@@ -14,9 +14,9 @@ enum { FIRST_NUMBER = 1000 };
 struct quantizing {
     struct wn_pass pass;
     struct wn_point point;
-    struct wn_subject subject; /* its reference has what the pass has summed so far */
-    struct wn_allocation allocation;
-    struct wn_workspace workspace; /* of no use under dense propagation */
+    struct wn_subject subject;       /* its reference has what the pass has summed so far */
+    struct wn_allocation allocation; /* none: all linears have the bits of the recipe */
+    struct wn_workspace workspace;   /* of no use under dense propagation */
     struct wn_collector collector;
     struct wn_compressor compressor;
     struct wn_block *dense; /* NULL: no unit is mine */
@@ -110,16 +110,6 @@ static void open_blocks(struct quantizing *q)
     wn_pass_embed(pass);
 }
 
-static void open_levels(struct quantizing *q, int bits)
-{
-    const struct wn_model *model = q->subject.model;
-    int64_t count = model->config.n_blocks * model->layout.n_linears;
-    q->allocation = (struct wn_allocation){.n_blocks = model->config.n_blocks, .n_linears = model->layout.n_linears};
-    q->allocation.levels = wn_alloc(count, sizeof *q->allocation.levels);
-    for (int64_t i = 0; i < count; i++)
-        q->allocation.levels[i] = (struct wn_level){.sparsity = (double)NAN, .bits = bits};
-}
-
 static void close(struct quantizing *q)
 {
     struct wn_pass *pass = &q->pass;
@@ -129,7 +119,6 @@ static void close(struct quantizing *q)
         wn_block_destroy(&q->dense, q->subject.model);
     }
     wn_units_release(&pass->units);
-    wn_allocation_release(&q->allocation);
     wn_free(pass->slot);
     wn_free(pass->scratch);
     wn_free(pass->offset);
@@ -188,7 +177,7 @@ static wn_status quantize(struct quantizing *q, int64_t b, struct wn_block *view
         WN_TRY(wn_compressor_make(&q->compressor, &q->subject, &q->collector, l, &made));
         wn_made_release(&made);
     }
-    wn_compressor_view(&q->compressor, layout, layout->n_inputs, view);
+    wn_compressor_view(&q->compressor, layout, WN_ALL_STEPS, view);
     return WN_OK;
 }
 
@@ -249,7 +238,7 @@ wn_status wn_quantized_make(struct wn_par *par, const struct wn_run *run, const 
                               .statistics = quantized->statistics[m],
                               .needs = quantized->needs[m],
                               .outliers = wn_alloc_zero(run->n_calibrations, sizeof *q.pass.outliers)};
-    open_levels(&q, of->settings.calibration_bits);
+    wn_level_apply(&(struct wn_level){.sparsity = (double)NAN, .bits = of->settings.calibration_bits}, &q.point.recipe);
     plan_units(&q.pass, q.point.calibration);
     wn_status status = walk(&q);
     close(&q);

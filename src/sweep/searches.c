@@ -47,14 +47,6 @@ static enum wn_space_unit unit_of(const struct wn_recipe *recipe)
     return units[wn_drop_unit_of(wn_recipe_drop(recipe))];
 }
 
-static int64_t n_dense_blocks(const struct wn_model *model)
-{
-    int64_t count = 0;
-    for (int64_t b = 0; b < model->config.n_blocks; b++)
-        count += wn_is_in(&model->config, WN_DENSE_BLOCKS, b);
-    return count;
-}
-
 static wn_status create_space(const struct wn_model *model, const struct wn_recipe *recipe,
                               struct wn_point_search *search)
 {
@@ -70,7 +62,7 @@ static wn_status create_space(const struct wn_model *model, const struct wn_reci
                                        .weights = weights,
                                        .in_mlp = in_mlp};
     for (int l = 0; l < layout->n_linears; l++) {
-        if (layout->linears[l].where != WN_EVERY_BLOCK && kind != WN_SPACE_DROP && n_dense_blocks(model))
+        if (layout->linears[l].where == WN_DENSE_BLOCKS && kind != WN_SPACE_DROP)
             return wn_fail(WN_ERR_UNSUPPORTED,
                            "%s: some blocks have experts and some have not: levels of their linears cannot be "
                            "searched for",
