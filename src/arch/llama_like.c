@@ -46,6 +46,8 @@ static wn_status read_smollm3(const char *path, const cJSON *json, struct wn_con
                            (long long)b);
         config->decoder.blocks[b] = rope ? 0 : WN_BLOCK_HAS_NO_ROPE | WN_BLOCK_SLIDES;
     }
+    if (cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(json, "layer_types"))) /* whatever use_sliding_window says */
+        WN_TRY(wn_config_integer(path, json, "sliding_window", 0, INT32_MAX, 0, &config->window));
     return wn_decoder_read_layer_types(path, json, config);
 }
 

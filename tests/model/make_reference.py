@@ -115,6 +115,10 @@ CASES = {
                     absent=("no_rope_layers", "layer_types")),
     "smollm3_window": case(model_type="smollm3", num_hidden_layers=3, head_dim=0, pad_token_id=0, sliding_window=8,
                            use_sliding_window=True, no_rope_layers=[1, 0, 1]),
+    # the list says which blocks slide, although the flag says that none does
+    "smollm3_types": case(model_type="smollm3", num_hidden_layers=3, head_dim=0, pad_token_id=0, sliding_window=8,
+                          use_sliding_window=False,
+                          layer_types=["full_attention", "sliding_attention", "full_attention"]),
     "olmo2": case(model_type="olmo2", head_dim=0),
     # soft caps that bend logits and scores of these sizes
     "gemma2": case(model_type="gemma2", tie_word_embeddings=True, sliding_window=9, query_pre_attn_scalar=20,
