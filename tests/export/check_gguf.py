@@ -56,6 +56,7 @@ FORMATS = ["compressed-tensors", "gptq", "awq", "gguf"]
 NAMES = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
          "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
          "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}  # fmt: skip
+FOLDED = {"attn_q": "attn_norm", "attn_k": "attn_norm", "attn_v": "attn_norm", "ffn_gate": "ffn_norm", "ffn_up": "ffn_norm"}
 TYPES = {0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 8: ("Q8_0", 32, 34), 30: ("BF16", 1, 2)}
 
 failures = 0
@@ -140,6 +141,7 @@ def turned(weight, heads):
 
 def check_weights(name, reader, plain, config, exact, folded):
     wanted = {key: tensor.float().numpy() for key, tensor in load_file(plain / "model.safetensors").items()}
+    norms = {key: tensor for key, tensor in wanted.items() if "norm" in key}
     for key, (label, got) in reader.tensors.items():
         parts = key.split(".")
         if parts[0] == "blk":
@@ -149,9 +151,13 @@ def check_weights(name, reader, plain, config, exact, folded):
                 reference = turned(reference, heads)
         else:
             reference = wanted.pop({"token_embd": "model.embed_tokens", "output_norm": "model.norm"}[parts[0]] + ".weight")
-        if folded and parts[0] == "blk" and parts[2] not in ("attn_v", "attn_output", "ffn_down"):
+        if folded and parts[0] == "blk" and "norm" in parts[2]:
             continue
-        limit = 0 if exact or label == "F32" else 2.0**-11 * numpy.abs(reference)
+        norm = FOLDED.get(parts[2]) if folded and parts[0] == "blk" else None
+        if norm:  # its columns have the scales that the norm was divided by
+            divided = reader.tensors[f"blk.{parts[1]}.{norm}.weight"][1]
+            reference = reference * (norms[f"model.layers.{parts[1]}.{NAMES[norm]}.weight"] / divided)
+        limit = 0 if exact or label == "F32" else (2.0**-11 + (2.0**-21 if norm else 0)) * numpy.abs(reference)
         if label == "Q4_1":  # minima are rounded as well
             limit = limit + 2.0**-10 * numpy.abs(got).max()
         if got.shape != reference.shape or not (numpy.abs(got - reference) <= limit).all():
