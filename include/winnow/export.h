@@ -39,12 +39,13 @@ struct wn_export_options {
  *   gptq                 version 1 with g_idx, 2, 3, 4 and 8 bits. Its scales are f16: rounded. It has no zero point 0:
  *                        a grid with it is turned round, its scale is negative
  *   awq                  gemm, 4 bits. Its scales are f16: rounded
- *   gguf                 one file, model.gguf, of llama, mistral, qwen2 and qwen3, tokenizer (byte-level BPE with a rule
- *                        that llama.cpp has, or tokenizer.model) and chat template included. Codes lie in blocks of 32
- *                        with f16 scales: 2 and 3 bits, and 4 symmetric ones, as Q4_0; 4 with zero points as Q4_1, whose
- *                        minima, scale * zero, are rounded too; 5 to 7 bits, and 8 symmetric ones, as Q8_0. Groups and
- *                        columns must be multiples of 32. Points without codes, and all with a --dtype, are F32, F16 or
- *                        BF16. llama.cpp itself rounds the inputs of products with blocks to 8 bits
+ *   gguf                 one file, model.gguf, of llama, mistral, qwen2 and qwen3, with the tokenizer (byte-level BPE
+ *                        by a rule that llama.cpp has, or tokenizer.model) and the chat template. Codes lie in blocks
+ *                        of 32 with f16 scales: 2 and 3 bits, and 4 symmetric ones, as Q4_0; 4 with zero points as
+ *                        Q4_1, whose minima, scale * zero, are rounded too; 5 to 7 bits, and 8 symmetric ones, as Q8_0.
+ *                        Groups and columns must be multiples of 32. Points without codes, and all with a --dtype, are
+ *                        F32, F16 or BF16. llama.cpp itself rounds the inputs of products with blocks to 8 bits
+ *
  * A point made with "scale_dtype": "f16" has scales that gptq, awq, Q4_0 and Q8_0 hold exactly: the file is what was
  * evaluated (of an AWQ point up to the rows that are divided by a scale).
  * Pruned weights of a quantized point have the code of 0. Rounded scales change every weight of their group by at most

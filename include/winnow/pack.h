@@ -136,7 +136,8 @@ int64_t wn_pack_outliers_of(const struct wn_recipe *recipe, int64_t rows, int64_
  *      16  int64 size          72  int64 n_groups       122  6 bytes of 0
  *      24  int64 rows          80  int64 run_rows       128  mask, start, values, scales (data, second scales, second
  *      32  int64 columns       88  int64 n_outliers          zeros), zeros (the same), groups, outliers (start,
- * columns, 40  int64 0             96  float constant            values), input scale; then SHA-256 of all before it
+ *      40  int64 0             96  float constant            columns, values), input scale; then SHA-256 of all
+ *                                                            before it
  */
 #define WN_PACKED_HEADER  128
 #define WN_PACKED_TRAILER 32
