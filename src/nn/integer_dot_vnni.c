@@ -9,8 +9,8 @@
 
 enum { LANES = 64 };
 
-/* Columns k .. k + 63 as far as they are there. Those of the next outputs are fetched meanwhile; they may lie behind the
- * last one, as fetching reads nothing. */
+/* Columns k .. k + 63 as far as they are there. Those of the next outputs are fetched meanwhile; they may lie behind
+ * the last one, as fetching reads nothing. */
 INLINE void add_columns(const uint8_t *w, const int8_t *x, int64_t in, int64_t k, __mmask64 there, int64_t rows,
                         __m512i sums[DOT_ROWS][DOT_OUTPUTS])
 {
