@@ -51,9 +51,12 @@ static struct wn_block *make_block(const struct wn_model *model)
         for (int64_t i = 0; block->biases[l] && i < linear->rows; i++)
             block->biases[l][i] = 0;
     }
-    for (int v = 0; v < model->layout.n_vectors; v++)
+    for (int v = 0; v < model->layout.n_vectors; v++) {
         for (int64_t i = 0; i < model->layout.vectors[v].size; i++)
             block->vectors[v][i] = 1;
+        if (model->layout.vectors[v].columns) /* a router, that sends rows to all experts */
+            wn_probe_fill(block->vectors[v], model->layout.vectors[v].size, 1);
+    }
     return block;
 }
 
@@ -155,10 +158,11 @@ static void probe_block(const struct wn_model *model, const struct wn_block *blo
 static double time_take(const struct wn_model *model, unsigned needs, int64_t rows, const float *x, void *statistics)
 {
     struct wn_statistics_tap tap = {.layout = &model->layout, .needs = needs, .statistics = statistics};
-    int64_t row[2] = {0, rows};
     double start = wn_seconds();
-    for (int i = 0; i < model->layout.n_inputs; i++)
+    for (int i = 0; i < model->layout.n_inputs; i++) { /* an expert has its share of the rows */
+        int64_t row[2] = {0, (int64_t)ceil((double)rows * wn_model_input_share(model, i))};
         wn_statistics_take(&tap, i, x, 1, row, model->layout.input_widths[i]);
+    }
     return (wn_seconds() - start) / (double)rows;
 }
 
