@@ -6,7 +6,8 @@
 /* The bytes of a linear while its strips are turned. */
 struct turning {
     const struct wn_packed *packed;
-    uint8_t *masks, *values; /* in the bytes that are written */
+    bool masked;             /* some weights are not stored */
+    uint8_t *masks, *values; /* in the bytes that are written; masks: where masked */
     int64_t mask_bytes;      /* of a row */
     int64_t width;           /* of a number or word */
 };
@@ -101,12 +102,12 @@ static void to_rows(const struct turning *t, int64_t first, const uint8_t *masks
 
 static void turn_strip(const struct turning *t, int64_t first, bool back)
 {
-    uint8_t *masks = t->masks ? t->masks + first * t->mask_bytes : NULL, *values = t->values + values_at(t, first);
+    uint8_t *masks = t->masked ? t->masks + first * t->mask_bytes : NULL, *values = t->values + values_at(t, first);
     const int64_t bytes = values_at(t, first + STRIP) - values_at(t, first), words = bytes / 4 / STRIP;
-    const int64_t mask_bytes = masks ? STRIP * t->mask_bytes : 0;
+    const int64_t mask_bytes = t->masked ? STRIP * t->mask_bytes : 0;
     uint8_t *copy = wn_alloc(bytes + mask_bytes, 1);
     memcpy(copy, values, (size_t)bytes);
-    if (!masks) {
+    if (!t->masked) {
         transpose(copy, back ? words : STRIP, back ? STRIP : words, values);
     } else {
         memcpy(copy + bytes, masks, (size_t)mask_bytes);
@@ -118,8 +119,10 @@ static void turn_strip(const struct turning *t, int64_t first, bool back)
 
 static void turn_all(const struct wn_packed *p, uint8_t *bytes, bool back)
 {
+    const bool masked = p->set != WN_PACKED_ALL;
     const struct turning t = {.packed = p,
-                              .masks = p->set == WN_PACKED_ALL ? NULL : bytes + (p->mask - p->bytes),
+                              .masked = masked,
+                              .masks = masked ? bytes + (p->mask - p->bytes) : NULL,
                               .values = bytes + (p->values - p->bytes),
                               .mask_bytes = (p->columns + 7) / 8,
                               .width = p->kind == WN_PACKED_F32 ? 4 : 2};

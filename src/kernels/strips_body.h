@@ -244,7 +244,7 @@ FUNCTION static void unpack_part(const struct strips *s, struct side *side, int6
         unpack_stored(WN_PACKED_BF16, side, end - first, panel);
     else if (s->bits == 16)
         unpack_halves(s, side, end - first, panel);
-    else
+    else if (s->scales)
         switch (s->bits) {
             UNPACK(1)
             UNPACK(2)
