@@ -23,7 +23,8 @@ struct wn_tokenizer; /* opaque */
  *                   GemmaTokenizer, T5Tokenizer and BertTokenizer (with or without Fast) build normalizer,
  *                   pre-tokenizer and decoder anew and obey add_prefix_space (and Llama's `legacy`, T5's extra_ids,
  *                   BERT's do_lower_case, strip_accents and tokenize_chinese_chars); a Llama file that is byte level,
- *                   and every other class, is taken as tokenizer.json has it.
+ *                   is taken as tokenizer.json has it, and so is a class without a constructor of its own; one that has
+ *                   one and is not read here (RobertaTokenizer ..) is refused.
  *   tokens          added_tokens_decoder (flags of known tokens, new tokens), else special_tokens_map.json and
  *                   added_tokens.json; bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token,
  *                   other keys in _token, extra_special_tokens, additional_special_tokens. What is new gets the next

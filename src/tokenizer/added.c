@@ -142,9 +142,11 @@ static void extract(const struct wn_tokenizer *tokenizer, const struct tok_trie 
         if (added->single_word && !stands_alone(tokenizer, text, length, start, end))
             continue;
         if (added->lstrip)
-            start = skip_space_left(text, start, done);
+            start = start < done ? done : skip_space_left(text, start, done);
         if (added->rstrip)
             end = skip_space_right(text, length, end);
+        if (start >= end) /* nothing of it is left: it is white space that the match before has run over */
+            continue;
         if (done < start)
             tok_pieces_add(out, text + done, start - done, -1, first && done == 0);
         tok_pieces_add(out, text + start, end - start, added->id, first && start == 0);

@@ -155,6 +155,30 @@ enum tok_class tok_class_find(const char *name, const char *model_type, const cJ
     return known->always ? known->class : known->class == TOK_CLASS_FILE ? TOK_CLASS_FILE : class;
 }
 
+bool tok_class_is_other(const char *name, const char *model_type)
+{
+    /* classes with a constructor of their own, without "Tokenizer" */
+    static const char *const others[] = {
+        "Albert",   "Barthez",  "BigBird",   "Blenderbot", "Camembert",   "CLIP",       "CodeGen",
+        "Cohere",   "Deberta",  "DebertaV2", "Funnel",     "Herbert",     "Luke",       "MBart",
+        "MBart50",  "MLuke",    "MPNet",     "Nllb",       "Nougat",      "OpenAIGPT",  "Pegasus",
+        "Reformer", "RemBert",  "Roberta",   "LayoutLMv2", "SeamlessM4T", "LayoutLMv3", "LayoutXLM",
+        "Siglip2",  "Splinter", "Udop",      "Whisper",    "XGLM",        "XLMRoberta", "XLNet",
+    };
+    const struct registered *known = find_registered(model_type);
+    const char *rest;
+
+    if (!name || (known && (known->always || known->class == TOK_CLASS_FILE)))
+        return false;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        size_t length = strlen(others[i]);
+        rest = name + length;
+        if (strncmp(name, others[i], length) == 0 && (!strcmp(rest, "Tokenizer") || !strcmp(rest, "TokenizerFast")))
+            return true;
+    }
+    return false;
+}
+
 const char *tok_class_token(enum tok_class class, const char *key)
 {
     static const struct {
@@ -313,6 +337,11 @@ wn_status tok_class_rebuild(struct tok_loader *loader, const struct tok_config *
     cJSON *model = cJSON_GetObjectItemCaseSensitive(file, "model");
     bool metaspace = config->class == TOK_CLASS_LLAMA || config->class == TOK_CLASS_CODE_LLAMA, prefix, legacy;
 
+    if (config->rules == TOK_RULES_OF_FILE && *config->other_class)
+        return wn_fail(WN_ERR_UNSUPPORTED,
+                       "%s: tokenizer_class: %s builds rules of its own in transformers 5, which are not read here; "
+                       "\"tokenizer\": \"file\" in the sweep takes the tokenizer's file as it is",
+                       loader->path, config->other_class);
     if (config->rules != TOK_RULES_OF_CLASS || !cJSON_IsObject(model))
         return WN_OK;
     WN_TRY(check_kind(loader, config->class, model));

@@ -69,7 +69,10 @@ wn_status tok_config_read(const char *directory, const cJSON *file, struct tok_s
     if (read_object(directory, "config.json", &model) != WN_OK)
         model = NULL; /* the reader of config.json says what is wrong with it */
     const char *name = text_of(config->root, "tokenizer_class");
-    config->class = tok_class_find(name ? name : text_of(model, "tokenizer_class"), text_of(model, "model_type"), file);
+    const char *type = text_of(model, "model_type");
+    name = name ? name : text_of(model, "tokenizer_class");
+    config->class = tok_class_find(name, type, file);
+    config->other_class = wn_strdup(tok_class_is_other(name, type) ? name : "");
     cJSON_Delete(model);
     return WN_OK;
 }
@@ -77,6 +80,7 @@ wn_status tok_config_read(const char *directory, const cJSON *file, struct tok_s
 void tok_config_release(struct tok_config *config)
 {
     wn_free(config->path);
+    wn_free(config->other_class);
     cJSON_Delete(config->root);
     cJSON_Delete(config->more);
     *config = (struct tok_config){0};
@@ -91,6 +95,7 @@ struct registry {
     int64_t capacity;
     int32_t largest; /* id; -1 without tokens */
     int64_t listed;  /* tokens before this index are of the file, added_tokens_decoder or the older files */
+    const cJSON *decoder;
 };
 
 static void register_token(struct registry *r, const struct tok_added *token)
@@ -261,15 +266,37 @@ static bool is_named(const char *key)
     return false;
 }
 
-/* A token that has a name; one that the file or its configuration lists keeps its flags, but is special. */
-static void add_name(struct registry *r, const struct tok_added *token)
+/* Any, without an added_tokens_decoder. */
+static bool is_decoded(const struct registry *r, const char *content)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach (item, r->decoder) {
+        const char *text = text_of(item, "content");
+        if (text && strcmp(text, content) == 0)
+            return true;
+    }
+    return r->decoder == NULL;
+}
+
+/* A token that has a name; a listed one keeps its flags, but is special if it is decoded. Of the names of a new one the
+ * first counts, and after it the first that is given the other way: as a text or as an object. */
+static void add_name(struct registry *r, const struct tok_added *token, bool is_text)
 {
     int64_t index = find_token(r, token->content);
+    struct tok_added *added = index >= 0 ? &r->tokenizer->added[index] : NULL;
+    bool texts = added && added->text_named, objects = added && added->object_named;
 
-    if (index < 0)
+    if (index >= 0 && index < r->listed) {
+        r->tokenizer->added[index].special |= is_decoded(r, token->content);
+        return;
+    }
+    if (is_text ? !texts : !objects) {
         add_token(r, token);
-    else if (index < r->listed)
-        r->tokenizer->added[index].special = true;
+        added = &r->tokenizer->added[find_token(r, token->content)];
+        added->text_named = texts || is_text;
+        added->object_named = objects || !is_text;
+    }
 }
 
 static wn_status add_value(struct tok_loader *loader, struct registry *r, const char *key, const cJSON *json)
@@ -278,7 +305,7 @@ static wn_status add_value(struct tok_loader *loader, struct registry *r, const 
 
     WN_TRY(read_token(loader, key, json, true, &token));
     token.special = true;
-    add_name(r, &token);
+    add_name(r, &token, cJSON_IsString(json));
     return WN_OK;
 }
 
@@ -301,7 +328,7 @@ static wn_status add_key(struct tok_loader *loader, struct registry *r, const st
     const char *standard = value ? NULL : tok_class_token(config->class, key);
 
     if (standard)
-        add_name(r, &(struct tok_added){.content = (char *)(uintptr_t)standard, .special = true});
+        add_name(r, &(struct tok_added){.content = (char *)(uintptr_t)standard, .special = true}, true);
     return value && !cJSON_IsNull(value) ? add_value(loader, r, key, value) : WN_OK;
 }
 
@@ -447,6 +474,7 @@ static wn_status add_all(struct tok_loader *loader, struct registry *r, const st
                        r->tokenizer->path, token.content, token.id, of_file[i].id);
             register_token(r, &token);
         }
+    r->decoder = decoder;
     if (decoder)
         WN_TRY(add_decoder(loader, r, decoder));
     else

@@ -31,6 +31,7 @@ struct tok_config {
     cJSON *more; /* added_tokens.json where that counts, else NULL; owned */
     bool of_map; /* additional_special_tokens are those of special_tokens_map.json */
     enum tok_class class;
+    char *other_class; /* the name of a class that builds stages of its own, but not here; "": none; owned */
     enum tok_rules rules;
     int64_t extra_ids;   /* tokens <extra_id_N> that T5 puts behind its pieces */
     struct tok_spm *spm; /* the tokenizer.model in place of tokenizer.json; borrowed, NULL: none */
@@ -45,6 +46,8 @@ void tok_config_release(struct tok_config *config);
 
 /* The class by name and by the model's type (config.json), either of which may be NULL (classes.c). */
 enum tok_class tok_class_find(const char *name, const char *model_type, const cJSON *file);
+/* Whether transformers takes a class of this name that builds its stages anew and is not read here. */
+bool tok_class_is_other(const char *name, const char *model_type);
 /* What the class says of a token ("bos_token" ...) that the configuration does not name; NULL: none. */
 const char *tok_class_token(enum tok_class class, const char *key);
 /* Replaces the stages of a parsed tokenizer.json by those of the class. */

@@ -192,6 +192,7 @@ struct tok_added {
     char *normal;  /* what the normalizers make of the content of a `normalized` token, else NULL; owned */
     int32_t id;
     bool single_word, lstrip, rstrip, normalized, special;
+    bool text_named, object_named; /* how the configuration has named it so far (config.c) */
 };
 
 /* A trie node; node 0 is the root. `token` is an index of the added tokens, -1 where none ends. */

@@ -202,6 +202,61 @@ static void check_as_file(void)
     wn_ids_release(&file);
 }
 
+/* The ids of a text by such files. */
+static void check_ids(const char *json, const char *config, const char *text, const int32_t *expected, int64_t count)
+{
+    struct wn_tokenizer *tokenizer = NULL;
+    struct wn_ids ids = {0};
+
+    CHECK_OK(test_open(json, config, &tokenizer));
+    CHECK_OK(wn_encode(tokenizer, text, (int64_t)strlen(text), false, &ids));
+    CHECK(ids.count == count && memcmp(ids.data, expected, (size_t)count * sizeof *expected) == 0);
+    wn_ids_release(&ids);
+    wn_tokenizer_close(&tokenizer);
+}
+
+/* White space that is a token of its own, which a neighbour's rstrip has run over. */
+static void check_eaten_tokens(void)
+{
+    static const char *const json = "{" MODEL ",\"added_tokens\":[{\"id\":3,\"content\":\"<s>\",\"special\":true},"
+                                    "{\"id\":4,\"content\":\"\\n\",\"lstrip\":true,\"rstrip\":true},"
+                                    "{\"id\":5,\"content\":\" \",\"lstrip\":true}]}";
+
+    check_ids(json, NULL, "\n\na", (const int32_t[]){4, 0}, 2);
+    check_ids(json, NULL, "a\n   b", (const int32_t[]){0, 4, 1}, 3); /* left of it is less than nothing */
+}
+
+/* Which of several names gives a new token its flags, and which tokens of the file a name makes special. */
+static void check_names(void)
+{
+    static const char *const json = "{" MODEL ",\"added_tokens\":[{\"id\":3,\"content\":\"<s>\"}]}";
+
+#define ALONE "{\"content\":\"<n>\",\"single_word\":true}"
+    check_ids(json, "{\"eos_token\":\"<n>\"}", "a<n>", (const int32_t[]){0, 4}, 2);
+    check_ids(json, "{\"eos_token\":\"<n>\",\"pad_token\":" ALONE "}", "a<n>", (const int32_t[]){0}, 1);
+    check_ids(json, "{\"eos_token\":" ALONE ",\"pad_token\":\"<n>\"}", "a<n>", (const int32_t[]){0, 4}, 2);
+    check_ids(json, "{\"eos_token\":\"<n>\",\"pad_token\":" ALONE ",\"cls_token\":\"<n>\"}", "a<n>",
+              (const int32_t[]){0}, 1);
+#undef ALONE
+    check_ids(json, "{\"bos_token\":\"<s>\",\"split_special_tokens\":true}", "a<s>", (const int32_t[]){0}, 1);
+    check_ids(json,
+              "{\"bos_token\":\"<s>\",\"split_special_tokens\":true,"
+              "\"added_tokens_decoder\":{\"4\":{\"content\":\"<x>\"}}}",
+              "a<s>", (const int32_t[]){0, 3}, 2);
+}
+
+/* A class whose rules are not known here is not taken for another. */
+static void check_other_class(void)
+{
+    static const char *const json = "{" MODEL "," ADDED "}";
+    struct wn_tokenizer *tokenizer = NULL;
+
+    CHECK(test_open(json, "{\"tokenizer_class\":\"RobertaTokenizerFast\"}", &tokenizer) == WN_ERR_UNSUPPORTED);
+    CHECK_MESSAGE("tokenizer_class: RobertaTokenizerFast builds rules of its own");
+    CHECK_OK(wn_tokenizer_open_file(test_folder, &tokenizer));
+    wn_tokenizer_close(&tokenizer);
+}
+
 /* ---- mutations ---- */
 
 /* Whatever opens must encode and decode; whatever does not must say why. */
@@ -440,6 +495,9 @@ int main(void)
     check_clean_up();
     check_configs();
     check_as_file();
+    check_eaten_tokens();
+    check_names();
+    check_other_class();
     check_odd_bytes(golden);
     check_threads(golden);
     check_long_runs(golden);
