@@ -284,19 +284,20 @@ static bool is_decoded(const struct registry *r, const char *content)
 static void add_name(struct registry *r, const struct tok_added *token, bool is_text)
 {
     int64_t index = find_token(r, token->content);
-    struct tok_added *added = index >= 0 ? &r->tokenizer->added[index] : NULL;
-    bool texts = added && added->text_named, objects = added && added->object_named;
+    struct tok_added old = {0};
 
+    if (index >= 0)
+        old = r->tokenizer->added[index];
     if (index >= 0 && index < r->listed) {
-        r->tokenizer->added[index].special |= is_decoded(r, token->content);
+        r->tokenizer->added[index].special = old.special || is_decoded(r, token->content);
         return;
     }
-    if (is_text ? !texts : !objects) {
-        add_token(r, token);
-        added = &r->tokenizer->added[find_token(r, token->content)];
-        added->text_named = texts || is_text;
-        added->object_named = objects || !is_text;
-    }
+    if (is_text ? old.text_named : old.object_named)
+        return;
+    struct tok_added added = *token;
+    added.text_named = old.text_named || is_text;
+    added.object_named = old.object_named || !is_text;
+    add_token(r, &added);
 }
 
 static wn_status add_value(struct tok_loader *loader, struct registry *r, const char *key, const cJSON *json)
