@@ -8,6 +8,7 @@ stage before, `mask` what it kept (None: all).
 import dataclasses
 
 import numpy as np
+import torch
 
 F = np.float32
 BLOCK = 128  # columns of a block of SparseGPT and GPTQ
@@ -156,6 +157,16 @@ def grid(values, bits, symmetric):
     return scale, np.full_like(scale, 2 ** (bits - 1)) if symmetric else np.round(-low / scale)
 
 
+def stored(scale_and_zero, scale_dtype):
+    """A grid whose scale is one that a file stores, never 0; its zero point stays."""
+    scale, zero = scale_and_zero
+    if scale_dtype == "f32":
+        return scale, zero
+    least, kind = (2.0**-24, torch.float16) if scale_dtype == "f16" else (2.0**-133, torch.bfloat16)
+    rounded = torch.from_numpy(np.ascontiguousarray(scale, F)).to(kind).float().numpy()
+    return np.maximum(rounded, F(least)), zero
+
+
 def codes_of(values, scale, zero, bits):
     return np.clip(np.round(values.astype(F) / scale) + zero, 0, 2**bits - 1)
 
@@ -181,14 +192,15 @@ def parts_of(array, group):
     return [array[:, i : i + group] for i in range(0, array.shape[1], group)]
 
 
-def rtn(weight, statistics, mask, name, bits, group="channel", symmetric=False, clip="none"):
+def rtn(weight, statistics, mask, name, bits, group="channel", symmetric=False, clip="none", scale_dtype="f32"):
     if not isinstance(group, str):
-        made = [rtn(part, statistics, None, name, bits, "channel", symmetric, clip) for part in parts_of(weight, group)]
+        rest = ("channel", symmetric, clip, scale_dtype)
+        made = [rtn(part, statistics, None, name, bits, *rest) for part in parts_of(weight, group)]
         result = np.concatenate([part.weight for part in made], 1)
         codes = np.concatenate([part.codes for part in made], 1)
         return Linear(result if mask is None else np.where(mask, result, F(0)), mask, codes)
     values = weight.reshape(1, -1) if group == "tensor" else weight
-    scale, zero = (mse_grid if clip == "mse" else grid)(values, bits, symmetric)
+    scale, zero = stored((mse_grid if clip == "mse" else grid)(values, bits, symmetric), scale_dtype)
     code = codes_of(values, scale[:, None], zero[:, None], bits)
     result = (scale[:, None] * (code - zero[:, None])).astype(F).reshape(weight.shape)
     return Linear(result if mask is None else np.where(mask, result, F(0)), mask, code.reshape(weight.shape))
@@ -263,16 +275,18 @@ def gptq(
     static_groups=False,
     percdamp=0.01,
     group_statistics="current",
+    scale_dtype="f32",
 ):
     dead, order, upper = factor(statistics, percdamp, act_order)
     columns = weight.shape[1]
     size = columns if group == "channel" else group
     left = weight.astype(np.float64)
     if group == "channel":
-        fixed = [grid(weight, bits, symmetric)]
+        fixed = [stored(grid(weight, bits, symmetric), scale_dtype)]
     left[:, dead] = 0
     if group != "channel":
-        fixed = [grid(left[:, g : g + size], bits, symmetric) for g in range(0, columns, size)]
+        parts = [left[:, g : g + size] for g in range(0, columns, size)]
+        fixed = [stored(grid(part, bits, symmetric), scale_dtype) for part in parts]
     known = group == "channel" or static_groups
     left = left[:, order]
     keep = np.ones(left.shape, bool) if mask is None else mask[:, order]
@@ -283,7 +297,8 @@ def gptq(
             stale = left.copy()
         if not known and i % size == 0:
             seen = (stale if group_statistics == "reference" else left)[:, i : i + size]
-            fixed[i // size] = grid(np.where(keep[:, i : i + size], seen, 0), bits, symmetric)
+            made = grid(np.where(keep[:, i : i + size], seen, 0), bits, symmetric)
+            fixed[i // size] = stored(made, scale_dtype)
         scale, zero = fixed[order[i] // size if known else i // size]
         value = np.where(keep[:, i], left[:, i], 0)
         codes[:, i] = codes_of(value, scale, zero, bits)
@@ -461,19 +476,20 @@ def awq_scale(statistics, trial):
     return (scale / np.sqrt(scale.max() * scale.min())).astype(F)
 
 
-def clipped(weight, inputs, bits, group, symmetric):
+def clipped(weight, inputs, bits, group, symmetric, scale_dtype="f32"):
     """Groups cut at 1, 0.95 .. 0.55 of their largest magnitude, the first of the least mean squared error of what a
     group adds to the output of the tokens `inputs`."""
     if group != "channel":
         pairs = zip(parts_of(weight, group), parts_of(inputs, group))
-        return np.concatenate([clipped(part, seen, bits, "channel", symmetric) for part, seen in pairs], 1)
+        rest = ("channel", symmetric, scale_dtype)
+        return np.concatenate([clipped(part, seen, bits, *rest) for part, seen in pairs], 1)
     values, seen = weight[:, None], inputs[None].astype(np.float64)
     largest = np.abs(values).max(-1, keepdims=True)
     least, result = np.full(values.shape[:2], np.inf), values.copy()
     for step in range(10):
         limit = largest * F(1 - step / 20)
         cut = np.clip(values, -limit, limit)
-        scale, zero = (part[..., None] for part in grid(cut, bits, symmetric))
+        scale, zero = (part[..., None] for part in stored(grid(cut, bits, symmetric), scale_dtype))
         change = scale * (codes_of(cut, scale, zero, bits) - zero) - values.astype(np.float64)
         error = ((seen @ change.transpose(1, 2, 0)) ** 2).mean(1).T
         result[error < least] = cut[error < least]
@@ -481,12 +497,24 @@ def clipped(weight, inputs, bits, group, symmetric):
     return result.reshape(weight.shape)
 
 
-def awq(weight, statistics, mask, name, scale, bits, group="channel", symmetric=False, clip="mse", inputs=None):
+def awq(
+    weight,
+    statistics,
+    mask,
+    name,
+    scale,
+    bits,
+    group="channel",
+    symmetric=False,
+    clip="mse",
+    inputs=None,
+    scale_dtype="f32",
+):
     """`inputs`: tokens for the choice of clips, which queries and keys do without."""
     scaled = weight * scale
     if clip == "mse" and inputs is not None and not name.endswith(("q_proj", "k_proj")):
-        scaled = clipped(scaled, inputs / scale, bits, group, symmetric)
-    made = rtn(scaled, statistics, mask, name, bits, group, symmetric)
+        scaled = clipped(scaled, inputs / scale, bits, group, symmetric, scale_dtype)
+    made = rtn(scaled, statistics, mask, name, bits, group, symmetric, scale_dtype=scale_dtype)
     return Linear(made.weight / scale, mask, made.codes)
 
 
