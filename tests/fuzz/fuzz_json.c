@@ -12,7 +12,7 @@ static void check_json(const uint8_t *data, size_t size, bool comments)
     cJSON *json, *again;
 
     if (wn_json_parse("text", (const char *)data, (int64_t)size, comments, &json) != WN_OK) {
-        if (strstr(wn_error_message(), "cJSON cannot"))
+        if (!strcmp(wn_error_message(), "text: cJSON cannot build the tree")) /* other lines quote keys */
             WN_BUG("the scanner let through what cJSON does not take");
         return;
     }
