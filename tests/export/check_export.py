@@ -14,6 +14,7 @@ import json
 import math
 import pathlib
 import re
+import subprocess
 import sys
 
 try:
@@ -27,6 +28,17 @@ except ImportError as missing:
     sys.exit(77)
 
 TOLERANCE = 1e-4
+
+
+def export(winnow, results, point, to, *options):
+    command = [winnow, "export", results, "--point", str(point), "--to", str(to), "-q", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def is_refusal(done, to, reason):
+    """Whether an export ended with one line that has the reason, and left nothing behind."""
+    lines = done.stderr.splitlines()
+    return done.returncode == 2 and len(lines) == 1 and reason in lines[0] and not list(to.parent.glob(f"{to.name}*"))
 
 
 def read_sweep(file):

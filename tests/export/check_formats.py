@@ -258,14 +258,8 @@ def check_point(source, plain, folder, kind, exact):
     return by_library
 
 
-def export(winnow, results, point, to, *options):
-    command = [winnow, "export", results, "--point", str(point), "--to", str(to), "-q", *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def check_refusal(done, to, reason):
-    lines = done.stderr.splitlines()
-    if done.returncode != 2 or len(lines) != 1 or reason not in lines[0] or list(to.parent.glob(f"{to.name}*")):
+    if not check_export.is_refusal(done, to, reason):
         fail(f'{to.name}: not refused for "{reason}": {done.returncode} {done.stderr}')
 
 
@@ -312,10 +306,10 @@ def main(winnow, source):
             point = number % len(POINTS)  # the dense model is point 0
             plain = folder / f"plain-{point}"
             if holds:
-                export(winnow, results, point, plain)
+                check_export.export(winnow, results, point, plain)
             for name, kind in holds.items():
                 to = folder / f"{name}-{point}"
-                done = export(winnow, results, point, to, "--format", name)
+                done = check_export.export(winnow, results, point, to, "--format", name)
                 if done.returncode:
                     fail(f"{to.name}: {done.stderr}")
                     continue
@@ -329,16 +323,16 @@ def main(winnow, source):
                     check_perplexity(results, to, point, method == "smoothquant")
             for name, reason in refusals.items():
                 to = folder / f"no-{name}-{point}"
-                check_refusal(export(winnow, results, point, to, "--format", name), to, reason)
+                check_refusal(check_export.export(winnow, results, point, to, "--format", name), to, reason)
         rounded = folder / "rounded"
-        done = export(winnow, results, 1, rounded, "--format", CT, "--dtype", "bf16")
+        done = check_export.export(winnow, results, 1, rounded, "--format", CT, "--dtype", "bf16")
         if "not held exactly by bfloat16" not in done.stderr:
             fail(f"bf16: does not say that scales are rounded: {done.stderr}")
         if not read:
             fail("the library has read no linear")
-        done = export(winnow, results, 1, folder / "no", "--format", GPTQ, "--dtype", "f32")
+        done = check_export.export(winnow, results, 1, folder / "no", "--format", GPTQ, "--dtype", "f32")
         check_refusal(done, folder / "no", "--dtype f32: the scales of gptq are f16")
-        done = export(winnow, results, 1, folder / "no", "--format", "ggml")
+        done = check_export.export(winnow, results, 1, folder / "no", "--format", "ggml")
         check_refusal(done, folder / "no", 'format "ggml": expected compressed-tensors, gptq, awq or gguf')
     return 1 if failures else 0
 

@@ -192,12 +192,12 @@ def check_keys(name, reader, path, config, tokenizer):
 def check_point(winnow, results, point, folder, expected, exact, source):
     """The gguf export of a point, or its refusal."""
     to, plain = folder / f"gguf-{point}", folder / f"plain-{point}"
-    done = export(winnow, results, point, to, "--format", "gguf")
+    done = check_export.export(winnow, results, point, to, "--format", "gguf")
     if expected not in ("F32", "Q4_0", "Q4_1", "Q8_0"):
         return check_refusal(done, to, expected)
     if done.returncode:
         return fail(f"{to.name}: {done.stderr}")
-    export(winnow, results, point, plain)
+    check_export.export(winnow, results, point, plain)
     config = json.loads((plain / "config.json").read_text())
     about = json.loads((to / "winnow_export.json").read_text())
     reader = Reader(to / "model.gguf")
@@ -211,14 +211,8 @@ def check_point(winnow, results, point, folder, expected, exact, source):
     return None
 
 
-def export(winnow, results, point, to, *options):
-    command = [winnow, "export", results, "--point", str(point), "--to", str(to), "-q", *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def check_refusal(done, to, reason):
-    lines = done.stderr.splitlines()
-    if done.returncode != 2 or len(lines) != 1 or reason not in lines[0] or list(to.parent.glob(f"{to.name}*")):
+    if not check_export.is_refusal(done, to, reason):
         fail(f'{to.name}: not refused for "{reason}": {done.returncode} {done.stderr}')
 
 
@@ -226,7 +220,7 @@ def check_matrix(winnow, results, point, folder):
     """A folder, or one line."""
     for name in FORMATS[:-1]:
         to = folder / f"{name}-{point}"
-        done = export(winnow, results, point, to, "--format", name)
+        done = check_export.export(winnow, results, point, to, "--format", name)
         if done.returncode:
             check_refusal(done, to, "cannot hold it" if "cannot hold it" in done.stderr else "cannot hold ")
         elif not (to / "model.safetensors.index.json").exists():
@@ -245,7 +239,7 @@ def check_kills(winnow, results, folder):
             continue
         if to.exists():
             fail(f"{to.name}: a killed export left a folder")
-        if (folder / f"{to.name}.exporting").exists() and "remove it" not in export(winnow, results, 1, to).stderr:
+        if (folder / f"{to.name}.exporting").exists() and "remove it" not in check_export.export(winnow, results, 1, to).stderr:
             fail(f"{to.name}: the next export does not say what to do")
 
 
