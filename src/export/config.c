@@ -31,6 +31,16 @@ const char *wn_export_dtype_name(enum wn_dtype dtype)
     return dtype == WN_F32 ? "float32" : dtype == WN_F16 ? "float16" : dtype == WN_BF16 ? "bfloat16" : "source";
 }
 
+wn_status wn_export_round(const char *name, enum wn_dtype dtype, const float *values, int64_t count, void *to,
+                          int64_t *rounded)
+{
+    int64_t overflows;
+    *rounded += wn_tensor_from_float(dtype, values, count, to, &overflows);
+    return overflows ? wn_fail(WN_ERR_INPUT, "%s: %lld numbers are too large for the dtype %s", name,
+                               (long long)overflows, wn_export_dtype_name(dtype))
+                     : WN_OK;
+}
+
 /* ---- config.json ---- */
 
 static const char *skip_space(const char *at)

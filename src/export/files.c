@@ -239,11 +239,7 @@ static wn_status put_floats(struct wn_export_files *files, const struct wn_tenso
                             const float *values, int64_t count)
 {
     enum wn_dtype dtype = dtype_of(files, tensor);
-    int64_t overflows;
-    files->rounded += wn_tensor_from_float(dtype, values, count, files->numbers, &overflows);
-    if (overflows)
-        return wn_fail(WN_ERR_INPUT, "%s: %lld numbers are too large for the dtype %s", tensor->name,
-                       (long long)overflows, wn_export_dtype_name(dtype));
+    WN_TRY(wn_export_round(tensor->name, dtype, values, count, files->numbers, &files->rounded));
     return put_bytes(files, tensor, first * wn_dtype_bytes(dtype), files->numbers, count * wn_dtype_bytes(dtype));
 }
 

@@ -61,5 +61,9 @@ wn_status wn_export_copy_others(const struct wn_model *model, const char *folder
 
 /* "float32" for WN_F32 ...; as in config.json. */
 const char *wn_export_dtype_name(enum wn_dtype dtype);
+/* Numbers of a tensor as this dtype, in `to`; *rounded grows by how many it does not hold exactly. WN_ERR_INPUT names
+ * the tensor when some are too large for it. */
+wn_status wn_export_round(const char *name, enum wn_dtype dtype, const float *values, int64_t count, void *to,
+                          int64_t *rounded);
 
 #endif

@@ -110,12 +110,8 @@ static int block_bytes(enum wn_gguf_type type)
 static wn_status to_f16(struct wn_export_gguf *gguf, const char *name, const float *values, int64_t count,
                         uint16_t *stored)
 {
-    int64_t overflows;
-    gguf->rounded += wn_tensor_from_float(WN_F16, values, count, stored, &overflows);
     gguf->numbers += count;
-    return overflows ? wn_fail(WN_ERR_INPUT, "%s: %lld numbers are too large for the dtype float16", name,
-                               (long long)overflows)
-                     : WN_OK;
+    return wn_export_round(name, WN_F16, values, count, stored, &gguf->rounded);
 }
 
 /* Weights first .. first + 31 of a row; grid: its scale and zero point. */
@@ -172,13 +168,11 @@ wn_status wn_export_gguf_codes(struct wn_export_gguf *gguf, int64_t place, const
 static wn_status put_numbers(struct wn_export_gguf *gguf, const char *name, enum wn_dtype dtype, const float *values,
                              int64_t count)
 {
-    int64_t overflows;
     uint8_t *bytes = wn_alloc(count, sizeof *values);
-    gguf->rounded += wn_tensor_from_float(dtype, values, count, bytes, &overflows);
+    wn_status status = wn_export_round(name, dtype, values, count, bytes, &gguf->rounded);
     gguf->numbers += count;
-    wn_status status = overflows ? wn_fail(WN_ERR_INPUT, "%s: %lld numbers are too large for the dtype %s", name,
-                                           (long long)overflows, wn_export_dtype_name(dtype))
-                                 : wn_gguf_append(&gguf->file, bytes, count * wn_dtype_bytes(dtype));
+    if (status == WN_OK)
+        status = wn_gguf_append(&gguf->file, bytes, count * wn_dtype_bytes(dtype));
     wn_free(bytes);
     return status;
 }

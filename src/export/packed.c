@@ -35,13 +35,11 @@ static wn_status put_numbers(struct wn_export_packed *packed, const char *name, 
                              int64_t rows, int64_t columns, const float *values)
 {
     const int64_t count = rows * (columns ? columns : 1);
-    int64_t overflows;
     uint8_t *numbers = wn_alloc(count, sizeof *values);
-    packed->rounded += wn_tensor_from_float(dtype, values, count, numbers, &overflows);
+    wn_status status = wn_export_round(name, dtype, values, count, numbers, &packed->rounded);
     packed->numbers += count;
-    wn_status status = overflows ? wn_fail(WN_ERR_INPUT, "%s: %lld numbers are too large for the dtype %s", name,
-                                           (long long)overflows, wn_export_dtype_name(dtype))
-                                 : put(packed, name, part, dtype_word(dtype), rows, columns, numbers);
+    if (status == WN_OK)
+        status = put(packed, name, part, dtype_word(dtype), rows, columns, numbers);
     wn_free(numbers);
     return status;
 }
