@@ -216,8 +216,8 @@ static void take_arrays(struct wn_packed_linear *linear)
     struct strips *s = &linear->strips;
     const int64_t stored = p->set == WN_PACKED_RUNS ? p->columns / p->run * p->kept : p->columns;
     *s = (struct strips){.values = p->values,
+                         .end = p->bytes + p->size,
                          .in = p->columns,
-                         .n_strips = strips_of(p),
                          .kind = p->kind,
                          .bits = p->bits                    ? p->bits
                                  : p->kind == WN_PACKED_F32 ? 32

@@ -30,8 +30,8 @@ struct patch {
 
 /* What a kernel reads. */
 struct strips {
-    const uint8_t *values;
-    int64_t in, n_strips;
+    const uint8_t *values, *end; /* end: of all bytes that may be read */
+    int64_t in;
     enum wn_packed_kind kind; /* codes, bf16, fp16 or, with masks, fp32 */
     int bits;                 /* of a value */
     const uint8_t *masks;     /* NULL: all weights are stored */

@@ -11,7 +11,6 @@ enum { BLOCK = 128, DIRECT = 8, SIDES = 2, PARTS = STRIP / LANES, AHEAD = 1024 }
 
 /* Where LANES outputs of a strip are. */
 struct side {
-    int64_t strip;
     int lane; /* the first */
     const uint8_t *values, *masks;
     const float *scales, *zeros;
@@ -19,14 +18,19 @@ struct side {
     VECTOR scale, zero;
 };
 
+/* The values of a strip; behind the last one, the end of them all. */
+INLINE const uint8_t *values_of(const struct strips *s, int64_t strip)
+{
+    uint32_t start = 0;
+    if (s->starts)
+        memcpy(&start, s->starts + strip * STRIP * (int64_t)sizeof start, sizeof start);
+    return s->values + (s->starts ? start : strip * s->strip_bytes);
+}
+
 INLINE void open_side(const struct strips *s, int64_t vector, struct side *side)
 {
     const int64_t strip = vector / PARTS;
-    uint32_t start = 0;
-    *side = (struct side){.strip = strip, .lane = (int)(vector % PARTS) * LANES};
-    if (s->starts)
-        memcpy(&start, s->starts + strip * STRIP * (int64_t)sizeof start, sizeof start);
-    side->values = s->values + (s->starts ? start : strip * s->strip_bytes);
+    *side = (struct side){.lane = (int)(vector % PARTS) * LANES, .values = values_of(s, strip)};
     if (s->masks)
         side->masks = s->masks + strip * s->mask_bytes;
     else
@@ -393,10 +397,11 @@ static int direct_form(const struct strips *s)
     return plain ? s->bits : -2;
 }
 
-/* Behind the last strip there may be less than a vector to read. */
+/* Behind the numbers of these strips there may be less than a vector to read. */
 #define RUN_ALL                                                                                                        \
-    const bool last = s->masks && s->kind == WN_PACKED_F32 && first + count >= s->n_strips;                            \
-    switch (last ? -2 : direct_form(s)) {                                                                              \
+    const bool close =                                                                                                 \
+        s->masks && s->kind == WN_PACKED_F32 && s->end - values_of(s, first + count) < (int64_t)sizeof(VECTOR);        \
+    switch (close ? -2 : direct_form(s)) {                                                                             \
         DIRECT_FORM(-1, -1)                                                                                            \
         DIRECT_FORM(0, 0)                                                                                              \
         DIRECT_FORM(2, 2)                                                                                              \

@@ -12,6 +12,7 @@ struct made {
     bool symmetric;
     int kept, run; /* `kept` of `run` columns are not 0; run 0: all */
     int zeros;     /* percent of weights that are 0 wherever they are */
+    int64_t last;  /* weights from this one on are 0; 0: none */
     bool ordered;  /* columns of a group lie anywhere */
     bool broken;   /* zero points are no whole numbers */
     bool scaled;   /* weights are divided by scales of their columns */
@@ -118,7 +119,8 @@ static void put_outliers(struct wn_compressed *form, const struct made *made)
 
 static bool is_made_zero(const struct made *made, int64_t i)
 {
-    return (made->run && i % made->run >= made->kept) || made_number(80, i) * 50 + 50 < (float)made->zeros;
+    return (made->last && i >= made->last) || (made->run && i % made->run >= made->kept) ||
+           made_number(80, i) * 50 + 50 < (float)made->zeros;
 }
 
 /* `weights` [rows, columns] are filled and may be freed behind `packed`. */

@@ -22,7 +22,6 @@ static void check_apply(const struct wn_packed_linear *linear, const float *x, i
     wn_free(y);
 }
 
-/* `kernel`: its name without that of the instruction set. */
 /* What was taken over comes back, and rows that begin and end inside of strips. */
 static void check_bytes_and_rows(const struct wn_packed_linear *linear, const uint8_t *bytes, const float *weights,
                                  int64_t out, int64_t in)
@@ -42,6 +41,7 @@ static void check_bytes_and_rows(const struct wn_packed_linear *linear, const ui
     wn_free(again);
 }
 
+/* `kernel`: its name without that of the instruction set. */
 static void check_form(const struct made *made, int64_t out, int64_t in, const char *kernel)
 {
     static const int64_t counts[] = {1, 2, 3, 4, 5, 7, 8, 9, 33, 40};
@@ -132,6 +132,10 @@ int main(void)
         check_form(&(struct made){.bits = 11, .zeros = zeros}, 33, 48, "sparse fp16");
         check_form(&(struct made){.bits = 32, .zeros = zeros}, 33, 301, "sparse fp32");
     }
+    /* more strips than a call takes; then next to nothing is stored from the middle of the first call on */
+    check_form(&(struct made){.bits = 32, .zeros = 50}, 70, 64, "sparse fp32");
+    for (int stored = 0; stored < 64; stored += 3)
+        check_form(&(struct made){.bits = 32, .zeros = 50, .last = 16 * 64 + stored}, 64, 64, "sparse fp32");
     check_form(&(struct made){.bits = 8, .group = 128, .zeros = 50}, 32, 128, "unpacked");
     check_form(&(struct made){.bits = 32}, 33, 40, "unpacked");
     check_bytes();
