@@ -497,7 +497,12 @@ static void warn(const struct export *export)
                export->folder, (long long)totals.rounded, (long long)totals.numbers,
                !wn_export_form_has_codes(&export->form) ? "values" : "scales",
                wn_export_dtype_name(export->form.numbers), export->form.numbers == WN_F16 ? 11 : 8);
-    if (export->form.rounds_inputs)
+    if (export->form.rounds_inputs && !export->form.bits)
+        wn_log(WN_LOG_WARNING,
+               "%s: inputs are rounded token by token, as config.json says; compressed-tensors makes their step the "
+               "largest magnitude / ((2^bits - 1) / 2), the point / (2^(bits - 1) - 1): scores will differ a little",
+               export->folder);
+    else if (export->form.rounds_inputs)
         wn_log(WN_LOG_WARNING,
                "%s: inputs are rounded token by token, as config.json says; compressed-tensors makes their step the "
                "largest magnitude / %g, the point / %d: scores will differ a little",

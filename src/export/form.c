@@ -156,8 +156,6 @@ static wn_status choose_numbers(const char *dtype, const struct made *made, stru
         return wn_fail(WN_ERR_INPUT, "--dtype %s: the scales of %s are f16", dtype, form->format);
     if (half)
         form->numbers = WN_F16;
-    else if (!dtype && form->packing == WN_PACKING_GGUF_NUMBERS)
-        form->numbers = updated ? WN_F32 : WN_OTHER;
     else if (!dtype)
         form->numbers = made->quantizer || updated ? WN_F32 : WN_OTHER;
     else if (!strcmp(dtype, "source") && made->quantizer && form->packing != WN_PACKING_GGUF_NUMBERS)
@@ -191,10 +189,10 @@ wn_status wn_export_choose_form(const char *what, const char *format, const char
     form->group = group && !isnan(group->number) ? (int64_t)group->number : 0;
     form->ordered = form->group && wn_params_is_on(made.quantized, "act_order") &&
                     !wn_params_is_on(made.quantized, "static_groups");
-    form->folds = scales_inputs(&made);
     form->bits = recipe->search || made.bits != rint(made.bits) ? 0 : (int)made.bits;
     WN_TRY(choose_packing(format, dtype, &made, form));
-    form->rounds_inputs = form->folds && made.quantizer && made.quantizer->activation_bytes &&
+    form->folds = scales_inputs(&made) && wn_export_form_has_codes(form);
+    form->rounds_inputs = form->folds && made.quantizer->activation_bytes &&
                           !wn_params_is_on(made.quantized, "quantize_outputs") &&
                           (form->packing == WN_PACKING_CT_PACK || form->packing == WN_PACKING_CT_INT);
     const char *reason = recipe_reason(recipe, &made, form);

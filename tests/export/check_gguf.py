@@ -206,9 +206,19 @@ def check_point(winnow, results, point, folder, expected, exact, source):
         fail(f"{to.name}: {kinds}, {about['packed_kind']}, {about['numbers_rounded']} numbers rounded")
     if reader.keys["llama.block_count"] != config["num_hidden_layers"]:
         fail(f"{to.name}: {reader.keys['llama.block_count']} blocks")
+    if about["scales_folded"]:  # as plain numbers nothing is moved
+        check_as_numbers(winnow, results, point, folder, plain, config)
     check_weights(to.name, reader, plain, config, exact, about["scales_folded"])
     check_keys(to.name, reader, to / "model.gguf", config, json.loads((source / "tokenizer.json").read_text()))
     return None
+
+
+def check_as_numbers(winnow, results, point, folder, plain, config):
+    to = folder / f"numbers-{point}"
+    done = check_export.export(winnow, results, point, to, "--format", "gguf", "--dtype", "f32")
+    if done.returncode or json.loads((to / "winnow_export.json").read_text())["scales_folded"]:
+        return fail(f"{to.name}: {done.returncode} {done.stderr}")
+    return check_weights(to.name, Reader(to / "model.gguf"), plain, config, True, False)
 
 
 def check_refusal(done, to, reason):
