@@ -100,6 +100,16 @@ def test_components_are_those_of_statsmodels():
         assert found[name] == pytest.approx(value, rel=0.01), name
 
 
+def test_what_draws_have_in_common_stays():
+    """The mean of 0.1 three times is 0.10000000000000002, another line of a figure."""
+    table = pd.DataFrame({"point": [1, 2, 3, 4], "replicate": [0, 1, 2, 0]})
+    table = table.assign(method="m", percdamp=0.1, sparsity=[0.5, 0.5, 0.5, 0.6])
+    table["a/b"] = 1.0
+    cells = collapse(table, ["method", "percdamp", "sparsity", "replicate"])
+    assert list(cells["percdamp"]) == [0.1, 0.1]
+    assert list(cells["point"]) == [1, 4]
+
+
 def test_a_grid_without_draws_is_refused():
     table = simulated(np.random.default_rng(0), (2, 2, 2, 1), (1, 1, 1, 1, 1))
     with pytest.raises(ValueError, match="replicates"):

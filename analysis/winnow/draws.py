@@ -60,11 +60,11 @@ def collapse(cells: pd.DataFrame, axes: Iterable[str]) -> pd.DataFrame:
     """
     if not set(VARIATIONS) & set(cells):
         return cells
-    groups = []
-    for _, group in _by(cells, [a for a in axes if a in cells and a not in VARIATIONS]):
+    fixed, groups = [a for a in axes if a in cells and a not in VARIATIONS], []
+    for _, group in _by(cells, fixed):
         plain = group[_noise(group) == 0]
         groups.append(plain if len(plain) else group)
-    return _averaged(groups, cells)
+    return _averaged(groups, cells, fixed)
 
 
 def averaged(results: Results) -> pd.DataFrame:
@@ -84,16 +84,20 @@ def averaged(results: Results) -> pd.DataFrame:
     groups = [group for _, group in _by(scores[done], fixed)]
     several = [group for group in groups if len(group) > 1]
     rest = scores.drop(index=[p for group in several for p in group.index])
-    table = pd.concat([_averaged(several, scores), rest]).sort_index()
+    table = pd.concat([_averaged(several, scores, fixed), rest]).sort_index()
     table["draws"] = np.nan
     for group in groups:
         table.loc[group.index[0], "draws"] = len(group)
     return table
 
 
-def _averaged(groups: list[pd.DataFrame], table: pd.DataFrame) -> pd.DataFrame:
-    """A row for every group of draws, by the index of its first."""
-    numbers = [c for c in table if table[c].dtype.kind in "iufb" and c not in VARIATIONS]
+def _averaged(groups: list[pd.DataFrame], table: pd.DataFrame, fixed: list[str]) -> pd.DataFrame:
+    """A row for every group of draws, by the index of its first.
+
+    What a group has in common is kept as it is: the mean of 0.1 and 0.1 and 0.1 is another number.
+    """
+    kept = {*fixed, *VARIATIONS, "point"}
+    numbers = [c for c in table if table[c].dtype.kind in "iufb" and c not in kept]
     errors = [c for c in numbers if str(c).endswith("_stderr")]
     spreads = {c: f"{c}_draws" for c in numbers if "/" in str(c) and c not in errors}
     rows = []
@@ -110,8 +114,8 @@ def _averaged(groups: list[pd.DataFrame], table: pd.DataFrame) -> pd.DataFrame:
         else:
             spread = pd.Series(np.nan, index=list(spreads.values()))
         rows.append(pd.concat([row, spread]).rename(group.index[0]))
-    kept = pd.DataFrame(rows).sort_index().rename_axis(index=table.index.name)
-    return kept.infer_objects()
+    averaged = pd.DataFrame(rows).sort_index().rename_axis(index=table.index.name)
+    return averaged.infer_objects()
 
 
 def variance(

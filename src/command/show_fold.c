@@ -161,7 +161,8 @@ void wn_show_fold(struct wn_shown *shown)
         for (end = first + 1; end < done && !strcmp(keyed[first].key, keyed[end].key);)
             end++;
         for (int c = 0; c < columns && end - first > 1; c++)
-            fold_column(shown, c, &keyed[first], end - first);
+            if (!shown->columns[c].axis) /* of these, draws have the same, and a mean may be another number */
+                fold_column(shown, c, &keyed[first], end - first);
         shown->columns[counted].numbers[keyed[first].point] = (double)(end - first);
         shown->rows[shown->n_rows++] = keyed[first].point;
     }
