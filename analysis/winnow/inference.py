@@ -175,7 +175,7 @@ def _controls(
             bits = dense.set_index("model")["bits_per_weight_nominal"]
             values = values.fillna(scores["model"].astype(object).map(bits).astype(float))
         columns.append(values.to_numpy(float))
-    known = np.isfinite(np.array(columns).reshape(-1, len(points))).all(axis=0)
+    known = np.isfinite(np.array(columns).reshape(len(columns), len(points))).all(axis=0)
     labels = points.attrs["labels"]
     points = points[known]
     points.attrs["labels"] = labels

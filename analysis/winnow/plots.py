@@ -29,6 +29,7 @@ from winnow.axes import settings
 from winnow.draws import VARIATIONS, collapse
 from winnow.layer_errors import SUM
 from winnow.layer_errors import monotonicity as find_inversions
+from winnow.pareto import front, knee
 from winnow.results import Results, is_dense, stderr_column
 from winnow.statistics import correlation
 
@@ -504,6 +505,26 @@ def scatter(axis: Axes, points: pd.DataFrame, x: str, y: str, palette: dict[str,
         dense = dense[dense[x] > 0]  # a divergence of 0 has no place there; the line shows it
     axis.plot(dense[x], dense[y], color="black", marker="*", ms=11, ls="", zorder=3)
     tidy(axis)
+
+
+def draw_front(
+    axis: Axes, cost: pd.Series, x: pd.Series, quality: pd.Series, lower_is_better: bool
+) -> None:
+    """Steps through the points that none beats, and a ring around the knee."""
+    best = front(cost, quality, lower_is_better)
+    axis.step(x.loc[best], quality.loc[best], where="post", color="#555555", lw=1, zorder=1)
+    bend = knee(cost, quality, lower_is_better)
+    if bend is not None:
+        axis.plot(x.loc[bend], quality.loc[bend], "o", ms=13, mfc="none", mec="black")
+
+
+def first_quality(results: Results) -> str:
+    """The perplexity of the first text, else the main score of the first task."""
+    if results.texts:
+        return f"{results.texts[0]}/perplexity"
+    if results.main_scores:
+        return next(iter(results.main_scores.values()))
+    raise ValueError(f"{results.path}: no perplexity and no task")
 
 
 def log_axis(axis: Any) -> None:

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from winnow import plots
-from winnow.pareto import front, knee
 from winnow.results import Results, is_dense, resolve
 
 GROUP = "speed/efficiency"
@@ -157,7 +156,7 @@ def quality_fronts(
     """
     table = plots.of_model(results, results.scores, model)
     table = table[table["status"].eq("done")]
-    name = resolve(quality or results.named()[0], table.columns)
+    name = resolve(quality or plots.first_quality(results), table.columns)
     lower, looks = results.lower_is_better(name), plots.looks(results)
     times = speeds(results, against, model=model)
     stored = int("stored_bytes" in table and table["stored_bytes"].notna().any())
@@ -169,13 +168,13 @@ def quality_fronts(
             points = table[table[["stored_bytes", name]].notna().all(axis=1)]
             cost = points["stored_bytes"].astype(float) / 1e6
             plots.scatter(axis, points.assign(mb=cost), "mb", name, plots.colours(results))
-            _front(axis, cost, cost, points[name], lower)
+            plots.draw_front(axis, cost, cost, points[name], lower)
             axis.set_xlabel("stored megabytes")
         else:
             rows = times[times["kind"] == kind]
             rows = rows.join(table[name], how="inner").dropna(subset=[name])
             _speed_marks(axis, rows, rows[name], looks, across=True)
-            _front(axis, -rows["faster"], rows["faster"], rows[name], lower)
+            plots.draw_front(axis, -rows["faster"], rows["faster"], rows[name], lower)
             axis.set_xlabel(f"{kind_label(kind)}: times as fast as {against}")
         axis.set_ylabel(results.describe(name))
         if lower and table[name].gt(0).all() and table[name].max() > 3 * table[name].min():
@@ -188,15 +187,6 @@ def quality_fronts(
                 Line2D([], [], color="#555555", lw=1, label="Pareto front")]  # fmt: skip
     plots.legend_below(figure, handles)
     return figure
-
-
-def _front(axis: Axes, cost: pd.Series, x: pd.Series, quality: pd.Series, lower: bool) -> None:
-    """Steps through the points that none beats, and a ring around the knee."""
-    best = front(cost, quality, lower)
-    axis.step(x.loc[best], quality.loc[best], where="post", color="#555555", lw=1, zorder=1)
-    bend = knee(cost, quality, lower)
-    if bend is not None:
-        axis.plot(x.loc[bend], quality.loc[bend], "o", ms=13, mfc="none", mec="black")
 
 
 def _speed_marks(

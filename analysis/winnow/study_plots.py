@@ -21,7 +21,6 @@ from matplotlib.patches import Patch
 from winnow import plots
 from winnow.axes import settings
 from winnow.draws import VARIATIONS, collapse
-from winnow.pareto import front, knee
 from winnow.results import Results, is_dense, resolve, stderr_column
 from winnow.survival import compare_calibrations
 
@@ -233,7 +232,7 @@ def fronts(
     by none that costs no more; the ring is its knee (``winnow.pareto.knee``).
     """
     table = plots.of_model(results, results.scores, model)
-    name = resolve(quality or _first_quality(results), table.columns)
+    name = resolve(quality or plots.first_quality(results), table.columns)
     cost = resolve(cost, table.columns)
     points = table[table[[cost, name]].notna().all(axis=1)]
     compressed = points[~is_dense(points)]
@@ -242,13 +241,7 @@ def fronts(
     lower = results.lower_is_better(name)
     figure, axis = plt.subplots(figsize=plots.panel(1.25), layout="constrained")
     plots.scatter(axis, points, cost, name, plots.colours(results))
-    best = front(points[cost], points[name], lower)
-    axis.step(points.loc[best, cost], points.loc[best, name], where="post", color="#555555", lw=1,
-              zorder=1)  # fmt: skip
-    bend = knee(points[cost], points[name], lower)
-    if bend is not None:
-        axis.plot(points.loc[bend, cost], points.loc[bend, name], "o", ms=13, mfc="none",
-                  mec="black")  # fmt: skip
+    plots.draw_front(axis, points[cost], points[cost], points[name], lower)
     axis.set_xlabel(results.describe(cost) if "/" in cost else cost.replace("_", " "))
     axis.set_ylabel(results.describe(name))
     if lower and points[name].gt(0).all() and points[name].max() > 3 * points[name].min():
@@ -258,14 +251,6 @@ def fronts(
     handles.append(Line2D([], [], color="#555555", lw=1, label="Pareto front"))
     plots.legend_below(figure, handles)
     return figure
-
-
-def _first_quality(results: Results) -> str:
-    if results.texts:
-        return f"{results.texts[0]}/perplexity"
-    if results.main_scores:
-        return next(iter(results.main_scores.values()))
-    raise ValueError(f"{results.path}: no perplexity and no task")
 
 
 # ---- the grid at a look ----
