@@ -15,8 +15,7 @@ static void take(const void *context, int64_t first, int64_t end, float *out)
     for (int64_t i = 0; i < (end - first) * stored->in; i++) {
         uint16_t half;
         memcpy(&half, w + 2 * i, sizeof half);
-        const uint32_t whole = (uint32_t)half << 16;
-        memcpy(&out[i], &whole, sizeof whole);
+        out[i] = wn_from_bf16(half);
     }
 }
 

@@ -202,6 +202,7 @@ static void quantize_row(const struct wn_linear_task *task, bool symmetric, int6
 {
     const int64_t at = row * task->columns;
     const float *by = out->input_scale;
+    const enum wn_dtype scale_dtype = wn_scale_dtype_of(task->params);
 
     scale_weights(task->weight + at, by, task->columns, w);
     for (int64_t g = 0; g < out->n_groups; g++) {
@@ -209,8 +210,7 @@ static void quantize_row(const struct wn_linear_task *task, bool symmetric, int6
         const int64_t count = wn_group_width(task->columns, out->group, g);
         if (clips)
             clip_group(w + first, count, clips[g]);
-        struct wn_grid grid =
-            wn_grid_stored(wn_grid_fit(w + first, count, out->bits, symmetric), wn_scale_dtype_of(task->params));
+        struct wn_grid grid = wn_grid_stored(wn_grid_fit(w + first, count, out->bits, symmetric), scale_dtype);
         out->scales[index] = grid.scale;
         out->zeros[index] = grid.zero;
         wn_grid_apply(&grid, w + first, count, out->codes + at + first, w + first);

@@ -25,12 +25,6 @@ static void empty_caches(void)
         flush[i] += 1;
 }
 
-static int compare(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static double time_dense(const float *w, int64_t out, int64_t in, const float *x, int64_t rows, float *y)
 {
     empty_caches();
@@ -70,9 +64,7 @@ static void bench(enum wn_isa isa, const struct wn_activation *rule, int64_t out
             times[i] = time_rule(rule, out, in, x, counts[c], y);
             ratios[i] = reference / times[i];
         }
-        qsort(times, (size_t)pairs, sizeof *times, compare);
-        qsort(ratios, (size_t)pairs, sizeof *ratios, compare);
-        printf(" | %3lld: %8.3f ms %5.2f x", (long long)counts[c], 1e3 * times[pairs / 2], ratios[pairs / 2]);
+        printf(" | %3lld: %8.3f ms %5.2f x", (long long)counts[c], 1e3 * median(times, pairs), median(ratios, pairs));
     }
     printf("\n");
     fflush(stdout);

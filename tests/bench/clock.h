@@ -22,16 +22,10 @@ static double seconds_now(int threads)
     return ((double)t.tv_sec + 1e-9 * (double)t.tv_nsec) / threads;
 }
 
-static inline int clock_by_size(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* The middle one of `count` values, which are sorted. */
 static inline double median(double *values, int count)
 {
-    qsort(values, (size_t)count, sizeof *values, clock_by_size);
+    wn_sort_doubles(values, count);
     return values[count / 2];
 }
 
