@@ -159,7 +159,7 @@ static int64_t not_held(const struct wn_compressed *out, enum wn_dtype dtype)
     int64_t overflows, count = wn_tensor_from_float(dtype, out->scales, grids, stored, &overflows);
 
     wn_free(stored);
-    return count + overflows;
+    return count;
 }
 
 static void check_scale_dtype(const char *method, enum wn_dtype dtype, const char *name)
