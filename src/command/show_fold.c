@@ -27,17 +27,18 @@ struct keyed {
 /* All that the sweep asked for, but for the draw. */
 static char *key_of(const struct wn_shown *shown, int64_t point)
 {
-    char *key = wn_strdup("");
+    struct wn_text key = {0};
+    wn_text_printf(&key, "%s", ""); /* a text even without axes */
     for (int c = 0; c < shown->n_columns; c++) {
         const struct wn_shown_column *column = &shown->columns[c];
         if (!column->axis || is_draw(column->name))
             continue;
-        char *longer = column->text ? wn_format("%s%s\n", key, column->texts[point])
-                                    : wn_format("%s%.17g\n", key, column->numbers[point]);
-        wn_free(key);
-        key = longer;
+        if (column->text)
+            wn_text_printf(&key, "%s\n", column->texts[point]);
+        else
+            wn_text_printf(&key, "%.17g\n", column->numbers[point]);
     }
-    return key;
+    return key.data;
 }
 
 static int compare_keys(const void *left, const void *right)
@@ -136,24 +137,15 @@ static void fold_column(struct wn_shown *shown, int c, const struct keyed *draws
     column->numbers[first] = is_draw(column->name) ? NAN : root ? sqrt(mean) : mean;
 }
 
-static int compare_points(const void *left, const void *right)
-{
-    int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
-    return (a > b) - (a < b);
-}
-
 void wn_show_fold(struct wn_shown *shown)
 {
     int64_t done = 0;
     if (!has_draws(shown))
         return;
     struct keyed *keyed = wn_alloc(shown->points, sizeof *keyed);
-    shown->n_rows = 0;
     for (int64_t i = 0; i < shown->points; i++)
         if (!strcmp(shown->status[i], "done"))
             keyed[done++] = (struct keyed){.key = key_of(shown, i), .point = i};
-        else
-            shown->rows[shown->n_rows++] = i;
     qsort(keyed, (size_t)done, sizeof *keyed, compare_keys);
     int counted = add_count(shown), columns = shown->n_columns;
     add_spreads(shown);
@@ -164,9 +156,11 @@ void wn_show_fold(struct wn_shown *shown)
             if (!shown->columns[c].axis) /* of these, draws have the same, and a mean may be another number */
                 fold_column(shown, c, &keyed[first], end - first);
         shown->columns[counted].numbers[keyed[first].point] = (double)(end - first);
-        shown->rows[shown->n_rows++] = keyed[first].point;
     }
-    qsort(shown->rows, (size_t)shown->n_rows, sizeof *shown->rows, compare_points);
+    shown->n_rows = 0; /* what is not done, and the first of every group, which has a count */
+    for (int64_t i = 0; i < shown->points; i++)
+        if (strcmp(shown->status[i], "done") || !isnan(shown->columns[counted].numbers[i]))
+            shown->rows[shown->n_rows++] = i;
     for (int64_t i = 0; i < done; i++)
         wn_free(keyed[i].key);
     wn_free(keyed);
