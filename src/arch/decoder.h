@@ -80,9 +80,9 @@ wn_status wn_decoder_read_activation(const char *path, const struct cJSON *json,
                                      struct wn_config *config);
 /* The list "layer_types" says which blocks slide; without it, they keep the bits they have. */
 wn_status wn_decoder_read_layer_types(const char *path, const struct cJSON *json, struct wn_config *config);
-/* How many experts there are, by `key`, and num_experts_per_tok. */
-wn_status wn_decoder_read_experts(const char *path, const struct cJSON *json, const char *key, int64_t count,
-                                  int64_t chosen, struct wn_config *config);
+/* How many experts there are, by num_experts or num_local_experts, and num_experts_per_tok. */
+wn_status wn_decoder_read_experts(const char *path, const struct cJSON *json, int64_t count, int64_t chosen,
+                                  struct wn_config *config);
 /* A number, above 0 or `fallback`, for which absent and null stand. */
 wn_status wn_decoder_read_factor(const char *path, const struct cJSON *json, const char *key, double fallback,
                                  double *value);

@@ -40,9 +40,10 @@ wn_status wn_decoder_read_layer_types(const char *path, const cJSON *json, struc
     return WN_OK;
 }
 
-wn_status wn_decoder_read_experts(const char *path, const cJSON *json, const char *key, int64_t count, int64_t chosen,
+wn_status wn_decoder_read_experts(const char *path, const cJSON *json, int64_t count, int64_t chosen,
                                   struct wn_config *config)
 {
+    const char *key = cJSON_GetObjectItemCaseSensitive(json, "num_experts") ? "num_experts" : "num_local_experts";
     struct wn_experts *experts = &config->decoder.experts;
     WN_TRY(wn_config_integer(path, json, key, 1, WN_MAX_EXPERTS, count, &experts->count));
     WN_TRY(wn_config_integer(path, json, "num_experts_per_tok", 1, experts->count, chosen, &experts->chosen));

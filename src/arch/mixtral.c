@@ -1,7 +1,6 @@
 /* mixtral: as mistral, with experts in place of the MLP (arXiv:2401.04088). */
 #include "decoder.h"
 
-#include <cjson/cJSON.h>
 #include <string.h>
 
 static wn_status read_config(const char *path, const struct cJSON *json, struct wn_config *config)
@@ -15,8 +14,7 @@ static wn_status read_config(const char *path, const struct cJSON *json, struct 
     WN_TRY(wn_arch_read_common(path, json, config));
     WN_TRY(wn_decoder_read_activation(path, json, "hidden_act", "silu", config));
     memset(config->decoder.blocks, WN_BLOCK_SLIDES, sizeof config->decoder.blocks);
-    const char *key = cJSON_GetObjectItemCaseSensitive(json, "num_experts") ? "num_experts" : "num_local_experts";
-    WN_TRY(wn_decoder_read_experts(path, json, key, 8, 2, config));
+    WN_TRY(wn_decoder_read_experts(path, json, 8, 2, config));
     config->decoder.names = &names;
     experts->size = config->intermediate_size;
     experts->is_weighted = true;

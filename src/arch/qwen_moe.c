@@ -40,9 +40,8 @@ static wn_status read_experts(const char *path, const cJSON *json, int64_t count
                               struct wn_config *config)
 {
     struct wn_experts *experts = &config->decoder.experts;
-    const char *key = cJSON_GetObjectItemCaseSensitive(json, "num_experts") ? "num_experts" : "num_local_experts";
     WN_TRY(wn_decoder_read_activation(path, json, "hidden_act", "silu", config));
-    WN_TRY(wn_decoder_read_experts(path, json, key, count, chosen, config));
+    WN_TRY(wn_decoder_read_experts(path, json, count, chosen, config));
     WN_TRY(wn_config_integer(path, json, "moe_intermediate_size", 1, INT32_MAX, size, &experts->size));
     WN_TRY(wn_config_bool(path, json, "norm_topk_prob", false, &experts->is_weighted));
     return WN_OK;
