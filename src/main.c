@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* main.c: finds the command, prints the list of commands; nothing else. */
 #include <errno.h>
 #include <stdbool.h>

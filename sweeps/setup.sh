@@ -1,6 +1,7 @@
 # setup.sh: installs what is missing to build winnow (sourced by sweeps/demo/run and tests/run).
 #
 #   wn_install_packages "package ..."   Debian or Ubuntu; says what it installs, uses sudo when not root
+# SPDX-License-Identifier: Apache-2.0
 
 wn_build_packages="build-essential cmake ninja-build pkg-config git openmpi-bin libopenmpi-dev libhdf5-openmpi-dev
   hdf5-tools libopenblas-openmp-dev libcjson-dev libpcre2-dev libssl-dev zlib1g-dev libdnnl-dev"

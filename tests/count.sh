@@ -1,4 +1,5 @@
 # count.sh: runs test tools and adds up their counts (sourced by tests/run and .ci/run).
+# SPDX-License-Identifier: Apache-2.0
 
 wn_passed=0 wn_failed=0 wn_skipped=0
 

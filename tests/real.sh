@@ -6,6 +6,7 @@
 # WINNOW_REFERENCE=1 tests/run installs them. WINNOW_PUBLISHED: a folder with copies of the repositories
 # IST-DASLab/sparsegpt, locuslab/wanda and IST-DASLab/gptq; without it that comparison is left out.
 # Ends with 0, 1 when something differs, 77 when nothing can be compared. quick takes 200 s of processor time.
+# SPDX-License-Identifier: Apache-2.0
 set -uo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$top"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test.h: what every C test program uses. A test is silent on success, prints one line per failed check, and returns
  * 0 (passed), 1 (failed) or 77 (skipped, with the reason on stdout). At the end it also fails when memory is left.

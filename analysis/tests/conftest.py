@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Results files for the tests, written by the winnow binary from a reduced demo sweep."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flips and margins against counts made the slow way, McNemar's test against scipy."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Corpus scores from counts, beside sacrebleu, and their bootstrap over items."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Examples in the package and in its README are what they say they are."""
 
 import doctest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draws and rounding: spreads of cells, components of variance, figures that show both."""
 
 import json

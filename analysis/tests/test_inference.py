@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adjusted p values, partial and dependent correlations, item noise: each computed otherwise."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ordinary results files of many kinds: the notebooks and figures make what they can of each."""
 
 import shutil

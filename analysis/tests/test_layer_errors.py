@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Layer errors against end-to-end scores: counted the slow way, and on a file made to order."""
 
 import itertools

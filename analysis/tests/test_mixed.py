@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mixed models against published numbers and statsmodels."""
 
 import numpy as np

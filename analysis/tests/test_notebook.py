@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The notebooks run from top to bottom on a results file, and are kept without outputs."""
 
 import os

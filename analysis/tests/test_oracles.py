@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Statistics that other tests only look at from outside, each computed again in another way."""
 
 import numpy as np

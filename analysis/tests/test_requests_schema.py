@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The JSON Schema of lines of request files, as the program prints it."""
 
 import json

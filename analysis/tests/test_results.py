@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The reader: tables, arrays, states of points, wrong files."""
 
 import shutil

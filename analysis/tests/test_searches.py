@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Searches: what they saw, what is held out, budgets, figures; against the file itself."""
 
 import h5py

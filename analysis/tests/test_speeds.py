@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Speeds: the table is what the file has; figures show it, its quartiles and disturbances."""
 
 import shutil

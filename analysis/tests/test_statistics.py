@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Correlations against scipy and against resampling done the slow way."""
 
 import numpy as np

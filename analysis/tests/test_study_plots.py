@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figures of the studies: what is drawn is what the file says, at the sizes of a page."""
 
 import matplotlib.pyplot as plt

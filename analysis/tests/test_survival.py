@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Breaking points and paired differences, on made-up scores and on a results file."""
 
 import numpy as np

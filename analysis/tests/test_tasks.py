@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Converters of winnow-tasks on small files in the layouts that the authors publish."""
 
 import csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Request and calibration files in the chat template of a checkpoint."""
 
 import json

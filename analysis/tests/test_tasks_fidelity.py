@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """winnow beside lm-evaluation-harness and transformers on published data, item by item.
 
 Request files come from winnow-tasks, the harness drives its own task files over the same documents,

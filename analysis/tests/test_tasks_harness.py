@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bridge to lm-evaluation-harness: requests string by string, scores against its own run.
 
 The tasks are task files of our own over local data, one of each output type. Without the harness

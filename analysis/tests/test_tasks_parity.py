@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prompts of winnow-tasks against those of lm-evaluation-harness, on published data, by string.
 
 Runs where both the data (WINNOW_SHARED, default ../shared beside the repository) and the harness

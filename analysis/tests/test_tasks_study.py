@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Converters of the benchmarks of the quantization study, Parquet, and parts of a set."""
 
 import json

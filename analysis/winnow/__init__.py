@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the results files of winnow and answers questions about them.
 
 >>> import winnow

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which items a compressed model answers otherwise than the dense one.
 
 An accuracy that stays can hide many answers that changed, in both directions (Dutta et al. 2024).

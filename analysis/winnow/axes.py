@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The axes of a sweep: what tells its cells apart, as the file has it.
 
 Whatever parameter of the grid has more than one value is an axis, so that a figure never joins

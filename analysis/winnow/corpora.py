@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Corpus scores, BLEU and chrF++, from the counts of their items: intervals by drawing items.
 
 A corpus score is no mean of scores of items, but a function of counts that are added over them,

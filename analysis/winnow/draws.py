@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How sure is a point? Its draws, what rounding does to it, and its items, beside each other.
 
 A point is one draw of its calibration set. A sweep with ``"replicates": N`` draws it again with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many correlations at once, what is left of one when others are held fixed, and noise of items.
 
 Like ``winnow.statistics``: points come in clusters (one method, sparsity and width), and whole

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several results files as one: ``winnow.open([a, b])``.
 
 A point is the same in two files when its model (by the hashes of its files) and its key are. Then

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether less error in the layers means a better model.
 
 Allocations that add up layer errors (dynamic programming, greedy ones) take for granted that it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Linear mixed models by restricted maximum likelihood: what is fixed, and what varies by group.
 
 The variances of crossed or nested groups are estimated together, by L-BFGS on their logarithms with

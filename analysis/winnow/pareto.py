@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pareto fronts: points that no other beats in quality at no more cost."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figures: scores over sparsity, over bits per weight, and against each other.
 
 Colours are those of Okabe and Ito, which people with colour-blindness tell apart; a method keeps

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """winnow-report: a results file as one page that needs nothing else.
 
 What was asked and computed, the table of points, the figures that the file has data for, with

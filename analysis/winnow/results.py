@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The results file as tables (pandas) and arrays with named axes (xarray).
 
 Nothing is kept between calls: every property reads the file again, so that a notebook follows a

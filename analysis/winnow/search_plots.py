@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figures of allocations: levels by block and linear, searches, equal budgets.
 
 Levels are drawn in cividis, which people with colour-blindness read as others do; lines and bars

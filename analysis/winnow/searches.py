@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What searches of allocations saw and found: generations, levels, held-out items, equal budgets.
 
 A budget is what all linears of a point together have (a sparsity, bits, a share of what is left

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How fast models write text in memory, beside the dense model, and figures of what that buys.
 
 A sweep with "efficiency" times every point in turn with its dense model in fp32 and in bf16, on one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How well a score that needs no task (perplexity, a divergence) tells what tasks will say.
 
 Points are not independent: those that differ only in calibration, propagation or grouping move

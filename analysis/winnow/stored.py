@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What HDF5 has, as Python, pandas and xarray have it."""
 
 from __future__ import annotations

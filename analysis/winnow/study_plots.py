@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figures as the studies have them: what survives, by which calibration set, and at what cost.
 
 Every function returns the figure; colours and marks are those of ``winnow.plots``.

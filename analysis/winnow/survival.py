@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a compressed model still can do: where tasks break, and which calibration set keeps them.
 
 All points answer the same items, so comparisons are paired: intervals come from a bootstrap that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sweep files: JSON with comments."""
 
 from __future__ import annotations

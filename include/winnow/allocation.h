@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * allocation.h: who gets what: the level of every linear of every block, and the branches that are left out. It is all
  * that the walk of a point is told about non-uniformity.

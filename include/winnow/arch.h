@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * arch.h: what an architecture is: a table of options, or five functions of its own.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * base.h: what every module stands on: status codes, problems found in input, log lines, memory, random numbers.
  *

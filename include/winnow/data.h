@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * data.h: texts to token sequences: calibration sets, sampled as the published codes sample, and
  * what evaluations share with them: documents of a file, settings of a JSON object.

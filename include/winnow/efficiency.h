@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * efficiency.h: how fast a model in memory writes text, beside the dense model in fp32 and in bf16.
  *

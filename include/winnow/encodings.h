@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * encodings.h: lets one rank tokenize a text and the others reuse its ids.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * eval.h: what a metric or task kind is, and the core they share.
  *

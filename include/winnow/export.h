@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* export.h: one point of a results file as a checkpoint. Not collective. */
 #ifndef WINNOW_EXPORT_H
 #define WINNOW_EXPORT_H

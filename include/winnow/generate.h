@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * generate.h: text from a model: batched decoding with a key-value cache on blocks that are kept in memory.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * io.h: files as they come from outside: whole files, JSON, JSON lines, SHA-256, safetensors.
  *

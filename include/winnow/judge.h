@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * judge.h: the fitness of candidates of a search on a model, on all ranks.
  *

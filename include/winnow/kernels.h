@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * kernels.h: packed linears (pack.h) applied to few rows without making their fp32 weights first, as in writing texts
  * token by token: what takes the time there is reading the weights, so fewer bytes are less time.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * level.h: the level database of a search: every linear of every block, compressed at all levels that a space has
  * (search.h), made once and kept packed (pack.h) on scratch.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * linalg.h: dense linear algebra by canonical tiles.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * method.h: what a compression method is, and how it is applied to a linear.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * model.h: a Hugging Face checkpoint directory, ready for layer streaming.
  *

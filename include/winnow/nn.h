@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * nn.h: transformer numerics on packed rows: norms, rotary positions, causal attention, gated activations, softmax
  * sums.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pack.h: a compressed linear in as few bytes as give back the same fp32 weights, bit for bit.
  *

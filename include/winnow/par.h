@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * par.h: ranks: who we are, agreement on status, memory shared inside a node, and the queue that hands out points.
  *

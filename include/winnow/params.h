@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * params.h: parameters as data. A table beside the code that reads them says name, type, default, range and meaning;
  * the sweep-file parser, `winnow help`, the echo of used values and the columns of the results file walk the table.

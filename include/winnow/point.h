@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * point.h: one point: what it is, all that it is computed from, and computing it.
  *

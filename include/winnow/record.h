@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * record.h: what one point leaves behind, as data: a schema of fields with named axes, and a record with their values.
  *

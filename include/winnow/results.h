@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * results.h: the results file: one HDF5 file per sweep, written by all ranks, valid at any moment.
  *

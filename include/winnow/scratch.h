@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * scratch.h: what a start leaves on scratch so that the next one goes on where it stopped: hidden states and the record
  * of a point between two blocks or inside one, and parts of the dense pass.

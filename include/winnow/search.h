@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * search.h: how a budget is spread over a model: what can be chosen (a space and its genomes), evolutionary search over
  * it (EvoPress: Sieberling, Kuznedelev, Kurtic, Alistarh, arXiv:2410.14649), dynamic programming over layer errors

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * simd.h: for kernels of our own: functions that are built for one instruction set, whatever -march says, and are
  * called where wn_isa() (linalg.h) says so.

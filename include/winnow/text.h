@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * text.h: scores of generated text: normalisation, exact match, token F1, ROUGE, BLEU, chrF++, repetition, overlap with
  * a source, filters of outputs, checks of constraints.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* allocation.c: the table of kinds, and what all allocations have in common. */
 #include <winnow/allocation.h>
 

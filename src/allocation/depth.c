@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* depth.c: blocks, or the attention or MLP branches of blocks, are left out by their scores. */
 #include <winnow/allocation.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* dynamic_programming.c: the levels with the least sum of layer errors (wn_space_minimize). */
 #include <winnow/allocation.h>
 

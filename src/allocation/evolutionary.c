@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* evolutionary.c: what a search has found (search.h). */
 #include <winnow/allocation.h>
 

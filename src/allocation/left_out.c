@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * left_out.c: scores of depth pruning that single tokens of one pass do not give: what the dense model says without one
  * unit, for every unit, and how far windows of blocks turn the hidden state.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Outlier-weighed layerwise sparsity (Yin et al., arXiv:2310.05175): shares of outlying Wanda scores, and the sparsity
  * of each block that follows from them. The published code sums scores in fp32; here they are doubles, and each row is

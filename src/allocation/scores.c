@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * scores.c: scores of depth pruning, and the choice by them. Units are chosen once: by how little they turn the hidden
  * state of the dense model (Men et al., ShortGPT, arXiv:2403.03853, section 3; He et al., LLM-Drop, arXiv:2406.15786,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uniform.c: every linear gets what the recipe says. */
 #include <winnow/allocation.h>
 

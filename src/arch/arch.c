@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of architectures, and the choice of a row by config.json. */
 #include <winnow/arch.h>
 #include <winnow/io.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One row per architecture: a file of src/arch defines the constant wn_arch_NAME. */
 WN_ARCH(llama)
 WN_ARCH(mistral)

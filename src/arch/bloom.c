@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* bloom: as gpt2, with slopes in place of positions (ALiBi) and a norm of the embedding (arXiv:2211.05100). */
 #include "decoder.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the configuration class of each model type assumes in transformers 5.24 where config.json lacks a key, and the
  * names it has for keys that others call otherwise. tests/arch/config_rules.json holds what transformers itself makes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Keys of config.json: single values with their checks, and the set that most architectures share. */
 #include <winnow/arch.h>
 

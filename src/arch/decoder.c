@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * decoder.c: one block of a decoder, by its options (arch.h). In llama's order:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* decoder.h: the decoder of every architecture that is a table of options (arch.h, struct wn_decoder). Private to
  * src/arch. */
 #ifndef WINNOW_ARCH_DECODER_H

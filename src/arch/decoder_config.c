@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* decoder_config.c: keys of config.json that several decoders have. */
 #include "decoder.h"
 

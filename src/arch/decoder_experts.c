@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * decoder_experts.c: a sparse mixture of experts in place of the MLP (arch.h, struct wn_experts; Shazeer et al.,
  * arXiv:1701.06538). The rows of an expert are those that chose it, in their order, and the rows of a chunk are a run

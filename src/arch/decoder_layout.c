@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* decoder_layout.c: the tensors of a decoder. */
 #include "decoder.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * falcon: layer norm, an MLP without a gate; one norm for both branches (7b), two (40b), or branches in a row. Heads
  * share one key, groups do, or none; then "alibi" may stand for rotary positions (arXiv:2311.16867).

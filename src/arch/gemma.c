@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gemma2, gemma3_text, and the text part of gemma3: as llama, but norms stand around the branches and keep their
  * weights as 1 + w, the embedding has the factor sqrt(hidden size), scores are scaled by query_pre_attn_scalar, and

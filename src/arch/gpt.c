@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gpt2, opt, gpt_neox: layer norms with biases, biases everywhere, an MLP without a gate. The first two add learned
  * positions to the embedding; the third rotates a part of each head, and both branches may read the same hidden state.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * llama: the decoder of LLaMA (Touvron et al. 2023), Llama 2 and Llama 3: RMS norm, grouped-query attention with rotary
  * positions, gated SiLU MLP; optional biases. Every other decoder is told by how it differs from this one.

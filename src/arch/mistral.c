@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mistral: as llama, without biases, and every block sees the last `sliding_window` keys (arXiv:2310.06825), unless
  * "layer_types" says which do, as in Ministral 8B: transformers reads such a file by its class Ministral.

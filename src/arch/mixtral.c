@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* mixtral: as mistral, with experts in place of the MLP (arXiv:2401.04088). */
 #include "decoder.h"
 

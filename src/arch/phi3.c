@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* phi3: as llama, with q, k, v in one tensor, gate and up in another, and a window on all blocks (arXiv:2404.14219). */
 #include "decoder.h"
 

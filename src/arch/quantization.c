@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * "quantization_config" of config.json: a checkpoint that is quantized already is no input for compression, except one
  * of 8-bit floats, which are numbers with a factor. One line names the method and its bits.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quantization.h: what config.json says of a checkpoint that is quantized. Private to src/arch. */
 #ifndef WINNOW_ARCH_QUANTIZATION_H
 #define WINNOW_ARCH_QUANTIZATION_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * qwen2, qwen3: as llama; the first has biases of q, k and v, the second an RMS norm of every query and key head and
  * optional biases of all of attention (arXiv:2407.10671, 2505.09388). With "use_sliding_window", the blocks from

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * qwen2_moe, qwen3_moe: as qwen2 and qwen3, with experts in place of the MLP; the first has a shared expert besides
  * (arXiv:2407.10671, 2505.09388). Blocks in mlp_only_layers, and those whose number, from 1, is no multiple of

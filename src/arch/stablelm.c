@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* stablelm: as llama, but layer norms, a part of each head rotated, and both branches may read one normed hidden state.
  */
 #include "decoder.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* limits.c: see base.h: what the system lets this process have, read from /proc, the cgroup file systems and Slurm. */
 #include <winnow/base.h>
 

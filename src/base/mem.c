@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The counted allocator: every block is 64-byte aligned and carries its size in a header in front of it. */
 #include <winnow/base.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Numbers in order, and percentiles of them. */
 #include <winnow/base.h>
 

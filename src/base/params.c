@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Parameters as data: tables of names, types, ranges and words, and values read from JSON against them. */
 #include <winnow/params.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The schema of a point's fields with named axes, and the record that holds their values. */
 #include <winnow/record.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Random numbers: Philox 4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011)
  * and MT19937 (Matsumoto, Nishimura, ACM TOMACS 8, 1998) seeded and consumed as CPython's `random` does.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Status texts, the message of the last failure, problem lists, suggestions for typing errors, log lines, abort. */
 #include <winnow/base.h>
 

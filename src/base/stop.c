@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* stop.c: the one way out of the program, for mistakes of our own and for want of memory. */
 #include <winnow/base.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Strings: copies, formatted strings, growing text. */
 #include <winnow/base.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A set of texts: a hash table with open addressing, at most half full. */
 #include <winnow/base.h>
 

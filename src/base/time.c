@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The monotonic clock, and durations as people read them. */
 #include <winnow/base.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * command.h: the commands of the program. A command is one file here and one row in src/main.c.
  *

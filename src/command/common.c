@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* common.c: options, tables and units that the commands share. */
 #include <ctype.h>
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* export.c: `winnow export`. */
 #include <omp.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* help.c: `winnow help TOPIC`, printed from the tables of methods, architectures, metrics and sweep keys. */
 #include <stdio.h>
 #include <string.h>

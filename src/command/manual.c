@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* manual.c: all commands as a manual page and as completion for bash, made from their pages. */
 #include <stdio.h>
 #include <string.h>

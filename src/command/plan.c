@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plan.c: `winnow plan`: every mistake at once, or points, seconds, memory and file size. */
 #include <math.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plan_inputs.c: the inputs of a sweep in `winnow plan`, and what is thin about them. */
 #include <math.h>
 #include <stdio.h>

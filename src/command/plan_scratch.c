@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plan_scratch.c: what a run needs on scratch. */
 #include <stdio.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plan_slots.c: what of a sweep fits into a time slot, and how many slots it takes: by the numbers that a run chooses
  * its points with. */
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* run.c: `winnow run`. */
 #include <omp.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* show.c: `winnow show`: the table of points, for people, papers and programs. */
 #include <math.h>
 #include <stdio.h>

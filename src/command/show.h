@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* show.h: what `winnow show` prints: chosen columns and rows of a results file, and the forms they are printed in. */
 #ifndef WINNOW_SHOW_H
 #define WINNOW_SHOW_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* show_choose.c: which columns and rows `winnow show` prints. */
 #include <fnmatch.h>
 #include <math.h>

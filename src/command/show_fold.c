@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* show_fold.c: points that differ in their draw alone as one row of `winnow show`. */
 #include <math.h>
 #include <stdlib.h>

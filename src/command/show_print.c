@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* show_print.c: the forms in which `winnow show` prints points. */
 #include <math.h>
 #include <stdio.h>

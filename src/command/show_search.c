@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* show_search.c: `winnow show --search NAME`: how the fitness fell, and what was found. */
 #include <math.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * status.c: `winnow status`: how far a sweep is, also while it runs: the results file says what is written, and
  * FILE.h5.progress (wn_run_sweep in sweep.h) what is in work.

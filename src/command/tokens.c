@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tokens.c: `winnow tokens`: ids, tokens and what each stands for. */
 #include <stdio.h>
 #include <string.h>

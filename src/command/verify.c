@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* verify.c: `winnow verify`: checksums of all points, and the digest of all results. */
 #include <stdio.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Calibration sets. The draws follow the published codes call by call, so that a set with the
  * same texts, tokenizer and seed holds the same tokens as theirs.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Files that hold no text: known by their first bytes and named, so that nobody takes them for text. */
 #include "documents.h"
 

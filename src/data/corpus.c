@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Documents of a file: opening, parsing, and the check of all of them. */
 #include "documents.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* documents.h: what the files that read documents share; private to src/data. */
 #ifndef WINNOW_DATA_DOCUMENTS_H
 #define WINNOW_DATA_DOCUMENTS_H

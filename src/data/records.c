@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where the records of a JSON file are. Only brackets and strings are looked at here; each record is parsed strictly
  * when it is asked for. What is laid out in no way that is known here is taken as lines, whose parser then says what

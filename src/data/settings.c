@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Settings of a JSON object by a parameter table, every mistake gathered. */
 #include <winnow/data.h>
 

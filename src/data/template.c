@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Prompt templates. A pair comes as {"prompt", "response"} or as {"instruction", "input", "output"}; both are brought
  * to five named parts, so that every template can be used with either.

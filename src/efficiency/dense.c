@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* dense.c: the dense model in memory, as fp32 and as bf16: what a compressed one is compared with. */
 #include "efficiency.h"
 

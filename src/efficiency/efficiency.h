@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* efficiency.h: inside efficiency: takes of one model, and the dense models that it is compared with. */
 #ifndef WINNOW_EFFICIENCY_IMPL_H
 #define WINNOW_EFFICIENCY_IMPL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* form.c: in words what the linears of a model in memory are: equal texts are equally fast. */
 #include "efficiency.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* machine.c: what the machine can do at the moment, a lock of its node, and what it says of energy. */
 #include "efficiency.h"
 

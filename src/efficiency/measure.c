@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* measure.c: dense fp32, dense bf16 and a compressed model in turn, round by round; what pairs of takes say. */
 #include "efficiency.h"
 

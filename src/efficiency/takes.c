@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* takes.c: prefills and steps of a model in memory, timed: the loop of generate.c on fixed ids, without texts that end.
  */
 #include "efficiency.h"

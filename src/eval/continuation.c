@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Continuations of a context (LAMBADA): how likely, and whether greedy decoding gives exactly them. */
 #include "likelihood.h"
 

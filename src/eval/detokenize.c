@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The WikiText page in ordinary spelling: the replacements of the harness in its order. One
  * of its rules, a regular expression between literal slashes, never matches ordinary text and is left out.

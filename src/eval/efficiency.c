@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* efficiency: speeds of every point beside the dense model on the same rank (efficiency.h has what is measured). */
 #include "protocol.h"
 

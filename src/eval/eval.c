@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of kinds, and the core: final hidden states to numbers per target, numbers to fields. */
 #include "protocol.h"
 

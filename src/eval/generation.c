@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Generated text: prompts continued greedily (or drawn with a seed), as lm-evaluation-harness asks for it
  * (generate_until), scored against references, by checks, and against the text of the dense model.

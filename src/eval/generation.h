@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* generation.h: what the two files of the kind `generation` share: keys, items and fields; scores of texts. */
 #ifndef WINNOW_EVAL_GENERATION_H
 #define WINNOW_EVAL_GENERATION_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Checks of answers: their keys, and the metrics of how many are passed, strictly, loosely and in a row. */
 #include "generation.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Metrics of all texts together: BLEU and chrF++ from counts that are added over items. */
 #include "generation.h"
 

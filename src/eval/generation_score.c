@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Scores of generated texts: of answers, of what the texts are like, and of how far they agree with the dense model. */
 #include "generation.h"
 

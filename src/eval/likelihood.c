@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Texts behind contexts: tokens, sequences, targets, log-likelihoods. */
 #include "likelihood.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * likelihood.h: log-likelihoods of texts behind contexts, with tokens as lm-evaluation-harness makes them: sequences
  * and targets of a set, and what the scores of the targets add up to.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Multiple choice as lm-evaluation-harness scores it: the log-likelihood of every choice behind the context, or of one
  * continuation behind several contexts; the answer is the choice with the largest one, plain, per character, byte or

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* multiple_choice.h: items and choices, shared by the files of the kind multiple_choice. */
 #ifndef WINNOW_EVAL_MULTIPLE_CHOICE_H
 #define WINNOW_EVAL_MULTIPLE_CHOICE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Items of multiple choice: their check, and their choices as sequences and targets. */
 #include "multiple_choice.h"
 

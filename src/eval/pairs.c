@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Pairs of texts (BLiMP, CrowS-Pairs): the log-likelihood of both whole texts behind the prefix token, and which one is
  * likelier.

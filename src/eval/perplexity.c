@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Perplexity by two protocols.
  *   gptq     one token stream, windows of `length`, the first token of a window is not scored

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * protocol.h: what the kinds of evaluation share: white space as Python sees it, tokens as the harness makes them,
  * growing lists of targets, means with clustered errors.

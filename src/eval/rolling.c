@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Texts on their own, every token scored once (WikiText of the harness): perplexity per word and byte, bits per byte.
  */
 #include "likelihood.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Items of a task to fields: scores with standard errors, scores per group, flips against the dense model. */
 #include "task.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * task.h: what all kinds of task share once their items are read: names and groups of items, values of items to scores,
  * flips against the dense model.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * coded.h: a quantized linear as the formats of others have it, scale * (code - zero), with whole zero points. Private
  * to src/export.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * codes.c: the code form of an exported point. What there is of a linear is known only when the walk hands it over, so
  * it waits in a scratch file until all shapes are known.

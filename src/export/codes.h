@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* codes.h: the code form of an exported point, WN_EXPORT_CODES. Private to src/export. */
 #ifndef WINNOW_EXPORT_CODES_H
 #define WINNOW_EXPORT_CODES_H

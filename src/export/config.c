@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* config.c: what a checkpoint has beside its weights: config.json, generation and tokenizer files. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * export.c: one point of a results file as a checkpoint. The file has the text of the sweep and its identity; the point
  * is computed again from the same inputs, which the identity proves, and goes to the disk linear by linear.

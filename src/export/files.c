@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * files.c: the files of an exported point. Weights go to their place as the walk hands them over, codes to their own
  * file (codes.c).

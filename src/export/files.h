@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* files.h: the files of an exported point. Private to src/export. */
 #ifndef WINNOW_EXPORT_FILES_H
 #define WINNOW_EXPORT_FILES_H

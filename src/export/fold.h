@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fold.h: scales of inputs (AWQ, SmoothQuant) on their way into a file. The codes of a linear are those of its weights
  * times the scale of every input; what makes the input is divided by it: the vector before (a norm weight and its

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * form.c: which packed form holds a point, by its recipe and the shapes of the model alone. What the formats of others
  * cannot say is told before any work.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gguf.c: the tensors of a point in a GGUF file. */
 #include <string.h>
 

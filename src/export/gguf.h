@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gguf.h: an exported point as a GGUF file, which llama.cpp opens. Private to src/export.
  *

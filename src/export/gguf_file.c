@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gguf_file.c: see gguf_file.h. All numbers are little-endian, as this machine has them. */
 #include <errno.h>
 #include <fcntl.h>

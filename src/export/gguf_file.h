@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gguf_file.h: writes a GGUF file, version 3 (the format of ggml and llama.cpp): keys, then what tensors there are,
  * then their bytes. Private to src/export.

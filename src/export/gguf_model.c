@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gguf_model.c: what llama.cpp calls an architecture, its tensors and its keys. */
 #include <string.h>
 

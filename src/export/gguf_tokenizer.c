@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gguf_tokenizer.c: a tokenizer as llama.cpp reads it: byte-level BPE of tokenizer.json ("gpt2") with one of the rules
  * it has for cutting texts, or the pieces of a SentencePiece BPE ("llama").

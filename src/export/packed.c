@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* packed.c: the arrays of linears in the packed formats of others, and what config.json says of them. */
 #include <math.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* packed.h: the linears of an exported point in a packed format of others (export.h). Private to src/export. */
 #ifndef WINNOW_EXPORT_PACKED_H
 #define WINNOW_EXPORT_PACKED_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* spool.h: tensors of which neither number nor shapes are known before the last: they wait in a scratch file. Private
  * to src/export. */
 #ifndef WINNOW_EXPORT_SPOOL_H

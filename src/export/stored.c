@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* stored.c: what a results file says of the point that is exported. */
 #include <stdio.h>
 #include <stdlib.h>

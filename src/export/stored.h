@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* stored.h: what a results file says of the point that is exported. Private to src/export. */
 #ifndef WINNOW_EXPORT_STORED_H
 #define WINNOW_EXPORT_STORED_H

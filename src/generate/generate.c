@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Batched decoding. The texts of a batch own slots of one key-value cache: first those of the tokens that all prompts
  * of the batch begin with (run once), then those of each text, prompt and generated tokens in order. A step runs one

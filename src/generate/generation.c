@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is to be generated and what was: prompts, batches, records, stop strings, texts. */
 #include <winnow/generate.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Blocks of a point kept in memory, so that text can be generated token by token. */
 #include <winnow/generate.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A checkpoint: model.safetensors, or the shards that model.safetensors.index.json names. As in transformers, the index
  * only says which files there are: all tensors of all of them are the checkpoint's, those of the last file (by name)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whole files, paths, UTF-8. */
 #include <winnow/io.h>
 

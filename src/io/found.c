@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A model folder with neither model.safetensors nor its index: one line that says what it holds, and what to do. */
 #include "found.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* found.h: what a folder without weights that can be read holds instead. Private to src/io. */
 #ifndef WINNOW_IO_FOUND_H
 #define WINNOW_IO_FOUND_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gzip: whole files unpacked in memory (zlib underneath). */
 #include <winnow/io.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* SHA-256 through the EVP interface of libcrypto, which picks the fastest code for the processor. */
 #include <winnow/io.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* image.h: one safetensors file in memory, checked against the rules. Private to src/io. */
 #ifndef WINNOW_IO_IMAGE_H
 #define WINNOW_IO_IMAGE_H

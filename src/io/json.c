@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * JSON and JSON lines. cJSON builds the tree; it is lenient (raw control characters, 01, lone words) and tells no
  * position, so a strict scanner (RFC 8259) goes over the text first and owns all messages. What it lets through, cJSON

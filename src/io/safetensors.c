@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One safetensors file: u64 length n of the header, n bytes of JSON, the data. The rules follow the reference
  * implementation (safetensors, Rust): the data of all tensors, sorted by offset, fill the rest of the file without a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tensors of 8-bit floats and their factors: "X.weight" [rows, columns] goes with "X.weight_scale_inv" or
  * "X.weight_scale", one number or a grid [m, n], each of which is a factor of a part of rows / m by columns / n.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* scales.h: the factors of tensors of 8-bit floats. Private to src/io. */
 #ifndef WINNOW_IO_SCALES_H
 #define WINNOW_IO_SCALES_H

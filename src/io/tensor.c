@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stored numbers to float. Loads go through memcpy: the data of a file is aligned to nothing that could be relied on.
  */
 #include <winnow/io.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writing safetensors files. The header needs the place of every tensor, so all are known before the first byte; after
  * that the data goes straight to its place with pwrite, in whatever order it comes.

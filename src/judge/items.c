@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Candidates judged by a task: its items that a search may see, minibatches of them, and what their losses say. */
 #include "judge_impl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The judge: dense states of the calibration sequences, minibatches, and the deal of units to ranks. */
 #include "judge_impl.h"
 

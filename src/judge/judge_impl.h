@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* judge_impl.h: what the files of the judge share. */
 #ifndef WINNOW_JUDGE_IMPL_H
 #define WINNOW_JUDGE_IMPL_H

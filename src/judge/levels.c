@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of a level database tell a search: weights of candidates, and errors for dynamic programming. */
 #include <winnow/judge.h>
 

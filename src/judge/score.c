@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Final hidden states of the candidates of a chunk to sums of their fitness, tile by tile of next-token logits. */
 #include "judge_impl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One walk down the blocks with the units of a rank. */
 #include "judge_impl.h"
 

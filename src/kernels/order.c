@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* order.c: bytes of packed weights in the order that a kernel reads, and back. */
 #include "strips.h"
 

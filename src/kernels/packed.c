@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* packed.c: a packed linear as a source of rows that knows how to add up few rows. */
 #include "strips.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* strips.h: inside kernels: sums of few rows on packed weights whose bytes were put in the order that a kernel reads.
  */
 #ifndef WINNOW_KERNELS_STRIPS_H

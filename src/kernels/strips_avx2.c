@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* strips_avx2.c: packed weights of 8 outputs at a time. */
 #include "strips.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* strips_avx512.c: packed weights of 16 outputs at a time. */
 #include "strips.h"
 

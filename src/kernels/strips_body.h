@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * strips_body.h: the kernels of strips.h for one instruction set, which the file that includes it describes: LANES, the
  * types VECTOR and WHOLE, INLINE, and a few operations on them. A vector holds weights of one column, for LANES

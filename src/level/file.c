@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* file.c: the levels of one block in a file: a header, the entries, and packed linears one after the other. */
 #include <winnow/level.h>
 

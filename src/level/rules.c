@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rules.c: what levels of methods that quantize inputs as well have besides packed linears: the rule of a linear, as
  * numbers, and vectors of the block.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Products in bf16 by oneDNN, which is loaded when a sweep asks for them: it is no part of a build without its headers,
  * and a build with them runs where the library is missing. One primitive, made for shapes that are known when it is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* bf16.h: inside linalg: products of numbers in bf16 with sums in fp32. */
 #ifndef WINNOW_LINALG_BF16_H
 #define WINNOW_LINALG_BF16_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Starting BLAS: one thread per call, the right flavour, a kernel set that fits the processor and multiplies well. */
 #include <winnow/linalg.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* blas.h: inside linalg: what is known of the loaded BLAS library. */
 #ifndef WINNOW_LINALG_BLAS_H
 #define WINNOW_LINALG_BLAS_H

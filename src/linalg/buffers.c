@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Room for the buffers of OpenBLAS. Where mmap refuses one (`ulimit -v`, h_vmem), OpenBLAS asks again for ever, deaf to
  * signals: in its constructor, before main, and in the first call of every thread. So both are looked at before.

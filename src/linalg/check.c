@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Does the loaded BLAS multiply as it should? Exact products of whole numbers. */
 #include "blas.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The factor U of an inverse, (H + lambda I)^-1 = U^T U, without forming the inverse.
  *

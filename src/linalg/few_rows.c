@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Linear maps of few rows, as in writing texts token by token. A matrix product would copy the weights into its own
  * order before it uses them, which few rows do not pay for. A number of the result is one sum over the columns in

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * few_rows.h: inside linalg: kernels for few rows. A sum is sum = 0, then sum = fma(x[k], w[k], sum) for each column k
  * in order, in every one of them, so that they differ in nothing but time.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* few_rows_avx512.c: kernels for few rows, 16 lanes. */
 #include "few_rows.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* few_rows_plain.c: the kernel for few rows as it is defined; those of instruction sets give its bits. */
 #include "few_rows.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* few_rows_stored.c: few rows by weights that are stored as bf16: read in place, made fp32 in registers. */
 #include "few_rows.h"
 

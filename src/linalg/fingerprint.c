@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fingerprint.c: 64 bits that tell whether two runs have made the same numbers. Not a cryptographic hash: it runs at
  * the speed of memory, and nobody chooses weights to deceive it.

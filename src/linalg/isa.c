@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* isa.c: which instructions kernels of our own may use. */
 #include <winnow/linalg.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Linear maps by canonical tiles, each tile one single-threaded BLAS call. */
 #include <winnow/linalg.h>
 

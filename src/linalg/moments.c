@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Second moments by tiles, and the quadratic form they define. */
 #include <winnow/linalg.h>
 

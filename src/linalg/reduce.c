@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sums over long arrays with an order that is fixed by the code: lanes inside a block, blocks one after the other. */
 #include <winnow/linalg.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* threads.c: no thread of the library while ours are at work. */
 #include <winnow/linalg.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * AWQ: round to nearest on groups of columns after the columns of large inputs have been multiplied by scales, which
  * are divided out again (Lin et al., arXiv:2306.00978, section 3.2, equations 4 and 5). The scale of an input is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Depth pruning: whole blocks, or the attention or MLP branch of blocks, are left out: the parameters, and what becomes
  * of the linears of a unit that goes. Which ones go is an allocation (src/allocation/depth.c).

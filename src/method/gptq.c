@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * GPTQ: columns are rounded one after the other, and the columns not rounded yet take the error over (Frantar,
  * Ashkboos, Hoefler, Alistarh, arXiv:2210.17323, algorithm 1). Grids are those of quant.c: per row on the weights as

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * LLM.int8(): weights and inputs in 8-bit integers with a scale per output row and per token, outlier columns of the
  * inputs aside (Dettmers, Lewis, Belkada, Zettlemoyer, arXiv:2208.07339, section 3). Which columns are outliers depends

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Magnitude pruning: the smallest |w| of a matrix become 0 (Han, Pool, Tran, Dally, arXiv:1506.02626, section 3), or
  * the N smallest of every run of M columns (Mishra et al., arXiv:2104.08378, section 3). With scope "block" one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of methods, recipes of one or two stages, and stored bits per weight. */
 #include <winnow/method.h>
 

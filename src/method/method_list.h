@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One row per method: WN_METHOD(NAME) stands for `const struct wn_method wn_method_NAME` in src/method/NAME.c. */
 WN_METHOD(none)
 WN_METHOD(magnitude)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The dense model as a method: the smallest plug-in, and the one to copy. */
 #include <winnow/method.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pattern.h: what all pruners share: the parameters "sparsity" and "pattern", and the rules that join them. */
 #ifndef WINNOW_PATTERN_H
 #define WINNOW_PATTERN_H

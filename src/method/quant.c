@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The uniform grid of the GPTQ family (Frantar et al., arXiv:2210.17323, and its published code): the range always
  * contains 0, so that pruned weights stay exactly 0; zero points are integers in 0 .. levels.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quant.h: the grid of method.h applied to whole runs of weights, in loops that vectorise. */
 #ifndef WINNOW_QUANT_H
 #define WINNOW_QUANT_H

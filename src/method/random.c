@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Random pruning: which weights become 0 says nothing about them; the row that every other pruner has to beat (the
  * random scores of Jaiswal et al., LLM-KICK). A score is a pure function of the seed, the name of the linear and the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Symmetric integer codes with one scale per output row. */
 #include "row_codes.h"
 

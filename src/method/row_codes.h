@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* row_codes.h: symmetric integer codes with one scale per output row, for methods that quantize inputs as well. */
 #ifndef WINNOW_ROW_CODES_H
 #define WINNOW_ROW_CODES_H

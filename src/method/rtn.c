@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Round to nearest: every weight goes to the nearest value of a uniform grid, fitted once per tensor, per output row or
  * per group of columns; the baseline of arXiv:2210.17323, section 5. Weights pruned before are 0 and 0 is on every

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From a task to the solver: the factor, and what is recorded of it. */
 #include "second_order.h"
 

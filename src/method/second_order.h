@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* second_order.h: what SparseGPT and GPTQ share besides the solver: parameters, the factor, the call. */
 #ifndef WINNOW_SECOND_ORDER_H
 #define WINNOW_SECOND_ORDER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Selection by radix: a histogram over the leading bits finds the bin of the wanted rank, its keys are gathered, and
  * the next bits are looked at in those only. The first histogram and the first gathering read everything once each;

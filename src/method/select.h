@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * select.h: which of many scores are the smallest, in linear time and with a stated order of ties.
  *

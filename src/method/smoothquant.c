@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SmoothQuant: weights and inputs on integers with a scale per output row and per token, after the range of every input
  * channel has been moved in part from the inputs into the weights: X diag(s)^-1 diag(s) W^T (Xiao et al.,

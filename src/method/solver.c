@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The column sweep. Three levels, so that nearly all of the work is matrix products:
  *

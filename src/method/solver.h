@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * solver.h: the column sweep that SparseGPT, GPTQ and their relatives share (Frantar et al., arXiv:2210.17323, section
  * 3; arXiv:2301.00774, section 3.2).

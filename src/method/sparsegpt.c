@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SparseGPT: columns are fixed from left to right, the weights of smallest w^2 / U_jj^2 become 0, and the others of
  * their row take the error over (Frantar, Alistarh, arXiv:2301.00774, algorithm 1). Unstructured: the smallest of all

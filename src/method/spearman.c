@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The order "spearman" of the published code of SpQR: a chain of nearest neighbours. Ranks of a column are a
  * permutation, so that all columns have the same norm once centred, and products of ranks order as correlations do.

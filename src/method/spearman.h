@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* spearman.h: columns in an order in which neighbours rank the rows alike. */
 #ifndef WINNOW_SPEARMAN_H
 #define WINNOW_SPEARMAN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SpQR: the column sweep of GPTQ with small groups whose scales and zero points are quantized themselves, and with the
  * few weights that rounding hurts most kept as they are (Dettmers, Svirschevski, Egiazarian et al., arXiv:2306.03078,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* spqr.h: what the two files of SpQR share: the state of a sweep, and how a group gets its grids. */
 #ifndef WINNOW_SPQR_H
 #define WINNOW_SPQR_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* spqr_grids.c: the grids of SpQR: of a group without its likely outliers, and those of its scales and zero points. */
 #include "quant.h"
 #include "spqr.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Wanda: in every output row the weights of smallest |W_ij| * ||x_j||_2 become 0 (Sun, Liu, Bair, Kolter,
  * arXiv:2306.11695, section 3, equation 1); no weight is updated.

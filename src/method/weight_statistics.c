@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Statistics of a compressed linear. Sums are taken in double, over 8 lanes within a row, then over rows in order: the
  * order depends on the shape only, and the lanes are what vectorises.

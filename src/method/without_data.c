@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* without_data.c: what stands for a recipe where nothing is known of the inputs of a linear. */
 #include <string.h>
 

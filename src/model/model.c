@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A checkpoint directory: opened and checked as a whole, converted block by block. */
 #include <winnow/linalg.h>
 #include <winnow/model.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* outer.c: what a model does outside its blocks: embedding, final norm, logits. */
 #include <winnow/linalg.h>
 #include <winnow/model.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Token sequences of a data set and their cut into canonical chunks. */
 #include <winnow/model.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Common prefixes of the sequences of a set, run once: the few-shot examples of a task, the context in front of every
  * choice. Sequences are sorted by their tokens, so that those with a common prefix stand together, and cut into parts

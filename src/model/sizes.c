@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sizes.c: how many weights a model, and a block of it, have. */
 #include <winnow/model.h>
 

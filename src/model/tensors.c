@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which tensors of a checkpoint are those of a model: names with other prefixes, the head that is the embedding or is
  * not, what is left over. The rules are those of transformers 5.24, which test_forward checks on reference/rules_*.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tensors.h: which tensors of a checkpoint are those of a model. Private to src/model. */
 #ifndef WINNOW_MODEL_TENSORS_H
 #define WINNOW_MODEL_TENSORS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Causal attention by units of (sequence, query tile, heads that share keys). Queries lie in the lanes of vector
  * registers, turned once per unit, so keys and values are read where they are, one number for all lanes: no copy of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * attention.h: what the two ways of attention share: units of many rows (attention.c) and rows that are alone behind
  * their past (attention_row.c). Private to src/nn.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* attention_ref.c: attention as a plain loop in double: what the fast one is tested against. */
 #include <winnow/nn.h>
 

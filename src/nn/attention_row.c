@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Attention of one row behind a past, as in writing a text token by token: dot products and sums of rows. In the units
  * of attention.c all lanes but one would be idle.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Linears on integer codes. Their sums are exact, by integer instructions (integer_dot.h) or, where there are none, in
  * fp32 BLAS: a product of two codes is at most 127^2, so fp32 adds up to 1040 of them exactly in any order. Longer rows

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* integer_dot.h: inside nn: exact sums of products of codes. */
 #ifndef WINNOW_NN_INTEGER_DOT_H
 #define WINNOW_NN_INTEGER_DOT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* integer_dot_avx2.c: products of 16-bit numbers, as those of bytes (vpmaddubsw) would saturate. */
 #include "integer_dot.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* integer_dot_vnni.c: 64 products of bytes in one instruction, added up in 32 bits without saturation. */
 #include "integer_dot.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * math.h: exponentials that the compiler can put into vector registers: no branch, no table, no library call.
  * Private to src/nn. Each is the same formula for every element, wherever it stands in a vector.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Norms of rows: sums in double, in a fixed order; rows are shared out whole. */
 #include <winnow/nn.h>
 

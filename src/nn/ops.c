@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Functions of one number after the other, handed out in fixed blocks. */
 #include <winnow/nn.h>
 

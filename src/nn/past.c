@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* past.c: keys and values of what was run earlier. */
 #include <winnow/nn.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Positions by slopes (ALiBi). */
 #include <winnow/nn.h>
 

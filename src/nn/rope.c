@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rotary positions (Su et al. 2021) with the scalings of Hugging Face transformers: modeling_rope_utils.py. */
 #include <winnow/nn.h>
 

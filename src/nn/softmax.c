@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sums over one row of logits, divergences of two rows, largest values. Serial: callers share out rows. */
 #include <winnow/nn.h>
 

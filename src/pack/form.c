@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The bytes of a packed linear: places of its arrays, the header, and the look at bytes from outside. */
 #include "form.h"
 

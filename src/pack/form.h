@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* form.h: what packing and unpacking share: the place of every array, and numbers of any alignment. */
 #ifndef WINNOW_PACK_FORM_H
 #define WINNOW_PACK_FORM_H

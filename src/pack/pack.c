@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From a compressed linear to its bytes. All forms that could hold it are measured, the smallest is written, unpacked
  * and compared; when a bit differs, the next one is. Dense numbers come last and cannot differ.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How many bytes packed linears will take, from the parameters of a recipe alone. */
 #include "form.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of a packed linear as fp32: every number is made by the operations that made it when it was compressed. */
 #include "form.h"
 

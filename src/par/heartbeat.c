@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Heartbeats: who has fallen silent, and the end of a run that can only wait for it.
  *

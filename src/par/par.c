@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Start and end of a parallel run, who is where, and the few collective calls, all of which wait by sleeping. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* par_internal.h: what src/par and src/results share about ranks. The only header that shows MPI. */
 #ifndef WINNOW_PAR_INTERNAL_H
 #define WINNOW_PAR_INTERNAL_H

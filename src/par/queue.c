@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The queue: a manager thread on rank 0 and its clients, one per rank, rank 0 included.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Memory shared by the ranks of a node: a mapped scratch file that is unlinked as soon as all have it open.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stop requests: a flag that signal handlers set and the queue carries to the manager. */
 #include <math.h>
 #include <signal.h>

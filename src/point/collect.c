@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * collect.c: statistics of the inputs of every block of a walk. Under sequential propagation a point makes its own, by
  * the groups of chunks of the shared dense pass and in their order; else it reads those of that pass.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* compress.c: what becomes of the linears of a block: scales of their inputs, then one linear after the other. */
 #include <stdio.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* evidence.c: what is known of the dense model before a point, and the allocation that follows from it. */
 #include <stdio.h>
 

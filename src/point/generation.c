@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * generation.c: texts of a point. All blocks as the point evaluates them are kept in memory while its texts are
  * generated; then the dense blocks are streamed once more over prompts and texts, for the losses of the generated

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * inside.c: see inside.h. What is large lies in a state as it lies in memory, and comes back as it was: statistics,
  * which take a forward pass of the calibration set to be made again but far less room than its hidden states, and the

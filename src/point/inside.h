@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* inside.h: what a point has inside a block besides what it has between two blocks; private to src/point. */
 #ifndef WINNOW_POINT_INSIDE_H
 #define WINNOW_POINT_INSIDE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * levels.c: the linears of a block at all levels of a space, made as the walk of a point makes them, from statistics
  * of the inputs: those of the dense model, or those behind quantized blocks (quantized.c).

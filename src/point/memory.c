@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* memory.c: what a point takes on a rank: the formulas of plan, by the numbers that the stages allocate with. */
 #include <omp.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pass.h: the shared dense pass of one model, split by what its files do; private to reference.c, quantized.c and
  * pass_*.c.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pass_saved.c: what a stop leaves of the dense pass. It is looked for between blocks: then the states of all units,
  * and the sums of the blocks so far, go to scratch (scratch.h), from where the next start goes on, with any number of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pass_sets.c: what the dense pass leaves of evaluation sets: states, losses and texts, shared with all nodes. */
 #include <math.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pass_sums.c: the units of the dense pass through a block, and the sums over calibration groups. Groups come in
  * rounds, one for each rank that has any: what a rank has summed over its group is added to the sum of the set, in the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* point_impl.h: shared by the files of src/point, and by those that predict what they cost. */
 #ifndef WINNOW_POINT_IMPL_H
 #define WINNOW_POINT_IMPL_H

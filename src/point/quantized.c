@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * quantized.c: statistics of inputs behind quantized blocks, for levels of bits whose predecessors are not dense. It is
  * the dense pass over one calibration set, but that a block that statistics were taken of pushes nothing on: the same

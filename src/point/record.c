@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* record.c: what a walk writes down: statistics of every linear, and totals of the point. */
 #include <math.h>
 #include <omp.h>

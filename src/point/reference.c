@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * reference.c: the dense pass that all points share: states of the dense model at the targets of divergence sets, its
  * losses at the targets of sets that are compared item by item, the texts it generates, and statistics on dense

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* resume.c: see resume.h. The state of a point is one file, and one for each kept block, which does not change. */
 #include "inside.h"
 

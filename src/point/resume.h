@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* resume.h: a point that is left between two blocks or inside one, and goes on there in a later start; private to
  * src/point. */
 #ifndef WINNOW_POINT_RESUME_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * routing.c: "routing": "dense". The rows of a calibration set go to the experts that the dense model chooses for them,
  * in every block, while what experts see comes from compressed blocks: so statistics of an expert are of the tokens

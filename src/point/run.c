@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* run.c: what a point is told of the run that it is part of. */
 #include "point_impl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sample.c: the reference sample: what the evaluated linears are off by on inputs of the dense model. */
 #include <math.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * scale_search.c: the search of AWQ (arXiv:2306.00978, equation 4): for every input of a block that has a producer,
  * each scale the method proposes is tried on the calibration set, on the part of the block that reads this input, all

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* score.c: the evaluation sets of a walk: their hidden states go through every block, then through the head. */
 #include <math.h>
 

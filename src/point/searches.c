@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * searches.c: the allocations that are searched for, by all ranks together, behind the shared dense pass and before the
  * points. Every rank takes the same decisions; what a generation leaves is stored by rank 0 before the next one begins,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* shapes.c: what follows from the shapes of a block. */
 #include "point_impl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* speed.c: how fast a point is, while all its blocks are in memory; points of one form are measured once on a rank. */
 #include "walk.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* statistics.c: sums over the inputs of a block: how they lie in memory, how they are taken and added. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* stored.c: bytes of the smallest files that give back the model of a point. */
 #include "walk.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* units.c: what ranks split: see units.h. */
 #include "units.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * units.h: what ranks split: a unit is a run of whole chunks of a set. Its numbers do not depend on who computes it,
  * and sums over units are added in a fixed order, so results are the same for any number of ranks. The dense pass deals

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * walk.c: one walk down the decoder blocks. Load a block, collect what the method needs, compress its linears, push
  * the calibration and evaluation sequences through the compressed block, drop it; after the last block, score. Memory

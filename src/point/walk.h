@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * walk.h: the state of a walk down the blocks, a struct for each stage; private to src/point. A stage is a file that
  * sees its own struct, the subject and the workspace; walk.c alone has them all and says what comes after what.

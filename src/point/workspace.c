@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* workspace.c: rows on their way through a block: whole sets, and the memory that every stage of a walk needs. */
 #include <string.h>
 

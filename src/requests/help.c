@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The format of request files in words and as JSON Schema, from the tables of the kinds. */
 #include <winnow/eval.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Keys of JSON objects as data: check, help lines and JSON Schema from one table. */
 #include <winnow/requests.h>
 

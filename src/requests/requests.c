@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Request files: entry of the sweep, header and items, read and checked once for all kinds of task. */
 #include <winnow/eval.h>
 #include <winnow/requests.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rank 0: lays out a new file under a temporary name, or compares an existing one with the plan. */
 #define _GNU_SOURCE /* fallocate */
 #include <errno.h>

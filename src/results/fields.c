@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The types of fields, the document that lists them, and the checksum over the result fields of a point. */
 #include <stdlib.h>
 #include <string.h>

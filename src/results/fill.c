@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fill.c: missing values into the fields of a new file, by all ranks.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fill.h: missing values into a new file, by all ranks. Private to layout.c, create.c, results.c and fill.c. */
 #ifndef WINNOW_RESULTS_FILL_H
 #define WINNOW_RESULTS_FILL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What HDF5 itself does with a damaged file: versions up to 1.14 have dozens of known ways to crash or to turn in
  * circles on bytes that no HDF5 wrote. While the program is inside the library because of a file that it reads, such an

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Small helpers around HDF5: one sticky error with a short reason, texts, and the slab of one point. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one way in which bytes come out of a results file. A file may be damaged or made by hand, so a dataset is read
  * only after it was found to be what winnow writes: under a name of its own (no soft or external link, no second

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The layout of a file: documents, axes as dimension scales at the root (so that every group sees them), tables, and
  * one dataset per field, to be filled with the missing value (fill.c). Follows netCDF-4: a scale is a variable named

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* library.c: version of the HDF5 library in use, and release of what readers return. */
 #include <hdf5.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One running sweep per file: an advisory lock on <real path>.lock, and one on the file itself. The MPI-IO driver of
  * HDF5 takes no lock of its own and would let two sweeps write into one file. The lock by name also covers a file that

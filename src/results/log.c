@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * log.c: logs: rows that are written one after the other while their points wait, each with a checksum that is written
  * last, so that a kill at any place leaves a row that is whole or not there. Rows of older files come along.

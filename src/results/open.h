@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* open.h: the open results file. Private to results.c, starts.c, log.c and write.c. */
 #ifndef WINNOW_RESULTS_OPEN_H
 #define WINNOW_RESULTS_OPEN_H

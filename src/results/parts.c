@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* parts.c: rows that were taken over without all of their parts: which they have, and reading a row back. */
 #include <string.h>
 

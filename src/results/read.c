@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reading a results file, also one that is being written: the state column is read anew, the layout never changes. */
 #include <math.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* renamed.c: what was called otherwise in files of older versions. */
 #include <string.h>
 

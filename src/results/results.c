@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Opening and closing the results file: locks, layout or comparison on rank 0, then all ranks through MPI-IO. */
 #include <errno.h>
 #include <fcntl.h>

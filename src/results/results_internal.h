@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * results_internal.h: what the files of src/results share. HDF5 is called from one thread only; its own error printing
  * is off, the first failure of a sequence of calls is kept as one short text.

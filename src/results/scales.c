@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Dimension scales, written as the HDF5 dimension scale specification (version 1.4) says, each attribute once.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * /starts: one row for every start of the program that computed points of this file, with what the numbers depend on.
  * The rows are made with the file, empty; rank 0 fills one when it starts. When all are used, a start that computed no

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tables of columns known before the run, and lists of facts. */
 #define _GNU_SOURCE /* vasprintf */
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * take_over.c: rows of older files into a new one, before it gets its name.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* take_starts.c: the starts that computed the rows which a new file takes over (rank 0). */
 #include <stdlib.h>
 #include <string.h>

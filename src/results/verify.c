@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Checks the checksum of every written point and computes one digest over what the sweep found. */
 #include <string.h>
 #include <unistd.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Committing a point: its slabs, then the disk, then the checksum, then the state. */
 #include <errno.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A mean number of bits as sums of whole bits per group of linears of one size. Group g should have target * count[g]
  * bits, which is rarely whole; rounded sums are moved by a few bits each so that the total comes out, by a table over

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Random draws of a search: named places of the counter-based generator. */
 #include <winnow/search.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The genome with the least sum of layer errors (SPDY, arXiv:2201.13096, algorithm 1, with whole levels as costs). */
 #include "search_impl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The search: minibatches, stages of selection, generations (EvoPress, arXiv:2410.14649, algorithms 1 to 3). */
 #include "search_impl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What candidates are judged by: sums over rows of two models' next-token distributions. */
 #include "search_impl.h"
 

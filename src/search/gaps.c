@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Levels of bits with gaps: what there is, the steps between, and genomes that are as even as gaps allow. */
 #include "search_impl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Random genomes and level switches (EvoPress, arXiv:2410.14649, algorithms 1 and 2). */
 #include "search_impl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* search_impl.h: what the files of the search share. */
 #ifndef WINNOW_SEARCH_IMPL_H
 #define WINNOW_SEARCH_IMPL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The section "search" of a sweep file: its keys, the published presets, and their mistakes. */
 #include "search_impl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What candidates have in common: their order, leading blocks that need not be run again, and how units are dealt. */
 #include "search_impl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Spaces: genes with their levels, groups with their sums, and what can be asked of a genome. */
 #include "search_impl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * allocated.c: what a product of the grid says under "allocation" besides the words of its method: a search, or levels
  * by layer errors; and what of a recipe they vary.

@@ -1,4 +1,5 @@
 # Writes winnow_build.h: version, revision with a dirty flag, compiler and flags. Touched only when something changed.
+# SPDX-License-Identifier: Apache-2.0
 execute_process(COMMAND git -C ${SOURCE} rev-parse --short=12 HEAD OUTPUT_VARIABLE REVISION
                 OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE FAILED)
 if(FAILED)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* earlier.c: prediction for another machine, from a results file that was made there. */
 #include <math.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* flops.c: operations that follow from shapes: of points, and so how the time left is shared out. */
 #include "../point/point_impl.h"
 #include "predict.h"

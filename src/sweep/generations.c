@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* generations.c: generations of searches in the log of the results file (searches.c lays it out), and in the progress.
  */
 #include "generations.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* generations.h: where generations of searches are kept: functions of struct wn_generations, for rank 0. */
 #ifndef WINNOW_GENERATIONS_H
 #define WINNOW_GENERATIONS_H

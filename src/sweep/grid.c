@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * grid.c: products of the sweep file to cells, and cells to unique points.
  *

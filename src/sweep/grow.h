@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* grow.h: what a sweep can take over from older results files. Private to src/sweep. */
 #ifndef WINNOW_SWEEP_GROW_H
 #define WINNOW_SWEEP_GROW_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* identity.c: the identity of a sweep, line by line. */
 #include <string.h>
 

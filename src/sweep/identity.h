@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * identity.h: the text that says what results depend on (wn_run_build_identity in tables.c writes it), taken apart by
  * models. Private to src/sweep.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * inputs.c: one sweep, one set of inputs. Ranks may see different files behind one name: copies on every node, other
  * working folders, stale caches. So no rank believes what another one read: each node hashes all files itself, its

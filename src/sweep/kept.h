@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kept.h: rows that have some of their evaluations, from older files (grow.h), and lack others. Private to src/sweep.
  */
 #ifndef WINNOW_SWEEP_KEPT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * limits.c: what a run will take of memory, against what each node lets it have: said before the start, in place of a
  * kill hours later. What is asked for is compared with what is left now; what the ranks hold already is used up in

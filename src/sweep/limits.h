@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * limits.h: memory of a run, by the formulas that allocate, and what the nodes have for it.
  */

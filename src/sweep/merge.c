@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* merge.c: the schemas of all models of a sweep as one. */
 #include <string.h>
 

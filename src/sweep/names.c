@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * names.c: short names of points: the method and what varies among its points, in place of the whole key. One look at
  * every key to see what varies, one more to write the names.

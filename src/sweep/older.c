@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* older.c: see older.h. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * older.h: an older results file beside a sweep: which of its models, calibration sets, evaluations and searches are
  * the same, and which row a point is. Private to src/sweep.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* point_fields.c: what /points says of every point, whatever it is and is evaluated on. */
 #include <stdio.h>
 

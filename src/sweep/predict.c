@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * predict.c: how long, how much memory, how large a file, before the work starts. Counts follow from shapes: rows,
  * positions attended to, targets, steps, trials; what each of them takes is measured by short runs of the code that

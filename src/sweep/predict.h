@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* predict.h: what the files that predict share. */
 #ifndef WINNOW_PREDICT_H
 #define WINNOW_PREDICT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * prepare.c: everything a run needs, the same on every rank: models, token sequences, schema, tables, identity.
  *

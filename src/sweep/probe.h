@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * probe.h: what operations cost on this machine, measured at plan time by short runs of the code that computes points:
  * blocks, statistics, methods, head and decoding, on made-up numbers of the shapes of the model. About a second in all.

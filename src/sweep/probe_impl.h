@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* probe_impl.h: what the files of the probes share. */
 #ifndef WINNOW_PROBE_IMPL_H
 #define WINNOW_PROBE_IMPL_H

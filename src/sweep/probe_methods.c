@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* probe_methods.c: what methods cost: each kind of recipe on some rows of every linear. */
 #include "probe_impl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* progress.c: see progress.h. The lines, the thread, and what ranks report. */
 #include <math.h>
 #include <pthread.h>

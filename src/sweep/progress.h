@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * progress.h: what a run says while it works, on rank 0: lines, or one line on a terminal; and FILE.h5.progress, which
  * `winnow status` reads, written anew every few seconds under a temporary name and renamed, removed at the end.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* progress_file.c: FILE.h5.progress, from which status reads; sweep.h says what is in it. */
 #include <math.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* progress_impl.h: shared by progress.c (lines, thread, what ranks report), progress_left.c and progress_file.c. */
 #ifndef WINNOW_PROGRESS_IMPL_H
 #define WINNOW_PROGRESS_IMPL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* progress_left.c: how long a run still takes. */
 #include <math.h>
 #include <string.h>

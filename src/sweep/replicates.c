@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * replicates.c: how sure is a point? Other draws of a calibration set, and noise in front of the first block, which
  * long chains of solves amplify as they do rounding. Each is a set of its own, so statistics, dense passes and states

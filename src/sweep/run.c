@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * run.c: the whole sweep. Open or continue the results file, share the dense pass, take points from the queue, the
  * dense one and then the dearest first that fits into the time slot, write each as soon as it is computed. The next

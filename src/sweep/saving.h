@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * saving.h: the time slot of a start, what it may save, and what earlier starts have saved and measured: gathered on
  * rank 0 before the first point, and shared.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* schedule.c: when equal ranks are done with jobs that are handed out. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* schema.c: what a sweep file may hold, printed from the tables: the help page and the JSON Schema. */
 #include <math.h>
 #include <stdlib.h>

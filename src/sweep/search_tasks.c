@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * search_tasks.c: searches for what a task needs. A search sees some items of the task only; the others, which it never
  * saw, measure what it found. All items are evaluated of every point, and a constant of the results file tells them

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * searches.c: the searches that points name: their settings and spaces before any work, where their generations are
  * kept in the results file, and what of them is part of the identity.

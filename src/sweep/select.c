@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* select.c: points by the values of their axes: "method=wanda|sparsegpt,sparsity=0.5". */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sets.c: what keys of the sweep add to any calibration or evaluation set. */
 #include "sweep_impl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* slot.c: see slot.h. Lanes of points that differ in what they take only, each sorted by it. */
 #include "slot.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * slot.h: which point goes out next. The points of the lowest turn that are left come first, and of them the dearest
  * that fits into what is left of the time slot. When none fits, one is begun that can be saved between blocks or

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sweep_file.c: reads a sweep file. Every mistake is found before any work and becomes one line: file, key, what was
  * expected. Unknown keys are mistakes and come with a suggestion.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sweep_impl.h: shared by the files of src/sweep only. */
 #ifndef WINNOW_SWEEP_IMPL_H
 #define WINNOW_SWEEP_IMPL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tables.c: what is known of points and cells before the first one runs: table columns, identity, provenance. */
 #include <omp.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* threads.c: into how many items stages are cut, and so what more threads gain. */
 #include <math.h>
 #include <omp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Answers against references: exact match, relaxed match, containment, token F1, labels and numbers named. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* memmem */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * BLEU (Papineni et al. 2002) as sacreBLEU 2 computes it (Post 2018, "A Call for Clarity in Reporting BLEU Scores"):
  * clipped n-gram precisions to order 4, geometric mean, brevity penalty against the closest reference, and "exp"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Words as BLEU counts them, by sacreBLEU's tokenizers: mteval-v13a, its rules behind Chinese characters, characters.
  */
 #include "text_impl.h"

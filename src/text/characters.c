@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Characters as Python's str has them: lower case, white space, words between white space; keys of enumerations.
  *

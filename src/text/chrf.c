@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * chrF++ (Popović 2017, "chrF++: words helping character n-grams") as sacreBLEU 2 computes it: the F score, recall
  * counted twice, of precision and recall averaged over n-grams of 1 to 6 characters without white space and of 1 and 2

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Filters of outputs and checks of constraints. */
 #include "text_impl.h"
 

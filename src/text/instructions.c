@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The verifiable instructions of IFEval (Zhou et al. 2023, "Instruction-Following Evaluation for Large Language
  * Models"), each a function of an answer. Sentences, words in capitals and languages are found by rules of our own,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whether a text is one JSON value (RFC 8259; NaN, Infinity and -Infinity as well, as Python's json.loads takes them).
  */
 #include "text_impl.h"

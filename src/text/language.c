@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The language of a text, of the thirty that IFEval asks for: by its script, and among languages of one script by their
  * commonest words and by letters that only one of them has. Short texts are guesses, as they are for any program.

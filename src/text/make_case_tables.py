@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes case_tables.inc, the tables behind lower-casing in characters.c.
 
 Usage: python3 make_case_tables.py > case_tables.inc

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Translation of regular expressions from Python's re to PCRE2.
  *

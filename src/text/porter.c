@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The Porter stemmer (Porter 1980, "An algorithm for suffix stripping", Program 14(3)) with the extensions of NLTK's
  * PorterStemmer, which rouge_score uses: a list of irregular words, words of one or two letters kept, and changed rules

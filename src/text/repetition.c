@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Repetition inside a text, and overlap of a summary with its source; on numbers of words or token ids. */
 #include "text_impl.h"
 

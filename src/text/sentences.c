@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sentences, in the way of Punkt (Kiss and Strunk 2006) for English: a stop, question or exclamation mark with white
  * space behind it ends one, but for the stop of an abbreviation, an initial or an ordinal number, and for an ellipsis

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* text_impl.h: what the files of src/text share; private to them. */
 #ifndef WINNOW_TEXT_IMPL_H
 #define WINNOW_TEXT_IMPL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Lists of words, and numbers for words and n-grams: equal ones get equal numbers, so that scores count integers. */
 #include "text_impl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Added tokens: leftmost-longest matches over all of them, first those that match the raw text, then, on what the
  * normalizers make of the rest, those whose content is normalized too.

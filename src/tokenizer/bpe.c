@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The BPE model: merges as a hash table, and the merge loop.
  *

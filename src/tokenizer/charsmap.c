@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * charsmap.c: SentencePiece's precompiled_charsmap, applied as the package `tokenizers` does (Precompiled): an extended
  * grapheme cluster of less than six bytes is rewritten as a whole, by the shortest rule that it begins with; any other

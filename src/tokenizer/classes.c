@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tokenizer classes as transformers 5.24 has them (AutoTokenizer, models/NAME/tokenization_NAME.py). A class with a
  * constructor of its own builds normalizer, pre-tokenizer, decoder and the options of the model anew; of tokenizer.json

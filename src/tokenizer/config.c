@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tokenizer_config.json, special_tokens_map.json and added_tokens.json, by the rules of transformers 5.24
  * (tokenization_utils_base.py and tokenization_utils_tokenizers.py).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* config.h: what lies beside tokenizer.json; private to src/tokenizer. */
 #ifndef WINNOW_TOKENIZER_CONFIG_H
 #define WINNOW_TOKENIZER_CONFIG_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decoders: each turns a list of token strings into another; the result is their concatenation.
  */

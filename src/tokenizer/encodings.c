@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* encodings.c: records what wn_encode returns, and answers in its place. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ids.c: lists of token ids. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads tokenizer.json, or what a tokenizer.model becomes (load_sentencepiece.c), as the files beside it change it
  * (config.c). Whatever is of a wrong type, names an unknown

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* load.h: reading tokenizer.json or tokenizer.model: what the files load*.c share. Errors name the path and the key. */
 #ifndef WINNOW_TOKENIZER_LOAD_H
 #define WINNOW_TOKENIZER_LOAD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* load_model.c: the model of tokenizer.json: its kind, vocabulary, merges and options. */
 #include "load.h"
 

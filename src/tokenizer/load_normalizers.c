@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* load_normalizers.c: normalizers of tokenizer.json. */
 #include "load.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * load_sentencepiece.c: a tokenizer.model without tokenizer.json, converted as transformers 5 does
  * (convert_slow_tokenizer.py: SentencePieceExtractor, SpmConverter.build_tokenizer_from_spm_proto, T5Converter). The

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* load_stages.c: pre-tokenizers and decoders of tokenizer.json. */
 #include "load.h"
 

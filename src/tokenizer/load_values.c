@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* load_values.c: values of tokenizer.json, and chains of components. */
 #include "load.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Long texts, a part at a time: the ids are those of the whole text, but what the stages make of it (20 bytes for each
  * of its own) is there for a part only.

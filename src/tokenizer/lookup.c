@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lookup.c: tokens by id and by text. */
 #include "tokenizer_impl.h"
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes reference_tables.inc and reference_classes.inc: what the package `tokenizers` (0.23) holds of every code
 point, found by asking it.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes unicode_tables.inc, the tables behind the normalization forms and marks in unicode.c.
 
 Usage: python3 make_unicode_tables.py > unicode_tables.inc

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * model.c: the four kinds of models behind one call, and the two short ones: WordPiece and WordLevel.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Normalizers: each takes a text and appends what it makes of it to another.
  */

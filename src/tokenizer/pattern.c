@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Patterns of tokenizer.json: literal strings, and regular expressions written for Oniguruma and run by PCRE2.
  *

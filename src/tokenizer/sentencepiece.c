@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sentencepiece.c: reads a tokenizer.model: Protocol Buffers with the few fields of sentencepiece_model.proto that
  * tokens depend on; any other field is passed over, as that format asks.

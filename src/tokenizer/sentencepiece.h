@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sentencepiece.h: a tokenizer.model as SentencePiece writes it; private to src/tokenizer. */
 #ifndef WINNOW_TOKENIZER_SENTENCEPIECE_H
 #define WINNOW_TOKENIZER_SENTENCEPIECE_H

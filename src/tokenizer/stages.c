@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Pre-tokenizers: each takes a list of pieces and appends what it makes of it to another.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Opening and encoding; the stages are in the other files (see tokenizer_impl.h).
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tokenizer_impl.h: what the tokenizer's files share; private to src/tokenizer.
  *

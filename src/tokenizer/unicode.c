@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Code points, the byte alphabet of byte-level tokenizers, and the Unicode normalization forms
  * (Unicode Standard Annex 15), with the tables of unicode_tables.inc: those of Unicode 9, which the reference goes by;

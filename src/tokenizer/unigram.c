@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The Unigram model (Kudo 2018): of all ways to cut a piece into tokens the one whose scores have the highest sum, by
  * dynamic programming over a tree of all tokens. A character that is no token is unknown at a score below all others;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The strings of a vocabulary and their ids: a hash table with open addressing.
  */

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Look for a model that is better when strictly more of it is left out, and say whether there is one.
 
     python sweeps/demo/counter_example.py build/release/winnow [FOLDER]

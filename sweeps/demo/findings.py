@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Print what the small editions of the studies find on the demo model, as tables with intervals.
 
     python sweeps/demo/findings.py llm_kick.h5 calibration_study.h5 quantization_study.h5

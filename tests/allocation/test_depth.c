@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Depth pruning: the scores of hidden states against their definitions, and which units are chosen by them. */
 #include <winnow/allocation.h>
 

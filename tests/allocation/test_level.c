@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Levels: a recipe with a level is, value by value, the recipe that is written with it, for every method; kinds are
  * found by their recipe; a level for every linear, of sparsity and of bits at once.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sparsity per block from outliers: shares counted by hand, their invariance, means, spreads, limits, mistakes. */
 #include <winnow/allocation.h>
 

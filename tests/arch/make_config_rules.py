@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes config_rules.json: what transformers makes of config.json files that lack keys, hold two of them, or hold null.
 
 Each entry has "name", the file ("config") and what transformers reads there ("expect", of which only what the entry is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of architectures and what config.json may say: values read, and one clear line for each mistake. */
 #include <cjson/cJSON.h>
 

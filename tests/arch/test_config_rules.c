@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is read where config.json lacks keys, has two of them, or null: as transformers (make_config_rules.py). */
 #include <cjson/cJSON.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Status, messages, problem lists, suggestions, log lines, the counted allocator, growing text, the clock. */
 #include "test.h"
 

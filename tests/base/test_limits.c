@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Limits of memory from trees of files as the kernel shows them: no cgroup, version 1 in a container, version 2. */
 #include <winnow/base.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Parameters as data: defaults, ranges, words, messages, derived values, canonical text, help. */
 #include "../test.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Philox 4x32-10 against the known answers of Random123 (its kat_vectors), MT19937 against CPython 3.11:
  * the lines in comments are what python3 was asked.

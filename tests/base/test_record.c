@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Schema and record: axes, fields, sizes, missing values, texts cut at a code point, misuse. */
 #include "../test.h"
 

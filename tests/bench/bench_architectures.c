@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Forward of one block of every architecture at 512 tokens, as a share of one large sgemm of the same run, and of
  * llama's share: none should be below 0.9. Widths are those of a model of 134M parameters, weights are random.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Speed of the forward in bf16 against fp32 on Llama-shaped models with random weights, one block after the other in
  * turn: the ratio of a whole pass (embedding, blocks, final norm, head), of the blocks, and of their linears alone.

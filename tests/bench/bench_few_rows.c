@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Packed linears on few rows against fp32 weights in the same run, one thread.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Speed of the forward pass on Llama-shaped models with random weights, against one large single-threaded sgemm of the
  * same run: tokens/s, share of the sgemm rate per core (useful multiplications only), and where the time goes.

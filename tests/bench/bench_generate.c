@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Speed of generating text with a key-value cache on Llama-shaped models with random weights that do not fit into
  * caches, against two limits measured in the same run: reading the weights once per step, and the multiplications of

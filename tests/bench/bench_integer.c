@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Linears on quantized inputs (LLM.int8(), SmoothQuant) against fp32 weights in the same run, one thread.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What bench_llama.py asks for takes of: a checkpoint in memory that waits for words on its input.
  *

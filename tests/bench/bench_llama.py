@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Prefill and decoding of one checkpoint beside llama.cpp, on one thread in one run: ratios of pairs.
 
     bench_llama.py BENCH_LLAMA CHECKPOINT F32.gguf [--only NAMES] [--pairs 7] [--prompt 256] [--steps 16] [--to FOLDER]

@@ -3,6 +3,7 @@
 #   tests/bench/bench_many_points.sh WINNOW_BINARY [POINTS [RANKS]]        default 10000 64; some minutes
 # A start is a run on a finished file: nothing is computed, so its seconds and the most memory of a rank (resident, kB)
 # are those of start and end. They are printed for POINTS / 100, POINTS / 10 and POINTS.
+# SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 winnow=${1:?usage: bench_many_points.sh WINNOW_BINARY [POINTS [RANKS]]}

@@ -3,6 +3,7 @@
 #   tests/bench/bench_memory.sh WINNOW_BINARY
 # Prints, per model and method: predicted bytes, measured bytes (counted by the allocator) and their ratio, and the
 # resident set of the whole process. The two models differ in nothing but the number of blocks.
+# SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 winnow=$(realpath "${1:?usage: bench_memory.sh WINNOW_BINARY}")
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)

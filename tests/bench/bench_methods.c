@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bench_methods [ROWS COLUMNS]: how fast the methods without calibration solves go through a matrix, beside memcpy of
  * the same matrix. GB/s counts the fp32 weights read and written once (8 bytes per weight), fastest of several rounds;

@@ -2,6 +2,7 @@
 # How much faster two ranks finish the demo sweep than one, one thread each, measured in turn.
 #   tests/bench/bench_ranks.sh WINNOW_BINARY [PAIRS]
 # Prints wall seconds of each run and the ratio of each pair; quote the median. Needs two idle cores.
+# SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 winnow=$(realpath "${1:?usage: bench_ranks.sh WINNOW_BINARY [PAIRS]}")
 pairs=${2:-3}

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bench_results FILE POINTS KILOBYTES [keep]: how long a new results file of POINTS rows of KILOBYTES takes until
  * points can be written, under mpirun with any number of ranks.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Candidate tokens per second of a generation, against the plain forward of the same tokens, with and without sharing
  * what candidates have in common; and the memory it takes, against wn_judge_bytes. On several ranks (mpirun) the plain

@@ -3,6 +3,7 @@
 # two ranks against one, one thread each, in turn.
 #   tests/bench/bench_search.sh BENCH_SEARCH_BINARY MODEL [CANDIDATES [PAIRS]]        16, 3
 # Prints the rows of every run and the ratio of each pair; quote the median. Needs two idle cores.
+# SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 binary=$(realpath "${1:?usage: bench_search.sh BENCH_SEARCH_BINARY MODEL [CANDIDATES [PAIRS]]}")
 model=${2:?usage: bench_search.sh BENCH_SEARCH_BINARY MODEL [CANDIDATES [PAIRS]]}

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Items per second of a multiple-choice task scored three ways on one model: every choice as a sequence of its own; a
  * sequence per item, since choices of one token read the same row; and as winnow runs it, prefixes that items have in

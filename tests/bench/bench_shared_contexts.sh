@@ -5,6 +5,7 @@
 # Questions of three subjects of MMLU from ../shared/data (or $WINNOW_SHARED/data) in tokens of the LLaMA tokenizer; without
 # it, text of the demo of the same number of words, in tokens of the demo. Where $WINNOW_PYTHON has lm_eval and its model
 # "hf", that scores the same requests once, too (transformers in float32, one after the other). One thread each, processor time.
+# SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 usage="usage: bench_shared_contexts.sh BUILD_FOLDER [ITEMS_PER_SUBJECT [REPETITIONS [BLOCKS HIDDEN INTERMEDIATE]]]"
 build=$(realpath "${1:?$usage}")

@@ -3,6 +3,7 @@
 # its dearest single point, with next to no evaluation.
 #   tests/bench/bench_sharing.sh WINNOW_BINARY [BLOCKS HIDDEN INTERMEDIATE]
 # Prints processor seconds of both (one thread) and the ratio. One calibration pass and one set of second moments serve all 14 points.
+# SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 winnow=$(realpath "${1:?usage: bench_sharing.sh WINNOW_BINARY [BLOCKS HIDDEN INTERMEDIATE]}")
 blocks=${2:-4} hidden=${3:-768} intermediate=${4:-2048}

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bench_solver [ROWS COLUMNS [ROUNDS]]: the second-order core alone, each part beside one single-threaded sgemm of
  * 2048^3 measured in turn with it, so that a busy machine slows both. Without arguments: 1024 x 1024, 4096 x 4096,

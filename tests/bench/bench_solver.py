@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The column sweep in PyTorch (CPU, one thread, vectorised over rows) against bench_solver, in turn.
 
     bench_solver.py PATH/bench_solver [ROWS COLUMNS [ROUNDS]]

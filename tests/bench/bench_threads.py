@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """How much faster a point is on several threads than on one, stage by stage: one rank, one point of each kind.
 
     bench_threads.py WINNOW MODEL TEXT [--threads 2] [--rounds 2] [--tokens 1024] [--only sparsegpt,wanda]

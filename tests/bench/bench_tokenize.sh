@@ -3,6 +3,7 @@
 #   tests/bench/bench_tokenize.sh WINNOW_BINARY [MEGABYTES]
 # Prints the peak resident set of each of two ranks, less that of the same sweep with a short text, per byte of the text
 # (100 MB). The text is a mapped file: up to one byte per byte of that is page cache, which the system can take back.
+# SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 winnow=$(realpath "${1:?usage: bench_tokenize.sh WINNOW_BINARY [MEGABYTES]}")
 megabytes=${2:-100}

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Speed of encoding: bench_tokenizers TEXT FOLDER ..., each with a tokenizer.json, on one thread, in processor time.
  * Prints for each the seconds that the text takes and that ten of it do (which should be ten times as many), its MB/s

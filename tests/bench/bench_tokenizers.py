@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Encoding beside the package `tokenizers`, on one thread: MB/s of a text in processor time, and whether the ids are as many.
 
     tests/bench/bench_tokenizers.py BENCH_TOKENIZERS TEXT FOLDER ...

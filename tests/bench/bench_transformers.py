@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The forward pass of one checkpoint beside transformers, in one run: tokens per second and ratios.
 
     bench_transformers.py WINNOW CHECKPOINT [--threads 1] [--length 512] [--sequences 4] [--rounds 3]

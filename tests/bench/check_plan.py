@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Predicted against measured seconds, per method and stage: plans a sweep, runs it on one rank, prints both.
 
     tests/bench/check_plan.py WINNOW_BINARY --model DIR [--data DIR] [--only METHOD,...] [--tokens N] [--work DIR]

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * clock.h: time of a benchmark: of the wall, or of the processor, which a busy machine does not stretch as much; and
  * what its repetitions say.

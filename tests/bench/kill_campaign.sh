@@ -9,6 +9,7 @@
 # how many kills struck in which phase. About 5 s a kill on two cores.
 #
 # With WINNOW_CAMPAIGN=search the points are those of a search: kills strike while levels are made and in generations.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/../cli/lib.sh"
 kills=${WINNOW_KILLS:-300}
 seed=${3:-$$}

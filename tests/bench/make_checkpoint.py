@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes a Llama-architecture checkpoint with random weights, standard library only.
 
     make_checkpoint.py DIRECTORY --blocks 24 --hidden 256 --intermediate 768 --tokenizer sweeps/demo/model

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """How many times as fast as one thread a point can be on 8, 16, 32, 64 threads, from the items its stages are cut into.
 
     predict_threads.py [THREADS ...]

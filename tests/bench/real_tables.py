@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Tables of a real model: every method at one setting, or how far rounding moves the perplexity of points.
 
     tests/bench/real_tables.py methods|noise WINNOW MODEL RESULTS.h5 [--data FOLDER] [--only SELECTION]

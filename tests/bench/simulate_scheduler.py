@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Discrete-event simulation of the queue that hands out points (src/par/queue.c, src/sweep/run.c).
 
     simulate_scheduler.py                                      the table: ranks x points x seconds per point

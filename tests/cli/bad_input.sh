@@ -1,4 +1,5 @@
 # bad_input.sh: every mistake gives one clear line, a non-zero exit code, no file left behind and no hang.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 edit="python3 $(dirname "$0")/edit_safetensors.py"
 grid='{"method": "magnitude", "sparsity": 0.5}, {"method": "rtn", "bits": 4}'

@@ -1,4 +1,5 @@
 # bf16.sh: "compute": "bf16": the same bits on any ranks and threads, never mixed with fp32, refused where it cannot be.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 
 command -v h5dump >/dev/null || skip "h5dump is not installed"

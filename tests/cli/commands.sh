@@ -1,4 +1,5 @@
 # commands.sh: help, suggestions, plan, show, status, one rank, more ranks than points, nothing to do.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 make_sweep "$folder/small"
 sweep=$folder/small/sweep.json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes a safetensors file with one mistake.
 
     python3 edit_safetensors.py IN.safetensors OUT.safetensors EDIT [TENSOR]

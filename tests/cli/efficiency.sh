@@ -1,4 +1,5 @@
 # efficiency.sh: speeds are measured beside the dense model, outside the digest, and can be added to a finished sweep.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 
 make_sweep "$folder/small" '{"method": "rtn", "bits": [8, 4], "group": 32}, {"method": "rtn", "bits": 4, "group": 32, "symmetric": true},

@@ -1,4 +1,5 @@
 # environment.sh: what surrounds the program: signals, launchers, limits, full devices, hostile patterns. One line each.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 make_sweep "$folder/s" '{"method": "rtn", "bits": [8, 4], "group": 32}'
 sweep=$folder/s/sweep.json

@@ -1,4 +1,5 @@
 # experts.sh: a model with experts gives the same bits on any number of ranks and threads, whichever rows chose them.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 draw() { # characters of a fixed sequence
   awk -v n="$1" -v s="$2" 'BEGIN {for (i = 0; i < n; i++) {s = (s * 69069 + 12345) % 4294967296

@@ -1,4 +1,5 @@
 # export.sh: a point as a checkpoint: by key, number and prefix; wrong keys, places and inputs; nothing left on failure.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 make_sweep "$folder/small" '{"method": "magnitude", "sparsity": [0.4, 0.6]},
     {"method": "rtn", "bits": [8, 4], "group": 32},

@@ -1,4 +1,5 @@
 # grow.sh: a sweep that grew takes over what it has, bit for bit, and computes the rest; so do several files put together.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 seed=${WINNOW_KILL_SEED:-$$}
 RANDOM=$seed

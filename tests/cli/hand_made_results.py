@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Results files whose parts do not fit each other, made from a good one: python hand_made_results.py GOOD.h5 FOLDER
 
 Writes FOLDER/NAME.h5 for each case below and prints "NAME WHAT": `refused` where every command must refuse the file,

@@ -1,5 +1,6 @@
 # Results files that are damaged or made by hand: every command answers with one line that names the file, code 2 (or,
 # where all that is wrong are values, with what it found), within bounded memory, and never by a signal.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 
 python=${WINNOW_PYTHON:-python3}

@@ -1,5 +1,6 @@
 # inputs.sh: one sweep, one set of inputs. Ranks that read different files are refused; files that change during a run
 # end it without a wrong row; what only looks like a change does not.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 
 # other_weights FILE: the same shapes, the numbers of some linears moved by one place.

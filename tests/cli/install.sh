@@ -1,4 +1,5 @@
 # install.sh: what `cmake --install` puts where: the program that runs from there, manual page, completion, sweeps, job script.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 build=$(dirname "$winnow")
 [ -f "$build/cmake_install.cmake" ] || skip "winnow is not in a build folder"

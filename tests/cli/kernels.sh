@@ -1,4 +1,5 @@
 # kernels.sh: OpenBLAS's kernel sets agree with each other, a slow one is named, and a wrong one is refused.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 
 command -v h5dump >/dev/null || skip "h5dump is not installed"

@@ -1,4 +1,5 @@
 # kill.sh: the results file is valid after SIGKILL of any process at any moment, and the same command goes on.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 make_sweep "$folder/small"
 sweep=$folder/small/sweep.json

@@ -1,5 +1,6 @@
 # levels.sh: the level files of a search: kept and taken by another run, as large as plan says, made again where they
 # were left, on each node where nodes have a folder each; and scratch that is full or not writable.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 make_sweep "$folder/l" '{"method": "sparsegpt", "sparsity": 0.6, "allocation": "fast", "propagation": "dense",
      "calibration": "general"}'

@@ -2,6 +2,7 @@
 #
 # A test gets WINNOW_BINARY and SOURCE_DIR, works in $folder (removed at the end), is silent when all is well, prints one
 # line per failed check, and ends with `finish` (0 passed, 1 failed) or `skip REASON` (77).
+# SPDX-License-Identifier: Apache-2.0
 set -u
 winnow=$(realpath "$1")
 source_dir=$(realpath "$2")

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Many ranks and many cheap points on few cores: 16 ranks and 500 points give the digest of 2 ranks, and all 16 computed.
 #   many_points.sh WINNOW_BINARY SOURCE_DIR
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 
 make_many "$folder/many" 500

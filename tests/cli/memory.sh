@@ -1,5 +1,6 @@
 # memory.sh: memory is looked at before the start: a run that does not fit is refused in one line, by node, cgroup, job,
 # limits of a process and room for shared memory; a point that fits nowhere is a failed row; --force goes on.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 unset SLURM_MEM_PER_NODE SLURM_MEM_PER_CPU SLURM_CPUS_ON_NODE
 

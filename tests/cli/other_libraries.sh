@@ -1,4 +1,5 @@
 # other_libraries.sh: winnow built with MPICH gives the same digest, with BLIS the same scores on one thread per call.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 
 for tool in cmake ninja cc h5dump; do

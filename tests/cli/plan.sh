@@ -1,4 +1,5 @@
 # plan.sh: seconds by method, stage and evaluation; other machines; ranks; warnings; ten thousand points.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 make_sweep "$folder/small"
 sweep=$folder/small/sweep.json

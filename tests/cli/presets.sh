@@ -1,5 +1,6 @@
 # presets.sh: every preset under sweeps/ is a sweep that any checkpoint can run: planned here on the demo model with
 # stand-ins for its inputs, and no file it names is left out. Its small edition under sweeps/demo runs as it is.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 demo=$source_dir/sweeps/demo
 

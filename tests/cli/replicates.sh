@@ -1,5 +1,6 @@
 # replicates.sh: draws of a calibration set and noise on it as axes: a draw is the point of a set with that seed, noise
 # moves the weights and its seed too, nothing depends on ranks, and what was computed is taken over.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 make_sweep "$folder/r" '{"method": ["magnitude", "sparsegpt"], "sparsity": 0.5, "calibration": "general", "replicates": 2},
      {"method": ["sparsegpt", "wanda"], "sparsity": 0.5, "calibration": "general", "propagation": "dense",

@@ -1,4 +1,5 @@
 # same_bits.sh: the digest of a sweep over everything there is does not depend on ranks, threads or interruptions.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 
 # axis METHOD PARAMETER VALUES: the axis, when the help of the method names the parameter.

@@ -1,4 +1,5 @@
 # search.sh: what a search finds is the same on any number of ranks and threads, and after kills in its generations.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 
 make_sweep "$folder/s" '{"method": "drop", "units": ["block", "branch"], "sparsity": 0.34, "allocation": "fast"},

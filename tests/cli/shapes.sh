@@ -1,4 +1,5 @@
 # shapes.sh: a point that a shape forbids is a failed row with its reason, listed by plan, where other points are fine.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 reason='self_attn\.q_proj: key "pattern": 128 columns are not a multiple of 3'
 

@@ -1,5 +1,6 @@
 # silent.sh: ranks that fall silent: a stopped one ends the run, rank 0 is missed too, a job that is suspended as a whole
 # goes on, and so does one whose host loses its link, under slurm/sweep.sbatch.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 mkdir "$folder/s"
 sweep=$folder/s/sweep.json

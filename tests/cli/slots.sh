@@ -1,5 +1,6 @@
 # slots.sh: points that are longer than a time slot go on inside, those that fit come first, and the dense pass survives
 # a stop. The points are those of a small model; each stop is a real signal, kill or time limit.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 ln -s "$source_dir/sweeps/demo/data" "$source_dir/sweeps/demo/model" "$folder/"
 cat >"$folder/sweep.json" <<'END'

@@ -1,4 +1,5 @@
 # slurm.sh: slurm/sweep.sbatch on two nodes of a throw-away Slurm, with srun and with mpirun, and stopped half-way.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 need_slurm
 unset OMPI_MCA_btl_vader_backing_directory OMPI_MCA_rmaps_base_oversubscribe OMP_NUM_THREADS

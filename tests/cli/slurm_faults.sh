@@ -1,6 +1,7 @@
 # slurm_faults.sh: slurm/sweep.sbatch beside a real Slurm: time limit, preemption, a lost node, a suspended rank, a sweep
 # that does not get on. Each job is disturbed in its first start, comes back, and ends with the digest of a run that was
 # left alone.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 need_slurm
 
@@ -35,10 +36,16 @@ submit() { # NAME SWEEP OPTIONS... -- OPTIONS of winnow: sets $job
   job=$(sbatch --parsable --nodes=2 --ntasks=2 --ntasks-per-node=1 --time=5 --output="$name.log" "${options[@]}" \
     "$source_dir/slurm/sweep.sbatch" "$folder/$sweep/sweep.json" "$folder/$name.out.h5" "$@") || exit 1
 }
-wait_for() { # NAME: prints the last state of $job
+wait_for() { # NAME: prints the last state of $job: the one it keeps, not what a job on its way back to the queue passes through
+  local ended=0
   for _ in $(seq 500); do
     state=$(scontrol --oneliner show job "$job" | grep -o 'JobState=[A-Z_]*')
-    case $state in *PENDING | *RUNNING | *COMPLETING | *REQUEUED | *SUSPENDED) sleep 0.2 ;; *) break ;; esac
+    case $state in
+      *COMPLETED | *FAILED | *TIMEOUT | *CANCELLED | *NODE_FAIL | *OUT_OF_MEMORY) ended=$((ended + 1)) ;;
+      *) ended=0 ;;
+    esac
+    [ $ended = 10 ] && break
+    sleep 0.2
   done
   echo "$1 $state"
 }

@@ -1,5 +1,6 @@
 # starts.sh: who writes a results file: one run at a time under whatever name, with one arithmetic, and never into a file
 # that is gone; attempts are counted before they begin.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 make_sweep "$folder/s" '{"method": ["wanda", "sparsegpt"], "sparsity": [0.3, 0.4, 0.5, 0.6, 0.7], "calibration": "general"}'
 sweep=$folder/s/sweep.json

@@ -1,4 +1,5 @@
 # status.sh: what a run says from its first second, and what status says of it from outside: in work, stopped, killed.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 make_sweep "$folder/small"
 # Points of about a second: more text to score.

@@ -1,4 +1,5 @@
 # texts.sh: what a sweep makes of texts: prefix_token, keep_ids, on_error, packed files, and winnow tokens.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 python=${WINNOW_PYTHON:-python3}
 case=$folder/case

@@ -1,4 +1,5 @@
 # two_hosts.sh: ranks on different hosts, which see each other over TCP only, give the same results.
+# SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 hosts=$shared/tools/two_hosts.sh
 [ -r "$hosts" ] || skip "tools/two_hosts.sh is absent (set WINNOW_SHARED to the folder that has it)"

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes documents.jsonl, prompts.jsonl, stream.txt and golden.json for test_calibration.c.
 
 The texts are random words. The sampling rules are those of the published codes, written down once more over token lists:

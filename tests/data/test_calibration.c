@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Calibration sets against the published sampling rules (make_golden.py, golden.json), the nesting of samples,
  * templates, and every mistake a user can make.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a file of texts holds, by its content: every layout under every name gives the same records, with the lines they
  * stand in; what is no text is named in one line.

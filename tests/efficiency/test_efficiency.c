@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Speeds: the lock of a node, quartiles, counters of energy, forms, and a measurement of the demo model. */
 #include <efficiency/efficiency.h>
 #include <winnow/linalg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* forward.h: a set through a whole model, chunk by chunk, as the runner does it for one point. */
 #ifndef TEST_FORWARD_H
 #define TEST_FORWARD_H

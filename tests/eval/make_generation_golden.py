@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes tests/eval/generation: task files of the kind `generation`, and what their scores are, for test_generation.c.
 
 The dense model is the demo's; the compressed one is the same without the MLP of block 2. Texts come from transformers in

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes golden.json for test_real_model.c: scores of stories260k by torch and transformers.
 
 The protocols are written down once more in Python, after the code of the originals: perplexity of GPTQ, SparseGPT and

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes golden_requests.json for test_requests.c: scores of requests/*.jsonl by torch, transformers and numpy.
 
 Independent of the C code: tokens and log-likelihoods are made as lm-evaluation-harness makes them, standard errors are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Generated text of the tasks in generation/ against transformers, rouge_score and Python (make_generation_golden.py):
  * a model without the MLP of block 2, compared with the whole model. Texts token by token, values of items, scores,

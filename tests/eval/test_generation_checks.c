@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Checks of answers: all and each of them, IFEval's loose rule, levels passed in a row, and mistakes in their keys. */
 #include <cjson/cJSON.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The head, alone and with scores, has the same bits for any number of threads, which decides how many tiles and panels
  * are multiplied at once. */
 #include "test.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The protocols on numbers made by hand: a model whose head is the identity, a tokenizer with one token per letter, and
  * losses written down here, and every mistake of the input files.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Perplexity and multiple choice of stories260k against torch (make_golden.py, golden.json; its --harness run shows
  * that the Python agrees with lm-evaluation-harness), the dense model against itself: exactly 0, and common prefixes

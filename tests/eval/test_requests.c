@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every kind of task on requests/ against torch and numpy (make_requests_golden.py, golden_requests.json; its --harness
  * run shows that the Python agrees with lm-evaluation-harness), with the demo model and stories260k; McNemar's test

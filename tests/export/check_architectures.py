@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every method on every architecture: a sweep of each tiny checkpoint of tests/model/reference.
 
     python3 tests/export/check_architectures.py WINNOW SOURCE_FOLDER [NAME ... | all]

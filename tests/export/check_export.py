@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loads checkpoints that `winnow export` wrote with transformers and compares them with the results file.
 
     winnow export demo.h5 --point 9 --to nine

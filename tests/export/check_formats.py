@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packed exports of the demo model against their plain exports, by readers of our own and by the formats' libraries.
 
     python3 tests/export/check_formats.py WINNOW SOURCE_FOLDER

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GGUF exports of the demo model beside their plain exports, and every method in every format.
 
     python3 tests/export/check_gguf.py WINNOW SOURCE_FOLDER

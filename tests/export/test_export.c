@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Exported points of the demo model. Read again as the model of another sweep they give the perplexity of the point,
  * exactly; the code form gives the weights of the checkpoint, bit for bit; shards hold the same tensors.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fuzz.h: what the fuzz targets share. A target is one file fuzz_NAME.c with LLVMFuzzerTestOneInput: libFuzzer calls it
  * in the build of the preset `fuzz`, fuzz_main.c with every file of corpus/NAME in all others. An input of several

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * config.json, and behind it generation_config.json, beside the weights and the tokenizer of a model of 47 KB; when it
  * opens, its first block is run.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the targets that open tokenizers do with them. */
 #ifndef FUZZ_ENCODE_H
 #define FUZZ_ENCODE_H

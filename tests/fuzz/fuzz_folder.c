@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE /* memmem */
 /* fuzz_folder.c: splitting inputs, files for readers that want a path, and the balance of memory. */
 #include <dirent.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A checkpoint of several files: model.safetensors.index.json, then the headers of two shards, whose length fields are
  * put right and which have 256 bytes of data. Every tensor of a checkpoint that opens is read, 8-bit floats with their

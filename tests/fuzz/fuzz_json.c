@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* JSON with and without comments, and JSON lines. */
 #include <cjson/cJSON.h>
 #include <string.h>

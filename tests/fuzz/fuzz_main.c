@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_main.c: in place of libFuzzer: runs a target once with each file of the folders that are named. */
 #include <dirent.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A packed linear: the bytes as they are, and with the checksum set right, so that the search gets past it; what opens
  * is unpacked.

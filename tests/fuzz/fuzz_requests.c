@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The entry of a task in a sweep, then its request file; when both are right the task is prepared for a small model. */
 #include <cjson/cJSON.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Results files before status, show, verify and export. Every file is read in a child, because a crash inside HDF5 ends
  * the program (src/results/guard.c) and because HDF5 keeps state; so this target has a driver of its own:

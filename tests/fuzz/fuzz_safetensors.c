@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Safetensors: the bytes as a file, and as a header in front of some data. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A pattern, a reference and a prediction, which is what a compressed model wrote: regular expressions and scores. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tokenizer.model, tokenizer_config.json and a text that is encoded and decoded when they open, by class and as the
  * file. */
 #include "fuzz_encode.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A sweep file beside small inputs (text.txt, general.jsonl, prompts.jsonl, facts.jsonl), and its grid. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A template, a calibration set of a sweep, and the file it names: what it holds is told by its content, or by its
  * name. */
 #include <cjson/cJSON.h>

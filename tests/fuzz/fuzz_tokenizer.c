@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tokenizer.json, tokenizer_config.json and a text that is encoded and decoded when they open. */
 #include "fuzz_encode.h"
 

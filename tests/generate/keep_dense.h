@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* keep_dense.h: the blocks of a model as they are, kept for generating. */
 #ifndef WINNOW_TEST_KEEP_DENSE_H
 #define WINNOW_TEST_KEEP_DENSE_H

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes golden_demo.jsonl and golden_stories260k.jsonl for test_generate.c: greedy texts by transformers in fp32.
 
 All prompts of a file go through `generate` of transformers as one left-padded batch, without stop strings and up to the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Generated text against transformers (make_golden.py): the same token ids, ends and texts, for prompts of all lengths,
  * with stop strings and limits. Equal bits on one and two threads; a batch does not depend on other batches; drawn

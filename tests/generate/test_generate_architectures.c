@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Greedy texts of the tiny checkpoints of tests/model/reference, with keys and values kept, are those of transformers.
  * They are longer than the windows of the blocks, so what a row sees begins behind the first token.

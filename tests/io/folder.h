@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* folder.h: a fresh folder for the files of one test. */
 #ifndef WINNOW_TEST_FOLDER_H
 #define WINNOW_TEST_FOLDER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Numbers of 8 and 64 bits, and the factors of the former: against arithmetic in double. */
 #include <winnow/io.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* SHA-256 against the examples of FIPS 180-4; paths, UTF-8 and whole files beside it. */
 #include "folder.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* JSON and JSON lines: what is taken, and every mistake with its line and column. */
 #include "folder.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * safetensors: every rule of the format broken once, what must be taken, single and sharded checkpoints, conversion of
  * all 65536 halves and bfloats.

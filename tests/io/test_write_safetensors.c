@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Written safetensors files: the rules of the format, alignment, any order and any pieces, nothing left after a
  * failure; floats stored in 16 bits against their neighbours.

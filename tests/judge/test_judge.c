@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Candidates on the demo model: the fitness of a plain forward of each, to the bit, whatever is shared, however many
  * states are kept, on any number of threads and ranks; and a search that ends better than it began. Run alone, with 3

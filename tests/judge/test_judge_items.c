@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Candidates judged by a task. Of every kind of task the dense model gets what torch says of its answers
  * (tests/eval/golden_requests.json), in the unit of the main metric; candidates that are not dense get the same bits

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A search on a level database of the demo model: weights and errors are those of the files, dynamic programming has
  * the least sum of errors, the search a lower KL than the uniform genome; levels and files that are missing.

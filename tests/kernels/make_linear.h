@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* make_linear.h: random linears in every packed form, for tests and benchmarks. */
 #ifndef WINNOW_TEST_MAKE_LINEAR_H
 #define WINNOW_TEST_MAKE_LINEAR_H

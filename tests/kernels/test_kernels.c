@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Packed linears on few rows: the bits of their fp32 weights, on every instruction set, and the kernel that is meant.
  */
 #include <winnow/kernels.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Files of levels: what is written is read back, at any level; another key, missing, cut and damaged files are refused;
  * a file that is not finished is no file; what cannot be written leaves nothing.

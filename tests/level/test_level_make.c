@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Levels of the demo model, of every method and of joint points: each linear at each level is that of a point with this
  * level everywhere, bit for bit, rules of inputs included, also with a search of scales; and what a search has found is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Levels behind quantized blocks: with "calibration_bits" b, a linear at b bits is that of the point that has b bits
  * everywhere and sequential propagation, bit for bit, in every block and on any number of ranks; behind the first block

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Candidates whose linears quantize their inputs as well: a judge with rules and vectors from level files finds the
  * perplexity that the point itself has, on the same tokens, of levels that differ from linear to linear.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Levels of sparsity of linears as SmolLM2-135M has them, of four shapes: whatever prunes, alone or in front of a
  * quantizer, makes exactly the zeros of the level, so that a step up here and one down there cancel.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Linear maps in bf16: against plain loops over rounded numbers, with equal bits on 1 to 4 threads and by runs. */
 #include <winnow/linalg.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The fingerprint of weights: every bit counts, threads do not. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Linear maps and sums: against plain loops, with equal bits on 1 to 4 threads. */
 #include <omp.h>
 

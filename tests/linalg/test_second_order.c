@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Second moments, quadratic forms and the factor of the inverse: against plain loops, same bits on 1 to 4 threads. */
 #include <omp.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* blocks.h: a decoder block of random weights of any architecture, for tests of what methods do to a block. */
 #ifndef WINNOW_TEST_BLOCKS_H
 #define WINNOW_TEST_BLOCKS_H

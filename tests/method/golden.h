@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* golden.h: reads the golden tensors of the method tests: a safetensors file with a table of cases in its metadata. */
 #ifndef WINNOW_TEST_GOLDEN_H
 #define WINNOW_TEST_GOLDEN_H

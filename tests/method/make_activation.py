@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes activation.safetensors: linears on quantized inputs, computed in plain numpy.
 
 Written from the published descriptions, without winnow: LLM.int8() (arXiv:2208.07339; outlier columns per sequence) and

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes awq.safetensors: groups of weights clipped and rounded as AWQ does it, in plain numpy.
 
 Written from the published description (arXiv:2306.00978 and the behaviour of its auto_clip), without winnow: the error

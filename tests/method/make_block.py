@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes block.safetensors: linears of one block that are pruned by one threshold, in plain numpy.
 
 Written from the description of block-global magnitude pruning in LLM-KICK (arXiv:2310.01382), without winnow: all

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes golden.safetensors: small problems and what each method must make of them, in plain numpy.
 
 Written from the published descriptions, without winnow: magnitude (arXiv:1506.02626; 2104.08378 for N:M), Wanda

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes spqr.safetensors: small problems and what SpQR must make of them, in plain numpy; also the MSE clip search of
 round to nearest and the alpha search of Wanda.
 

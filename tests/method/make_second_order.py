@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes second_order.safetensors: small problems and what SparseGPT and GPTQ must make of them, in plain numpy.
 
 Written from the papers (arXiv:2301.00774, arXiv:2210.17323) and the behaviour of their published code, without winnow,

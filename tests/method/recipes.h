@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* recipes.h: what the tests of methods share: recipes from JSON text, random problems, one compressed linear. */
 #ifndef WINNOW_TEST_RECIPES_H
 #define WINNOW_TEST_RECIPES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * solver_cases.h: the column sweep alone, in the type WN_REAL: its exact identity, the plain loop it must equal, what a
  * rule sees when a run begins, order and dead columns, the same bits on 1 to 4 threads. IDENTITY and EQUAL are the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Linears on quantized inputs: against activation.safetensors, which make_activation.py computed with code of its own,
  * against the plain loop, and what must hold whatever the numbers are.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * AWQ: without scales it is rounding to nearest, with them the same in scaled coordinates; the scales that are tried
  * are those of the paper; and what the search relies on holds for every architecture: parts add up to the block, and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The clip search of AWQ against awq.safetensors, which make_awq.py computed token by token with code of its own. */
 #include "golden.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What every row of the method table must do, over several shapes: keep the shape, meet the rate asked for, make
  * nothing that is not finite, give the same bits on 1, 2, 3 and 4 threads, and change nothing when asked for nothing.

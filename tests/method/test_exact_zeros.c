@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A number of zeros instead of a sparsity: every unstructured pruner makes exactly so many, spread evenly over what it
  * prunes apart (rows of Wanda, blocks of 128 columns of SparseGPT), and the same linear where a sparsity says the same.

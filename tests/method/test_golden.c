@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Methods against golden.safetensors, which make_golden.py computed with code of its own. */
 #include "golden.h"
 

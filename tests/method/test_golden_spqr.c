@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SpQR, the clip search of RTN and the alpha search of Wanda against spqr.safetensors, which make_golden_spqr.py
  * computed in double with code of its own: codes, outliers and masks agree in at least 99.9 % of entries (a near-tie

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* GPTQ: codes, grids of every kind, rounding to nearest without correlation, the error bound, masks, order. */
 #include "recipes.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Magnitude pruning: exact counts, order, ties, nesting, N:M, the published rule, and what the parameters refuse. */
 #include "recipes.h"
 

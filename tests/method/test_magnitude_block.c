@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Magnitude pruning by one threshold per block against block.safetensors, which make_block.py sorted in one list. */
 #include "golden.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Random pruning: exact counts, N:M, nesting, evenness, and what the mask depends on: seed, name and place only. */
 #include "recipes.h"
 

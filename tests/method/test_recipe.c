@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table, recipes: order of stages, identities, joint compression, weights that are not finite; bits per weight. */
 #include "recipes.h"
 

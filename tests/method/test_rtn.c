@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Round to nearest: the grid against a plain version, error bounds, idempotence, groups, degenerate ranges, zeros. */
 #include "recipes.h"
 

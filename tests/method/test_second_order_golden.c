@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SparseGPT and GPTQ against second_order.safetensors, which make_second_order.py computed in double with code of its
  * own: masks and codes agree in at least 99.9 % of entries (a near-tie may fall the other way in fp32), values of rows

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Selection in linear time against sorting: shapes, ties, extremes, and masks made from a cut. */
 #include "recipes.h"
 

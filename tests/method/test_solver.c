@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The column sweep in fp32, as it is used. */
 #include "method/solver.h"
 

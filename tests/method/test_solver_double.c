@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The same source in double: what is left of the identity is rounding. */
 #define WN_REAL         double
 #define wn_solver_run   wn_solver_run_double

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* SparseGPT: counts per block, N:M, ties, joint rounding, no compensation without correlation, objective, damping. */
 #include "recipes.h"
 

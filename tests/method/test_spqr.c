@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SpQR: what the code form gives back, stored bits, outliers and their threshold, the second level where it has nothing
  * to round, equality with GPTQ where both are the same, joint points, dead inputs, threads, refusals. Parity with code

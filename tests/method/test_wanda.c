@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Wanda: exact count per row, order of scores, ties, nesting, invariances, N:M, dead inputs. */
 #include "recipes.h"
 

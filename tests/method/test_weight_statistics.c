@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Statistics of a compressed linear against plain formulas in long double, and the limits of each. */
 #include "recipes.h"
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Compares winnow with transformers on a real checkpoint: dense perplexity, scores of choices, and the ids of many texts.
 
     python3 tests/model/check_real_model.py MODEL WINNOW [--data FOLDER] [--windows N] [--items N] [--texts N]

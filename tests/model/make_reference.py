@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes the reference checkpoints of test_forward.c: tiny models with random weights and their logits.
 
 Each folder reference/NAME holds a checkpoint as Hugging Face transformers writes it (config.json, safetensors, a

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes reference/rules_NAME: checkpoints as their owners have them, and what transformers computes for each.
 
 One small llama, of which each case changes the file names, the tensors or config.json: test_forward.c loads them and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Logits of every checkpoint below tests/model/reference against transformers (make_reference.py), on 1 to 4 threads
  * with equal bits, and the same from sequences that are run piece by piece with their keys and values kept.

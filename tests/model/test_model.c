@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Opening a checkpoint directory: sizes, blocks, taps, and every mistake named with its file and tensor; the cut of
  * sequences into chunks. */
 #include <winnow/linalg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Common prefixes run once: segments hold the tokens of all sequences, wherever these are told to be, and give the
  * states that whole sequences give.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Names of tensors as files have them: each checkpoint of `reference` is opened again under other prefixes and must
  * load the same numbers. What is told of tensors that nobody uses, and of quantized files.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes rope_tables.json: the cosines and sines by which transformers rotates at some positions.
 
 Each entry has "name", the file ("config"), the "length" of the one sequence, "positions", and "cosine" and "sine" with a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* nn_test.h: arrays for the tests of nn. */
 #ifndef WINNOW_TESTS_NN_TEST_H
 #define WINNOW_TESTS_NN_TEST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Attention: the fast function against its plain twin, every rule, equal bits on 1 to 4 threads. */
 #include <omp.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Transformer numerics: fast functions against their plain twins, equal bits on 1 to 4 threads. */
 #include <omp.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rotary positions: against the plain twin, formulas by hand and transformers; equal bits on 1 to 4 threads. */
 #include <omp.h>
 

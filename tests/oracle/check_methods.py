@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Every method on the demo model beside an oracle: methods.py and walk.py, which are numpy, torch and transformers.
 
     python3 check_methods.py WINNOW SOURCE_FOLDER [--alone] [WORD ...]     (WORD: only points whose product has them all)

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """The first blocks of a real checkpoint, compressed by winnow and by the published codes on the same inputs.
 
     python3 check_published.py WINNOW MODEL PUBLISHED [--data FILE.jsonl] [--blocks N] [--quick] [WORD ...]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What each method makes of one linear, in numpy; written from the papers and the behaviour of the published codes,
 without winnow. Sums, factors and column sweeps are in double; grids and scores are in fp32 as in the published codes.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A compressed model by transformers and torch, without winnow: calibration tokens, statistics block by block, the
 methods of methods.py on every linear, perplexity.
 """

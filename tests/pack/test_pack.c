@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every method of the table, on random and awkward shapes: packed, read back by rows, by panels and as bytes of a file,
  * with the same fp32 bits; the same through a second reader, which takes the bytes apart one bit at a time as pack.h

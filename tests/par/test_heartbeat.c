@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Ranks that compute, or wait, for longer than the time after which silence ends a run: nobody is missed. Silence
  * itself is provoked by tests/cli/silent.sh.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Ranks, agreement, shared memory. Run with 1, 2 and 4 ranks, with 4 ranks and WINNOW_RANKS_PER_NODE=2, and without
  * mpirun.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The queue. Run with 1, 2 and 4 ranks, and without mpirun. With the argument "load" it prints what the manager can
  * serve instead of testing.

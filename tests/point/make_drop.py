@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes drop.json: scores, dropped units and perplexities of depth pruning of the demo model, for test_drop_points.c.
 
     python3 tests/point/make_drop.py     needs torch, transformers, tokenizers, numpy

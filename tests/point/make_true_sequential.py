@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GPTQ on two blocks of the demo model, all linears of a block together and group by group: the constants of
 test_true_sequential.c. A decoder block in numpy, in double; the inverse of the second moments is brought up to date after
 every column, as the method is derived, without Cholesky factors or blocks of columns.

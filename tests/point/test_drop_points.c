@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Depth pruning of the demo model against transformers (drop.json, by make_drop.py): scores, the units that go, and
  * perplexities without them; dropping nothing leaves the dense model.

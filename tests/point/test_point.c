@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Points of the demo model: memory is what plan predicts, the first block's statistics do not depend on propagation,
  * the dense model differs from itself by exactly nothing, and zeros are where they were asked for.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Points with quantized inputs or searched scales on the demo model: memory is what plan predicts, output errors hold
  * what is lost on the inputs, a search is better than none, nothing depends on threads, and weights are compared in

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Points with a sparsity per block: its mean and spread, the zeros that are there, the outliers it comes from, the same
  * numbers as a uniform point when there is nothing to give away, memory as planned, the same bits for any threads.

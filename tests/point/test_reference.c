@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The shared dense pass on several ranks and nodes: the same bits as on one rank, work on as many ranks as there are
  * units and on no other, and the memory that is predicted. Run alone and with 2, 3, 4 and 8 ranks.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A point that is left at every single place where it can be, inside blocks, behind them and between batches of texts,
  * and goes on each time with another number of threads, gives the bits of one that is not; so does a dense pass. A

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * "routing": "dense": the rows of a calibration set go to the experts that the dense model chooses. So every expert
  * sees as many rows as under dense propagation, whose pass counts them on its own, although what it sees of them comes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The search of scales against one that tries all of them on the whole set at once, with rounding to nearest of scaled
  * weights written out here; the moments that it collects for clipping against sums in double over the sampled tokens;

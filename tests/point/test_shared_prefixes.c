@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Points of the demo model on a task whose requests have prefixes in common, in several parts: losses of the dense
  * point are those of the shared dense pass bit for bit, in the order of the kind, on one thread and two; memory is what

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Compressing the linears of a block in order: the same bits as a walk written out here, errors of an own GPTQ in
  * double (make_true_sequential.py), and the first linears as without it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Opens a results file with h5py, xarray (engines h5netcdf and netcdf4), h5dump and ncdump.
 
 Usage: check_readers.py TEST_RESULTS, the program built from test_results.c, which writes the file. Exit codes: 0 passed,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * example.h: a small sweep for the tests of the results file: 40 points, every type of field, all kinds of axes. What
  * point p must hold is a function of (p, attempt) so that a reader can check each byte.

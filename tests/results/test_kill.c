@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Kills a running sweep at random moments and looks at the file each time: it must be absent or valid, what counts as
  * written must be right to the last bit, and the next run must be able to go on.

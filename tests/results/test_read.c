@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What reading a file that cannot be trusted stands on: the guard around HDF5, and the lines of the list of fields. */
 #include <signal.h>
 #include <sys/resource.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The results file. Run with 1, 2 and 4 ranks, and without mpirun. With `keep PATH` only the file for check_readers.py
  * is written.

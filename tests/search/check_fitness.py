@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Fitness of candidates beside transformers: what a search says of its last parent on the last minibatch is the KL
 divergence of the exported point from the dense model on the same tokens, within 1e-4 of it.
 

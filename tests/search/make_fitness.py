@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes fitness.json: rows of logits of two models, and every fitness of them computed in float64 with NumPy.
 
 Usage: make_fitness.py > fitness.json

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Replays the searches that `test_evolution trace KIND` prints, decision by decision, from their settings alone.
 
 Usage: replay.py TEST_EVOLUTION

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Small spaces of every kind, errors that are a function of gene and level, and a fitness that adds them up. */
 #ifndef WINNOW_TEST_SPACES_H
 #define WINNOW_TEST_SPACES_H

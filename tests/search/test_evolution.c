@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The search on fitness that adds up: reaches the optimum of dynamic programming, keeps its rules generation by
  * generation, goes on with the same bits from any of them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Fitness of rows of logits: NumPy's values (make_fitness.py), what must not change them, and limits. */
 #include "test.h"
 

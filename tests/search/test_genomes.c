@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Spaces of every kind, their budgets and limits, and what random genomes and mutations must keep. */
 #include "spaces.h"
 

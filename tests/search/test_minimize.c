@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Allocation by layer errors: the optimum of brute force, the tie rule, levels that cannot be taken. */
 #include "spaces.h"
 

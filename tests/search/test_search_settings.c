@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The section "search": presets, what overrides them, every mistake in one line, the help text. */
 #include "test.h"
 

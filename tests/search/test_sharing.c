@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Blocks that candidates share: order, states, cost and deal, each against plain counting. */
 #include "spaces.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* run_sweep.h: a sweep that a test has written, run on this rank alone. */
 #ifndef WINNOW_TEST_RUN_SWEEP_H
 #define WINNOW_TEST_RUN_SWEEP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What searches of a grid vary, and what they cannot: bits that are a mean, joint points, N:M patterns. */
 #include <cjson/cJSON.h>
 

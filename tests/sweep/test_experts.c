@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A sweep of a model with experts: what every expert has seen is counted, one that has seen nothing is compressed
  * without data, and bits are told of all weights and of those that a token goes through.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Sweep files and grids: products, collapse of equal points, joint points, and every mistake with its key. */
 #include <winnow/sweep.h>
 

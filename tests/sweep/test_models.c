@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Two models in one sweep, of different depth: records of the shorter one leave the rest of an axis missing, and the
  * numbers equal those of sweeps of one model each.

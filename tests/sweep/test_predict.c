@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is predicted of sweeps with several models. */
 #include <winnow/linalg.h>
 #include <winnow/sweep.h>

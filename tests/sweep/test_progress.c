@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Time left and short names. Work in flight counts by its share, and all ranks work at a time: the time left is neither
  * too long by the number of ranks nor unknown before the first point is done. And FILE.progress comes and goes.

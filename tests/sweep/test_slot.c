@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which point comes next: the first turn before the second, the dearest that fits, corrected by what was measured, and
  * when none fits one that can be saved, those that were saved before first. And it takes microseconds for many points.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Compares test_scores with the reference programs on many cases and prints the largest difference of every kind.
 
 Usage: compare_reference.py TEST_SCORES     (data: ../shared of the source tree, or $WINNOW_SHARED)

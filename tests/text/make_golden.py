@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes golden.jsonl, the cases of test_scores.c with what the reference programs make of them.
 
 Usage: make_golden.py > golden.jsonl     (the texts are made here)

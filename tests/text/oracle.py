@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What other programs make of the cases of test_scores.c: one function a kind.
 
 ROUGE, BLEU, chrF++, the stemmer, exact_match and the filters are rouge_score, sacrebleu, nltk and lm_eval themselves;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Scores of generated text against those of other programs (golden.jsonl, written by make_golden.py).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Scores of generated text: what a golden file cannot hold: NUL, invalid UTF-8, bad patterns, long texts, bounds. */
 #include "test.h"
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """4,000 drawn Unicode texts for every tokenizer of golden/tokenizers.json, beside the package `tokenizers`.
 
     drawn_texts.py write                        golden/drawn.json: what texts are made of, and a hash per tokenizer

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small tokenizers of the other models for make_tokenizer_golden.py: Unigram, WordPiece, WordLevel, and their parts."""
 
 import base64

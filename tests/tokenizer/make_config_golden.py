@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes golden/configs.json: what transformers makes of the files beside tokenizer.json.
 
 Usage: python3 make_config_golden.py [FILE [CASES [SEED]]]   (needs transformers 5.23; all is drawn from the seed)

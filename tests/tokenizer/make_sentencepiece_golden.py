@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes golden/sentencepiece: small tokenizer.model files, and what transformers makes of them without tokenizer.json.
 
 Usage: python3 make_sentencepiece_golden.py [DIRECTORY [CASES [SEED]]]

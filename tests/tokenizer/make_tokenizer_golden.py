@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Writes tests/tokenizer/golden: small tokenizers, one per component, and what the reference engine makes of them.
 
 Usage: python3 make_tokenizer_golden.py [DIRECTORY [COUNT [FILE ...]]]   (needs the Python package `tokenizers`)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The tokenizers of published models against the reference engine: golden encodings, the token counts of WikiText-2
  *, and a round trip. With "-v" the speed is printed.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the tokenizer tests share: a folder of their own for tokenizer files, and the constructed tokenizers. */
 #ifndef TEST_TOKENIZER_H
 #define TEST_TOKENIZER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tokenizer_config.json, special_tokens_map.json, added_tokens.json and the class of the tokenizer against what
  * transformers makes of them (make_config_golden.py). With an argument: cases of that file.

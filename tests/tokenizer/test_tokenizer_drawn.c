@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * 4,000 drawn Unicode texts for every constructed tokenizer: ids, ids with special tokens and decoded texts have the
  * hash that the reference engine's have (drawn_texts.py). With arguments SEED COUNT [FOLDER ...] other texts are drawn

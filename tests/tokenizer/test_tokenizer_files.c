@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Files that are wrong end in one line with path and key, whatever is wrong with them; tokenizer_config.json; runs of a
  * million characters; several threads at once.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One small constructed tokenizer per component (make_tokenizer_golden.py) against what the reference engine makes of
  * difficult texts. With an argument: what that folder holds.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A long text made into ids part by part has the ids of the whole: real tokenizers and constructed ones of every
  * component, real text and random strings of what is difficult, in parts so small that there are many cuts.

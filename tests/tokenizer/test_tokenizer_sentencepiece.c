@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tokenizer.model without tokenizer.json, with the files beside it, against what transformers makes of them
  * (make_sentencepiece_golden.py); damaged files. With an argument: the models and cases of that folder.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Request files for winnow: from published data sets, and from lm-evaluation-harness.
 
 Needs nothing but Python, except ``winnow.tasks.harness``, which needs lm-evaluation-harness:

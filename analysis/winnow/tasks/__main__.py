@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m winnow.tasks``: winnow-tasks where nothing is installed."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prompts as an instruction model was trained on them: the chat template of its own tokenizer.
 
 transformers renders the template (Jinja), so what the model reads is what its owner's tools give

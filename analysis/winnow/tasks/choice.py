@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Multiple choice: how published files become questions, in the words of lm-evaluation-harness.
 
 A ``read_`` function yields the documents of a task, a function of the task's name turns one of them

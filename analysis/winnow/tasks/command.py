@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The program winnow-tasks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Instructions whose keeping a program can check: IFEval, and the rules of FollowBench."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Request files: what winnow evaluates a model on, one JSON object a line.
 
 The first line may be a header (it has the key "task"); all others are items. A file without one is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answers that the model writes: questions, arithmetic, summaries, instructions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bridge to lm-evaluation-harness: its exact requests as request files, and its own scores.
 
 ``export`` lets the installed harness build the requests of any of its tasks and writes them as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From published files to request files: reads, draws examples, puts prompts together."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Questions about a paragraph, with and without it: what a model knows, and what it can read.
 
 Every mode asks the same questions under the same ids: without any text (closed_book), with the

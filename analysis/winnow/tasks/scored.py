@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Texts that are scored as they are: pairs of sentences, last words, whole pages."""
 
 from __future__ import annotations

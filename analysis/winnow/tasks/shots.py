@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which examples stand in front of a question.
 
 ``derived`` draws for every document from (seed, index of the document) alone, so that the prompt of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Published files as their authors lay them out: CSV, TSV, JSON, JSON lines, Parquet, text."""
 
 from __future__ import annotations

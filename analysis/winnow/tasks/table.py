@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tasks: where they come from, how they are asked, how they are scored. One row each."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Spack's recipe of winnow."""
 
 from spack.package import *

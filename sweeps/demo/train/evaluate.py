@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Evaluate the demo checkpoint: its tasks and held-out perplexity.
 
 A choice is scored as context + " " + choice: the summed log-likelihood of the tokens that the

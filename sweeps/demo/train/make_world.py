@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Generate the text world of the demo model: training corpus, calibration sets, evaluation sets.
 
 Everything is drawn from one seed, with the standard library only, so a clean clone gets the same

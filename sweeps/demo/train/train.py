@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Train the demo model on the text world and export it as a Hugging Face Llama checkpoint.
 
 Run make_world.py first.  The time is bounded by --minutes; the learning rate follows the elapsed
