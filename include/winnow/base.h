@@ -107,6 +107,8 @@ void *wn_alloc(int64_t count, size_t size);
 void *wn_alloc_zero(int64_t count, size_t size);
 /* Grows or shrinks; `pointer` may be NULL. New bytes are not set. */
 void *wn_resize(void *pointer, int64_t count, size_t size);
+/* Room for `more` elements behind `count` in an array that grows by this alone: its room is a power of two. */
+void *wn_grow(void *array, int64_t count, int64_t more, size_t size);
 void wn_free(void *pointer); /* NULL is fine */
 char *wn_strdup(const char *text);
 char *wn_strndup(const char *text, size_t length);

@@ -89,6 +89,22 @@ void *wn_resize(void *pointer, int64_t count, size_t size)
     return moved;
 }
 
+static int64_t room_for(int64_t count)
+{
+    int64_t room = count > 0;
+
+    while (room < count)
+        room *= 2;
+    return room;
+}
+
+void *wn_grow(void *array, int64_t count, int64_t more, size_t size)
+{
+    int64_t room = room_for(count + more);
+
+    return array && room == room_for(count) ? array : wn_resize(array, room, size);
+}
+
 void wn_free(void *pointer)
 {
     if (!pointer)

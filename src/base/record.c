@@ -23,14 +23,6 @@ static int64_t type_bytes(enum wn_field_type type)
     WN_BUG("field type %d has no size", (int)type);
 }
 
-/* Makes room for one more element; arrays are doubled when their count is 0 or a power of two. */
-static void *room_for_one(void *array, int count, size_t size)
-{
-    if ((count & (count - 1)) != 0)
-        return array;
-    return wn_resize(array, count ? 2 * (int64_t)count : 1, size);
-}
-
 static void copy_text(char *to, size_t size, const char *text, const char *what)
 {
     if (strlen(text) >= size)
@@ -89,7 +81,7 @@ int wn_schema_dim(struct wn_schema *schema, const char *name, int64_t size, cons
         WN_BUG("axis \"%s\" was added before with another size or other labels", name);
     if (found >= 0)
         return found;
-    schema->dims = room_for_one(schema->dims, schema->n_dims, sizeof *schema->dims);
+    schema->dims = wn_grow(schema->dims, schema->n_dims, 1, sizeof *schema->dims);
     struct wn_dim *dim = &schema->dims[schema->n_dims];
     *dim = (struct wn_dim){.size = size};
     copy_text(dim->name, sizeof dim->name, name, "the axis name");
@@ -113,7 +105,7 @@ static void describe(const struct wn_schema *schema, struct wn_field *field, con
 
 static struct wn_field *add_field(struct wn_schema *schema, const struct wn_field *field)
 {
-    schema->fields = room_for_one(schema->fields, schema->n_fields, sizeof *schema->fields);
+    schema->fields = wn_grow(schema->fields, schema->n_fields, 1, sizeof *schema->fields);
     schema->fields[schema->n_fields] = *field;
     return &schema->fields[schema->n_fields++];
 }
@@ -160,7 +152,7 @@ int wn_schema_constant(struct wn_schema *schema, const char *path, enum wn_field
     wn_field_clear(&constant.about, constant.data);
     if (data && constant.about.bytes > 0)
         memcpy(constant.data, data, (size_t)constant.about.bytes);
-    schema->constants = room_for_one(schema->constants, schema->n_constants, sizeof *schema->constants);
+    schema->constants = wn_grow(schema->constants, schema->n_constants, 1, sizeof *schema->constants);
     schema->constants[schema->n_constants] = constant;
     return schema->n_constants++;
 }

@@ -113,10 +113,8 @@ void wn_problems_add(struct wn_problems *problems, const char *format, ...)
     va_end(arguments);
     for (int64_t i = 0; i < problems->count; i++)
         if (!strcmp(problems->lines[i], line))
-            return;                                     /* a file that is named twice is still one mistake */
-    if ((problems->count & (problems->count - 1)) == 0) /* 0 or a power of two: full */
-        problems->lines =
-            wn_resize(problems->lines, problems->count ? 2 * problems->count : 1, sizeof *problems->lines);
+            return; /* a file that is named twice is still one mistake */
+    problems->lines = wn_grow(problems->lines, problems->count, 1, sizeof *problems->lines);
     problems->lines[problems->count++] = wn_strdup(line);
 }
 

@@ -89,22 +89,6 @@ wn_status wn_encode_request(const struct wn_model *model, const char *text, int6
 
 /* ---- targets ---- */
 
-static int64_t room_for(int64_t count)
-{
-    int64_t room = count > 0;
-
-    while (room < count)
-        room *= 2;
-    return room;
-}
-
-void *wn_grow(void *array, int64_t count, int64_t more, size_t size)
-{
-    int64_t room = room_for(count + more);
-
-    return array && room == room_for(count) ? array : wn_resize(array, room, size);
-}
-
 void wn_add_target(struct wn_eval_set *set, int64_t row, int32_t id)
 {
     int64_t n = set->n_targets;

@@ -23,8 +23,6 @@ wn_status wn_encode_known(const struct wn_model *model, const char *text, int64_
 /* The same as the harness does it: default special tokens, but none when the text starts with that of the prefix. */
 wn_status wn_encode_request(const struct wn_model *model, const char *text, int64_t length, struct wn_ids *ids);
 
-/* Room for `more` entries behind `count` in an array grown only by this function: its room is a power of two. */
-void *wn_grow(void *array, int64_t count, int64_t more, size_t size);
 /* Appends one target. */
 void wn_add_target(struct wn_eval_set *set, int64_t row, int32_t id);
 

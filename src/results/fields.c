@@ -272,8 +272,7 @@ void wn_fields_check_(struct wn_h5 *h5, const char *document, int64_t *points)
     check_state(h5, WN_ATTEMPT_PATH, H5T_STD_I32LE, *points);
     check_state(h5, WN_START_PATH, H5T_STD_I32LE, *points);
     for (start = at; wn_h5_ok_(h5) && wn_field_line_next_(&at, &line); start = at) {
-        if ((count & (count - 1)) == 0)
-            lines = wn_resize(lines, count ? 2 * count : 1, sizeof *lines);
+        lines = wn_grow(lines, count, 1, sizeof *lines);
         lines[count++] = start;
         check_line(h5, &line, *points);
     }

@@ -29,8 +29,7 @@ void wn_fill_add_(struct wn_h5 *h5, struct wn_fill *fill, hid_t dataset, const s
         wn_h5_check_(h5, -1, field->path);
         return;
     }
-    if ((fill->count & (fill->count - 1)) == 0)
-        fill->pieces = wn_resize(fill->pieces, fill->count ? 2 * fill->count : 1, sizeof *fill->pieces);
+    fill->pieces = wn_grow(fill->pieces, fill->count, 1, sizeof *fill->pieces);
     struct wn_fill_piece *piece = &fill->pieces[fill->count++];
     memset(piece, 0, sizeof *piece); /* the padding goes over the wire too */
     *piece = (struct wn_fill_piece){.offset = (int64_t)offset, .bytes = field->bytes * rows, .type = field->type};

@@ -86,8 +86,7 @@ void wn_scales_add_(struct wn_h5 *h5, struct wn_scales *scales, hid_t dataset, c
 
 static void refer_back(struct wn_scale *scale, hobj_ref_t dataset, int axis)
 {
-    if ((scale->count & (scale->count - 1)) == 0)
-        scale->references = wn_resize(scale->references, scale->count ? 2 * scale->count : 1, sizeof(struct reference));
+    scale->references = wn_grow(scale->references, scale->count, 1, sizeof(struct reference));
     memset(&scale->references[scale->count], 0, sizeof(struct reference));
     scale->references[scale->count].dataset = dataset;
     scale->references[scale->count++].axis = axis;

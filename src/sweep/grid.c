@@ -372,14 +372,6 @@ static char *key_of(const struct wn_sweep *sweep, const struct wn_point *point)
     return text.data;
 }
 
-/* Makes room for one more element; arrays are doubled when their count is 0 or a power of two. */
-static void *room_for_one(void *array, int64_t count, size_t size)
-{
-    if ((count & (count - 1)) != 0)
-        return array;
-    return wn_resize(array, count ? 2 * count : 1, size);
-}
-
 /* Points and their keys have the same numbers. */
 static int64_t add_point(struct builder *builder, const struct asked *asked)
 {
@@ -397,7 +389,7 @@ static int64_t add_point(struct builder *builder, const struct asked *asked)
     if (index < grid->n_points)
         return index;
     point.key = grid->keys.texts[index];
-    grid->points = room_for_one(grid->points, grid->n_points, sizeof point);
+    grid->points = wn_grow(grid->points, grid->n_points, 1, sizeof point);
     grid->points[grid->n_points++] = point;
     return index;
 }
@@ -418,7 +410,7 @@ static void add_cell(struct builder *builder, const struct asked *asked)
         cell.own = wn_alloc(1, sizeof *cell.own);
         *cell.own = asked->recipe;
     }
-    grid->cells = room_for_one(grid->cells, grid->n_cells, sizeof cell);
+    grid->cells = wn_grow(grid->cells, grid->n_cells, 1, sizeof cell);
     grid->cells[grid->n_cells++] = cell;
 }
 
