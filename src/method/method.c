@@ -168,11 +168,9 @@ wn_status wn_recipe_scale_inputs(const struct wn_recipe *recipe, const struct wn
 
 bool wn_recipe_true_sequential(const struct wn_recipe *recipe)
 {
-    for (int s = 0; s < recipe->n_stages; s++) {
-        const struct wn_value *value = wn_params_find(&recipe->stages[s].params, "true_sequential");
-        if (value && value->number != 0)
+    for (int s = 0; s < recipe->n_stages; s++)
+        if (wn_params_is_on(&recipe->stages[s].params, "true_sequential"))
             return true;
-    }
     return false;
 }
 
@@ -241,9 +239,7 @@ void wn_recipe_pattern(const struct wn_recipe *recipe, int64_t *n, int64_t *m)
 /* A pruner that rounds as well (joint SparseGPT). */
 static bool has_codes(const struct wn_stage *stage)
 {
-    const struct wn_value *bits = wn_params_find(&stage->params, "bits");
-
-    return bits && bits->set;
+    return wn_params_given(&stage->params, "bits") != NULL;
 }
 
 /*

@@ -10,8 +10,8 @@ static void take_over(const struct wn_params *from, const struct wn_method *meth
     static const char *const names[] = {"sparsity", "pattern", "bits", "group", "symmetric", "scale_dtype"};
     wn_params_init(params, method->parameters, method->n_parameters);
     for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
-        const struct wn_value *given = wn_params_find(from, names[n]);
-        for (int i = 0; given && given->set && i < params->count; i++) {
+        const struct wn_value *given = wn_params_given(from, names[n]);
+        for (int i = 0; given && i < params->count; i++) {
             const struct wn_parameter *parameter = params->values[i].parameter;
             if (strcmp(parameter->name, names[n]) != 0)
                 continue;
@@ -34,11 +34,11 @@ bool wn_recipe_without_data(const struct wn_recipe *recipe, struct wn_recipe *pl
     *plain = *recipe;
     for (int s = 0; s < recipe->n_stages; s++) {
         const struct wn_stage *stage = &recipe->stages[s];
-        const struct wn_value *bits = wn_params_find(&stage->params, "bits");
         if (!(stage->method->needs & data))
             continue;
         replaced = true;
-        if (stage->method->kind == WN_PRUNER && bits && bits->set) /* it rounds as well, and is the only stage */
+        /* A pruner that rounds as well is the only stage. */
+        if (stage->method->kind == WN_PRUNER && wn_params_given(&stage->params, "bits"))
             replace(stage, "rtn", &plain->stages[plain->n_stages++]);
         replace(stage, stage->method->kind == WN_PRUNER ? "magnitude" : "rtn", &plain->stages[s]);
     }

@@ -12,18 +12,18 @@
 
 /* ---- what is varied ---- */
 
-/* The stage that quantizes to a number of bits, NULL when there is none. */
+/* What the quantizer is given, NULL when there is none. */
 static const struct wn_value *bits_of_quantizer(const struct wn_recipe *recipe)
 {
     for (int s = 0; s < recipe->n_stages; s++)
         if (recipe->stages[s].method->kind == WN_QUANTIZER)
-            return wn_params_find(&recipe->stages[s].params, "bits");
+            return wn_params_given(&recipe->stages[s].params, "bits");
     return NULL;
 }
 
 static bool is_fraction(const struct wn_value *bits)
 {
-    return bits && bits->set && bits->number != rint(bits->number);
+    return bits && bits->number != rint(bits->number);
 }
 
 static bool names_bits(const cJSON *section)
@@ -107,7 +107,7 @@ static bool check_whole_bits(const struct wn_recipe *recipe, bool spread, const 
                              struct wn_problems *problems)
 {
     for (int s = 0; s < recipe->n_stages; s++) {
-        const struct wn_value *bits = wn_params_find(&recipe->stages[s].params, "bits");
+        const struct wn_value *bits = wn_params_given(&recipe->stages[s].params, "bits");
         if (!is_fraction(bits) || (spread && recipe->stages[s].method->kind == WN_QUANTIZER))
             continue;
         wn_problems_add(problems,

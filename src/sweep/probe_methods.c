@@ -249,8 +249,8 @@ static void try_recipe(struct stage_set *set)
 static void round_bits(struct wn_recipe *recipe)
 {
     for (int s = 0; s < recipe->n_stages; s++) {
-        const struct wn_value *bits = wn_params_find(&recipe->stages[s].params, "bits");
-        if (bits && bits->set)
+        const struct wn_value *bits = wn_params_given(&recipe->stages[s].params, "bits");
+        if (bits)
             wn_params_derive(&recipe->stages[s].params, "bits", ceil(bits->number));
     }
 }

@@ -38,11 +38,11 @@ static bool is_near_lossless(const struct wn_recipe *recipe)
 {
     for (int s = 0; s < recipe->n_stages; s++) {
         const struct wn_stage *stage = &recipe->stages[s];
-        const struct wn_value *bits = wn_params_find(&stage->params, "bits");
-        const struct wn_value *sparsity = wn_params_find(&stage->params, "sparsity");
-        if (stage->method->kind != WN_QUANTIZER && !(sparsity && sparsity->set && sparsity->number <= NEAR_SPARSITY))
+        const struct wn_value *bits = wn_params_given(&stage->params, "bits");
+        const struct wn_value *sparsity = wn_params_given(&stage->params, "sparsity");
+        if (stage->method->kind != WN_QUANTIZER && !(sparsity && sparsity->number <= NEAR_SPARSITY))
             return false;
-        if (stage->method->kind == WN_QUANTIZER && bits && bits->set && bits->number < NEAR_BITS)
+        if (stage->method->kind == WN_QUANTIZER && bits && bits->number < NEAR_BITS)
             return false;
     }
     return recipe->n_stages > 0;
