@@ -23,30 +23,27 @@ void wn_measured_destroy(struct wn_measured **measured)
     *measured = NULL;
 }
 
-/* The number of the form; a new one has a result of zeros. */
-static int64_t find(struct wn_measured *measured, const struct wn_subject *subject, const struct wn_kept_blocks *kept,
-                    bool *there)
+/* The result of the form; of a new one it has yet to be measured. */
+static struct wn_efficiency_result *find(struct wn_measured *measured, const struct wn_subject *subject,
+                                         const struct wn_kept_blocks *kept)
 {
     char *form = wn_efficiency_form(kept);
     char *key = wn_format("%lld\n%s", (long long)subject->point->model, form);
     int64_t before = measured->forms.count, number = wn_texts_add(&measured->forms, key);
-    *there = number < before;
-    if (!*there) {
+    if (number == before) {
         measured->results = wn_resize(measured->results, number + 1, sizeof *measured->results);
         measured->results[number] = (struct wn_efficiency_result){.measured_at = -1};
     }
     wn_free(form);
     wn_free(key);
-    return number;
+    return &measured->results[number];
 }
 
 wn_status wn_evaluation_measure(struct wn_evaluation *evaluation, const struct wn_subject *subject,
                                 const struct wn_efficiency *asked)
 {
-    bool there;
-    int64_t number = find(subject->run->measured, subject, &evaluation->kept, &there);
-    struct wn_efficiency_result *result = &subject->run->measured->results[number];
-    if (!there || result->measured_at < 0) {
+    struct wn_efficiency_result *result = find(subject->run->measured, subject, &evaluation->kept);
+    if (result->measured_at < 0) {
         WN_TRY(wn_efficiency_measure(asked, &evaluation->kept, result));
         result->measured_at = subject->point - subject->run->grid.points;
     }
