@@ -43,11 +43,15 @@ struct wn_level_task {
     double end;           /* wn_seconds() by which it must have ended; 0: not known */
 };
 
+/* What a search chooses from, but for what only a run has: reference, folder, build, end. Borrows from both. */
+struct wn_level_task wn_level_task_of(const struct wn_run *run, const struct wn_point_search *search);
+
 /*
  * The key of the files: hash of the model, tokens of the calibration set, recipe, space, build. Equal keys are equal
  * numbers. Owned by the caller.
  */
 char *wn_levels_key(const struct wn_level_task *task);
+bool wn_levels_have_key(const struct wn_level_task *task, const char *key);
 /*
  * Makes what is not there yet: block b by rank b modulo their number, of all ranks where they share the folder, else of
  * those of each node, for it. All blocks see the inputs that the reference knows: of the dense model, or behind blocks
@@ -68,6 +72,8 @@ wn_status wn_levels_make(struct wn_par *par, const struct wn_level_task *task);
 bool wn_levels_are_there(struct wn_par *par, const struct wn_level_task *task);
 /* Bytes of all files, from above as wn_pack_bytes_of says. */
 int64_t wn_levels_bytes(const struct wn_level_task *task);
+/* Weights of all linears, each as often as it has levels. */
+int64_t wn_levels_weights(const struct wn_level_task *task);
 
 /* ---- reading ---- */
 

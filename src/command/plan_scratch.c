@@ -17,33 +17,17 @@ int64_t wn_plan_state_bytes(const struct wn_run *run)
     return most;
 }
 
-/* Bytes of the levels of a search, and weights times levels. */
-static double level_bytes(const struct wn_run *run, const struct wn_point_search *search, double *weights)
-{
-    const struct wn_point *point = &run->grid.points[search->point];
-    const struct wn_layout *layout = &run->models[point->model].model->layout;
-    const struct wn_space *space = &search->space;
-    const struct wn_level_task task = {.run = run, .point = point, .space = space};
-    *weights = 0;
-    for (int64_t g = 0; g < space->n_genes; g++) {
-        const struct wn_linear_info *linear = &layout->linears[space->genes[g].linear];
-        for (int32_t level = space->genes[g].low; level <= space->genes[g].high; level++)
-            if (wn_space_has(space, &space->genes[g], level))
-                *weights += (double)(linear->rows * linear->columns);
-    }
-    return (double)wn_levels_bytes(&task);
-}
-
 double wn_plan_level_bytes(const struct wn_run *run, double *per_weight)
 {
-    double most = 0, weights = 0;
+    double most = 0;
     *per_weight = 0;
     for (int64_t s = 0; s < run->n_searches; s++) {
-        double bytes = run->searches[s].space.kind == WN_SPACE_DROP ? 0 : level_bytes(run, &run->searches[s], &weights);
+        const struct wn_level_task task = wn_level_task_of(run, &run->searches[s]);
+        double bytes = task.space->kind == WN_SPACE_DROP ? 0 : (double)wn_levels_bytes(&task);
         if (bytes <= most)
             continue;
         most = bytes;
-        *per_weight = bytes / weights;
+        *per_weight = bytes / (double)wn_levels_weights(&task);
     }
     return most;
 }

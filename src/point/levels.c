@@ -58,6 +58,14 @@ static wn_status check_task(const struct wn_level_task *task)
     return WN_OK;
 }
 
+struct wn_level_task wn_level_task_of(const struct wn_run *run, const struct wn_point_search *search)
+{
+    return (struct wn_level_task){.run = run,
+                                  .point = &run->grid.points[search->point],
+                                  .space = &search->space,
+                                  .calibration_bits = search->settings.calibration_bits};
+}
+
 static void describe_calibration(const struct wn_calibration *set, struct wn_text *text)
 {
     wn_text_printf(text, "calibration %s\n", set->token_hash);
@@ -90,6 +98,15 @@ char *wn_levels_key(const struct wn_level_task *task)
                        (int)gene->high, (long long)gene->amount, (long long)gene->per_level);
     }
     return text.data;
+}
+
+bool wn_levels_have_key(const struct wn_level_task *task, const char *key)
+{
+    char *its = wn_levels_key(task);
+    bool same = !strcmp(its, key);
+
+    wn_free(its);
+    return same;
 }
 
 /* ---- what goes with the linears of a block ---- */
@@ -136,6 +153,19 @@ static int64_t vector_bytes(const struct wn_level_task *task)
 }
 
 /* ---- sizes ---- */
+
+int64_t wn_levels_weights(const struct wn_level_task *task)
+{
+    const struct wn_layout *layout = &task->run->models[task->point->model].model->layout;
+    int64_t weights = 0;
+
+    for (int64_t g = 0; g < task->space->n_genes; g++) {
+        const struct wn_gene *gene = &task->space->genes[g];
+        for (int32_t level = gene->low; level <= gene->high; level++)
+            weights += wn_space_has(task->space, gene, level) ? weights_of(layout, gene) : 0;
+    }
+    return weights;
+}
 
 int64_t wn_levels_bytes(const struct wn_level_task *task)
 {

@@ -162,14 +162,11 @@ static void tell_levels(const struct searching *s, const struct made_levels *mad
 
 static struct wn_level_task level_task(const struct searching *s, const struct wn_point_search *search)
 {
-    const struct wn_saver *saver = s->run->saver;
-    return (struct wn_level_task){.run = s->run,
-                                  .reference = s->reference,
-                                  .point = &s->run->grid.points[search->point],
-                                  .space = &search->space,
-                                  .calibration_bits = search->settings.calibration_bits,
-                                  .build = saver->build,
-                                  .end = saver->end};
+    struct wn_level_task task = wn_level_task_of(s->run, search);
+    task.reference = s->reference;
+    task.build = s->run->saver->build;
+    task.end = s->run->saver->end;
+    return task;
 }
 
 /* Whether a search that comes later chooses from the same levels: it takes the files of this one. */
@@ -181,9 +178,7 @@ static bool are_wanted_later(const struct searching *s, const char *key)
         if (!s->wanted[search->point] || search->space.kind == WN_SPACE_DROP)
             continue;
         const struct wn_level_task task = level_task(s, search);
-        char *other = wn_levels_key(&task);
-        wanted = !strcmp(other, key);
-        wn_free(other);
+        wanted = wn_levels_have_key(&task, key);
     }
     return wanted;
 }

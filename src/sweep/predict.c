@@ -337,27 +337,24 @@ static void predict_dense(const struct wn_run *run, const struct wn_model_cost *
 
 /* ---- searches ---- */
 
-/* Levels of a linear, by weights: how often all linears of a block are made. */
-static double count_levels(const struct wn_layout *layout, const struct wn_space *space)
-{
-    double made = 0, weights = 0;
-    for (int64_t g = 0; g < space->n_genes; g++) {
-        const struct wn_linear_info *linear = &layout->linears[space->genes[g].linear];
-        double count = (double)linear->rows * (double)linear->columns;
-        for (int32_t level = space->genes[g].low; level <= space->genes[g].high; level++)
-            made += wn_space_has(space, &space->genes[g], level) ? count : 0;
-        weights += count;
-    }
-    return made / weights;
-}
-
 static struct wn_level_task level_task(const struct wn_run *run, const struct wn_point_search *search)
 {
-    return (struct wn_level_task){.run = run,
-                                  .point = &run->grid.points[search->point],
-                                  .space = &search->space,
-                                  .calibration_bits = search->settings.calibration_bits,
-                                  .build = ""};
+    struct wn_level_task task = wn_level_task_of(run, search);
+    task.build = "";
+    return task;
+}
+
+/* Levels of a linear, by weights: how often all linears of a block are made. */
+static double count_levels(const struct wn_run *run, const struct wn_point_search *search)
+{
+    const struct wn_level_task task = level_task(run, search);
+    const struct wn_layout *layout = &run->models[task.point->model].model->layout;
+    double weights = 0;
+    for (int64_t g = 0; g < search->space.n_genes; g++) {
+        const struct wn_linear_info *linear = &layout->linears[search->space.genes[g].linear];
+        weights += (double)linear->rows * (double)linear->columns;
+    }
+    return (double)wn_levels_weights(&task) / weights;
 }
 
 /* Every level of every linear is made once; behind quantized blocks the calibration set goes through each block twice,
@@ -369,7 +366,7 @@ static void predict_levels(const struct wn_run *run, const struct wn_point_searc
     const struct wn_point *point = &run->grid.points[search->point];
     const struct wn_model *model = run->models[point->model].model;
     const struct wn_recipe_cost *kind = wn_probe_kind(cost, &point->recipe);
-    double block = count_levels(&model->layout, &search->space) * kind->compress + cost->load;
+    double block = count_levels(run, search) * kind->compress + cost->load;
     if (search->settings.calibration_bits) {
         const struct counts *counts = &counted->calibrations[point->calibration];
         block += 2 * block_seconds(cost, counts) + take_seconds(cost, wn_recipe_needs(&point->recipe), counts) +
@@ -417,9 +414,7 @@ static bool has_levels_of_another(const struct wn_run *run, int64_t index, const
             points[run->searches[s].point].model != points[run->searches[index].point].model)
             continue;
         const struct wn_level_task other = level_task(run, &run->searches[s]);
-        char *its = wn_levels_key(&other);
-        same = !strcmp(its, key);
-        wn_free(its);
+        same = wn_levels_have_key(&other, key);
     }
     wn_free(key);
     return same;
