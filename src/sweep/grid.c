@@ -432,19 +432,20 @@ static int place_of(const struct axis *axes, const int *index, int count, const 
 static bool is_no_variation(struct builder *builder, const struct axis *axes, const int *index, int count,
                             const struct wn_recipe *recipe)
 {
-    static const char *const keys[] = {"replicates", "perturb", "perturb_seed"};
+    int n_keys;
+    const struct wn_parameter *keys = wn_grid_variation_parameters(&n_keys);
     const struct wn_recipe changes = effective(recipe);
     bool again = false;
     if (uses_calibration(&changes))
         return false;
-    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
-        if (!value_of(axes, index, count, keys[k]))
+    for (int k = 0; k < n_keys; k++) {
+        if (!value_of(axes, index, count, keys[k].name))
             continue;
         char *label = wn_recipe_label(recipe);
         wn_problems_add(&builder->grid->notes, "%s%s: %s uses no calibration data: it has one point, whatever they are",
-                        builder->where, keys[k], label);
+                        builder->where, keys[k].name, label);
         wn_free(label);
-        again = again || place_of(axes, index, count, keys[k]) > 0;
+        again = again || place_of(axes, index, count, keys[k].name) > 0;
     }
     return again;
 }

@@ -63,36 +63,39 @@ bool wn_grid_read_variation(const cJSON *replicates, int replicate, const cJSON 
     return true;
 }
 
-void wn_variation_describe(const struct wn_variation *variation, struct wn_text *text)
+/* Each part that is there behind its sign. */
+static void put_variation(const struct wn_variation *variation, const char *replicate, const char *perturb,
+                          const char *seed, struct wn_text *text)
 {
     if (variation->replicate)
-        wn_text_printf(text, " replicate=%lld", (long long)variation->replicate);
+        wn_text_printf(text, "%s%lld", replicate, (long long)variation->replicate);
     if (variation->perturb > 0)
-        wn_text_printf(text, " perturb=%.15g", variation->perturb);
+        wn_text_printf(text, "%s%.15g", perturb, variation->perturb);
     if (variation->perturb_seed)
-        wn_text_printf(text, " perturb_seed=%lld", (long long)variation->perturb_seed);
+        wn_text_printf(text, "%s%lld", seed, (long long)variation->perturb_seed);
 }
 
-cJSON *wn_replicates_schema(const char *key)
+void wn_variation_describe(const struct wn_variation *variation, struct wn_text *text)
 {
-    static const struct {
-        const char *key, *type, *help;
-        double low, high;
-    } keys[] = {
-        {"replicates", "integer", "draws of the calibration set, with its seed and 1, 2 ... more: an axis", 1,
-         MOST_REPLICATES},
-        {"perturb", "number", "relative noise on what the first block gets of the calibration set", 0, MOST_PERTURB},
-        {"perturb_seed", "integer", "seed of that noise", 0, MOST_SEED},
+    put_variation(variation, " replicate=", " perturb=", " perturb_seed=", text);
+}
+
+const struct wn_parameter *wn_grid_variation_parameters(int *count)
+{
+    static const struct wn_parameter parameters[] = {
+        {.name = "replicates",
+         .type = WN_INTEGER,
+         .low = 1,
+         .high = MOST_REPLICATES,
+         .help = "draws of the calibration set, with its seed and 1, 2 ... more: an axis"},
+        {.name = "perturb",
+         .type = WN_NUMBER,
+         .high = MOST_PERTURB,
+         .help = "relative noise on what the first block gets of the calibration set"},
+        {.name = "perturb_seed", .type = WN_INTEGER, .high = MOST_SEED, .help = "seed of that noise"},
     };
-    size_t k = 0;
-    cJSON *schema = cJSON_CreateObject();
-    while (strcmp(keys[k].key, key) != 0)
-        k++;
-    cJSON_AddStringToObject(schema, "type", keys[k].type);
-    cJSON_AddNumberToObject(schema, "minimum", keys[k].low);
-    cJSON_AddNumberToObject(schema, "maximum", keys[k].high);
-    cJSON_AddStringToObject(schema, "description", keys[k].help);
-    return schema;
+    *count = sizeof parameters / sizeof *parameters;
+    return parameters;
 }
 
 /* ---- sets ---- */
@@ -133,15 +136,9 @@ bool wn_sweep_varies(const struct wn_sweep *sweep)
 /* "general#1~1e-07~2": no name of the file has these signs. */
 static void name_set(struct wn_sweep_calibration *set, const char *base)
 {
-    const struct wn_variation *variation = &set->variation;
     struct wn_text text = {0};
     wn_text_printf(&text, "%s", base);
-    if (variation->replicate)
-        wn_text_printf(&text, "#%lld", (long long)variation->replicate);
-    if (variation->perturb > 0)
-        wn_text_printf(&text, "~%.15g", variation->perturb);
-    if (variation->perturb_seed)
-        wn_text_printf(&text, "~%lld", (long long)variation->perturb_seed);
+    put_variation(&set->variation, "#", "~", "~", &text);
     snprintf(set->name, sizeof set->name, "%s", text.data);
     wn_text_release(&text);
 }

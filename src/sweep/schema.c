@@ -221,16 +221,20 @@ static cJSON *grid_schema(void)
     cJSON *schema = cJSON_CreateObject(), *product = cJSON_CreateObject();
     cJSON *properties = cJSON_AddObjectToObject(product, "properties");
     int64_t count;
+    int n_variation;
     const struct wn_method *const *table = wn_method_table(&count);
+    const struct wn_parameter *variation = wn_grid_variation_parameters(&n_variation);
     add_method_names(properties);
     cJSON_AddItemToObject(properties, "model", item_or_list(string_schema("one of the sweep's models")));
     cJSON_AddItemToObject(properties, "calibration", item_or_list(string_schema("name of a calibration set")));
     cJSON_AddItemToObject(properties, "propagation", item_or_list(words_schema("sequential|dense")));
     cJSON_AddItemToObject(properties, "routing", item_or_list(words_schema("sequential|dense")));
     cJSON_AddItemToObject(properties, "defaults", item_or_list(words_schema("own|published")));
-    cJSON_AddItemToObject(properties, "replicates", wn_replicates_schema("replicates"));
-    cJSON_AddItemToObject(properties, "perturb", item_or_list(wn_replicates_schema("perturb")));
-    cJSON_AddItemToObject(properties, "perturb_seed", item_or_list(wn_replicates_schema("perturb_seed")));
+    for (int p = 0; p < n_variation; p++) {
+        cJSON *value = parameter_schema(&variation[p]);
+        cJSON_AddItemToObject(properties, variation[p].name,
+                              strcmp(variation[p].name, "replicates") ? item_or_list(value) : value);
+    }
     cJSON_AddItemToObject(
         properties, "allocation",
         item_or_list(

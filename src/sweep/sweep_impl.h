@@ -39,8 +39,8 @@ enum wn_space_kind wn_search_kind(const struct wn_recipe *recipe, const struct c
  * becomes lines that begin with `where`: `replicate` is the place on that axis.
  */
 void wn_sweep_vary_sets(struct wn_sweep *sweep);
-/* The JSON Schema of a value of one of these keys. */
-struct cJSON *wn_replicates_schema(const char *key);
+/* Their keys. */
+const struct wn_parameter *wn_grid_variation_parameters(int *count);
 /* How many values the axis "replicates" has; 0: it is no number of draws. */
 int wn_grid_replicates(const struct cJSON *value);
 bool wn_grid_read_variation(const struct cJSON *replicates, int replicate, const struct cJSON *perturb,
