@@ -241,6 +241,11 @@ struct wn_layout {
     int64_t n_positions;                              /* rows of that table */
 };
 
+/* "model.layers.3." + name + ending: a tensor of a block; owned by the caller. */
+char *wn_block_tensor(const struct wn_layout *layout, int64_t block, const char *name, const char *ending);
+/* The other way: what is behind the prefix of *block, within `tensor`; NULL: it is a tensor of no block. */
+const char *wn_block_of_tensor(const struct wn_layout *layout, const char *tensor, int64_t *block);
+
 /* The vectors that are divided with an input: what makes it, and what is added behind. Returns how many: 0 to 2. */
 static inline int wn_input_vectors(const struct wn_layout *layout, int input, int vectors[2])
 {

@@ -5,6 +5,7 @@
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "quantization.h"
@@ -25,6 +26,27 @@ const struct wn_arch *const *wn_arch_table(int64_t *count)
 {
     *count = N_ARCHS;
     return table;
+}
+
+char *wn_block_tensor(const struct wn_layout *layout, int64_t block, const char *name, const char *ending)
+{
+    const char *prefix = layout->block_prefix, *number = strstr(prefix, "%d");
+
+    if (!number)
+        WN_BUG("the block prefix \"%s\" has no %%d", prefix);
+    return wn_format("%.*s%lld%s%s%s", (int)(number - prefix), prefix, (long long)block, number + 2, name, ending);
+}
+
+const char *wn_block_of_tensor(const struct wn_layout *layout, const char *tensor, int64_t *block)
+{
+    const char *prefix = layout->block_prefix, *number = strstr(prefix, "%d");
+    const size_t start = (size_t)(number - prefix), behind = strlen(number + 2);
+    char *end;
+
+    if (strncmp(tensor, prefix, start) || tensor[start] < '0' || tensor[start] > '9')
+        return NULL;
+    *block = strtoll(tensor + start, &end, 10);
+    return strncmp(end, number + 2, behind) ? NULL : end + behind;
 }
 
 int64_t wn_chunk_rows(const struct wn_chunk *chunk, int64_t *row)

@@ -3,7 +3,6 @@
  * files.c: the files of an exported point. Weights go to their place as the walk hands them over, codes to their own
  * file (codes.c).
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include <cjson/cJSON.h>
@@ -79,22 +78,17 @@ static enum wn_dtype dtype_of(const struct wn_export_files *files, const struct 
 
 char *wn_export_block_name(const struct wn_model *model, int64_t block, const char *rest)
 {
-    const char *prefix = model->layout.block_prefix, *number = strstr(prefix, "%d");
-    return wn_format("%.*s%lld%s%s", (int)(number - prefix), prefix, (long long)block, number + 2, rest);
+    return wn_block_tensor(&model->layout, block, rest, "");
 }
 
 /* The name of a tensor when blocks before it are gone; NULL when its own is. */
 static char *name_of(const struct wn_export_files *files, const char *name)
 {
-    const char *prefix = files->model->layout.block_prefix, *number = strstr(prefix, "%d");
-    size_t start = (size_t)(number - prefix), behind = strlen(number + 2);
-    char *end;
-    if (strncmp(name, prefix, start) || name[start] < '0' || name[start] > '9')
+    int64_t block;
+    const char *rest = wn_block_of_tensor(&files->model->layout, name, &block);
+    if (!rest || block >= files->model->config.n_blocks)
         return wn_strdup(name);
-    long long block = strtoll(name + start, &end, 10);
-    if (strncmp(end, number + 2, behind) || block >= files->model->config.n_blocks)
-        return wn_strdup(name);
-    return files->place[block] < 0 ? NULL : wn_export_block_name(files->model, files->place[block], end + behind);
+    return files->place[block] < 0 ? NULL : wn_export_block_name(files->model, files->place[block], rest);
 }
 
 static void choose_names(struct wn_export_files *files, const bool *gone)

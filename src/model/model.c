@@ -79,19 +79,10 @@ static void check_tensor(struct checker *checker, const char *name, int64_t rows
     check_shape(checker, name, columns ? 2 : 1, (const int64_t[]){rows, columns});
 }
 
-/* "model.layers.3." + name + ending; owned by the caller. */
-static char *block_tensor_name(const struct wn_model *model, int64_t block, const char *name, const char *ending)
-{
-    const char *prefix = model->layout.block_prefix, *number = strstr(prefix, "%d");
-    if (!number)
-        WN_BUG("the block prefix \"%s\" has no %%d", prefix);
-    return wn_format("%.*s%lld%s%s%s", (int)(number - prefix), prefix, (long long)block, number + 2, name, ending);
-}
-
 static void check_block_tensor(struct checker *checker, int64_t block, const char *name, const char *ending,
                                int64_t rows, int64_t columns)
 {
-    char *full = block_tensor_name(checker->model, block, name, ending);
+    char *full = wn_block_tensor(&checker->model->layout, block, name, ending);
     check_tensor(checker, full, rows, columns);
     wn_free(full);
 }
@@ -122,7 +113,7 @@ static void check_vector_of_block(struct checker *checker, int64_t block, const 
 static void check_stacked(struct checker *checker, int64_t block, const struct wn_linear_info *linear)
 {
     const int64_t count = linear->source.stacked;
-    char *full = block_tensor_name(checker->model, block, wn_linear_tensor(linear), "");
+    char *full = wn_block_tensor(&checker->model->layout, block, wn_linear_tensor(linear), "");
     check_shape(checker, full, 3, (const int64_t[]){count, linear->source.rows / count, linear->columns});
     wn_free(full);
 }
@@ -380,7 +371,7 @@ void wn_block_destroy(struct wn_block **block, const struct wn_model *model)
 static const struct wn_tensor *find_tensor(const struct wn_model *model, int64_t index, const char *name,
                                            const char *ending)
 {
-    char *full = block_tensor_name(model, index, name, ending);
+    char *full = wn_block_tensor(&model->layout, index, name, ending);
     const struct wn_tensor *tensor = wn_checkpoint_find(model->checkpoint, full);
     wn_free(full);
     return tensor;

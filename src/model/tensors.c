@@ -132,11 +132,10 @@ void wn_tensors_rename(struct wn_model *model)
 /* The tensor `name` of the first block that has experts. */
 static bool has_in_block(const struct wn_model *model, const char *name)
 {
-    const char *prefix = model->layout.block_prefix, *number = strstr(prefix, "%d");
     int64_t block = 0;
     while (block < model->config.n_blocks && !wn_is_in(&model->config, WN_SPARSE_BLOCKS, block))
         block++;
-    char *full = wn_format("%.*s%lld%s%s", (int)(number - prefix), prefix, (long long)block, number + 2, name);
+    char *full = wn_block_tensor(&model->layout, block, name, "");
     bool found = wn_checkpoint_find(model->checkpoint, full) != NULL;
     wn_free(full);
     return found;

@@ -4,7 +4,6 @@
 
 #include <winnow/pack.h>
 
-#include <stdlib.h>
 #include <string.h>
 
 int64_t wn_stored_linear(const struct wn_compressed *form)
@@ -19,32 +18,15 @@ int64_t wn_stored_linear(const struct wn_compressed *form)
     return bytes;
 }
 
-/* The block that a tensor belongs to; -1: none. */
-static int64_t block_of(const struct wn_model *model, const char *name)
-{
-    const char *prefix = model->layout.block_prefix, *number = strstr(prefix, "%d");
-    size_t start = (size_t)(number - prefix);
-    if (strncmp(name, prefix, start) || name[start] < '0' || name[start] > '9')
-        return -1;
-    char *end;
-    long long block = strtoll(name + start, &end, 10);
-    return strncmp(end, number + 2, strlen(number + 2)) || block >= model->config.n_blocks ? -1 : block;
-}
-
 static bool is_gone(const struct wn_allocation *allocation, int64_t block)
 {
-    return block >= 0 && wn_allocation_leaves_out(allocation, block, WN_BRANCH_ATTENTION) &&
+    return wn_allocation_leaves_out(allocation, block, WN_BRANCH_ATTENTION) &&
            wn_allocation_leaves_out(allocation, block, WN_BRANCH_MLP);
 }
 
-/* Whether it is the weight of a linear of a block; several may share it. */
-static bool is_linear(const struct wn_layout *layout, const char *name, int64_t block)
+/* Whether it is the weight of a linear, by its name in a block; several may share it. */
+static bool is_linear(const struct wn_layout *layout, const char *name)
 {
-    const char *rest = strstr(layout->block_prefix, "%d");
-    size_t start = (size_t)(rest - layout->block_prefix);
-    if (block < 0)
-        return false;
-    name += start + strspn(name + start, "0123456789") + strlen(rest + 2);
     for (int l = 0; l < layout->n_linears; l++) {
         size_t length = strlen(wn_linear_tensor(&layout->linears[l]));
         if (!strncmp(name, wn_linear_tensor(&layout->linears[l]), length) &&
@@ -59,8 +41,10 @@ int64_t wn_stored_others(const struct wn_model *model, const struct wn_allocatio
     int64_t bytes = 0;
     for (int64_t i = 0; i < wn_checkpoint_count(model->checkpoint); i++) {
         const struct wn_tensor *tensor = wn_checkpoint_at(model->checkpoint, i);
-        int64_t block = block_of(model, tensor->name);
-        if (!tensor->is_scale && !is_gone(allocation, block) && !is_linear(&model->layout, tensor->name, block))
+        int64_t block;
+        const char *name = wn_block_of_tensor(&model->layout, tensor->name, &block);
+        bool inside = name && block < model->config.n_blocks;
+        if (!tensor->is_scale && !(inside && (is_gone(allocation, block) || is_linear(&model->layout, name))))
             bytes += tensor->bytes;
     }
     return bytes;
