@@ -32,12 +32,19 @@ static void tell_unknown(const struct wn_shown *shown, const char *name)
     wn_free(names);
 }
 
+/* A column may be asked for by the name it had in older versions. */
+static const char *name_now(const char *name)
+{
+    char *path = wn_format("/points/%s", name);
+    const char *now = wn_results_path_now(path), *found = now == path ? name : strrchr(now, '/') + 1;
+    wn_free(path);
+    return found;
+}
+
 int wn_show_find(const struct wn_shown *shown, const char *name)
 {
     int found = -1, count = 0;
-    char *path = wn_format("/points/%s", name);
-    name = strcmp(wn_results_path_now(path), path) ? strrchr(wn_results_path_now(path), '/') + 1 : name;
-    wn_free(path);
+    name = name_now(name);
     for (int c = 0; c < shown->n_columns; c++)
         if (!strcmp(shown->columns[c].name, name))
             return c;
