@@ -22,6 +22,7 @@ struct grow {
     struct wn_identity identity; /* of the run */
     int64_t n_sources, n_evals;
     struct wn_older *sources;
+    int64_t *rows;     /* [points of the run][n_sources] the row that is this point; -1: none */
     bool has_existing; /* sources[0] is the file that is there */
 };
 
@@ -116,10 +117,10 @@ static bool is_whole(const struct wn_take_over *take, int64_t p)
     return whole;
 }
 
-/* Rows [sources] that are this point; the most worthy source, -1: none. */
-static int64_t best_source(const struct grow *grow, int64_t p, int64_t *rows)
+/* The most worthy source of a point, -1: none. */
+static int64_t best_source(const struct grow *grow, int64_t p)
 {
-    int64_t model = grow->run->grid.points[p].model, best = -1, most = -1;
+    int64_t model = grow->run->grid.points[p].model, best = -1, most = -1, *rows = grow->rows + p * grow->n_sources;
     for (int64_t s = 0; s < grow->n_sources; s++) {
         struct wn_older *source = &grow->sources[s];
         rows[s] = wn_older_row(grow->run, source, p);
@@ -136,9 +137,10 @@ static int64_t best_source(const struct grow *grow, int64_t p, int64_t *rows)
 }
 
 /* Evaluations of other files join the best row when they are of the same weights. */
-static void choose_row(struct grow *grow, struct wn_take_over *take, int64_t p, int64_t *rows)
+static void choose_row(struct grow *grow, struct wn_take_over *take, int64_t p)
 {
-    int64_t best = best_source(grow, p, rows), model = grow->run->grid.points[p].model;
+    const int64_t best = best_source(grow, p), model = grow->run->grid.points[p].model;
+    const int64_t *rows = grow->rows + p * grow->n_sources;
     if (grow->has_existing && rows[0] >= 0 && grow->sources[0].status[rows[0]] == WN_POINT_OPEN)
         take->attempt[p] = (int32_t)grow->sources[0].attempts[rows[0]];
     if (best < 0)
@@ -268,7 +270,7 @@ static int64_t count_lost(const struct grow *grow, const struct wn_take_over *ta
     bool *kept = wn_alloc_zero(source->points, sizeof *kept);
     int64_t lost = 0;
     for (int64_t p = 0; p < take->points; p++) {
-        int64_t row = wn_older_row(grow->run, &grow->sources[0], p);
+        int64_t row = grow->rows[p * grow->n_sources];
         if (row >= 0 && take->source[p * take->n_parts] >= 0)
             kept[row] = keeps_evals(grow, source, row, grow->run->grid.points[p].model);
     }
@@ -367,10 +369,9 @@ static wn_status choose(struct grow *grow, const char *existing, struct wn_take_
         take->sources[s] = wn_strdup(grow->sources[s].path);
     for (int f = 0; f < run->schema.n_fields; f++)
         take->part[f] = wn_row_part(run, run->schema.fields[f].path);
-    int64_t *rows = wn_alloc(grow->n_sources, sizeof *rows);
+    grow->rows = wn_alloc(take->points * grow->n_sources, sizeof *grow->rows);
     for (int64_t p = 0; p < take->points; p++)
-        choose_row(grow, take, p, rows);
-    wn_free(rows);
+        choose_row(grow, take, p);
     for (int64_t s = 0; s < grow->run->n_searches; s++)
         choose_log(grow, take, s);
     WN_TRY(check_use(grow));
@@ -391,6 +392,7 @@ wn_status wn_grow_choose(void *context, const char *existing, struct wn_take_ove
     for (int64_t s = 0; s < grow.n_sources; s++)
         wn_older_release(&grow.sources[s]);
     wn_free(grow.sources);
+    wn_free(grow.rows);
     wn_identity_release(&grow.identity);
     return status;
 }
