@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* depth.c: blocks, or the attention or MLP branches of blocks, are left out by their scores. */
+/* depth.c: blocks, or the attention or MLP branches of blocks, are left out by their scores; papers: method/drop.c. */
 #include <winnow/allocation.h>
 
 enum { NOTE_LEFT_OUT, NOTE_SCORE = WN_BRANCHES, NOTE_SCORE_MLP, NOTES };
@@ -55,8 +55,6 @@ static wn_status allocate(const struct wn_allocation_task *task, struct wn_alloc
 const struct wn_allocation_kind wn_allocation_depth = {
     .name = "depth",
     .help = "the blocks or branches that matter least are left out",
-    .paper = "Men et al. 2024, arXiv:2403.03853; He et al. 2024, arXiv:2406.15786; Samragh et al. 2023, "
-             "arXiv:2312.09299; Gromov et al. 2024, arXiv:2403.17887; Kim et al. 2024, arXiv:2402.02834",
     .decides = decides,
     .reads_dense = true,
     .notes = notes,
