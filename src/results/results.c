@@ -172,20 +172,33 @@ static void open_datasets(struct wn_results *r, struct wn_h5 *h5, const char *do
     wn_h5_check_(h5, H5Dread(r->started, H5T_STD_I32LE, H5S_ALL, H5S_ALL, H5P_DEFAULT, r->start_values), WN_START_PATH);
 }
 
-/* Open MPI ends the program when a path has 246 characters or more: a long one is opened through a link. */
-static const char *short_name(struct wn_results *r)
-{
-    enum { LONG_PATH = 200 };
-    char *real = strlen(r->path) >= LONG_PATH ? realpath(r->path, NULL) : NULL;
+enum { LONG_PATH = 200 };
 
-    if (!real)
-        return r->path;
-    r->short_folder = wn_strdup("/tmp/winnow-XXXXXX");
-    if (mkdtemp(r->short_folder)) {
-        r->short_link = wn_format("%s/results.h5", r->short_folder);
+static void make_link(struct wn_results *r, const char *place, const char *real)
+{
+    char *own = wn_format("%s/winnow-XXXXXX", place);
+
+    if (strlen(own) < LONG_PATH - sizeof "/results.h5" && mkdtemp(own)) {
+        r->short_folder = own;
+        r->short_link = wn_format("%s/results.h5", own);
         if (symlink(real, r->short_link) != 0)
             wn_log(WN_LOG_DEBUG, "%s: %s", r->short_link, strerror(errno));
+    } else {
+        wn_free(own);
     }
+}
+
+/*
+ * Open MPI ends the program when a path has 246 characters or more: a long one is opened through a link among the
+ * temporary files, where that path is not long, too.
+ */
+static const char *short_name(struct wn_results *r)
+{
+    const char *const places[] = {wn_par_shared_folder(NULL), P_tmpdir};
+    char *real = strlen(r->path) >= LONG_PATH ? realpath(r->path, NULL) : NULL;
+
+    for (int i = 0; real && !r->short_link && i < 2; i++)
+        make_link(r, places[i], real);
     free(real);
     return r->short_link ? r->short_link : r->path;
 }

@@ -488,6 +488,40 @@ static void check_full_disk(bool reserve_refused)
     wn_free(path);
 }
 
+/* A long path is opened through a link in TMPDIR, or in /tmp where the path of TMPDIR is long as well. */
+static void check_long_path(bool long_folder)
+{
+    char *path = wn_format("%s/%0200d.h5", folder, 0),
+         *temporary = wn_format("%s/%0*d", folder, long_folder ? 199 : 1, 0);
+    char *before = getenv("TMPDIR") ? wn_strdup(getenv("TMPDIR")) : NULL;
+    struct example e;
+    struct wn_results *results;
+
+    if (wn_par_rank(par) == 0)
+        CHECK(mkdir(temporary, 0700) == 0);
+    wn_par_barrier(par);
+    setenv("TMPDIR", temporary, 1);
+    example_init(&e, "model demo\nseed 0\n");
+    CHECK_OK(wn_results_open(par, path, &e.plan, true, &results));
+    wn_par_barrier(par);
+    CHECK(entries(temporary) == (long_folder ? 0 : wn_par_size(par)));
+    wn_par_barrier(par);
+    CHECK_OK(wn_results_close(&results));
+    wn_par_barrier(par);
+    CHECK(entries(temporary) == 0);
+    example_release(&e);
+    if (before)
+        setenv("TMPDIR", before, 1);
+    else
+        unsetenv("TMPDIR");
+    wn_par_barrier(par);
+    if (wn_par_rank(par) == 0)
+        CHECK(rmdir(temporary) == 0 && unlink(path) == 0);
+    wn_free(before);
+    wn_free(temporary);
+    wn_free(path);
+}
+
 /* As another user, since root may write anywhere. */
 static void check_read_only(void)
 {
@@ -526,6 +560,8 @@ static void check_all(void)
     check_other_schema();
     check_missing();
     check_leftover();
+    check_long_path(false);
+    check_long_path(true);
     if (wn_par_size(par) == 1) {
         check_limit(false);
         check_full_disk(false);
