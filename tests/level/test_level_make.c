@@ -14,6 +14,7 @@
 
 #include "io/folder.h"
 #include "point/point_impl.h"
+#include "sweep/run_sweep.h"
 #include "test.h"
 
 #define DENSE "\"calibration\": \"general\", \"propagation\": \"dense\""
@@ -558,7 +559,6 @@ static void check_run(const struct setting *setting)
 
 int main(int argc, char **argv)
 {
-    struct wn_problems problems;
     struct wn_sweep *sweep;
     struct wn_reference reference;
     struct setting setting = {.reference = &reference};
@@ -575,18 +575,14 @@ int main(int argc, char **argv)
     }
     wn_par_broadcast(setting.par, setting.folder, sizeof setting.folder, 0);
     memset(wanted, true, sizeof wanted);
-    wn_problems_init(&problems);
-    CHECK_OK(wn_sweep_parse("sweep.json", text, &problems, &sweep));
-    CHECK_OK(wn_prepare(setting.par, sweep, true, &problems, &setting.run));
-    CHECK(setting.run && setting.run->grid.n_points == POINTS);
-    if (setting.run && setting.run->grid.n_points == POINTS) {
+    setting.run = test_prepare(setting.par, "sweep.json", text, POINTS, &sweep);
+    if (setting.run) {
         CHECK_OK(wn_reference_compute(setting.par, setting.run, wanted, &reference));
         check_run(&setting);
         wn_reference_release(&reference);
     }
     wn_run_release(&setting.run);
     wn_sweep_close(&sweep);
-    wn_problems_release(&problems);
     wn_par_barrier(setting.par);
     if (folder) {
         rmdir(setting.folder); /* left by what was refused */

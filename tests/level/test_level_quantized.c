@@ -11,6 +11,7 @@
 #include <winnow/sweep.h>
 
 #include "io/folder.h"
+#include "sweep/run_sweep.h"
 #include "test.h"
 
 static const char *const recipes[] = {"\"method\": \"gptq\"", "\"method\": \"spqr\"", "\"method\": \"smoothquant\"",
@@ -206,7 +207,6 @@ static void check_keys(const struct setting *setting)
 
 int main(int argc, char **argv)
 {
-    struct wn_problems problems;
     struct wn_sweep *sweep;
     struct wn_reference reference;
     struct setting setting = {.reference = &reference};
@@ -223,11 +223,8 @@ int main(int argc, char **argv)
     }
     wn_par_broadcast(setting.par, setting.folder, sizeof setting.folder, 0);
     memset(wanted, true, sizeof wanted);
-    wn_problems_init(&problems);
-    CHECK_OK(wn_sweep_parse("sweep.json", text, &problems, &sweep));
-    CHECK_OK(wn_prepare(setting.par, sweep, true, &problems, &setting.run));
-    CHECK(setting.run && setting.run->grid.n_points == 1 + KINDS * RECIPES);
-    if (setting.run && setting.run->grid.n_points == 1 + KINDS * RECIPES) {
+    setting.run = test_prepare(setting.par, "sweep.json", text, 1 + KINDS * RECIPES, &sweep);
+    if (setting.run) {
         CHECK_OK(wn_reference_compute(setting.par, setting.run, wanted, &reference));
         check_keys(&setting);
         for (int r = 0; r < RECIPES; r++)
@@ -236,7 +233,6 @@ int main(int argc, char **argv)
     }
     wn_run_release(&setting.run);
     wn_sweep_close(&sweep);
-    wn_problems_release(&problems);
     wn_par_barrier(setting.par);
     if (folder)
         folder_remove(folder);

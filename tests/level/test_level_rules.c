@@ -11,6 +11,7 @@
 
 #include "io/folder.h"
 #include "point/point_impl.h"
+#include "sweep/run_sweep.h"
 #include "test.h"
 
 static const char *const sweep_text =
@@ -110,7 +111,6 @@ static void check_point(struct setting *setting, int64_t index, bool vectors)
 int main(void)
 {
     struct setting setting = {0};
-    struct wn_problems problems;
     struct wn_sweep *sweep;
     const bool wanted[] = {true, true, true};
     char *text = wn_format(sweep_text, WN_SOURCE_DIR, WN_SOURCE_DIR), *outer = folder_create();
@@ -118,20 +118,16 @@ int main(void)
     CHECK_OK(wn_linalg_start());
     wn_par_start_serial(&setting.par);
     setting.folder = wn_join_path(outer, "levels");
-    wn_problems_init(&problems);
-    CHECK_OK(wn_sweep_parse("sweep.json", text, &problems, &sweep));
-    CHECK_OK(wn_prepare(setting.par, sweep, true, &problems, &setting.run));
+    setting.run = test_prepare(setting.par, "sweep.json", text, 3, &sweep);
+    CHECK(setting.run && setting.run->n_searches == 2);
     if (setting.run && setting.run->n_searches == 2) {
         CHECK_OK(wn_reference_compute(setting.par, setting.run, wanted, &setting.reference));
         check_point(&setting, 0, true);
         check_point(&setting, 1, false);
         wn_reference_release(&setting.reference);
-    } else {
-        CHECK(!"two points are searched");
     }
     wn_run_release(&setting.run);
     wn_sweep_close(&sweep);
-    wn_problems_release(&problems);
     wn_par_finish(&setting.par);
     folder_remove(outer);
     wn_free(setting.folder);

@@ -7,33 +7,32 @@
 
 #include <cjson/cJSON.h>
 
-#include <winnow/linalg.h>
 #include <winnow/sweep.h>
 
+#include "sweep/run_sweep.h"
 #include "test.h"
-
-static char folder[] = "/tmp/winnow_drop.XXXXXX";
 
 /* The first product drops no unit of any model, the second none of a model with less than 100 blocks. */
 static const char *const sweep_text =
-    "{\"model\": \"%s/sweeps/demo/model\","
-    " \"calibration\": {\"general\": {\"text\": \"%s/sweeps/demo/data/general_calibration.jsonl\","
+    "{\"model\": \"model\","
+    " \"calibration\": {\"general\": {\"text\": \"data/general_calibration.jsonl\","
     "   \"samples\": %d, \"length\": %d}},"
     " \"grid\": [{\"method\": \"drop\", \"sparsity\": [0, 0.01]}%s],"
-    " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"%s/sweeps/demo/data/general_eval.txt\","
+    " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"data/general_eval.txt\","
     "   \"length\": %d, \"windows\": %d}}, \"divergence\": {\"on\": [\"world\"]}}}";
 
 enum { DENSE, NOTHING, FIRST }; /* points; point FIRST + i is row i of the golden file */
 
-static cJSON *read_golden(void)
+static cJSON *known; /* drop.json */
+
+static void read_golden(void)
 {
     char *text;
     int64_t length;
     CHECK_OK(wn_read_text(WN_SOURCE_DIR "/tests/point/drop.json", &text, &length));
-    cJSON *golden = cJSON_Parse(text);
-    CHECK(golden != NULL);
+    known = cJSON_Parse(text);
+    CHECK(known != NULL);
     wn_free(text);
-    return golden;
 }
 
 static const cJSON *part(const cJSON *json, const char *key)
@@ -43,24 +42,19 @@ static const cJSON *part(const cJSON *json, const char *key)
     return value;
 }
 
-static char *write_sweep(const cJSON *golden)
+static char *make_sweep(void)
 {
     struct wn_text products = {0};
-    const cJSON *point, *calibration = part(golden, "calibration"), *world = part(golden, "world");
-    cJSON_ArrayForEach (point, part(golden, "points")) {
+    const cJSON *point, *calibration = part(known, "calibration"), *world = part(known, "world");
+    cJSON_ArrayForEach (point, part(known, "points")) {
         char *product = cJSON_PrintUnformatted(part(point, "product"));
         wn_text_printf(&products, ", %s", product);
         cJSON_free(product);
     }
-    CHECK(mkdtemp(folder) != NULL);
-    char *path = wn_format("%s/sweep.json", folder);
-    FILE *file = fopen(path, "w");
-    fprintf(file, sweep_text, WN_SOURCE_DIR, WN_SOURCE_DIR, part(calibration, "samples")->valueint,
-            part(calibration, "length")->valueint, products.data, WN_SOURCE_DIR, part(world, "length")->valueint,
-            part(world, "windows")->valueint);
-    fclose(file);
+    char *text = wn_format(sweep_text, part(calibration, "samples")->valueint, part(calibration, "length")->valueint,
+                           products.data, part(world, "length")->valueint, part(world, "windows")->valueint);
     wn_text_release(&products);
-    return path;
+    return text;
 }
 
 static double *field(const struct wn_run *run, struct wn_record *record, const char *path)
@@ -162,14 +156,13 @@ static void check_stop(struct wn_par *par, const struct wn_run *run, const bool 
     wn_reference_release(&reference);
 }
 
-static void check_run(struct wn_par *par, const struct wn_run *run, const cJSON *golden)
+static void check_run(struct wn_par *par, const struct wn_run *run)
 {
     struct wn_reference reference;
     struct wn_record dense;
-    const cJSON *points = part(golden, "points");
+    const cJSON *points = part(known, "points");
     bool *wanted = wn_alloc(run->grid.n_points, sizeof *wanted);
     memset(wanted, true, (size_t)run->grid.n_points * sizeof *wanted);
-    CHECK(run->grid.n_points == FIRST + cJSON_GetArraySize(points));
     compute_reference(par, run, wanted, &reference);
     for (int64_t p = 0; p < run->grid.n_points; p++) {
         struct wn_point_report report;
@@ -194,24 +187,10 @@ static void check_run(struct wn_par *par, const struct wn_run *run, const cJSON 
 
 int main(void)
 {
-    struct wn_problems problems;
-    struct wn_sweep *sweep;
-    struct wn_run *run;
-    struct wn_par *par;
-    CHECK_OK(wn_linalg_start());
-    cJSON *golden = read_golden();
-    char *path = write_sweep(golden);
-    wn_problems_init(&problems);
-    wn_par_start_serial(&par);
-    CHECK_OK(wn_sweep_read(path, &problems, &sweep));
-    CHECK_OK(wn_prepare(par, sweep, true, &problems, &run));
-    check_run(par, run, golden);
-    wn_run_release(&run);
-    wn_sweep_close(&sweep);
-    wn_problems_release(&problems);
-    wn_par_finish(&par);
-    cJSON_Delete(golden);
-    CHECK(unlink(path) == 0 && rmdir(folder) == 0);
-    wn_free(path);
+    read_golden();
+    char *text = make_sweep();
+    test_demo_sweep(text, FIRST + cJSON_GetArraySize(part(known, "points")), check_run);
+    wn_free(text);
+    cJSON_Delete(known);
     return test_finish();
 }

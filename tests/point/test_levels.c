@@ -7,18 +7,17 @@
 #include <winnow/sweep.h>
 
 #include "point/walk.h"
+#include "sweep/run_sweep.h"
 #include "test.h"
 
-#define DEMO "%s/sweeps/demo/"
-
 static const char *const sweep_text =
-    "{\"model\": \"" DEMO "model\","
-    " \"calibration\": {\"general\": {\"text\": \"" DEMO "data/general_calibration.jsonl\","
+    "{\"model\": \"model\","
+    " \"calibration\": {\"general\": {\"text\": \"data/general_calibration.jsonl\","
     "   \"samples\": 4, \"length\": 32}},"
     " \"grid\": [{\"prune\": \"sparsegpt\", \"sparsity\": [0.3, 0.6], \"quantize\": \"rtn\", \"bits\": [3, 4],"
     "   \"calibration\": \"general\"}, {\"method\": \"awq\", \"bits\": [2, 8], \"calibration\": \"general\"},"
     "   {\"method\": \"magnitude\", \"sparsity\": [0.3, 0.6], \"scope\": \"block\"}],"
-    " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"" DEMO "data/general_eval.txt\","
+    " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"data/general_eval.txt\","
     "   \"length\": 64, \"windows\": 1}}}}";
 
 /* Points in the order of the grid, behind the dense one. */
@@ -133,13 +132,15 @@ static void check_scope(const struct wn_run *run)
     release(&apart);
 }
 
-static void check_run(const struct wn_run *run)
+static void check_run(struct wn_par *par, const struct wn_run *run)
 {
     const double none = (double)NAN;
     const struct wn_level joint[] = {{0.3, 3}, {0.3, 4}, {0.6, 3}, {0.6, 4}}, bits[] = {{none, 2}, {none, 8}};
     const struct wn_level awq[] = {bits[0], bits[1], bits[0], bits[1]};
     const int turns[] = {3, 0, 1, 2, 3, 1, 0}, half[] = {1, 1, 1, 1, 1, 1, 1};
 
+    (void)par;
+    CHECK(run->models[0].model->layout.n_linears == 7);
     check_levels(run, JOINT, (int64_t[]){JOINT, JOINT + 1, JOINT + 2, JOINT + 3}, joint, turns);
     check_levels(run, AWQ, (int64_t[]){AWQ, AWQ + 1, AWQ, AWQ + 1}, awq, half);
     check_scope(run);
@@ -147,24 +148,6 @@ static void check_run(const struct wn_run *run)
 
 int main(void)
 {
-    struct wn_problems problems;
-    struct wn_sweep *sweep;
-    struct wn_run *run;
-    struct wn_par *par;
-    char *text = wn_format(sweep_text, WN_SOURCE_DIR, WN_SOURCE_DIR, WN_SOURCE_DIR);
-
-    CHECK_OK(wn_linalg_start());
-    wn_problems_init(&problems);
-    wn_par_start_serial(&par);
-    CHECK_OK(wn_sweep_parse("sweep.json", text, &problems, &sweep));
-    CHECK_OK(wn_prepare(par, sweep, true, &problems, &run));
-    CHECK(run && run->grid.n_points == POINTS && run->models[0].model->layout.n_linears == 7);
-    if (run && run->grid.n_points == POINTS)
-        check_run(run);
-    wn_run_release(&run);
-    wn_sweep_close(&sweep);
-    wn_problems_release(&problems);
-    wn_par_finish(&par);
-    wn_free(text);
+    test_demo_sweep(sweep_text, POINTS, check_run);
     return test_finish();
 }

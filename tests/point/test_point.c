@@ -3,16 +3,14 @@
  * Points of the demo model: memory is what plan predicts, the first block's statistics do not depend on propagation,
  * the dense model differs from itself by exactly nothing, and zeros are where they were asked for.
  */
-#include <winnow/linalg.h>
 #include <winnow/sweep.h>
 
+#include "sweep/run_sweep.h"
 #include "test.h"
 
-static char folder[] = "/tmp/winnow_point.XXXXXX";
-
 static const char *const sweep_text =
-    "{\"model\": \"%s/sweeps/demo/model\","
-    " \"calibration\": {\"general\": {\"text\": \"%s/sweeps/demo/data/general_calibration.jsonl\","
+    "{\"model\": \"model\","
+    " \"calibration\": {\"general\": {\"text\": \"data/general_calibration.jsonl\","
     "   \"samples\": 8, \"length\": 64}},"
     " \"grid\": [{\"method\": [\"magnitude\", \"wanda\"], \"sparsity\": 0.5, \"calibration\": \"general\"},"
     "   {\"method\": \"wanda\", \"sparsity\": 0.5, \"calibration\": \"general\", \"propagation\": \"dense\"},"
@@ -21,7 +19,7 @@ static const char *const sweep_text =
     "   {\"method\": \"magnitude\", \"sparsity\": 0.5, \"scope\": \"block\"},"
     "   {\"prune\": \"magnitude\", \"sparsity\": 0.5, \"scope\": \"block\", \"quantize\": \"awq\", \"bits\": 8,"
     "    \"calibration\": \"general\"}],"
-    " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"%s/sweeps/demo/data/general_eval.txt\","
+    " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"data/general_eval.txt\","
     "   \"length\": 128, \"windows\": 8}}, \"divergence\": {\"on\": [\"world\"]}}}";
 
 enum { DENSE, MAGNITUDE, WANDA, WANDA_DENSE, RTN, JOINT, BLOCK, BLOCK_AWQ, POINTS };
@@ -89,26 +87,11 @@ static void check_block_scope(const struct wn_run *run, struct wn_record *record
     CHECK(uneven);
 }
 
-int main(void)
+static void check_run(struct wn_par *par, const struct wn_run *run)
 {
-    struct wn_problems problems;
-    struct wn_sweep *sweep;
-    struct wn_run *run;
-    struct wn_par *par;
     struct wn_reference reference;
     struct wn_record records[POINTS];
     bool wanted[POINTS] = {true, true, true, true, true, true, true, true};
-    CHECK_OK(wn_linalg_start());
-    CHECK(mkdtemp(folder) != NULL);
-    char *path = wn_format("%s/sweep.json", folder);
-    FILE *file = fopen(path, "w");
-    fprintf(file, sweep_text, WN_SOURCE_DIR, WN_SOURCE_DIR, WN_SOURCE_DIR);
-    fclose(file);
-    wn_problems_init(&problems);
-    wn_par_start_serial(&par);
-    CHECK_OK(wn_sweep_read(path, &problems, &sweep));
-    CHECK_OK(wn_prepare(par, sweep, true, &problems, &run));
-    CHECK(run->grid.n_points == POINTS);
     CHECK_OK(wn_reference_compute(par, run, wanted, &reference));
     for (int64_t p = 0; p < POINTS; p++) {
         struct wn_point_report report;
@@ -122,11 +105,10 @@ int main(void)
     for (int64_t p = 0; p < POINTS; p++)
         wn_record_release(&records[p]);
     wn_reference_release(&reference);
-    wn_run_release(&run);
-    wn_sweep_close(&sweep);
-    wn_problems_release(&problems);
-    wn_par_finish(&par);
-    CHECK(unlink(path) == 0 && rmdir(folder) == 0);
-    wn_free(path);
+}
+
+int main(void)
+{
+    test_demo_sweep(sweep_text, POINTS, check_run);
     return test_finish();
 }

@@ -6,16 +6,14 @@
  */
 #include <omp.h>
 
-#include <winnow/linalg.h>
 #include <winnow/sweep.h>
 
+#include "sweep/run_sweep.h"
 #include "test.h"
 
-static char folder[] = "/tmp/winnow_activation.XXXXXX";
-
 static const char *const sweep_text =
-    "{\"model\": \"%s/sweeps/demo/model\","
-    " \"calibration\": {\"general\": {\"text\": \"%s/sweeps/demo/data/general_calibration.jsonl\","
+    "{\"model\": \"model\","
+    " \"calibration\": {\"general\": {\"text\": \"data/general_calibration.jsonl\","
     "   \"samples\": 8, \"length\": 64}},"
     " \"grid\": [{\"method\": \"llm_int8\", \"threshold\": [0, 4, 1e-9]},"
     "   {\"method\": \"llm_int8\", \"threshold\": 1e-9, \"outlier_weights\": \"fp\"},"
@@ -26,7 +24,7 @@ static const char *const sweep_text =
     "   {\"method\": \"awq\", \"bits\": 4, \"group\": 32, \"propagation\": [\"sequential\", \"dense\"]},"
     "   {\"method\": \"awq\", \"bits\": 4, \"group\": 32, \"clip\": \"none\"},"
     "   {\"method\": \"smoothquant\", \"alpha\": 0.8, \"quantize_outputs\": true, \"propagation\": \"dense\"}],"
-    " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"%s/sweeps/demo/data/general_eval.txt\","
+    " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"data/general_eval.txt\","
     "   \"length\": 128, \"windows\": 8}}, \"divergence\": {\"on\": [\"world\"]}}}";
 
 enum {
@@ -183,27 +181,6 @@ static void check_run(struct wn_par *par, const struct wn_run *run)
 
 int main(void)
 {
-    struct wn_problems problems;
-    struct wn_sweep *sweep;
-    struct wn_run *run;
-    struct wn_par *par;
-    CHECK_OK(wn_linalg_start());
-    CHECK(mkdtemp(folder) != NULL);
-    char *path = wn_format("%s/sweep.json", folder);
-    FILE *file = fopen(path, "w");
-    fprintf(file, sweep_text, WN_SOURCE_DIR, WN_SOURCE_DIR, WN_SOURCE_DIR);
-    fclose(file);
-    wn_problems_init(&problems);
-    wn_par_start_serial(&par);
-    CHECK_OK(wn_sweep_read(path, &problems, &sweep));
-    CHECK_OK(wn_prepare(par, sweep, true, &problems, &run));
-    CHECK(run->grid.n_points == POINTS);
-    check_run(par, run);
-    wn_run_release(&run);
-    wn_sweep_close(&sweep);
-    wn_problems_release(&problems);
-    wn_par_finish(&par);
-    CHECK(unlink(path) == 0 && rmdir(folder) == 0);
-    wn_free(path);
+    test_demo_sweep(sweep_text, POINTS, check_run);
     return test_finish();
 }

@@ -3,18 +3,16 @@
  * Points with a sparsity per block: its mean and spread, the zeros that are there, the outliers it comes from, the same
  * numbers as a uniform point when there is nothing to give away, memory as planned, the same bits for any threads.
  */
-#include <winnow/linalg.h>
 #include <winnow/sweep.h>
 
 #include <omp.h>
 
+#include "sweep/run_sweep.h"
 #include "test.h"
 
-#define DEMO "%s/sweeps/demo/"
-
 static const char *const sweep_text =
-    "{\"model\": \"" DEMO "model\","
-    " \"calibration\": {\"general\": {\"text\": \"" DEMO "data/general_calibration.jsonl\","
+    "{\"model\": \"model\","
+    " \"calibration\": {\"general\": {\"text\": \"data/general_calibration.jsonl\","
     "   \"samples\": 8, \"length\": 64}},"
     " \"grid\": [{\"method\": \"wanda\", \"sparsity\": 0.6, \"calibration\": \"general\"},"
     "   {\"method\": \"wanda\", \"sparsity\": 0.6, \"allocation\": \"owl\", \"owl_lambda\": 0},"
@@ -22,7 +20,7 @@ static const char *const sweep_text =
     "   {\"method\": \"magnitude\", \"sparsity\": 0.6, \"allocation\": \"owl\", \"owl_m\": 3,"
     "    \"propagation\": [\"sequential\", \"dense\"]},"
     "   {\"method\": \"sparsegpt\", \"pattern\": \"4:8\", \"allocation\": \"owl\"}],"
-    " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"" DEMO "data/general_eval.txt\","
+    " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"data/general_eval.txt\","
     "   \"length\": 128, \"windows\": 4}}}}";
 
 enum { DENSE, UNIFORM, NO_LAMBDA, WANDA, SPARSEGPT, MAGNITUDE, PATTERN, POINTS };
@@ -167,24 +165,6 @@ static void check_run(struct wn_par *par, const struct wn_run *run)
 
 int main(void)
 {
-    struct wn_problems problems;
-    struct wn_sweep *sweep;
-    struct wn_run *run;
-    struct wn_par *par;
-    char *text = wn_format(sweep_text, WN_SOURCE_DIR, WN_SOURCE_DIR, WN_SOURCE_DIR);
-
-    CHECK_OK(wn_linalg_start());
-    wn_problems_init(&problems);
-    wn_par_start_serial(&par);
-    CHECK_OK(wn_sweep_parse("sweep.json", text, &problems, &sweep));
-    CHECK_OK(wn_prepare(par, sweep, true, &problems, &run));
-    CHECK(run->grid.n_points == POINTS);
-    if (run->grid.n_points == POINTS)
-        check_run(par, run);
-    wn_run_release(&run);
-    wn_sweep_close(&sweep);
-    wn_problems_release(&problems);
-    wn_par_finish(&par);
-    wn_free(text);
+    test_demo_sweep(sweep_text, POINTS, check_run);
     return test_finish();
 }

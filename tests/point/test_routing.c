@@ -9,15 +9,11 @@
 #include <winnow/scratch.h>
 #include <winnow/sweep.h>
 
+#include "sweep/run_sweep.h"
 #include "test.h"
 
-enum {
-    BLOCKS = 3,
-    LINEARS = 28,
-    CELLS = BLOCKS * LINEARS,
-    FIRST = 10,
-    SPARSE = 1
-}; /* linears of experts; their block */
+/* Those of experts are the linears FIRST and on of the block SPARSE. */
+enum { BLOCKS = 3, LINEARS = 28, CELLS = BLOCKS * LINEARS, FIRST = 10, SPARSE = 1 };
 enum { NONE, SEQUENTIAL, ROUTED, DENSE, POINTS };
 enum { BETWEEN, ROUTE, PARTS = 6 }; /* places where a point can be left (walk.h) */
 
@@ -27,28 +23,21 @@ static struct wn_run *open_run(struct wn_par *par, struct wn_sweep **sweep)
 {
     char *path = wn_join_path(folder, "sweep.json"), *text = wn_join_path(folder, "text.txt");
     char *model = test_path("tests/model/reference/qwen2_moe");
-    struct wn_run *run = NULL;
-    struct wn_problems problems;
     FILE *file = fopen(text, "w");
     for (int i = 0; i < 120; i++)
         fprintf(file, "A dog named number %d ran %d miles and %c.", i, 37 * i % 101, 'a' + 7 * i % 26);
     fclose(file);
-    file = fopen(path, "w");
-    fprintf(file,
-            "{\"model\": \"%s\", \"calibration\": {\"c\": {\"text\": \"text.txt\", \"samples\": 80, \"length\": 40}},"
-            "\"grid\": [{\"method\": \"sparsegpt\", \"sparsity\": 0.8, \"calibration\": \"c\","
-            "\"routing\": [\"sequential\", \"dense\"]},"
-            "{\"method\": \"sparsegpt\", \"sparsity\": 0.8, \"calibration\": \"c\", \"propagation\": \"dense\","
-            "\"routing\": [\"sequential\", \"dense\"]}],"
-            "\"evaluate\": {\"perplexity\": {\"t\": {\"text\": \"text.txt\", \"length\": 30, \"windows\": 4}}}}",
-            model);
-    fclose(file);
-    wn_problems_init(&problems);
-    CHECK(wn_sweep_read(path, &problems, sweep) == WN_OK && wn_prepare(par, *sweep, true, &problems, &run) == WN_OK);
-    for (int64_t i = 0; i < problems.count; i++)
-        fprintf(stderr, "%s\n", problems.lines[i]);
-    wn_problems_release(&problems);
-    CHECK(unlink(path) == 0 && unlink(text) == 0);
+    char *words = wn_format(
+        "{\"model\": \"%s\", \"calibration\": {\"c\": {\"text\": \"text.txt\", \"samples\": 80, \"length\": 40}},"
+        "\"grid\": [{\"method\": \"sparsegpt\", \"sparsity\": 0.8, \"calibration\": \"c\","
+        "\"routing\": [\"sequential\", \"dense\"]},"
+        "{\"method\": \"sparsegpt\", \"sparsity\": 0.8, \"calibration\": \"c\", \"propagation\": \"dense\","
+        "\"routing\": [\"sequential\", \"dense\"]}],"
+        "\"evaluate\": {\"perplexity\": {\"t\": {\"text\": \"text.txt\", \"length\": 30, \"windows\": 4}}}}",
+        model);
+    struct wn_run *run = test_prepare(par, path, words, POINTS, sweep); /* under dense propagation both ways are one */
+    CHECK(unlink(text) == 0);
+    wn_free(words);
     wn_free(path);
     wn_free(text);
     wn_free(model);
@@ -172,10 +161,8 @@ int main(void)
     CHECK(mkdtemp(folder) != NULL);
     wn_par_start_serial(&par);
     struct wn_run *run = open_run(par, &sweep);
-    if (!run || run->grid.n_points != POINTS) { /* under dense propagation both ways are one point */
-        fprintf(stderr, "test_routing: not %d points\n", POINTS);
+    if (!run)
         return 1;
-    }
     CHECK(strstr(run->grid.points[ROUTED].key, " propagation=sequential routing=dense") != NULL);
     CHECK(!strstr(run->grid.points[SEQUENTIAL].key, "routing") && !strstr(run->grid.points[DENSE].key, "routing"));
     check_block(run);

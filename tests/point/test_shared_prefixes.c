@@ -10,6 +10,7 @@
 #include <winnow/linalg.h>
 #include <winnow/sweep.h>
 
+#include "sweep/run_sweep.h"
 #include "test.h"
 
 enum { ITEMS = 240, SHOTS = 4 /* items with the same text in front */, DENSE = 0, PRUNED = 1, POINTS = 2 };
@@ -165,30 +166,23 @@ static void check_run(struct wn_par *par, struct wn_sweep *sweep, struct wn_run 
 
 int main(void)
 {
-    struct wn_problems problems;
     struct wn_sweep *sweep;
-    struct wn_run *run;
     struct wn_par *par;
     CHECK_OK(wn_linalg_start());
     CHECK(mkdtemp(folder) != NULL);
     char *path = wn_format("%s/sweep.json", folder), *requests = wn_format("%s/requests.jsonl", folder);
-    FILE *file = fopen(path, "w");
-    fprintf(file, sweep_text, WN_SOURCE_DIR);
-    fclose(file);
+    char *text = wn_format(sweep_text, WN_SOURCE_DIR);
     write_requests(requests);
-    wn_problems_init(&problems);
     wn_par_start_serial(&par);
-    CHECK_OK(wn_sweep_read(path, &problems, &sweep));
-    CHECK_OK(wn_prepare(par, sweep, true, &problems, &run));
-    CHECK(run->grid.n_points == POINTS);
-    if (run->grid.n_points == POINTS)
+    struct wn_run *run = test_prepare(par, path, text, POINTS, &sweep);
+    if (run)
         check_run(par, sweep, run);
     wn_run_release(&run);
     wn_sweep_close(&sweep);
-    wn_problems_release(&problems);
     wn_par_finish(&par);
-    CHECK(unlink(path) == 0 && unlink(requests) == 0 && rmdir(folder) == 0);
+    CHECK(unlink(requests) == 0 && rmdir(folder) == 0);
     wn_free(path);
     wn_free(requests);
+    wn_free(text);
     return test_finish();
 }

@@ -3,22 +3,20 @@
  * Compressing the linears of a block in order: the same bits as a walk written out here, errors of an own GPTQ in
  * double (make_true_sequential.py), and the first linears as without it.
  */
-#include <winnow/linalg.h>
 #include <winnow/sweep.h>
 
+#include "sweep/run_sweep.h"
 #include "test.h"
 
-static char folder[] = "/tmp/winnow_true_sequential.XXXXXX";
-
 static const char *const sweep_text =
-    "{\"model\": \"%s/sweeps/demo/model\","
-    " \"calibration\": {\"stream\": {\"text\": \"%s/sweeps/demo/data/general_eval.txt\","
+    "{\"model\": \"model\","
+    " \"calibration\": {\"stream\": {\"text\": \"data/general_eval.txt\","
     "   \"samples\": 8, \"length\": 64, \"seed\": 5}},"
     " \"grid\": [{\"method\": \"gptq\", \"bits\": 2, \"true_sequential\": [false, true]},"
     "   {\"method\": \"sparsegpt\", \"sparsity\": 0.6, \"true_sequential\": true},"
     "   {\"prune\": \"sparsegpt\", \"sparsity\": 0.6, \"true_sequential\": true, \"quantize\": \"gptq\", \"bits\": 4},"
     "   {\"prune\": \"sparsegpt\", \"sparsity\": 0.6, \"true_sequential\": true, \"quantize\": \"smoothquant\"}],"
-    " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"%s/sweeps/demo/data/general_eval.txt\","
+    " \"evaluate\": {\"perplexity\": {\"world\": {\"text\": \"data/general_eval.txt\","
     "   \"length\": 128, \"windows\": 2}}}}";
 
 enum { DENSE, TOGETHER, IN_ORDER, PRUNED, JOINT, SMOOTH, POINTS, N_BLOCKS = 6, N_LINEARS = 7, KNOWN_BLOCKS = 2 };
@@ -202,7 +200,7 @@ static void check_errors(const struct wn_run *run, struct wn_record *record, boo
     CHECK(own < other / 3);
 }
 
-static void check_run(const struct wn_run *run)
+static void check_walk(const struct wn_run *run)
 {
     struct taken taken[POINTS];
     struct wn_record records[POINTS];
@@ -241,30 +239,14 @@ static void check_points(struct wn_par *par, const struct wn_run *run)
     wn_reference_release(&reference);
 }
 
+static void check_run(struct wn_par *par, const struct wn_run *run)
+{
+    check_walk(run);
+    check_points(par, run);
+}
+
 int main(void)
 {
-    struct wn_problems problems;
-    struct wn_sweep *sweep;
-    struct wn_run *run;
-    struct wn_par *par;
-    CHECK_OK(wn_linalg_start());
-    CHECK(mkdtemp(folder) != NULL);
-    char *path = wn_format("%s/sweep.json", folder);
-    FILE *file = fopen(path, "w");
-    fprintf(file, sweep_text, WN_SOURCE_DIR, WN_SOURCE_DIR, WN_SOURCE_DIR);
-    fclose(file);
-    wn_problems_init(&problems);
-    wn_par_start_serial(&par);
-    CHECK_OK(wn_sweep_read(path, &problems, &sweep));
-    CHECK_OK(wn_prepare(par, sweep, true, &problems, &run));
-    CHECK(run->grid.n_points == POINTS);
-    check_run(run);
-    check_points(par, run);
-    wn_run_release(&run);
-    wn_sweep_close(&sweep);
-    wn_problems_release(&problems);
-    wn_par_finish(&par);
-    CHECK(unlink(path) == 0 && rmdir(folder) == 0);
-    wn_free(path);
+    test_demo_sweep(sweep_text, POINTS, check_run);
     return test_finish();
 }
