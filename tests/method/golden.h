@@ -57,4 +57,51 @@ static inline void golden_close(struct golden *golden)
     wn_free(golden->bytes);
 }
 
+/* Calls `check` for each case of a file that has at least so many of them. */
+static inline void golden_each(const char *name, int least,
+                               void (*check)(const struct golden *golden, const cJSON *one, int64_t sequences))
+{
+    struct golden golden = {0};
+
+    CHECK(golden_open(&golden, name));
+    const cJSON *metadata = cJSON_GetObjectItem(golden.header, "__metadata__"), *one;
+    cJSON *cases = cJSON_Parse(cJSON_GetObjectItem(metadata, "cases")->valuestring);
+    int64_t sequences = atoll(cJSON_GetObjectItem(metadata, "sequences")->valuestring);
+
+    CHECK(cJSON_GetArraySize(cases) >= least);
+    cJSON_ArrayForEach (one, cases)
+        check(&golden, one, sequences);
+    cJSON_Delete(cases);
+    golden_close(&golden);
+}
+
+/* A problem whose statistics come from the golden inputs: sums of small integers, exact in fp32. */
+static inline void golden_problem(const struct golden *golden, const char *name, int64_t sequences,
+                                  struct problem *problem)
+{
+    char *weight = wn_format("%s.weight", name), *inputs = wn_format("%s.inputs", name);
+    int64_t shape[2] = {0}, seen[2] = {0};
+
+    golden_tensor(golden, weight, "F32", shape, NULL, 0);
+    golden_tensor(golden, inputs, "I8", seen, NULL, 0);
+    problem_init(problem, shape[0], shape[1], 1, 0);
+    golden_tensor(golden, weight, "F32", shape, problem->weight, (size_t)(shape[0] * shape[1]) * sizeof(float));
+    int8_t *bytes = wn_alloc(seen[0] * seen[1], 1);
+    float *x = wn_alloc(seen[0] * seen[1], sizeof *x);
+    golden_tensor(golden, inputs, "I8", seen, bytes, (size_t)(seen[0] * seen[1]));
+    for (int64_t i = 0; i < seen[0] * seen[1]; i++)
+        x[i] = bytes[i];
+    memset(problem->second_moments, 0, (size_t)(shape[1] * shape[1]) * sizeof(float));
+    memset(problem->squares, 0, (size_t)shape[1] * sizeof(double));
+    wn_add_second_moments(x, seen[0], seen[1], problem->second_moments);
+    wn_symmetrize(problem->second_moments, shape[1]);
+    wn_add_column_squares(x, seen[0], seen[1], problem->squares);
+    problem->stats.sequences = sequences;
+    problem->stats.tokens = seen[0];
+    wn_free(x);
+    wn_free(bytes);
+    wn_free(inputs);
+    wn_free(weight);
+}
+
 #endif

@@ -48,18 +48,7 @@ static void check_case(const struct golden *golden, const cJSON *one, int64_t se
 
 int main(void)
 {
-    struct golden golden = {0};
-
     CHECK_OK(wn_linalg_start());
-    CHECK(golden_open(&golden, "tests/method/golden.safetensors"));
-    const cJSON *metadata = cJSON_GetObjectItem(golden.header, "__metadata__"), *one;
-    cJSON *cases = cJSON_Parse(cJSON_GetObjectItem(metadata, "cases")->valuestring);
-    int64_t sequences = atoll(cJSON_GetObjectItem(metadata, "sequences")->valuestring);
-
-    CHECK(cJSON_GetArraySize(cases) > 50);
-    cJSON_ArrayForEach (one, cases)
-        check_case(&golden, one, sequences);
-    cJSON_Delete(cases);
-    golden_close(&golden);
+    golden_each("tests/method/golden.safetensors", 51, check_case);
     return test_finish();
 }

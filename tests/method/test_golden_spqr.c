@@ -12,34 +12,6 @@ static struct {
     int64_t entries, codes, outliers, expected_outliers, values;
 } totals;
 
-/* A problem whose statistics come from the golden inputs: sums of small integers, exact in fp32. */
-static void load_problem(const struct golden *golden, const char *name, int64_t sequences, struct problem *problem)
-{
-    char *weight = wn_format("%s.weight", name), *inputs = wn_format("%s.inputs", name);
-    int64_t shape[2] = {0}, seen[2] = {0};
-
-    golden_tensor(golden, weight, "F32", shape, NULL, 0);
-    golden_tensor(golden, inputs, "I8", seen, NULL, 0);
-    problem_init(problem, shape[0], shape[1], 1, 0);
-    golden_tensor(golden, weight, "F32", shape, problem->weight, (size_t)(shape[0] * shape[1]) * sizeof(float));
-    int8_t *bytes = wn_alloc(seen[0] * seen[1], 1);
-    float *x = wn_alloc(seen[0] * seen[1], sizeof *x);
-    golden_tensor(golden, inputs, "I8", seen, bytes, (size_t)(seen[0] * seen[1]));
-    for (int64_t i = 0; i < seen[0] * seen[1]; i++)
-        x[i] = bytes[i];
-    memset(problem->second_moments, 0, (size_t)(shape[1] * shape[1]) * sizeof(float));
-    memset(problem->squares, 0, (size_t)shape[1] * sizeof(double));
-    wn_add_second_moments(x, seen[0], seen[1], problem->second_moments);
-    wn_symmetrize(problem->second_moments, shape[1]);
-    wn_add_column_squares(x, seen[0], seen[1], problem->squares);
-    problem->stats.sequences = sequences;
-    problem->stats.tokens = seen[0];
-    wn_free(x);
-    wn_free(bytes);
-    wn_free(inputs);
-    wn_free(weight);
-}
-
 /* What the golden tensor holds: codes with a mark for outliers, or the mask. */
 static void gather(const struct problem *problem, uint8_t *found)
 {
@@ -93,7 +65,7 @@ static void check_case(const struct golden *golden, const cJSON *one, int64_t se
     char *values_name = wn_format("%s.values", name), *text = cJSON_PrintUnformatted(one);
     int64_t shape[2] = {0};
 
-    load_problem(golden, cJSON_GetObjectItem(one, "problem")->valuestring, sequences, &problem);
+    golden_problem(golden, cJSON_GetObjectItem(one, "problem")->valuestring, sequences, &problem);
     const int64_t count = problem.rows * problem.columns, before = totals.codes;
     bool *clean = wn_alloc(problem.rows, sizeof *clean);
     memset(clean, true, (size_t)problem.rows * sizeof *clean);
@@ -120,17 +92,8 @@ static void check_case(const struct golden *golden, const cJSON *one, int64_t se
 
 int main(void)
 {
-    struct golden golden = {0};
-
     CHECK_OK(wn_linalg_start());
-    CHECK(golden_open(&golden, "tests/method/spqr.safetensors"));
-    const cJSON *metadata = cJSON_GetObjectItem(golden.header, "__metadata__"), *one;
-    cJSON *cases = cJSON_Parse(cJSON_GetObjectItem(metadata, "cases")->valuestring);
-    int64_t sequences = atoll(cJSON_GetObjectItem(metadata, "sequences")->valuestring);
-
-    CHECK(cJSON_GetArraySize(cases) >= 36);
-    cJSON_ArrayForEach (one, cases)
-        check_case(&golden, one, sequences);
+    golden_each("tests/method/spqr.safetensors", 36, check_case);
     CHECK(totals.entries > 40000 && totals.values > 10000 && totals.expected_outliers > 500);
     CHECK_NEAR((double)totals.codes / (double)totals.entries, 0, 1e-3);
     CHECK_NEAR((double)totals.outliers / (double)totals.entries, 0, 1e-3);
@@ -138,7 +101,5 @@ int main(void)
         printf("%lld entries: %lld codes and %lld of %lld outliers differ; %lld values compared\n",
                (long long)totals.entries, (long long)totals.codes, (long long)totals.outliers,
                (long long)totals.expected_outliers, (long long)totals.values);
-    cJSON_Delete(cases);
-    golden_close(&golden);
     return test_finish();
 }

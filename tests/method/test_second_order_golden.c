@@ -10,32 +10,6 @@ static struct {
     int64_t entries, masks, codes;
 } totals;
 
-/* A problem whose second moments come from the golden inputs: sums of small integers, exact in fp32. */
-static void load_problem(const struct golden *golden, const char *name, int64_t sequences, struct problem *problem)
-{
-    char *weight = wn_format("%s.weight", name), *inputs = wn_format("%s.inputs", name);
-    int64_t shape[2] = {0}, seen[2] = {0};
-
-    golden_tensor(golden, weight, "F32", shape, NULL, 0);
-    golden_tensor(golden, inputs, "I8", seen, NULL, 0);
-    problem_init(problem, shape[0], shape[1], 1, 0);
-    golden_tensor(golden, weight, "F32", shape, problem->weight, (size_t)(shape[0] * shape[1]) * sizeof(float));
-    int8_t *bytes = wn_alloc(seen[0] * seen[1], 1);
-    float *x = wn_alloc(seen[0] * seen[1], sizeof *x);
-    golden_tensor(golden, inputs, "I8", seen, bytes, (size_t)(seen[0] * seen[1]));
-    for (int64_t i = 0; i < seen[0] * seen[1]; i++)
-        x[i] = bytes[i];
-    memset(problem->second_moments, 0, (size_t)(shape[1] * shape[1]) * sizeof(float));
-    wn_add_second_moments(x, seen[0], seen[1], problem->second_moments);
-    wn_symmetrize(problem->second_moments, shape[1]);
-    problem->stats.sequences = sequences;
-    problem->stats.tokens = seen[0];
-    wn_free(x);
-    wn_free(bytes);
-    wn_free(inputs);
-    wn_free(weight);
-}
-
 static void compare_values(const struct problem *problem, const float *expected, bool *clean, const char *text)
 {
     const int64_t columns = problem->columns;
@@ -81,7 +55,7 @@ static void check_case(const struct golden *golden, const cJSON *one, int64_t se
     char *codes_name = wn_format("%s.codes", name), *text = cJSON_PrintUnformatted(one);
     int64_t shape[2] = {0};
 
-    load_problem(golden, cJSON_GetObjectItem(one, "problem")->valuestring, sequences, &problem);
+    golden_problem(golden, cJSON_GetObjectItem(one, "problem")->valuestring, sequences, &problem);
     const int64_t count = problem.rows * problem.columns;
     bool *clean = wn_alloc(problem.rows, sizeof *clean);
     memset(clean, true, (size_t)problem.rows * sizeof *clean);
@@ -111,24 +85,13 @@ static void check_case(const struct golden *golden, const cJSON *one, int64_t se
 
 int main(void)
 {
-    struct golden golden = {0};
-
     CHECK_OK(wn_linalg_start());
-    CHECK(golden_open(&golden, "tests/method/second_order.safetensors"));
-    const cJSON *metadata = cJSON_GetObjectItem(golden.header, "__metadata__"), *one;
-    cJSON *cases = cJSON_Parse(cJSON_GetObjectItem(metadata, "cases")->valuestring);
-    int64_t sequences = atoll(cJSON_GetObjectItem(metadata, "sequences")->valuestring);
-
-    CHECK(cJSON_GetArraySize(cases) >= 75);
-    cJSON_ArrayForEach (one, cases)
-        check_case(&golden, one, sequences);
+    golden_each("tests/method/second_order.safetensors", 75, check_case);
     CHECK(totals.entries > 60000);
     CHECK_NEAR((double)totals.masks / (double)totals.entries, 0, 1e-3);
     CHECK_NEAR((double)totals.codes / (double)totals.entries, 0, 1e-3);
     if (getenv("WINNOW_TEST_VERBOSE"))
         printf("%lld entries: %lld masks and %lld codes differ\n", (long long)totals.entries, (long long)totals.masks,
                (long long)totals.codes);
-    cJSON_Delete(cases);
-    golden_close(&golden);
     return test_finish();
 }
