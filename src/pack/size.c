@@ -63,13 +63,19 @@ static void add_stage(const struct wn_stage *stage, int64_t rows, int64_t column
         add_codes(stage, bits ? (int)ceil(bits->number) : 8, rows, columns, contents);
 }
 
-int64_t wn_pack_bytes_of(const struct wn_recipe *recipe, int64_t rows, int64_t columns, int source_bytes)
+static struct contents contents_of(const struct wn_recipe *recipe, int64_t rows, int64_t columns)
 {
     struct contents c = {.kept = 1};
-    const double count = (double)rows * (double)columns;
 
     for (int s = 0; s < recipe->n_stages; s++)
         add_stage(&recipe->stages[s], rows, columns, &c);
+    return c;
+}
+
+int64_t wn_pack_bytes_of(const struct wn_recipe *recipe, int64_t rows, int64_t columns, int source_bytes)
+{
+    const struct contents c = contents_of(recipe, rows, columns);
+    const double count = (double)rows * (double)columns;
     const double width = c.bits ? c.bits : 8 * (c.updated ? (int)sizeof(float) : source_bytes);
     const double masked = c.kept < 1 ? c.kept * width + 1 : width; /* per weight */
     double bits = count * (masked < width ? masked : width);
@@ -85,20 +91,12 @@ int64_t wn_pack_bytes_of(const struct wn_recipe *recipe, int64_t rows, int64_t c
 
 int64_t wn_pack_grids_of(const struct wn_recipe *recipe, int64_t rows, int64_t columns)
 {
-    struct contents c = {.kept = 1};
-
-    for (int s = 0; s < recipe->n_stages; s++)
-        add_stage(&recipe->stages[s], rows, columns, &c);
-    return c.grids;
+    return contents_of(recipe, rows, columns).grids;
 }
 
 int64_t wn_pack_outliers_of(const struct wn_recipe *recipe, int64_t rows, int64_t columns)
 {
-    struct contents c = {.kept = 1};
-
-    for (int s = 0; s < recipe->n_stages; s++)
-        add_stage(&recipe->stages[s], rows, columns, &c);
-    return c.has_outliers ? (int64_t)(OUTLIERS * (double)rows * (double)columns) : 0;
+    return contents_of(recipe, rows, columns).has_outliers ? (int64_t)(OUTLIERS * (double)rows * (double)columns) : 0;
 }
 
 int64_t wn_pack_bytes_while(int64_t rows, int64_t columns)
