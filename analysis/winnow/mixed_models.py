@@ -43,13 +43,13 @@ def reml(y: np.ndarray, columns: np.ndarray, groupings: Sequence[np.ndarray]) ->
     y, x = np.asarray(y, float), np.asarray(columns, float)
     centre, spread = float(y.mean()), float(np.var(y, ddof=1))
     size = np.abs(x).max(axis=0)
-    size, parts = np.where(size > 0, size, 1), [(g[:, None] == g[None, :]) for g in groupings]
+    size = np.where(size > 0, size, 1)
     indicators = [pd.get_dummies(pd.Series(g)).to_numpy(float) for g in groupings]
     freedom = len(y) - int(np.linalg.matrix_rank(np.hstack([x / size, *indicators])))
     if spread == 0:
         constant = np.linalg.lstsq(x, y, rcond=None)[0]
-        return Fit([0.0] * (len(parts) + 1), constant, np.zeros((x.shape[1],) * 2), freedom)
-    parts = [p.astype(float) for p in parts] + [np.eye(len(y))]
+        return Fit([0.0] * (len(groupings) + 1), constant, np.zeros((x.shape[1],) * 2), freedom)
+    parts = [i @ i.T for i in indicators] + [np.eye(len(y))]
     scaled, x = (y - centre) / np.sqrt(spread), x / size
 
     def loss(logs: np.ndarray) -> tuple[float, np.ndarray]:
