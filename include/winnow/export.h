@@ -40,12 +40,14 @@ struct wn_export_options {
  *   gptq                 version 1 with g_idx, 2, 3, 4 and 8 bits. Its scales are f16: rounded. It has no zero point 0:
  *                        a grid with it is turned round, its scale is negative
  *   awq                  gemm, 4 bits. Its scales are f16: rounded
- *   gguf                 one file, model.gguf, of llama, mistral, qwen2 and qwen3, with the tokenizer (byte-level BPE
- *                        by a rule that llama.cpp has, or tokenizer.model) and the chat template. Codes lie in blocks
- *                        of 32 with f16 scales: 2 and 3 bits, and 4 symmetric ones, as Q4_0; 4 with zero points as
- *                        Q4_1, whose minima, scale * zero, are rounded too; 5 to 7 bits, and 8 symmetric ones, as Q8_0.
- *                        Groups and columns must be multiples of 32. Points without codes, and all with a --dtype, are
- *                        F32, F16 or BF16. llama.cpp itself rounds the inputs of products with blocks to 8 bits
+ *   gguf                 one file, model.gguf, of llama, mistral, qwen2, qwen3, gemma2, gemma3, phi3, olmo2, granite
+ *                        and smollm3, where llama.cpp has the same arithmetic (a window, biases, an activation or
+ * scaled rotations that it does not know of the architecture are refused; of longrope it takes the factors by the
+ * length of its context, not of the text), with the tokenizer (byte-level BPE by a rule that llama.cpp has, or
+ * tokenizer.model) and the chat template. Codes lie in blocks of 32 with f16 scales: 2 and 3 bits, and 4 symmetric
+ * ones, as Q4_0; 4 with zero points as Q4_1, whose minima, scale * zero, are rounded too; 5 to 7 bits, and 8 symmetric
+ * ones, as Q8_0. Groups and columns must be multiples of 32. Points without codes, and all with a --dtype, are F32, F16
+ * or BF16. llama.cpp itself rounds the inputs of products with blocks to 8 bits
  *
  * A point made with "scale_dtype": "f16" has scales that gptq, awq, Q4_0 and Q8_0 hold exactly: the file is what was
  * evaluated (of an AWQ point up to the rows that are divided by a scale).
@@ -61,7 +63,8 @@ struct wn_export_options {
  * LLM.int8() does to inputs: a line tells.
  *
  * What a format cannot hold is WN_ERR_INPUT before any work: SpQR, left-out branches, shapes that fill no whole words,
- * tensors that several linears share. Memory of a format with codes: the codes of a block besides.
+ * tensors that several linears share (but in gguf where whole linears lie one behind the other). Memory of a format
+ * with codes: the codes of a block besides.
  *
  * The inputs must be those of the sweep: another identity is WN_ERR_INPUT with the first line that differs. All is
  * written to DIRECTORY.exporting, which is renamed at the end and removed on failure. Mistakes of the sweep's inputs go

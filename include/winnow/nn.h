@@ -57,6 +57,8 @@ struct wn_rope {
     float short_factor[WN_ROPE_PAIRS], long_factor[WN_ROPE_PAIRS];
 };
 
+/* What llama3 divides the frequency of a pair by: divisors [dims / 2]. */
+void wn_rope_llama3_divisors(const struct wn_rope *rope, int64_t head_dim, float *divisors);
 /* The attention factors that transformers takes where the configuration gives none. */
 double wn_rope_yarn_attention_factor(double factor);
 double wn_rope_longrope_attention_factor(double factor, int64_t original_max_positions);

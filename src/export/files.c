@@ -207,8 +207,7 @@ wn_status wn_export_files_create(const struct wn_model *model, const char *folde
     if (is_gguf(files)) {
         WN_TRY(wn_export_codes_create(&files->codes, files->folder));
         files->codes.described_only = true;
-        return wn_export_gguf_create(&files->gguf, model, files->folder, files->place,
-                                     form->packing == WN_PACKING_GGUF ? WN_OTHER : form->numbers, form->blocks);
+        return wn_export_gguf_create(&files->gguf, model, form, files->folder, files->place);
     }
     choose_shards(files, shard_bytes);
     files->shards = wn_alloc_zero(files->n_shards, sizeof *files->shards);

@@ -74,9 +74,12 @@ static const char *recipe_reason(const struct wn_recipe *recipe, const struct ma
     return NULL;
 }
 
-static bool is_fused(const struct wn_linear_info *linear)
+/* GGUF has whole linears behind each other as well. */
+static bool is_fused(const struct wn_export_form *form, const struct wn_linear_info *linear)
 {
-    return linear->source.rows || linear->source.transposed || linear->source.stacked;
+    const struct wn_source *source = &linear->source;
+    const bool gguf = form->packing == WN_PACKING_GGUF || form->packing == WN_PACKING_GGUF_NUMBERS;
+    return (source->rows && (!gguf || source->run != linear->rows)) || source->transposed || source->stacked;
 }
 
 /* NULL, or why the format cannot hold a matrix of this shape. */
@@ -85,8 +88,8 @@ static const char *shape_reason(const struct wn_export_form *form, const struct 
     const int64_t group = form->group && form->group < linear->columns ? form->group : linear->columns;
     const int word = form->bits == 3 ? 32 : form->bits ? 32 / form->bits : 1;
     if (form->packing == WN_PACKING_GGUF_NUMBERS)
-        return is_fused(linear) ? "several linears, or a transposed one, share a tensor" : NULL;
-    if (is_fused(linear))
+        return is_fused(form, linear) ? "several linears, or a transposed one, share a tensor" : NULL;
+    if (is_fused(form, linear) || (linear->source.rows && !form->bits))
         return "several linears, or a transposed one, share a tensor";
     if (form->packing == WN_PACKING_CT_SPARSE24 && linear->columns % 4)
         return "its columns are no multiple of 4";
@@ -174,7 +177,7 @@ static enum wn_gguf_type gguf_type(const struct wn_export_form *form, const stru
     const enum wn_dtype dtype = form->numbers == WN_OTHER ? model->embedding->dtype : form->numbers;
     if (form->packing == WN_PACKING_GGUF)
         return form->bits > 4 ? WN_GGUF_Q8_0 : form->bits == 4 && !form->symmetric ? WN_GGUF_Q4_1 : WN_GGUF_Q4_0;
-    return dtype == WN_F16 ? WN_GGUF_F16 : dtype == WN_BF16 ? WN_GGUF_BF16 : WN_GGUF_F32;
+    return wn_gguf_type_of_dtype(dtype);
 }
 
 wn_status wn_export_choose_form(const char *what, const char *format, const char *dtype, const struct wn_recipe *recipe,
@@ -199,7 +202,7 @@ wn_status wn_export_choose_form(const char *what, const char *format, const char
     const char *reason = recipe_reason(recipe, &made, form);
     if (!reason && !strcmp(format, "gguf"))
         reason = wn_export_gguf_model_reason(model);
-    if (!reason && !strcmp(model->arch->model_type, "gemma3"))
+    if (!reason && strcmp(format, "gguf") != 0 && !strcmp(model->arch->model_type, "gemma3"))
         reason = "the part of the model for images is not told apart";
     if (reason)
         return wn_fail(WN_ERR_INPUT, "%s: %s cannot hold it: %s; %s it is written as plain numbers", what, format,

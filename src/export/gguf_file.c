@@ -19,6 +19,11 @@ static wn_status cannot_write(const struct wn_gguf_file *gguf)
     return wn_fail(WN_ERR_IO, "%s: cannot be written: %s", gguf->path, strerror(errno));
 }
 
+enum wn_gguf_type wn_gguf_type_of_dtype(enum wn_dtype dtype)
+{
+    return dtype == WN_BF16 ? WN_GGUF_BF16 : dtype == WN_F16 ? WN_GGUF_F16 : WN_GGUF_F32;
+}
+
 const char *wn_gguf_type_name(enum wn_gguf_type type)
 {
     switch (type) {

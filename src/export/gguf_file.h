@@ -24,6 +24,8 @@ enum wn_gguf_type {
     WN_GGUF_BF16 = 30
 };
 const char *wn_gguf_type_name(enum wn_gguf_type type); /* "Q4_0" */
+/* Of plain numbers; WN_GGUF_F32 of all that is no half. */
+enum wn_gguf_type wn_gguf_type_of_dtype(enum wn_dtype dtype);
 
 /* Types of keys. */
 enum wn_gguf_key { WN_GGUF_U32 = 4, WN_GGUF_I32 = 5, WN_GGUF_FLOAT = 6, WN_GGUF_BOOL = 7, WN_GGUF_STRING = 8 };

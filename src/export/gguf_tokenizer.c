@@ -8,6 +8,7 @@
 #include <cjson/cJSON.h>
 
 #include "../tokenizer/sentencepiece.h"
+#include "../tokenizer/tokenizer_impl.h"
 #include "gguf.h"
 
 #define LLAMA3_START "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
@@ -47,7 +48,7 @@ static bool is_byte_level(const cJSON *json, bool by_rule)
 }
 
 /* The name that llama.cpp gives to a rule for cutting texts; NULL: it has none of this kind. */
-static const char *cutting_rule(const cJSON *json)
+static const char *cutting_rule_of(const cJSON *json)
 {
     const cJSON *parts = get(json, "pretokenizers"), *first = cJSON_GetArrayItem(parts, 0);
     const cJSON *last = cJSON_GetArrayItem(parts, 1);
@@ -63,6 +64,14 @@ static const char *cutting_rule(const cJSON *json)
             !strcmp(pattern, split_rules[i][1]))
             return split_rules[i][0];
     return NULL;
+}
+
+/* Of a whole tokenizer.json; what "llama-bpe" does without its "ignore_merges" is called "dbrx". */
+static const char *cutting_rule(const cJSON *json)
+{
+    const char *rule = cutting_rule_of(get(json, "pre_tokenizer"));
+    const bool merges = !cJSON_IsTrue(get(get(json, "model"), "ignore_merges"));
+    return rule && merges && !strcmp(rule, "llama-bpe") ? "dbrx" : rule;
 }
 
 static char *pieces_path(const struct wn_model *model)
@@ -88,14 +97,15 @@ static cJSON *read_json(const struct wn_model *model)
 static const char *json_reason(const cJSON *json)
 {
     const cJSON *bpe = get(json, "model"), *normalizer = get(json, "normalizer");
-    const char *rule = cutting_rule(get(json, "pre_tokenizer"));
+    const char *rule = cutting_rule(json);
     if (strcmp(text_of(bpe, "type"), "BPE") != 0 || cJSON_IsTrue(get(bpe, "byte_fallback")))
         return "its tokenizer is no byte-level BPE, and there is no tokenizer.model";
     if (normalizer && !cJSON_IsNull(normalizer) && strcmp(text_of(normalizer, "type"), "NFC") != 0)
         return "its tokenizer changes texts first, which llama.cpp does not";
     if (!rule)
-        return "its tokenizer cuts texts by a rule that is none of llama.cpp's gpt-2, smollm, llama-bpe and qwen2";
-    if (cJSON_IsTrue(get(bpe, "ignore_merges")) != !strcmp(rule, "llama-bpe"))
+        return "its tokenizer cuts texts by a rule that is none of llama.cpp's gpt-2, smollm, llama-bpe, dbrx and "
+               "qwen2";
+    if (cJSON_IsTrue(get(bpe, "ignore_merges")) && strcmp(rule, "llama-bpe") != 0)
         return "its tokenizer differs from that of llama.cpp in \"ignore_merges\"";
     return NULL;
 }
@@ -147,22 +157,25 @@ static void release_vocabulary(struct vocabulary *words)
     wn_free(words->scores);
 }
 
-static void mark_added(const cJSON *json, struct vocabulary *words)
-{
-    const cJSON *item;
-    cJSON_ArrayForEach (item, get(json, "added_tokens")) {
-        const double id = cJSON_GetNumberValue(get(item, "id"));
-        if (id >= 0 && id < (double)words->count)
-            words->types[(int64_t)id] = cJSON_IsTrue(get(item, "special")) ? TOK_SPM_CONTROL : TOK_SPM_USER;
-    }
-}
-
 static void take_pieces(const struct tok_spm *spm, struct vocabulary *words)
 {
     for (int64_t i = 0; i < spm->count && i < words->count; i++) {
         words->tokens[i] = spm->pieces[i].text;
         words->types[i] = (int32_t)spm->pieces[i].type;
         words->scores[i] = spm->pieces[i].score;
+    }
+}
+
+/* Tokens that the tokenizer takes whole, whichever file names them. */
+static void mark_added(const struct wn_tokenizer *tokenizer, struct vocabulary *words)
+{
+    for (int64_t i = 0; i < tokenizer->added_count; i++) {
+        const struct tok_added *added = &tokenizer->added[i];
+        if (added->id >= words->count || words->types[added->id] == TOK_SPM_UNKNOWN ||
+            words->types[added->id] == TOK_SPM_BYTE)
+            continue;
+        words->tokens[added->id] = added->content;
+        words->types[added->id] = added->special ? TOK_SPM_CONTROL : TOK_SPM_USER;
     }
 }
 
@@ -229,11 +242,11 @@ wn_status wn_export_gguf_put_tokenizer(struct wn_gguf_file *file, const struct w
     struct tok_spm spm = {0};
     wn_status status = pieces ? tok_spm_read(pieces, &spm) : WN_OK;
     open_vocabulary(model, &words);
-    mark_added(json, &words);
     if (pieces)
         take_pieces(&spm, &words);
+    mark_added(model->tokenizer, &words);
     wn_gguf_put_string(file, "tokenizer.ggml.model", pieces ? "llama" : "gpt2");
-    wn_gguf_put_string(file, "tokenizer.ggml.pre", pieces ? "default" : cutting_rule(get(json, "pre_tokenizer")));
+    wn_gguf_put_string(file, "tokenizer.ggml.pre", pieces ? "default" : cutting_rule(json));
     put_vocabulary(file, &words, pieces != NULL);
     if (pieces) {
         wn_gguf_put_bool(file, "tokenizer.ggml.add_space_prefix", spm.add_dummy_prefix);

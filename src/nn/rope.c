@@ -28,6 +28,15 @@ static float wavelength(float theta, int64_t dims, int64_t j)
     return (float)pow(theta, (float)(2 * j) / (float)dims);
 }
 
+void wn_rope_llama3_divisors(const struct wn_rope *rope, int64_t head_dim, float *divisors)
+{
+    int64_t dims = wn_rope_dims(rope, head_dim);
+    for (int64_t j = 0; j < dims / 2; j++) {
+        float inverse = 1.0f / wavelength((float)rope->theta, dims, j);
+        divisors[j] = inverse / llama3_frequency(rope, inverse);
+    }
+}
+
 /* yarn: the pair (a fraction of one too) that turns so many times within the original length. */
 static double turning_pair(const struct wn_rope *rope, int64_t dims, double turns)
 {

@@ -36,6 +36,20 @@ def export(winnow, results, point, to, *options):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def run_demo(winnow, folder, source, model, grid):
+    """The results file of a small sweep of a model on texts of the demo."""
+    data = source / "sweeps/demo/data"
+    sweep = {
+        "model": str(model),
+        "calibration": {"general": {"text": str(data / "general_calibration.jsonl"), "samples": 2, "length": 64}},
+        "grid": grid,
+        "evaluate": {"perplexity": {"world": {"text": str(data / "general_eval.txt"), "length": 128, "windows": 1}}},
+    }
+    (folder / "sweep.json").write_text(json.dumps(sweep))
+    subprocess.run([winnow, "run", folder / "sweep.json", "-o", folder / "results.h5", "-q"], check=True)
+    return folder / "results.h5"
+
+
 def is_refusal(done, to, reason):
     """Whether an export ended with one line that has the reason, and left nothing behind."""
     lines = done.stderr.splitlines()

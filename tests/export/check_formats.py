@@ -16,7 +16,6 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -292,17 +291,10 @@ def main(winnow, source):
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as place:
         folder = pathlib.Path(place)
-        demo = source / "sweeps/demo"
-        sweep = {
-            "model": str(in_bf16(demo / "model", folder / "model")),
-            "calibration": {"general": {"text": str(demo / "data/general_calibration.jsonl"), "samples": 2, "length": 64}},
-            "grid": [cell for cell, _, _ in POINTS if cell != {"method": "none"}],
-            "evaluate": {"perplexity": {"world": {"text": str(demo / "data/general_eval.txt"), "length": 128, "windows": 1}}},
-        }
-        (folder / "sweep.json").write_text(json.dumps(sweep))
-        results = folder / "results.h5"
-        subprocess.run([winnow, "run", folder / "sweep.json", "-o", results, "-q"], check=True)
-        read, loaded, tensors = 0, set(), tensors_of(folder / "model")
+        model = in_bf16(source / "sweeps/demo/model", folder / "model")
+        grid = [cell for cell, _, _ in POINTS if cell != {"method": "none"}]
+        results = check_export.run_demo(winnow, folder, source, model, grid)
+        read, loaded, tensors = 0, set(), tensors_of(model)
         for number, (cell, holds, refusals) in enumerate(POINTS, 1):
             point = number % len(POINTS)  # the dense model is point 0
             plain = folder / f"plain-{point}"
