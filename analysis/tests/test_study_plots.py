@@ -99,6 +99,23 @@ def test_calibrations_are_paired(results):
         study_plots.calibrations(results, "general", "other")
 
 
+def test_calibrations_of_pruned_and_quantized_cells(results, monkeypatch):
+    ends = {"difference": [0.1, 0.2, 0.3, 0.4], "low": 0.0, "high": 0.5}
+    table = pd.DataFrame({"method": ["wanda", "wanda", "wanda", "rtn"], **ends})
+    table["sparsity"], table["bits"] = [0.4, 0.5, 0.5, np.nan], [np.nan] * 3 + [3.0]
+    table["pattern"] = ["unstructured", "unstructured", "2:4", ""]
+    monkeypatch.setattr(study_plots, "compare_calibrations", lambda *a, **k: table)
+    figure = study_plots.calibrations(results, "general", "task")
+    pruned, quantized = figure.axes[:2]
+    assert [a.get_xlabel() for a in (pruned, quantized)] == ["sparsity", "bits"]
+    assert [list(c[0].get_ydata()) for c in pruned.containers] == [[0.1, 0.2], [0.3]]
+    assert [list(c[0].get_ydata()) for c in quantized.containers] == [[0.4]]
+    places = [x for c in pruned.containers for x in c[0].get_xdata()]
+    assert places == pytest.approx([0.4, 0.5, 0.5], abs=0.01)
+    names = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert names == ["wanda", "wanda, 2:4", "rtn"]
+
+
 def test_fronts(results):
     figure = study_plots.fronts(results, "facts", "bits_per_weight_nominal")
     axis = figure.axes[0]

@@ -14,6 +14,17 @@ from typing import Any
 
 import pandas as pd
 
+DRAW = "replicate"
+NOISE = ("perturb", "perturb_seed")
+VARIATIONS = (DRAW, *NOISE)  # axes along which points differ by chance alone
+
+
+def perturbation(table: pd.DataFrame) -> pd.Series:
+    """Relative noise on the calibration inputs of every row, 0 where there is none."""
+    if "perturb" not in table:
+        return pd.Series(0.0, index=table.index)
+    return table["perturb"].astype(float).fillna(0)
+
 
 @dataclasses.dataclass(frozen=True)
 class Setting:

@@ -16,13 +16,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from winnow.axes import DRAW, NOISE, VARIATIONS, perturbation
 from winnow.mixed_models import reml
 from winnow.results import Results, is_dense, resolve, stderr_column
 from winnow.survival import item_scores
 
-DRAW = "replicate"
-NOISE = ("perturb", "perturb_seed")
-VARIATIONS = (DRAW, *NOISE)
 _LEVEL = ("sparsity", "pattern", "bits")
 
 
@@ -63,7 +61,7 @@ def collapse(cells: pd.DataFrame, axes: Iterable[str]) -> pd.DataFrame:
         return cells
     fixed, groups = [a for a in axes if a in cells and a not in VARIATIONS], []
     for _, group in _by(cells, fixed):
-        plain = group[_noise(group) == 0]
+        plain = group[perturbation(group) == 0]
         groups.append(plain if len(plain) else group)
     return _averaged(groups, cells, fixed)
 
@@ -142,7 +140,7 @@ def variance(
     replicate, the score and its stderr; every other one without a "/" is a setting of the method.
     """
     table, name = _points(results, score, model)
-    plain = table[_noise(table) == 0]
+    plain = table[perturbation(table) == 0]
     factors = _factors(plain)
     if factors["draw"].duplicated().any():
         raise ValueError("points of one draw that nothing tells apart: give model=")
@@ -187,12 +185,6 @@ def _cells(results: Results, model: str | None) -> pd.DataFrame:
     return cells[(cells["status"] == "done") & ~is_dense(cells)].drop_duplicates("point")
 
 
-def _noise(table: pd.DataFrame) -> pd.Series:
-    if "perturb" not in table:
-        return pd.Series(0.0, index=table.index)
-    return table["perturb"].astype(float).fillna(0)
-
-
 def _by(table: pd.DataFrame, columns: list[str]) -> list[tuple[Any, pd.DataFrame]]:
     """Rows by the values of columns, missing ones too, in the order of the table."""
     keys = table[columns].astype(object)
@@ -205,13 +197,13 @@ def _groups(cells: pd.DataFrame, fixed: list[str]) -> Iterable[tuple[str, pd.Dat
     """Points that differ in their draw alone, and those that differ in nothing but noise."""
     for _, group in _by(cells, fixed):
         key = group.iloc[0][fixed].to_dict()
-        plain = group[_noise(group) == 0]
+        plain = group[perturbation(group) == 0]
         if len(plain) > 1:
             yield "draw", plain, key
         if DRAW not in group:
             continue
         for _, draw in group.groupby(DRAW, sort=False):
-            if len(draw) > 1 and (_noise(draw) > 0).any():
+            if len(draw) > 1 and (perturbation(draw) > 0).any():
                 yield "rounding", draw, key
 
 
@@ -294,13 +286,13 @@ def _is_estimable(factors: pd.DataFrame, name: str) -> bool:
 
 def _rounding(table: pd.DataFrame) -> tuple[float, int] | None:
     """Mean variance of the perturbations of a draw, with the draw itself, and how many draws."""
-    if not (_noise(table) > 0).any():
+    if not (perturbation(table) > 0).any():
         return None
     factors = _factors(table)
     found = [
         group["y"].var()
         for _, group in table.groupby(factors["draw"], sort=False)
-        if len(group) > 1 and (_noise(group) > 0).any()
+        if len(group) > 1 and (perturbation(group) > 0).any()
     ]
     return (float(np.mean(found)), len(found)) if found else None
 

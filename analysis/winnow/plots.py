@@ -26,8 +26,8 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from winnow.axes import settings
-from winnow.draws import VARIATIONS, collapse
+from winnow.axes import VARIATIONS, settings
+from winnow.draws import collapse
 from winnow.layer_errors import SUM
 from winnow.layer_errors import monotonicity as find_inversions
 from winnow.pareto import front, knee
@@ -142,13 +142,9 @@ def over_sparsity(
     single open markers. Lines of equal points (magnitude looks at no calibration set) are one.
     """
     names = results.named(scores)
-    cells = of_model(results, results.cells, model)
-    if "sparsity" not in cells or cells["sparsity"].isna().all():
-        raise ValueError(f"{results.path}: no pruned points")
-    cells = cells[cells["sparsity"].notna() & ~is_dense(cells)]
-    if "bits" in cells:
-        cells = cells[cells["bits"].isna()]
-    figure, axes = _panels(results, names, cells["model"], "sparsity", intact="left")
+    asked = of_model(results, results.cells, model)
+    cells = pruned(results, asked)
+    figure, axes = _panels(results, names, asked["model"], "sparsity", intact="left")
     lines = _lines(results, cells, "sparsity")
     for axis, name in zip(axes, names):
         for line in lines:
@@ -200,12 +196,15 @@ def survival(results: Results, table: pd.DataFrame, xlabel: str = "sparsity") ->
         rows = table.xs(method, level="method").reindex(tasks)
         height = np.arange(len(tasks)) + (m - (len(methods) - 1) / 2) * 0.6 / len(methods)
         at, low, high = (np.minimum(rows[c], end).to_numpy() for c in ("at", "low", "high"))
-        colour = palette[method.partition(",")[0]]  # of a setting: "wanda, task"
+        name = method.partition(",")[0]  # of a setting: "wanda, task"
+        colour, before = palette[name], [n.partition(",")[0] for n in methods[:m]]
         style = {"color": colour, "lw": 1.5}
         axis.hlines(height, low, high, **style)
         never = np.isinf(rows["at"].to_numpy())
-        axis.plot(at[~never], height[~never], "o", color=colour, ms=5, label=method)
-        axis.plot(at[never], height[never], "o", mfc="white", mec=colour, ms=5)
+        number = before.count(name) + list(palette).index(name) // len(PALETTE)
+        mark = _MARKERS[number % len(_MARKERS)]
+        axis.plot(at[~never], height[~never], mark, color=colour, ms=5, label=method)
+        axis.plot(at[never], height[never], mark, mfc="white", mec=colour, ms=5)
     axis.set_yticks(range(len(tasks)), [t.replace("_", " ") for t in tasks])
     axis.set_ylim(len(tasks) - 0.5, -0.5)
     axis.set_xlabel(xlabel)
@@ -250,9 +249,11 @@ def against(
             axis.set_title(str(rho), fontsize="medium")
             axis.set_xlabel(results.describe(row))
             axis.set_ylabel(results.describe(column))
+    present = set(points.loc[points["status"] == "done", "method"].astype(str))
     handles = [
         Line2D([], [], color=c, marker=_mark(k), ls="", label=m)
         for k, (m, c) in enumerate(palette.items())
+        if m in present
     ]
     handles += [
         Line2D([], [], color="black", marker="*", ms=11, ls="--", lw=1, label="dense"),
@@ -413,6 +414,16 @@ def legend_below(figure: Figure, handles: list[Line2D]) -> None:
 
 
 # ---- panels ----
+
+
+def pruned(results: Results, cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells that are pruned, not quantized, and done; ValueError where none was asked for."""
+    missing = pd.Series(np.nan, index=cells.index)
+    sparsity, bits = (cells.get(name, missing) for name in ("sparsity", "bits"))
+    cells = cells[sparsity.notna() & bits.isna() & ~is_dense(cells)]
+    if cells.empty:
+        raise ValueError(f"{results.path}: no pruned points")
+    return cells[cells["status"] == "done"]
 
 
 def of_model(results: Results, table: pd.DataFrame, model: str | None) -> pd.DataFrame:

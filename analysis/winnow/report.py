@@ -12,6 +12,7 @@ import html
 import io
 import json
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -276,7 +277,13 @@ def _svg(figure: Figure) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     plt.close(figure)
     text = buffer.getvalue()
+    # A hundredth of a point is enough: a third less of what most figures are.
+    text = _PLACES.sub(lambda found: _DIGITS.sub(r"\1", found[0]), text)
     return text[text.index("<svg") :]
+
+
+_PLACES = re.compile(r' (?:d|x|y)="[^"]*"')  # not transform: letters are scaled by small numbers
+_DIGITS = re.compile(r"(\d\.\d\d)\d+")
 
 
 def _table(table: pd.DataFrame, index: str | None = None) -> str:

@@ -20,8 +20,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from winnow import plots
-from winnow.axes import settings
-from winnow.draws import VARIATIONS, collapse
+from winnow.axes import VARIATIONS, settings
+from winnow.draws import collapse
 from winnow.results import Results, is_dense, resolve, stderr_column
 from winnow.survival import compare_calibrations
 
@@ -45,12 +45,9 @@ def matching(
     """
     names = results.named(tasks or list(results.main_scores.values()))
     cells = plots.of_model(results, results.cells, model)
-    if "sparsity" not in cells or cells["sparsity"].isna().all():
-        raise ValueError(f"{results.path}: no pruned points")
+    cells = plots.pruned(results, cells)
     if not names:
         raise ValueError(f"{results.path}: no tasks")
-    cells = cells[cells["sparsity"].notna() & ~is_dense(cells)]
-    cells = cells[cells["bits"].isna()] if "bits" in cells else cells
     cells = collapse(cells, results.axes)
     lines, bars = _lines_and_bars(cells, [a for a in results.axes if a not in VARIATIONS])
     dense, looks = results.dense_of(model or results.models[0]), plots.looks(results)
@@ -89,7 +86,7 @@ class _Drawn:
 
     @property
     def hatch(self) -> str:
-        return ("", "///", "...", "xxx")[self.number % 4]
+        return ("", "///", "\\\\\\", "xxx")[self.number % 4]
 
 
 def _lines_and_bars(cells: pd.DataFrame, axes: list[str]) -> tuple[list[_Drawn], list[_Drawn]]:
@@ -187,32 +184,44 @@ def calibrations(
 
     A mark per cell of the grid: its score when calibrated on ``specific`` less that on ``general``,
     with the 95 % interval over items (``winnow.compare_calibrations``). Above 0 task data helps.
+    Pruned cells are over sparsity, cells that are only quantized in panels of their own over bits.
     """
-    tables = {t: compare_calibrations(results, t, specific, general, model=model, **options)
-              for t in results.tasks}  # fmt: skip
-    tables = {t: table for t, table in tables.items() if len(table)}
-    if not tables:
+    names = [a for a in results.axes if a not in (*VARIATIONS, "calibration")]
+    panels, looks = [], plots.looks(results)
+    for task in results.tasks:
+        table = compare_calibrations(results, task, specific, general, model=model, **options)
+        for along in ("sparsity", "bits") if len(table) else ():
+            rows = table[table[along].notna()] if along in table else table[:0]
+            if along == "bits" and "sparsity" in table:
+                rows = rows[rows["sparsity"].isna()]
+            if len(rows):
+                rows = rows.assign(point=range(len(rows)))
+                panels.append((task, along, settings(rows, names, along)))
+    if not panels:
         raise ValueError(f"{results.path}: no cells under both {general!r} and {specific!r}")
-    figure, axes = plots.grid_of_panels(len(tables))
-    shown, looks = {}, plots.looks(results)
-    for number, (axis, (task, table)) in enumerate(zip(axes, tables.items())):
-        along = "sparsity" if "sparsity" in table and table["sparsity"].notna().any() else "bits"
-        methods = list(dict.fromkeys(table["method"].astype(str)))
-        span = float(np.ptp(table[along])) or 1.0
+    figure, axes = plots.grid_of_panels(len(panels))
+    shown = {}
+    for number, (axis, (task, along, found)) in enumerate(zip(axes, panels)):
+        span = max(float(np.ptp(np.concatenate([s.cells[along] for s in found]))), 0.1)
         axis.axhline(0, color="black", ls="--", lw=1, zorder=1.5)
-        for m, method in enumerate(methods):
-            rows = table[(table["method"] == method) & table[along].notna()]
-            shift = (m - (len(methods) - 1) / 2) * 0.012 * span  # so that bars do not hide others
-            shown[method] = Line2D([], [], ls="", label=method, **looks[method])
+        for place, setting in enumerate(found):
+            rows = setting.cells
+            shift = (place - (len(found) - 1) / 2) * 0.012 * span  # so that bars do not hide others
+            style = {**looks[setting.method], "ls": "", "ms": 4}
+            patterned = "pattern" in rows and rows["pattern"].iloc[0] not in ("", "unstructured")
+            style["mfc"] = "white" if patterned else style["color"]
+            shown[setting.label] = Line2D([], [], label=setting.label, **style)
             bars = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
-            axis.errorbar(rows[along] + shift, rows["difference"], yerr=np.abs(bars), ls="", ms=4,
-                          elinewidth=0.8, **looks[method])  # fmt: skip
+            axis.errorbar(rows[along] + shift, rows["difference"], yerr=np.abs(bars),
+                          elinewidth=0.8, **style)  # fmt: skip
         if along == "sparsity":
             axis.xaxis.set_major_formatter(ticker.PercentFormatter(1, decimals=0))
+        else:
+            axis.xaxis.set_major_locator(ticker.MultipleLocator(1))
         axis.set_xlabel(along)
         axis.set_ylabel(f"{task}: {specific} less {general}".replace("_", " "))
         plots.tidy(axis)
-        plots.letter(axis, number, len(tables))
+        plots.letter(axis, number, len(panels))
     plots.legend_below(figure, list(shown.values()))
     return figure
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from winnow.agreement import mcnemar
-from winnow.axes import settings
+from winnow.axes import VARIATIONS, perturbation, settings
 from winnow.results import Results, is_dense
 
 RESAMPLES = 2_000
@@ -50,25 +50,31 @@ def breaking_points(
 
     One row per task and setting: a method with whatever the sweep varies beside ``axis``, as in
     "wanda, general"; ``where`` narrows the grid cells, such as ``calibration="general"`` or
-    ``pattern="unstructured"``. A setting of a single point is none. ``at`` is found by
-    straight lines between the points of the sweep, from the dense model (0 on the axis) on; it is
-    infinite where the task never loses as much, and ``low`` and ``high`` are the interval over
-    items. ``dense`` is the dense score, and ``perplexity_ratio`` what the perplexity of the first
-    text has come to there, as a multiple of the dense one, which says how late an alarm it is;
-    ``ratio_low`` and ``ratio_high`` are those at the ends of the interval, or at the last point.
+    ``pattern="unstructured"``. A setting of a single point is none; draws of a cell are averaged,
+    without perturbed ones where there are others. ``at`` is found by straight lines between the
+    points of the sweep, from the dense model (0 on the axis) on; it is infinite where the task
+    never loses as much, and ``low`` and ``high`` are the interval over items. ``dense`` is the
+    dense score, and ``perplexity_ratio`` what the perplexity of the first text has come to there,
+    as a multiple of the dense one, which says how late an alarm it is; ``ratio_low`` and
+    ``ratio_high`` are those at the ends of the interval, or at the last point.
     """
     cells = _cells(results, model, where)
     rows = []
     if axis not in cells:
         raise ValueError(f"{results.path}: no points along {axis!r}")
-    found = settings(cells.dropna(subset=[axis]), results.axes, axis)
+    axes = [a for a in results.axes if a not in VARIATIONS]
+    found = settings(cells.dropna(subset=[axis]), axes, axis)
     several = [s for s in found if len(set(s.cells[axis])) > 1] or found
+    names = tasks if tasks is not None else results.main_scores
+    items = {task: item_scores(results, task) for task in names} if several else {}
+    dense = results.dense_of(model or results.models[0])
+    text = f"{results.texts[0]}/perplexity" if results.texts else None
     for setting in several:
-        line = setting.cells.drop_duplicates(axis)
-        for task in tasks if tasks is not None else results.main_scores:
+        line = _places(setting.cells, axis)
+        for task, scores in items.items():
             rows.append(
                 {"task": task, "method": setting.label}
-                | _break(results, task, line, axis, lost, model, (resamples, level, seed))
+                | _break(scores, dense, text, line, lost, (resamples, level, seed))
             )
     return pd.DataFrame(rows, columns=None if rows else _BREAKS).set_index(["task", "method"])
 
@@ -171,27 +177,34 @@ def _crossing(at: np.ndarray, scores: np.ndarray, lost: float) -> np.ndarray:
     return np.where(found, place, np.inf)
 
 
+def _places(line: pd.DataFrame, axis: str) -> list[tuple[float, pd.DataFrame]]:
+    """Values along the axis, rising, and the draws of each."""
+    found = []
+    for value, draws in line.groupby(axis):
+        plain = draws[perturbation(draws) == 0]
+        found.append((float(value), (plain if len(plain) else draws).drop_duplicates("point")))
+    return found
+
+
 def _break(
-    results: Results,
-    task: str,
-    line: pd.DataFrame,
-    axis: str,
+    items: pd.DataFrame,
+    dense: pd.Series,
+    text: str | None,
+    line: list[tuple[float, pd.DataFrame]],
     lost: float,
-    model: str | None,
     bootstrap: tuple[int, float, int],
 ) -> dict[str, float]:
-    """Where one line of points loses a task, with its interval."""
+    """Where one line of points loses a task, with its interval, and the perplexity there."""
     resamples, level, seed = bootstrap
-    dense = results.dense_of(model or results.models[0])
-    scores = item_scores(results, task).loc[[dense.name, *line["point"]]].to_numpy()
-    at = np.concatenate([[0.0], line[axis].to_numpy(float)])
+    means = [items.loc[draws["point"]].to_numpy().mean(axis=0) for _, draws in line]
+    scores = np.stack([items.loc[dense.name].to_numpy(), *means])
+    at = np.array([0.0, *(value for value, _ in line)])
     place = _crossing(at, scores.mean(axis=1)[None], lost)[0]
     draws = _crossing(at, _draws(scores, resamples, seed), lost)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], method="nearest")
     row = {"dense": scores[0].mean(), "at": place, "low": low, "high": high}
-    if results.texts and np.isfinite(place):
-        name = f"{results.texts[0]}/perplexity"
-        ratio = np.concatenate([[1.0], line[name].to_numpy(float) / dense[name]])
-        there = np.exp(np.interp([place, low, high], at, np.log(ratio)))
+    if text and np.isfinite(place):
+        logs = [np.log(draws[text].to_numpy(float) / dense[text]).mean() for _, draws in line]
+        there = np.exp(np.interp([place, low, high], at, [0.0, *logs]))
         row |= dict(zip(("perplexity_ratio", "ratio_low", "ratio_high"), there))
     return row
