@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -35,6 +36,15 @@ def binary():
     if not builds:
         pytest.skip("no winnow binary: build it, or set WINNOW_BINARY")
     return max(builds, key=lambda path: path.stat().st_mtime)
+
+
+def example(name):
+    """A module of examples/."""
+    sys.path.insert(0, str(ANALYSIS / "examples"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
 
 
 def head(source, target, lines):

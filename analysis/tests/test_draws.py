@@ -7,11 +7,15 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import DEMO, head, run
+from conftest import DEMO, example, head, run
+from scipy import stats
 
 import winnow
 from winnow import study_plots
 from winnow.draws import collapse
+
+findings = example("findings")
+Study, interval = example("study").Study, example("study").interval
 
 
 def simulated(rng, counts, sizes, missing=0):
@@ -216,6 +220,19 @@ def test_figures_average_draws_and_show_both_errors(results):
     assert len(bars) == 5 + 4  # one of items for every line, one of draws where there are any
 
 
+def test_breaking_points_average_draws(results):
+    table = winnow.breaking_points(results, lost=0.2, resamples=200)
+    assert set(table.index.get_level_values("method")) == {
+        "magnitude", "wanda, a", "wanda, b", "sparsegpt, a", "sparsegpt, b"}  # fmt: skip
+    scores = results.scores
+    chosen = scores[(scores["method"] == "wanda") & (scores["calibration"] == "b")]
+    means = chosen.groupby("sparsity")["facts/acc"].mean()
+    assert chosen.groupby("sparsity")["facts/acc"].nunique().max() > 1  # draws do differ
+    line = np.interp(table.loc[("facts", "wanda, b"), "at"], [0, *means.index],
+                     [results.dense["facts/acc"], *means])  # fmt: skip
+    assert line == pytest.approx(results.dense["facts/acc"] - 0.2)
+
+
 def test_averaged_is_what_show_prints(results, binary):
     command = [str(binary), "show", str(results.path)]
     shown = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True).stdout)
@@ -234,3 +251,18 @@ def test_averaged_is_what_show_prints(results, binary):
                 assert float(row[name]) == pytest.approx(value, rel=1e-12), name
     text = subprocess.run([*command, "--draws", "--csv"], capture_output=True, check=True).stdout
     assert len(text.splitlines()) == 1 + len(singles)
+
+
+def test_findings_set_methods_beside_draws(results):
+    study = Study(results)
+    _, head, text = findings.draws_and_methods(study)
+    logs = {}
+    for method in ("sparsegpt", "wanda"):
+        logs[method] = np.log(study.find(method, sparsity=0.5, calibration="b")["world/perplexity"])
+        assert len(logs[method]) == 3
+        assert f"| {method} | 50 % | b | 3 |" in text
+        assert f"| {100 * logs[method].std(ddof=1):.1f} % |" in text
+    test = stats.ttest_ind(logs["wanda"], logs["sparsegpt"], equal_var=False)
+    ends = np.exp([np.subtract(*(logs[m].mean() for m in ("wanda", "sparsegpt"))),
+                   *test.confidence_interval(0.95)])  # fmt: skip
+    assert f"wanda against sparsegpt (b, 50 %) {interval(*ends)}" in head
