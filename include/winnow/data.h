@@ -19,14 +19,14 @@ struct cJSON;
 /*
  * What a file holds is told by its content, not by its name:
  *   JSON lines        one object a line (C4 as unpacked, also under ".json"); blank lines and CRLF are fine
- *   JSON array        one array of objects (Alpaca as published)
+ *   JSON array        one array of objects (Alpaca as published), or of strings, each the "text" of a record
  *   JSON object       with one list of objects under "data", "rows", "examples", "instances", "documents", "records",
  *                     "requests", "train", "validation" or "test"; two such lists are an error that names them
- *   JSON objects      over several lines, one behind the other (as jq prints them)
+ *   JSON objects      over several lines or several in a line, one behind the other (as jq prints them)
  *   plain text        anything else: one document, its line ends as they are
- * A text that begins with {" or [{ is JSON; so is one whose name ends in .jsonl, .json or .ndjson, whatever it begins
- * with. A byte order mark is no part of the text. gzip is unpacked in memory, once for each rank that reads it. Other
- * packings, Parquet, UTF-16 and the like are errors that say what to do.
+ * A text that begins with {", {' (a mistake that is told) or [{ is JSON; so is one whose name ends in .jsonl, .json or
+ * .ndjson, whatever it begins with. A byte order mark is no part of the text. gzip is unpacked in memory, once for each
+ * rank that reads it. Other packings, Parquet, UTF-16 and the like are errors that say what to do.
  *
  * Records are found when the file is opened and parsed one by one when they are asked for, so a file much larger than
  * memory can be sampled from, unless it is packed.

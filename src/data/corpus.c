@@ -134,6 +134,15 @@ static void place_message(const struct wn_documents *documents, int64_t index)
     wn_free(message);
 }
 
+/* A string of an array of strings, as the record that has it as its text. */
+static cJSON *as_record(cJSON *string)
+{
+    cJSON *record = cJSON_CreateObject();
+
+    cJSON_AddItemToObject(record, "text", string);
+    return record;
+}
+
 wn_status wn_documents_parse(const struct wn_documents *documents, int64_t index, cJSON **object)
 {
     int64_t start = documents->start[index];
@@ -143,6 +152,8 @@ wn_status wn_documents_parse(const struct wn_documents *documents, int64_t index
         place_message(documents, index);
     if (status != WN_OK)
         return status;
+    if (cJSON_IsString(*object) && strcmp(documents->content, DOC_ARRAY) == 0)
+        *object = as_record(*object);
     if (!cJSON_IsObject(*object)) {
         cJSON_Delete(*object);
         *object = NULL;

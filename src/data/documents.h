@@ -5,6 +5,9 @@
 
 #include <winnow/data.h>
 
+/* The content (data.h) whose records may be strings. */
+#define DOC_ARRAY "JSON array"
+
 /* Refuses bytes that are no UTF-8 text and no gzip: one line that names what they are and what to do (content.c). */
 wn_status doc_refuse_other(const char *path, const char *data, int64_t size);
 

@@ -72,8 +72,8 @@ bool doc_looks_json(const char *data, int64_t size)
     struct walk w = {data, 0, size, 1};
 
     if (is_next(&w, '{')) {
-        w.at++;
-        return is_next(&w, '"') || is_next(&w, '}');
+        w.at++; /* a name in ' is a mistake to tell of: what Python prints of a record is no plain text */
+        return is_next(&w, '"') || is_next(&w, '}') || is_next(&w, '\'');
     }
     if (!is_next(&w, '['))
         return false;
@@ -112,7 +112,7 @@ static wn_status take_array(struct wn_documents *d, struct walk *w)
 {
     int64_t capacity = 0;
 
-    d->content = "JSON array";
+    d->content = DOC_ARRAY;
     WN_TRY(take_elements(d, w, &capacity));
     w->at++;
     skip_space(w);
@@ -205,7 +205,8 @@ static wn_status take_objects(struct wn_documents *d, struct walk *w)
     return w->at < w->size ? fail_at(d, w, "expected a JSON object") : WN_OK;
 }
 
-/* A file whose first object takes more than a line, or is all there is; *taken is false when it is neither. */
+/* A file whose first object takes more than a line, is not alone in its line, or is all there is; *taken is false when
+ * it is none of these. */
 static wn_status take_object(struct wn_documents *d, const struct walk *first, bool *taken)
 {
     struct list lists[8];
@@ -217,7 +218,7 @@ static wn_status take_object(struct wn_documents *d, const struct walk *first, b
     *taken = false;
     if (count < 0)
         return WN_OK;
-    skip_space(&w);
+    several = (is_next(&w, '{') && w.line == first->line) || several;
     *taken = (w.at == w.size && count > 0) || several;
     if (!*taken)
         return WN_OK;
