@@ -120,8 +120,8 @@ class Walk:
             self.hidden_cache[key] = states
         return self.hidden_cache[key]
 
-    def statistics(self, layer, states):
-        """Of the inputs of every linear of a block."""
+    def statistics(self, layer, states, names=LINEARS):
+        """Of the inputs of every linear of a block; those that saw none are not there."""
         found = {}
 
         def take(name):
@@ -134,7 +134,7 @@ class Walk:
 
             return hook
 
-        hooks = [layer.get_submodule(name).register_forward_pre_hook(take(name)) for name in LINEARS]
+        hooks = [layer.get_submodule(name).register_forward_pre_hook(take(name)) for name in names]
         for hidden in states:
             self.run(layer, hidden)
         for hook in hooks:
