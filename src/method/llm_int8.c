@@ -6,6 +6,7 @@
  * paper multiplies outlier columns by weights kept in 16 bits; the published code of today (bitsandbytes) dequantizes
  * the 8-bit ones: parameter outlier_weights. Values of weights that stay 16-bit are those of the stage before, in fp32.
  */
+#include "quant.h"
 #include "row_codes.h"
 
 #include <string.h>
@@ -26,6 +27,7 @@ static const struct wn_parameter parameters[] = {
      .words = "int8|fp",
      .help = "weights of outlier columns: int8, dequantized, as bitsandbytes does today; fp, not quantized, as the "
              "paper does (not counted in bits_per_weight_nominal: any column can be one)"},
+    WN_SCALE_DTYPE_PARAMETER,
 };
 
 static bool keeps_weights(const struct wn_params *params)

@@ -9,7 +9,8 @@
  * Fills weights, codes, scales and zero points of `out`: code = round(w / d) + 2^(bits-1), d = max(largest |w| of the
  * row, least) / (2^(bits-1) - 1), w the weights times task->stats->scale where there is one. Then out->input_scale is a
  * copy of it, and out->weight is divided by it again: it always stands for the weights of the task, so that errors and
- * statistics of methods can be compared. Zeros stay zeros. A scale that is not finite is WN_ERR_NUMERIC.
+ * statistics of methods can be compared. Zeros stay zeros. A scale that is not finite is WN_ERR_NUMERIC. d is rounded
+ * to the scale_dtype of the parameters; codes stay within +-(2^(bits-1) - 1) of their zero point.
  */
 wn_status wn_row_codes_compute(const struct wn_linear_task *task, int bits, float least, struct wn_compressed *out);
 

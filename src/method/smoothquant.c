@@ -36,6 +36,7 @@ static const struct wn_parameter parameters[] = {
      .standard = "false",
      .quiet = true,
      .help = "round the outputs of q, k and v as well, token by token (on in the published perplexities)"},
+    WN_SCALE_DTYPE_PARAMETER,
 };
 
 /* largest[j] = the largest magnitude in column j of all linears. */

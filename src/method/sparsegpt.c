@@ -36,6 +36,7 @@ static const struct wn_parameter parameters[] = {
      .type = WN_BOOL,
      .standard = "false",
      .help = "with bits: grid centred on 0 without stored zero points"},
+    WN_SCALE_DTYPE_PARAMETER,
     WN_TRUE_SEQUENTIAL_PARAMETER,
 };
 
@@ -183,6 +184,7 @@ static wn_status open_grids(struct state *state, int bits, struct wn_compressed 
     const struct wn_linear_task *task = state->task;
     const int64_t lanes = (task->rows + STRIP - 1) / STRIP * STRIP;
     const bool symmetric = wn_params_flag(task->params, "symmetric");
+    const enum wn_dtype dtype = wn_scale_dtype_of(task->params);
 
     state->scales = wn_alloc(lanes, sizeof(float));
     state->zeros = wn_alloc(lanes, sizeof(float));
@@ -191,7 +193,8 @@ static wn_status open_grids(struct state *state, int bits, struct wn_compressed 
     for (int64_t row = 0; row < lanes; row++) {
         struct wn_grid grid = {1, 0, 1};
         if (row < task->rows)
-            grid = wn_grid_fit(task->weight + row * task->columns, task->columns, bits, symmetric);
+            grid =
+                wn_grid_stored(wn_grid_fit(task->weight + row * task->columns, task->columns, bits, symmetric), dtype);
         state->scales[row] = grid.scale;
         state->zeros[row] = grid.zero;
     }
@@ -239,8 +242,12 @@ static bool is_identity(const struct wn_params *params)
 
 static wn_status check(struct wn_params *params)
 {
-    if (wn_params_flag(params, "symmetric") && !wn_params_find(params, "bits")->set)
-        return wn_fail(WN_ERR_INPUT, "key \"symmetric\" has no meaning without \"bits\": expected both or none");
+    const char *alone = wn_params_flag(params, "symmetric")   ? "symmetric"
+                        : wn_scale_dtype_of(params) != WN_F32 ? "scale_dtype"
+                                                              : NULL;
+
+    if (alone && !wn_params_find(params, "bits")->set)
+        return wn_fail(WN_ERR_INPUT, "key \"%s\" has no meaning without \"bits\": expected both or none", alone);
     return wn_pruner_check(params);
 }
 

@@ -200,6 +200,21 @@ static void check_scale_limits(void)
     problem_release(&problem);
 }
 
+/* Codes of rows end where their width does, also when the scale of f16 is much smaller than the range. */
+static void check_row_limits(void)
+{
+    const float least = ldexpf(1, -24);
+    struct problem problem;
+
+    problem_init(&problem, 2, 32, 10, 0);
+    for (int64_t i = 0; i < 2 * 32; i++)
+        problem.weight[i] = (i % 2 ? 127 : -127) * 1.4f * least;
+    CHECK_OK(problem_run_one(&problem, "llm_int8", "{\"scale_dtype\": \"f16\"}"));
+    for (int64_t i = 0; i < 2 * 32; i++)
+        CHECK(problem.out.codes[i] == (i % 2 ? 255 : 1) && problem.result[i] == (i % 2 ? 127 : -127) * least);
+    problem_release(&problem);
+}
+
 /* ---- the clip search ---- */
 
 /* Sum of |error|^2.4 of one grid. */
@@ -357,6 +372,7 @@ int main(void)
     check_scale_dtype("gptq", WN_F16, "f16");
     check_scale_dtype("awq", WN_F16, "f16");
     check_scale_limits();
+    check_row_limits();
     check_error_falls();
     check_clip(9, 77, 77, "\"channel\"", 2, false);
     check_clip(4, 96, 16, "16", 3, true);

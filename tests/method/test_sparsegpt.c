@@ -196,6 +196,8 @@ static void check_input(void)
     recipe.n_stages = 0;
     CHECK(add_stage(&recipe, "sparsegpt", "{\"sparsity\": 0.5, \"symmetric\": true}") == WN_ERR_INPUT);
     CHECK_MESSAGE("symmetric");
+    CHECK(add_stage(&recipe, "sparsegpt", "{\"sparsity\": 0.5, \"scale_dtype\": \"f16\"}") == WN_ERR_INPUT);
+    CHECK_MESSAGE("scale_dtype");
     recipe.n_stages = 0;
     CHECK_OK(add_stage(&recipe, "sparsegpt", "{\"sparsity\": 0.5, \"bits\": 4}"));
     CHECK_OK(add_stage(&recipe, "rtn", "{\"bits\": 4}"));

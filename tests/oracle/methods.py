@@ -232,10 +232,20 @@ def take_over(left, errors, upper, i):
 
 
 def sparsegpt(
-    weight, statistics, _mask, _name, sparsity=None, pattern=None, rule="exact", percdamp=0.01, bits=None, symmetric=False
+    weight,
+    statistics,
+    _mask,
+    _name,
+    sparsity=None,
+    pattern=None,
+    rule="exact",
+    percdamp=0.01,
+    bits=None,
+    symmetric=False,
+    scale_dtype="f32",
 ):
     dead, _, upper = factor(statistics, percdamp, False)
-    fixed = grid(weight, bits, symmetric) if bits else None
+    fixed = stored(grid(weight, bits, symmetric), scale_dtype) if bits else None
     left = weight.astype(np.float64)
     left[:, dead] = 0
     result, errors, codes = np.zeros_like(left), np.zeros_like(left), np.zeros(left.shape)
@@ -444,15 +454,15 @@ def spqr(
 # ---- scaled and quantized inputs ----
 
 
-def row_codes(values, least, limit):
+def row_codes(values, least, limit, scale_dtype):
     """Integers and the step of each row."""
     step = np.maximum(np.abs(values).max(-1, keepdims=True), F(least)) / F(limit)
-    step = np.where(step == 0, F(1), step)
-    return np.round(values / step), step
+    step, _ = stored((np.where(step == 0, F(1), step), 0), scale_dtype)
+    return np.clip(np.round(values / step), -limit, limit), step
 
 
-def llm_int8(weight, _statistics, mask, _name, threshold=6.0, outlier_weights="int8"):
-    code, step = row_codes(weight, 0, 127)
+def llm_int8(weight, _statistics, mask, _name, threshold=6.0, outlier_weights="int8", scale_dtype="f32"):
+    code, step = row_codes(weight, 0, 127, scale_dtype)
     result = code * step
     kept = weight if outlier_weights == "fp" else result
     return Linear(result, mask, code + 128, activation=("llm_int8", threshold, kept))
@@ -464,9 +474,9 @@ def smooth_scale(weights, maxima, alpha):
     return np.maximum((maxima.astype(np.float64) ** alpha / largest ** (1 - alpha)).astype(F), F(1e-5))
 
 
-def smoothquant(weight, _statistics, mask, name, scale, bits=8, quantize_outputs=False):
+def smoothquant(weight, _statistics, mask, name, scale, bits=8, quantize_outputs=False, scale_dtype="f32"):
     limit = 2 ** (bits - 1) - 1
-    code, step = row_codes(weight * scale, 1e-5, limit)
+    code, step = row_codes(weight * scale, 1e-5, limit, scale_dtype)
     outputs = quantize_outputs and name.endswith(("q_proj", "k_proj", "v_proj"))
     return Linear(code * step / scale, mask, code + limit + 1, activation=("smoothquant", limit, scale, outputs))
 
