@@ -66,7 +66,7 @@ def read_sweep(file):
 @torch.no_grad()
 def perplexity(model, tokenizer, path, spec):
     """The protocol gptq: windows of one stream, exp of the mean of the windows' mean losses."""
-    ids = tokenizer(path.read_text(encoding="utf-8"), return_tensors="pt").input_ids[0]
+    ids = tokenizer(path.read_bytes().decode(), return_tensors="pt").input_ids[0]
     length = spec.get("length") or min(model.config.max_position_embeddings, 2048)
     count = min(len(ids) // length, spec.get("windows") or math.inf)
     losses = []
