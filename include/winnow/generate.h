@@ -161,11 +161,12 @@ void wn_generate_work(const struct wn_model *model, const struct wn_generation *
  * The next token: of `logits` [count]; `uniform` in [0, 1), not used with temperature 0.
  */
 int32_t wn_choose_token(const float *logits, int64_t count, double temperature, double uniform);
-/* The stop string (its index) that is in the decoded text of ids[0..count) but was not before the last id; -1: none. */
+/* The first stop string (its index) that is in the decoded text of ids[0..count), which had none before the last id;
+ * -1: none. */
 int64_t wn_find_stop(const struct wn_tokenizer *tokenizer, const struct wn_prompt *prompt, const int32_t *ids,
                      int64_t count);
-/* The text of ids without special tokens, cut at the first occurrence of each stop string in turn; free with wn_free.
- */
+/* The text of ids without special tokens, cut at the first occurrence of each stop string in turn; a byte 0, which
+ * would end it in C and in the results file, is U+FFFD. Free with wn_free. */
 char *wn_generated_text(const struct wn_tokenizer *tokenizer, const struct wn_prompt *prompt, const int32_t *ids,
                         int64_t count);
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is to be generated and what was: prompts, batches, records, stop strings, texts. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memmem */
+#endif
 #include <winnow/generate.h>
 
 #include <math.h>
@@ -152,48 +155,87 @@ int32_t wn_choose_token(const float *logits, int64_t count, double temperature, 
     return (int32_t)wn_argmax(logits, count);
 }
 
-/* Index of the first stop string in the decoded ids; -1: none. Special tokens are decoded too: they may be stops. */
-static int64_t stop_in(const struct wn_tokenizer *tokenizer, const struct wn_prompt *prompt, const int32_t *ids,
-                       int64_t count)
+#define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD: bytes that are no character, or not yet */
+
+static char *find(const struct wn_text *text, const char *part)
 {
-    struct wn_text text = {0};
-    int64_t found = -1;
-    if (wn_decode(tokenizer, ids, count, false, &text) == WN_OK)
-        for (int64_t s = 0; text.data && s < prompt->n_stops && found < 0; s++)
-            if (strstr(text.data, prompt->stops[s]))
-                found = s;
-    wn_text_release(&text);
-    return found;
+    return memmem(text->data, text->length, part, strlen(part)); /* a text may have bytes 0 */
 }
 
-/* A stop string that the last token completes lies in as many tokens as it has bytes. A few more let the decoder start
- * inside a character or drop a leading space; what is found in this window must be in the whole text too. */
+/* Special tokens are decoded too: they may be stops. */
+static bool decode(const struct wn_tokenizer *tokenizer, const int32_t *ids, int64_t count, struct wn_text *text)
+{
+    return wn_decode(tokenizer, ids, count, false, text) == WN_OK && text->data;
+}
+
+/* Index of the first stop string in the text; -1: none. */
+static int64_t stop_in(const struct wn_prompt *prompt, const struct wn_text *text)
+{
+    for (int64_t s = 0; s < prompt->n_stops; s++)
+        if (find(text, prompt->stops[s]))
+            return s;
+    return -1;
+}
+
+/*
+ * Whether the last tokens show that no stop string ends in the last one. What they decode to is the end of the whole
+ * text, but for its first bytes: a leading space may be lost, and bytes in front of which others are missing are no
+ * characters (of byte tokens none of a run is). Ids may have no text. So it must be without U+FFFD, and longer than a
+ * stop string and the last token, of which each byte may become several; else the whole text is looked at.
+ */
+static bool surely_none(const struct wn_tokenizer *tokenizer, const struct wn_prompt *prompt, const int32_t *ids,
+                        int64_t count)
+{
+    const char *last = wn_token_text(tokenizer, ids[count - 1]);
+    size_t longest = 0;
+    struct wn_text text = {0};
+
+    for (int64_t s = 0; s < prompt->n_stops; s++) {
+        longest = strlen(prompt->stops[s]) > longest ? strlen(prompt->stops[s]) : longest;
+        if (strstr(prompt->stops[s], REPLACEMENT))
+            return false;
+    }
+    int64_t window = (int64_t)longest + 32;
+    if (window >= count || !last)
+        return false;
+    bool none = decode(tokenizer, ids + count - window, window, &text) && !find(&text, REPLACEMENT) &&
+                text.length >= longest + 4 * strlen(last) + 16 && stop_in(prompt, &text) < 0;
+    wn_text_release(&text);
+    return none;
+}
+
 int64_t wn_find_stop(const struct wn_tokenizer *tokenizer, const struct wn_prompt *prompt, const int32_t *ids,
                      int64_t count)
 {
-    int64_t window = 0;
-    for (int64_t s = 0; s < prompt->n_stops; s++) {
-        int64_t bytes = (int64_t)strlen(prompt->stops[s]);
-        window = bytes > window ? bytes : window;
-    }
-    window += 4;
-    if (prompt->n_stops == 0)
+    struct wn_text text = {0};
+    int64_t found = -1;
+
+    if (prompt->n_stops == 0 || surely_none(tokenizer, prompt, ids, count))
         return -1;
-    if (window < count && stop_in(tokenizer, prompt, ids + count - window, window) < 0)
-        return -1;
-    return stop_in(tokenizer, prompt, ids, count);
+    if (decode(tokenizer, ids, count, &text))
+        found = stop_in(prompt, &text);
+    wn_text_release(&text);
+    return found;
 }
 
 char *wn_generated_text(const struct wn_tokenizer *tokenizer, const struct wn_prompt *prompt, const int32_t *ids,
                         int64_t count)
 {
-    struct wn_text text = {0};
+    struct wn_text text = {0}, out = {0};
+
     if (wn_decode(tokenizer, ids, count, true, &text) != WN_OK || !text.data)
         wn_text_append(&text, "", 0);
     for (int64_t s = 0; s < prompt->n_stops; s++) {
-        char *found = strstr(text.data, prompt->stops[s]);
+        const char *found = find(&text, prompt->stops[s]);
         if (found)
-            *found = '\0';
+            text.length = (size_t)(found - text.data);
     }
-    return text.data;
+    wn_text_append(&out, "", 0);
+    for (size_t at = 0; at < text.length; at++)
+        if (text.data[at])
+            wn_text_append(&out, text.data + at, 1);
+        else
+            wn_text_append(&out, REPLACEMENT, 3);
+    wn_text_release(&text);
+    return out.data;
 }
