@@ -253,4 +253,41 @@ const char *wn_integer_linear_kernel(void);
 /* Row by row in double and 64-bit integers, kept for tests. */
 void wn_integer_linear_ref(const struct wn_integer_linear *form, const struct wn_linear_call *call);
 
+/*
+ * A linear on codes with a grid per row and group of columns, weights scale * (code - zero), whose inputs are rounded
+ * as they come: of a token every `input_group` columns, counted from column 0, to multiples of their largest magnitude
+ * / limit, limit = 2^(input_bits-1) - 1, ties to even. With 8 bits in runs of 32 that is what llama.cpp does to the
+ * inputs of its 4-bit blocks (its Q8_0, with steps in fp16 there); with all columns of a token in one run it is the
+ * W4A8 of SmoothQuant's kind. Both are called dynamic and symmetric.
+ *
+ * Columns are cut where a group or a run of inputs ends, and at multiples of 65,536 within; products of codes are added
+ * exactly inside a piece. Then sum = fma((float)products * step, scale, sum), piece by piece in order from 0, and
+ * sum + bias. So a token has the same bits on every instruction set, among any others, and alone: evaluation and
+ * generation compute the same numbers. An input that is not finite makes the outputs of its token NaN.
+ */
+struct wn_grouped_linear {
+    int64_t rows, columns;
+    int bits;                    /* of a code, 1 .. 8; up to 4 take half a byte */
+    int input_bits;              /* 2 .. 8 */
+    int64_t group, n_groups;     /* column j belongs to group j / group */
+    int64_t input_group;         /* columns of a step */
+    const uint8_t *codes;        /* [rows, columns] */
+    const float *scales, *zeros; /* [rows, n_groups]; zero points are whole, 0 .. 255 */
+};
+/* Copies the arrays, into an order of its own. */
+struct wn_activation *wn_grouped_linear_create(const struct wn_grouped_linear *form);
+/* What a rule is made from, without the arrays; NULL: it is another kind of rule. */
+const struct wn_grouped_linear *wn_grouped_linear_form(const struct wn_activation *activation);
+/* Such a rule as bytes of this program, nothing aligned; returns how many; out NULL: they are counted only. And back,
+ * from bytes that it wrote, which are stepped over. */
+int64_t wn_grouped_linear_write(const struct wn_activation *activation, uint8_t *out);
+struct wn_activation *wn_grouped_linear_read(const uint8_t **bytes);
+/* Bytes that a rule takes, and that it takes besides while it computes `tokens` rows: of a form without arrays. */
+int64_t wn_grouped_linear_bytes(const struct wn_grouped_linear *form);
+int64_t wn_grouped_linear_scratch(const struct wn_grouped_linear *form, int64_t tokens);
+/* What adds up the products of codes, the bits being the same: "vnni", "avx2", "c". Static storage. */
+const char *wn_grouped_linear_kernel(void);
+/* Column by column in double, kept for tests. */
+void wn_grouped_linear_ref(const struct wn_grouped_linear *form, const struct wn_linear_call *call);
+
 #endif

@@ -10,15 +10,13 @@
 #include <winnow/nn.h>
 
 #include <cblas.h>
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "integer_dot.h"
+#include "token_codes.h"
 
-enum { PIECE = 1024, PANEL = 256, SERIAL_WORK = 1 << 16, MAGNITUDE = 0x7fffffff, INFINITE = 0x7f800000 };
-
-static const float ROUND_SHIFT = 12582912.0f; /* 1.5 * 2^23: its binade holds integers, so an addition rounds */
+enum { PIECE = 1024, PANEL = 256, SERIAL_WORK = 1 << 16 };
 
 struct rule {
     struct wn_activation activation; /* first: a rule is one */
@@ -50,20 +48,6 @@ static int64_t smaller(int64_t a, int64_t b)
 static int64_t pieces_up(int64_t count, int64_t size)
 {
     return (count + size - 1) / size;
-}
-
-static uint32_t bits_of(float x)
-{
-    uint32_t bits;
-
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-/* Magnitudes of floats are in the order of their bit patterns, infinity and NaN above all. */
-static int32_t magnitude_of(float x)
-{
-    return (int32_t)(bits_of(x) & MAGNITUDE);
 }
 
 /* ---- inputs to codes ---- */
@@ -109,48 +93,12 @@ static void find_outliers(const struct wn_linear_call *call, float threshold, st
     inputs->first[n] = count;
 }
 
-/* The largest magnitude below `limit` (as a bit pattern). */
-static float largest_below(const float *x, int64_t count, int32_t limit)
-{
-    int32_t largest = 0;
-    float value;
-
-#pragma omp simd reduction(max : largest)
-    for (int64_t i = 0; i < count; i++) {
-        int32_t size = magnitude_of(x[i]);
-        size = size < limit ? size : 0;
-        largest = size > largest ? size : largest;
-    }
-    memcpy(&value, &largest, sizeof value);
-    return value;
-}
-
-/*
- * Rounds half to even by an addition. What lies in outlier columns may be of any size; its bits are masked away. A
- * token without a largest magnitude gets codes 0.
- */
-static void code_token(const float *x, int64_t count, float step, const uint8_t *inside, int8_t *codes)
-{
-    const uint32_t zero = bits_of(ROUND_SHIFT);
-
-    if (inside) {
-#pragma omp simd
-        for (int64_t i = 0; i < count; i++)
-            codes[i] = (int8_t)((bits_of(x[i] / step + ROUND_SHIFT) - zero) & inside[i]);
-    } else {
-#pragma omp simd
-        for (int64_t i = 0; i < count; i++)
-            codes[i] = (int8_t)(bits_of(x[i] / step + ROUND_SHIFT) - zero);
-    }
-}
-
 /* The step of a token; below all normal floats the codes are 0. */
 static float step_of(const struct wn_integer_linear *form, float largest)
 {
     const float least = (float)form->least, limit = (float)((1 << (form->bits - 1)) - 1);
-    const float step = (largest < least ? least : largest) / limit;
 
-    return step >= FLT_MIN ? step : 1.0f;
+    return token_step((largest < least ? least : largest) / limit);
 }
 
 static void code_sequence(const struct wn_integer_linear *form, const struct wn_linear_call *call, int64_t s,

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* token_codes.h: inside nn: inputs of a token as codes. */
+#ifndef WINNOW_NN_TOKEN_CODES_H
+#define WINNOW_NN_TOKEN_CODES_H
+
+#include <winnow/base.h>
+
+#include <float.h>
+#include <string.h>
+
+enum { MAGNITUDE = 0x7fffffff };
+
+static const float ROUND_SHIFT = 12582912.0f; /* 1.5 * 2^23: its binade holds integers, so an addition rounds */
+
+static inline uint32_t bits_of(float x)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* Magnitudes of floats are in the order of their bit patterns, infinity and NaN above all. */
+static inline int32_t magnitude_of(float x)
+{
+    return (int32_t)(bits_of(x) & MAGNITUDE);
+}
+
+/* The largest magnitude below `limit` (as a bit pattern). */
+static inline float largest_below(const float *x, int64_t count, int32_t limit)
+{
+    int32_t largest = 0;
+    float value;
+
+#pragma omp simd reduction(max : largest)
+    for (int64_t i = 0; i < count; i++) {
+        int32_t size = magnitude_of(x[i]);
+        size = size < limit ? size : 0;
+        largest = size > largest ? size : largest;
+    }
+    memcpy(&value, &largest, sizeof value);
+    return value;
+}
+
+/* Below all normal floats the codes are 0. */
+static inline float token_step(float step)
+{
+    return step >= FLT_MIN ? step : 1.0f;
+}
+
+/*
+ * Rounds half to even by an addition. What lies in outlier columns (inside 0; NULL: there are none) may be of any size;
+ * its bits are masked away.
+ */
+static inline void code_token(const float *x, int64_t count, float step, const uint8_t *inside, int8_t *codes)
+{
+    const uint32_t zero = bits_of(ROUND_SHIFT);
+
+    if (inside) {
+#pragma omp simd
+        for (int64_t i = 0; i < count; i++)
+            codes[i] = (int8_t)((bits_of(x[i] / step + ROUND_SHIFT) - zero) & inside[i]);
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < count; i++)
+            codes[i] = (int8_t)(bits_of(x[i] / step + ROUND_SHIFT) - zero);
+    }
+}
+
+#endif
