@@ -188,7 +188,8 @@ struct wn_method {
      * also of those without a producer: about WN_RUN_TOKENS tokens at equal distances of the calibration set. NULL or
      * 0: none. */
     int64_t (*moment_run)(const struct wn_params *params, int64_t columns);
-    /* Bytes that the activation rule of a linear takes, and besides while it computes `tokens` rows. May be NULL. */
+    /* Bytes that the activation rule of a linear takes, and besides while it computes `tokens` rows; left alone when
+     * these parameters leave inputs alone. May be NULL. */
     void (*activation_bytes)(const struct wn_params *params, int64_t rows, int64_t columns, int64_t tokens, int threads,
                              int64_t *bytes, int64_t *scratch);
 };

@@ -36,7 +36,11 @@ static void describe(const struct wn_packed *packed, char *text, size_t size)
 static void describe_linear(const struct wn_kept_blocks *kept, int64_t block, int linear, char *text, size_t size)
 {
     const struct wn_activation *rule = kept->blocks[block].activations[linear];
-    if (rule)
+    const struct wn_grouped_linear *grouped = rule ? wn_grouped_linear_form(rule) : NULL;
+    if (grouped)
+        snprintf(text, size, "codes of %d bits in groups of %lld, inputs of %d bits in groups of %lld", grouped->bits,
+                 (long long)grouped->group, grouped->input_bits, (long long)grouped->input_group);
+    else if (rule)
         snprintf(text, size, "quantized inputs, %lld bytes", (long long)wn_rule_pack(rule, NULL));
     else if (kept->blocks[block].linears[linear])
         snprintf(text, size, "fp32");

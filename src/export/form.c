@@ -188,8 +188,8 @@ wn_status wn_export_choose_form(const char *what, const char *format, const char
     *form = (struct wn_export_form){.packing = WN_PACKING_NONE, .numbers = WN_OTHER};
     if (!format)
         return WN_OK;
-    form->symmetric =
-        wn_params_is_on(made.quantized, "symmetric") || (made.quantizer && made.quantizer->activation_bytes);
+    form->symmetric = wn_params_is_on(made.quantized, "symmetric") ||
+                      (made.quantizer && !wn_params_find(made.quantized, "symmetric"));
     form->group = group && !isnan(group->number) ? (int64_t)group->number : 0;
     form->ordered = form->group && wn_params_is_on(made.quantized, "act_order") &&
                     !wn_params_is_on(made.quantized, "static_groups");

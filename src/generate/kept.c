@@ -131,14 +131,20 @@ static void put(struct packing *packing, const void *data, int64_t bytes)
     packing->bytes += bytes;
 }
 
+/* How the inputs of a linear are rounded. */
+enum rule_kind { RULE_NONE, RULE_INTEGER, RULE_GROUPED };
+
 static void put_rule(struct packing *packing, const struct wn_activation *activation)
 {
     const struct wn_integer_linear *form = activation ? wn_integer_linear_form(activation) : NULL;
-    bool there = activation != NULL, outliers = form && form->outlier_weight;
-    if (there && !form)
+    const bool grouped = activation && wn_grouped_linear_form(activation), outliers = form && form->outlier_weight;
+    const uint8_t kind = form ? RULE_INTEGER : grouped ? RULE_GROUPED : RULE_NONE;
+    if (activation && kind == RULE_NONE)
         WN_BUG("a rule of a kind that cannot be packed");
-    put(packing, &there, sizeof there);
-    if (!there)
+    put(packing, &kind, sizeof kind);
+    if (grouped)
+        packing->bytes += wn_grouped_linear_write(activation, packing->out ? packing->out + packing->bytes : NULL);
+    if (!form)
         return;
     put(packing, form, sizeof *form);
     put(packing, form->codes, form->rows * form->columns);
@@ -221,9 +227,11 @@ static float *take_floats(const uint8_t **bytes, int64_t count)
 struct wn_activation *wn_rule_unpack(const uint8_t **bytes)
 {
     struct wn_integer_linear form;
-    bool there;
-    take(bytes, &there, sizeof there);
-    if (!there)
+    uint8_t kind;
+    take(bytes, &kind, sizeof kind);
+    if (kind == RULE_GROUPED)
+        return wn_grouped_linear_read(bytes);
+    if (kind == RULE_NONE)
         return NULL;
     take(bytes, &form, sizeof form);
     bool outliers =

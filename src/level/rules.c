@@ -14,6 +14,8 @@
 
 /* A rule is a row of numbers: these, then the scale of every row, then that of every column when there is one. */
 enum { BITS, ZERO, ROUNDS_OUTPUTS, LEAST, THRESHOLD, KEEPS_WEIGHTS, HAS_INPUT_SCALE, NUMBERS };
+/* One on groups has 0 for BITS, then these, then scales and zero points [rows, N_GROUPS]. */
+enum { GROUPED_BITS = 1, INPUT_BITS, GROUP, N_GROUPS, INPUT_GROUP };
 
 /* ---- writing ---- */
 
@@ -38,11 +40,36 @@ static float threshold_of(const struct wn_integer_linear *rule)
     return rule->threshold > 0 ? fmaxf((float)rule->threshold, FLT_TRUE_MIN) : 0.0f;
 }
 
+static wn_status add_grouped(struct wn_level_writer *writer, int linear, int32_t level,
+                             const struct wn_grouped_linear *rule, const struct wn_compressed *form)
+{
+    const int64_t grids = rule->rows * rule->n_groups, count = NUMBERS + 2 * grids;
+    float none = 0, *numbers = wn_alloc_zero(count, sizeof *numbers);
+
+    numbers[GROUPED_BITS] = (float)rule->bits;
+    numbers[INPUT_BITS] = (float)rule->input_bits;
+    numbers[GROUP] = (float)rule->group;
+    numbers[N_GROUPS] = (float)rule->n_groups;
+    numbers[INPUT_GROUP] = (float)rule->input_group;
+    for (int64_t i = 0; i < grids; i++) {
+        numbers[NUMBERS + i] = form->scales[form->group ? i : 0];
+        numbers[NUMBERS + grids + i] = form->zeros[form->group ? i : 0];
+    }
+    wn_status status = add_numbers(writer, WN_LEVEL_RULE + linear, level, numbers, 1, count);
+    if (status == WN_OK)
+        status = add_numbers(writer, WN_LEVEL_OUTLIERS + linear, level, &none, 1, 1);
+    wn_free(numbers);
+    return status;
+}
+
 wn_status wn_level_writer_add_rule(struct wn_level_writer *writer, int linear, int32_t level,
                                    const struct wn_compressed *form)
 {
     const struct wn_integer_linear *rule = wn_integer_linear_form(form->activation);
+    const struct wn_grouped_linear *grouped = wn_grouped_linear_form(form->activation);
 
+    if (grouped)
+        return add_grouped(writer, linear, level, grouped, form);
     if (!rule)
         return wn_fail(WN_ERR_UNSUPPORTED, "a rule of inputs that levels cannot keep");
     const int64_t count = NUMBERS + form->rows + (form->input_scale ? form->columns : 0);
@@ -81,9 +108,10 @@ int64_t wn_level_rule_bytes(const struct wn_recipe *recipe, int64_t rows, int64_
     wn_recipe_activation_bytes(recipe, rows, columns, 1, 1, &bytes, &scratch);
     if (!bytes)
         return 0;
-    const bool keeps = bytes > wn_integer_linear_bytes(rows, columns, false);
-    before.n_stages--;
-    return 2 * each + (NUMBERS + rows + columns + 1) * (int64_t)sizeof(float) +
+    const struct wn_value *kept = wn_params_given(&recipe->stages[--before.n_stages].params, "outlier_weights");
+    const bool keeps = kept && kept->text[0] == 'f';
+    const int64_t grids = wn_pack_grids_of(recipe, rows, columns);
+    return 2 * each + (NUMBERS + 2 * (grids > rows ? grids : rows) + columns + 1) * (int64_t)sizeof(float) +
            (keeps ? wn_pack_bytes_of(&before, rows, columns, source_bytes) : 0);
 }
 
@@ -118,6 +146,32 @@ static void find_codes(const float *weights, const float *numbers, int64_t rows,
                 (uint8_t)(rintf(weights[row * columns + j] * (by ? by[j] : 1.0f) / scales[row]) + zero);
 }
 
+static struct wn_activation *grouped_rule(const float *weights, const float *numbers, int64_t rows, int64_t columns)
+{
+    struct wn_grouped_linear form = {.rows = rows,
+                                     .columns = columns,
+                                     .bits = (int)numbers[GROUPED_BITS],
+                                     .input_bits = (int)numbers[INPUT_BITS],
+                                     .group = (int64_t)numbers[GROUP],
+                                     .n_groups = (int64_t)numbers[N_GROUPS],
+                                     .input_group = (int64_t)numbers[INPUT_GROUP],
+                                     .scales = numbers + NUMBERS};
+    uint8_t *codes = wn_alloc(rows * columns, sizeof *codes);
+
+    form.zeros = form.scales + rows * form.n_groups;
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t j = 0; j < columns; j++) {
+            const int64_t grid = row * form.n_groups + j / form.group;
+            codes[row * columns + j] =
+                (uint8_t)(rintf(weights[row * columns + j] / form.scales[grid]) + form.zeros[grid]);
+        }
+    form.codes = codes;
+    struct wn_activation *rule = wn_grouped_linear_create(&form);
+    wn_free(codes);
+    return rule;
+}
+
 wn_status wn_levels_rule(struct wn_level_block *levels, int linear, int32_t level, const float *weights, int64_t rows,
                          int64_t columns, struct wn_activation **rule)
 {
@@ -128,6 +182,11 @@ wn_status wn_levels_rule(struct wn_level_block *levels, int linear, int32_t leve
     WN_TRY(read_numbers(levels, WN_LEVEL_RULE + linear, level, &numbers, &count));
     if (!numbers)
         return WN_OK;
+    if (numbers[BITS] == 0) {
+        *rule = grouped_rule(weights, numbers, rows, columns);
+        wn_free(numbers);
+        return WN_OK;
+    }
     wn_status status = read_numbers(levels, WN_LEVEL_OUTLIERS + linear, level, &outliers, &kept);
     if (status == WN_OK) {
         uint8_t *codes = wn_alloc(rows * columns, sizeof *codes);

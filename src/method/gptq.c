@@ -10,6 +10,8 @@
  * of 32 or 64 see old values; group_statistics says whether to do the same.
  *
  * Weights that an earlier stage has pruned are 0 and count as 0 when a grid is fitted; their error is propagated.
+ * Inputs that are rounded as well (rounded_inputs.c) are so in what is evaluated and in what later blocks are calibrated
+ * on; the second moments are those of the inputs before.
  */
 #include "quant.h"
 #include "second_order.h"
@@ -41,6 +43,7 @@ static const struct wn_parameter parameters[] = {
      .help = "weights a group is fitted on: with all updates so far; reference: as the published code, without those "
              "of the running block of 128 columns"},
     WN_TRUE_SEQUENTIAL_PARAMETER,
+    WN_INPUT_PARAMETERS,
 };
 
 static bool has_groups(const struct wn_params *params)
@@ -234,6 +237,8 @@ static wn_status compress_linear(const struct wn_linear_task *task, struct wn_co
     if (status == WN_OK)
         status = wn_grids_take(out, task->name, state.bits, state.symmetric, state.group, state.scales, state.zeros,
                                state.lanes);
+    if (status == WN_OK)
+        wn_round_inputs(task->params, out);
     wn_free(state.scales);
     wn_free(state.zeros);
     return status;
@@ -247,5 +252,7 @@ const struct wn_method wn_method_gptq = {
     .needs = WN_NEED_SECOND_MOMENTS,
     .parameters = parameters,
     .n_parameters = sizeof parameters / sizeof *parameters,
+    .check = wn_check_inputs,
     .compress_linear = compress_linear,
+    .activation_bytes = wn_round_inputs_bytes,
 };

@@ -37,6 +37,32 @@
             "awq and gguf store them"                                                                                  \
     }
 
+/* Quiet as well. The first is in the spirit of compressed-tensors' num_bits of input_activations. */
+#define WN_INPUT_PARAMETERS                                                                                            \
+    {.name = "input_bits",                                                                                             \
+     .type = WN_INTEGER,                                                                                               \
+     .standard = "\"none\"",                                                                                           \
+     .low = 2,                                                                                                         \
+     .high = 8,                                                                                                        \
+     .words = "none",                                                                                                  \
+     .unit = "bit",                                                                                                    \
+     .quiet = true,                                                                                                    \
+     .help = "inputs of the linears are rounded to so many bits as they come (W4A8: bits 4, input_bits 8), in the "    \
+             "evaluation, in generation and where speed is measured"},                                                 \
+    {                                                                                                                  \
+        .name = "input_group", .type = WN_INTEGER, .standard = "32", .low = 1, .high = 1 << 24, .words = "token",      \
+        .unit = "columns", .quiet = true,                                                                              \
+        .help = "inputs of a token that share a step; 32: as llama.cpp's Q8_0; token: all, as SmoothQuant and vLLM"    \
+    }
+
+/* The end of a method's `check`: a step without rounded inputs is no choice; and groups must lie side by side. */
+wn_status wn_check_inputs(struct wn_params *params);
+/* Gives a finished code form its rule, where inputs are rounded. */
+void wn_round_inputs(const struct wn_params *params, struct wn_compressed *out);
+/* struct wn_method, activation_bytes. */
+void wn_round_inputs_bytes(const struct wn_params *params, int64_t rows, int64_t columns, int64_t tokens, int threads,
+                           int64_t *bytes, int64_t *scratch);
+
 /*
  * Columns per grid of a method with WN_GROUP_PARAMETER: at most `columns`, which the word channel stands for; 0 for the
  * word tensor. Where a group does not divide the columns, the last group of a row is shorter, as in the published codes

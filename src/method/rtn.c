@@ -6,6 +6,8 @@
  *
  * With clip "mse" the range of a grid is shrunk by 1 - i / 100, i = 0 .. 79, and the first i of the smallest sum of
  * |q - w|^2.4 is taken: the search of the published code of GPTQ, which is off in its scripts.
+ *
+ * Inputs may be rounded as well (rounded_inputs.c).
  */
 #include "quant.h"
 
@@ -25,9 +27,9 @@ static const struct wn_parameter parameters[] = {
      .standard = "\"none\"",
      .words = "none|mse",
      .help = "range of a grid: none: up to the smallest and largest weight; mse: shrunk to the smallest |error|^2.4"},
+    WN_INPUT_PARAMETERS,
 };
 
-/* Columns per grid: 0 for one grid in all. */
 /* ---- the clip search ---- */
 
 /*
@@ -194,6 +196,7 @@ static wn_status compress_linear(const struct wn_linear_task *task, struct wn_co
     for (int64_t i = 0; i < grids; i++)
         if (!isfinite(out->scales[i]))
             return wn_fail(WN_ERR_NUMERIC, "%s: the range of its weights is too wide for a scale", task->name);
+    wn_round_inputs(task->params, out);
     return WN_OK;
 }
 
@@ -205,5 +208,7 @@ const struct wn_method wn_method_rtn = {
     .needs = WN_NEED_NOTHING,
     .parameters = parameters,
     .n_parameters = sizeof parameters / sizeof *parameters,
+    .check = wn_check_inputs,
     .compress_linear = compress_linear,
+    .activation_bytes = wn_round_inputs_bytes,
 };

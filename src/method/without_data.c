@@ -7,7 +7,8 @@
 /* The parameters of `method`, with those that all pruners or quantizers understand alike as `from` has them. */
 static void take_over(const struct wn_params *from, const struct wn_method *method, struct wn_params *params)
 {
-    static const char *const names[] = {"sparsity", "pattern", "bits", "group", "symmetric", "scale_dtype"};
+    static const char *const names[] = {"sparsity",  "pattern",     "bits",       "group",
+                                        "symmetric", "scale_dtype", "input_bits", "input_group"};
     wn_params_init(params, method->parameters, method->n_parameters);
     for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
         const struct wn_value *given = wn_params_given(from, names[n]);

@@ -32,7 +32,7 @@ static double second_level(const struct wn_stage *stage, const char *name, struc
 static void add_codes(const struct wn_stage *stage, int bits, int64_t rows, int64_t columns, struct contents *contents)
 {
     const struct wn_value *group = wn_params_given(&stage->params, "group");
-    const bool symmetric = wn_params_is_on(&stage->params, "symmetric") || stage->method->activation_bytes;
+    const bool symmetric = wn_params_is_on(&stage->params, "symmetric") || !wn_params_find(&stage->params, "symmetric");
     const bool whole =
         wn_params_given(&stage->params, "round_zero") ? wn_params_is_on(&stage->params, "round_zero") : true;
 

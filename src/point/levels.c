@@ -114,11 +114,10 @@ bool wn_levels_have_key(const struct wn_level_task *task, const char *key)
 /* Inputs are quantized as well. */
 static bool has_rules(const struct wn_recipe *recipe)
 {
-    bool has = false;
+    int64_t bytes, scratch;
 
-    for (int s = 0; s < recipe->n_stages; s++)
-        has = has || recipe->stages[s].method->activation_bytes;
-    return has;
+    wn_recipe_activation_bytes(recipe, 1, 1, 1, 1, &bytes, &scratch);
+    return bytes > 0;
 }
 
 /* Inputs are divided in the vectors that make them. */

@@ -27,7 +27,8 @@ static const char *const of_bits[] = {
     "\"method\": \"awq\"",
     "\"method\": \"smoothquant\", \"quantize_outputs\": true",
     "\"prune\": \"magnitude\", \"scope\": \"block\", \"sparsity\": 0.5, \"quantize\": \"gptq\"",
-    "\"prune\": \"wanda\", \"pattern\": \"2:4\", \"quantize\": \"smoothquant\""};
+    "\"prune\": \"wanda\", \"pattern\": \"2:4\", \"quantize\": \"smoothquant\"",
+    "\"method\": \"rtn\", \"group\": 48, \"input_bits\": 8"};
 
 /* Of each, one that is searched. */
 static const char *const of_zeros[] = {
@@ -172,11 +173,28 @@ static bool same_floats(const float *a, const float *b, int64_t count)
     return (!a && !b) || (a && b && !memcmp(a, b, (size_t)count * sizeof *a));
 }
 
+static void compare_grouped(const struct wn_activation *made, const struct wn_activation *kept)
+{
+    const int64_t size = wn_grouped_linear_write(made, NULL);
+    uint8_t *a = wn_alloc(size, 1), *b = wn_alloc(size, 1);
+
+    CHECK(wn_grouped_linear_write(kept, NULL) == size);
+    wn_grouped_linear_write(made, a);
+    wn_grouped_linear_write(kept, b);
+    CHECK(!memcmp(a, b, (size_t)size));
+    wn_free(a);
+    wn_free(b);
+}
+
 /* Thresholds are compared in fp32. */
 static void compare_rules(const struct wn_activation *made, const struct wn_activation *kept)
 {
     const struct wn_integer_linear *a = wn_integer_linear_form(made), *b = wn_integer_linear_form(kept);
 
+    if (wn_grouped_linear_form(made) && wn_grouped_linear_form(kept)) {
+        compare_grouped(made, kept);
+        return;
+    }
     CHECK(a && b);
     if (!a || !b)
         return;
@@ -237,7 +255,10 @@ static void compare_point(const struct setting *setting, int64_t point, struct l
 static bool has_rules(const struct setting *setting, int64_t point)
 {
     const struct wn_recipe *recipe = &setting->run->grid.points[point].recipe;
-    return recipe->stages[recipe->n_stages - 1].method->activation_bytes != NULL;
+    int64_t bytes, scratch;
+
+    wn_recipe_activation_bytes(recipe, 1, 1, 1, 1, &bytes, &scratch);
+    return bytes > 0;
 }
 
 /* Ordinary points of 2, 3 and 4 bits, in front of the searched one. */

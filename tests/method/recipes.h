@@ -38,6 +38,24 @@ static inline wn_status add_stage(struct wn_recipe *recipe, const char *name, co
     return status;
 }
 
+/* Inputs are rounded whatever the settings are. */
+static inline bool always_rounds_inputs(const struct wn_method *method)
+{
+    bool asked = false;
+
+    for (int i = 0; i < method->n_parameters; i++)
+        asked = asked || !strcmp(method->parameters[i].name, "input_bits");
+    return method->activation_bytes && !asked;
+}
+
+static inline bool rounds_inputs(const struct wn_recipe *recipe)
+{
+    int64_t bytes, scratch;
+
+    wn_recipe_activation_bytes(recipe, 1, 1, 1, 1, &bytes, &scratch);
+    return bytes > 0;
+}
+
 /*
  * Second moments of inputs with these squares: neighbours are correlated, and a wave goes through all columns, so that
  * an error is felt far behind its column.

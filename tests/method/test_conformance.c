@@ -28,8 +28,8 @@ static int64_t settings_of(const struct wn_method *method, const char *const **s
     static const int64_t counts[] = {1, sizeof pruner_settings / sizeof *pruner_settings,
                                      sizeof quantizer_settings / sizeof *quantizer_settings, 1};
 
-    *settings = method->activation_bytes ? identity_settings : lists[method->kind];
-    return method->activation_bytes ? 1 : counts[method->kind];
+    *settings = always_rounds_inputs(method) ? identity_settings : lists[method->kind];
+    return always_rounds_inputs(method) ? 1 : counts[method->kind];
 }
 
 static void check_kind(const struct problem *problem, const struct wn_recipe *recipe)
@@ -47,7 +47,7 @@ static void check_kind(const struct problem *problem, const struct wn_recipe *re
         CHECK(problem->out.codes && problem->out.scales && problem->out.zeros);
         CHECK(problem->out.bits ==
               (wn_params_find(&stage->params, "bits") ? wn_params_integer(&stage->params, "bits") : 8));
-        CHECK(!stage->method->activation_bytes == !problem->out.activation);
+        CHECK(rounds_inputs(recipe) == (problem->out.activation != NULL));
     }
     if (stage->method->kind == WN_PRUNER) { /* never more than asked for; less by under one weight a row or block */
         double asked = wn_params_number(&stage->params, "sparsity") * (double)count;

@@ -89,6 +89,8 @@ POINTS = [
     point("rtn", bits=3, group=160),  # the last group of a row is shorter, or the only one
     point("rtn", bits=4, group=32, scale_dtype="f16"),
     point("rtn", bits=3, clip="mse", scale_dtype="bf16"),
+    point("rtn", bits=4, group=48, input_bits=8),
+    point("rtn", bits=4, group="tensor", input_bits=6, input_group="token"),
     point("gptq", G, bits=4),
     point("gptq", G, bits=3, group=32),
     point("gptq", G, DENSE, bits=2, group=32),
@@ -102,6 +104,7 @@ POINTS = [
     point("gptq", G, bits=4, symmetric=True),
     point("gptq", G, bits=4, group=32, symmetric=True, scale_dtype="f16"),
     point("gptq", G, bits=3, true_sequential=True),
+    point("gptq", G, DENSE, bits=4, group=32, symmetric=True, input_bits=8, input_group=64),
     point("spqr", G, bits=3),
     point("spqr", G, bits=4, order="identity", outlier_threshold=0.05),
     point("spqr", G, bits=3, order="spearman", percdamp=0.1),

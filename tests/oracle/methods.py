@@ -529,4 +529,17 @@ def awq(
     return Linear(made.weight / scale, mask, made.codes)
 
 
-METHODS = {f.__name__: f for f in (magnitude, random, wanda, sparsegpt, rtn, gptq, spqr, llm_int8, smoothquant, awq)}
+def with_inputs(method):
+    """The same with input_bits, which leave the weights as they are; input_group: columns that share a step."""
+
+    def rounding(*arguments, input_bits=None, input_group=32, **settings):
+        made = method(*arguments, **settings)
+        if input_bits:
+            made.activation = ("rounded", 2 ** (input_bits - 1) - 1, input_group)
+        return made
+
+    return rounding
+
+
+METHODS = {f.__name__: f for f in (magnitude, random, wanda, sparsegpt, spqr, llm_int8, smoothquant, awq)}
+METHODS |= {f.__name__: with_inputs(f) for f in (rtn, gptq)}

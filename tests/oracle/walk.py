@@ -87,6 +87,27 @@ class IntegerLinear(torch.nn.Module):
         return (integers + torch.where(columns, x, 0).double() @ self.other.double().T).float()
 
 
+class RoundedInputs(torch.nn.Module):
+    """Weights as they are; every run of columns of a token on multiples of its own step."""
+
+    def __init__(self, made, bias):
+        super().__init__()
+        _, self.limit, self.columns = made.activation
+        self.weight, self.bias = torch.from_numpy(np.ascontiguousarray(made.weight)), bias
+        self.columns = self.weight.shape[1] if self.columns == "token" else self.columns
+
+    def forward(self, x):
+        steps = [part.abs().amax(-1, keepdim=True) / self.limit for part in x.split(self.columns, -1)]
+        steps = [torch.where(step == 0, 1, step) for step in steps]
+        runs = [torch.round(part / step).double() * step for part, step in zip(x.split(self.columns, -1), steps)]
+        y = (torch.cat(runs, -1) @ self.weight.double().T).float()
+        return y if self.bias is None else y + self.bias
+
+
+def on_quantized_inputs(made, bias):
+    return (RoundedInputs if made.activation[0] == "rounded" else IntegerLinear)(made, bias)
+
+
 # ---- the model ----
 
 
@@ -155,7 +176,7 @@ def put(layer, name, made):
     module = layer.get_submodule(name)
     if made.activation:
         parent, _, child = name.rpartition(".")
-        setattr(layer.get_submodule(parent), child, IntegerLinear(made, module.bias))
+        setattr(layer.get_submodule(parent), child, on_quantized_inputs(made, module.bias))
     else:
         module.weight.data = torch.from_numpy(np.ascontiguousarray(made.weight, np.float32))
 
@@ -371,7 +392,7 @@ def output_error(walk, block, name, made, x):
     """||dense outputs - those of what was made|| / ||dense outputs|| on inputs x."""
     module = walk.dense.model.layers[block].get_submodule(name)
     wanted = module(x).double()
-    y = IntegerLinear(made, module.bias)(x) if made.activation else x @ torch.from_numpy(made.weight).T
+    y = on_quantized_inputs(made, module.bias)(x) if made.activation else x @ torch.from_numpy(made.weight).T
     return float((y.double() - wanted).norm() / wanted.norm())
 
 

@@ -146,7 +146,7 @@ static void check_methods(struct problem *problem)
         if (method->kind == WN_PRUNER || method->kind == WN_DROPPER) {
             settings = pruners;
             n = method->kind == WN_PRUNER ? sizeof pruners / sizeof *pruners : 2;
-        } else if (method->kind == WN_QUANTIZER && !method->activation_bytes) {
+        } else if (method->kind == WN_QUANTIZER && !always_rounds_inputs(method)) {
             settings = quantizers;
             n = sizeof quantizers / sizeof *quantizers;
         }
