@@ -22,6 +22,7 @@
 #include <winnow/linalg.h>
 
 #include "clock.h"
+#include "round.h"
 
 enum { SGEMM = 2048, PROMPT = 16, STEPS = 16 };
 
@@ -63,23 +64,8 @@ static void keep_linear(struct state *s, int64_t b, int l, float *weight, int bi
         whole &= 0xFFFF0000;
         memcpy(&weight[i], &whole, sizeof whole);
     }
-    if (bits <= 8) {
-        form.bits = bits;
-        form.group = GROUP;
-        form.n_groups = linear->columns / GROUP;
-        form.codes = wn_alloc(count, 1);
-        form.scales = wn_alloc(count / GROUP, sizeof(float));
-        form.zeros = wn_alloc(count / GROUP, sizeof(float));
-        for (int64_t i = 0; i < count; i += GROUP) {
-            struct wn_grid grid = wn_grid_fit(weight + i, GROUP, bits, false);
-            form.scales[i / GROUP] = grid.scale;
-            form.zeros[i / GROUP] = grid.zero;
-            for (int64_t j = i; j < i + GROUP; j++) {
-                form.codes[j] = (uint8_t)wn_grid_code(&grid, weight[j]);
-                weight[j] = wn_grid_value(&grid, form.codes[j]);
-            }
-        }
-    }
+    if (bits <= 8)
+        round_weights(&form, bits, GROUP, false);
     wn_kept_blocks_take_linear(&s->kept, b, l, &form);
     wn_compressed_release(&form);
 }

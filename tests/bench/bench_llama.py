@@ -6,8 +6,9 @@
 
 BENCH_LLAMA is build/release/tests/bench_llama; F32.gguf holds the same checkpoint in F32. llama.cpp's own quantizer
 makes from it the files in Q4_0 (head as that program makes it by default, and a second one with the head in F16) in
-FOLDER. Comparisons: fp32 decoding, 4-bit decoding (groups of 32 with one scale, as Q4_0 has them; here fp32
-activations, there 8-bit ones), prefill of 512 tokens in fp32, bf16 decoding, and decoding of 8 texts.
+FOLDER. Comparisons: fp32 decoding; 4-bit decoding (groups of 32 with one scale, as Q4_0 has them) with inputs in fp32
+here, and in 8 bits in runs of 32, as llama.cpp has them in both; prefill of 512 tokens; bf16 decoding; and decoding of
+8 texts. The head is bf16 here, as the checkpoint has it; "head F16" is the like of it there.
 
 Takes of both programs alternate; the ratio of a pair is the mean of the two takes of llama.cpp around one of winnow,
 over it, so more than 1 means that winnow is faster. Printed are the median and the quartiles of the ratios, of the
@@ -39,15 +40,19 @@ except ImportError as missing:
 PREFILL = 512
 F16, Q4_0 = 1, 2  # file types of llama.cpp
 DISTURBED = 1.1
-# name: word of bench_llama, bits there, file of llama.cpp, texts
+# name: word of bench_llama, bits of weights and inputs there, file of llama.cpp, texts
 COMPARISONS = {
-    "decode fp32 : F32": ("decode", 32, "f32", 1),
-    "decode 4 bits : Q4_0": ("decode", 4, "q4_0", 1),
-    "decode 4 bits : Q4_0, head F16": ("decode", 4, "q4_0_f16", 1),
-    "prefill fp32 : F32": ("prefill", 32, "f32", 1),
-    "decode bf16 : F16": ("decode", 16, "f16", 1),
-    "decode fp32 : F32, 8 texts": ("decode8", 32, "f32", 8),
-    "decode 4 bits : Q4_0, 8 texts": ("decode8", 4, "q4_0", 8),
+    "decode fp32 : F32": ("decode", (32,), "f32", 1),
+    "decode 4 bits : Q4_0": ("decode", (4,), "q4_0", 1),
+    "decode 4 bits : Q4_0, head F16": ("decode", (4,), "q4_0_f16", 1),
+    "decode 4 x 8 bits : Q4_0": ("decode", (4, 8), "q4_0", 1),
+    "decode 4 x 8 bits : Q4_0, head F16": ("decode", (4, 8), "q4_0_f16", 1),
+    "prefill fp32 : F32": ("prefill", (32,), "f32", 1),
+    "prefill 4 x 8 bits : Q4_0": ("prefill", (4, 8), "q4_0", 1),
+    "decode bf16 : F16": ("decode", (16,), "f16", 1),
+    "decode fp32 : F32, 8 texts": ("decode8", (32,), "f32", 8),
+    "decode 4 bits : Q4_0, 8 texts": ("decode8", (4,), "q4_0", 8),
+    "decode 4 x 8 bits : Q4_0, 8 texts": ("decode8", (4, 8), "q4_0", 8),
 }
 
 
@@ -119,7 +124,8 @@ class Winnow:
     """bench_llama, as a child that answers."""
 
     def __init__(self, options, bits):
-        words = [options.bench, options.checkpoint, str(bits), "32", str(options.prompt), str(options.steps)]
+        words = [options.bench, options.checkpoint, str(bits[0]), "32", str(options.prompt), str(options.steps)]
+        words += [str(width) for width in bits[1:]]
         variables = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")} | {"OMP_NUM_THREADS": "1"}
         self.child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables)
         self.ready = self.child.stdout.readline().strip()
