@@ -156,12 +156,28 @@ static double losses_seconds(const struct wn_model *model, const struct wn_model
            targets * cost->target + ceil(targets / head_rows(model->config.vocab_size)) * cost->tile;
 }
 
+/* Products of a row in the part of the block that begins with an input; an expert sees its share of the rows. */
+static double part_products(const struct wn_model *model, int input)
+{
+    const struct wn_layout *layout = &model->layout;
+    double products = 0;
+    for (int l = 0; l < layout->n_linears; l++) {
+        const int other = layout->linears[l].input;
+        if (other >= input && layout->input_branches[other] == layout->input_branches[input] &&
+            layout->input_experts[other] == layout->input_experts[input])
+            products += (double)layout->linears[l].rows * (double)layout->linears[l].columns;
+    }
+    return products * wn_model_input_share(model, input);
+}
+
 /* The search of scales in one block: every trial makes its weights anew for every chunk and runs the part of the block
  * behind its input, which is run once more with the dense weights. */
-static double search_seconds(const struct wn_layout *layout, const struct wn_model_cost *cost,
+static double search_seconds(const struct wn_model *model, const struct wn_model_cost *cost,
                              const struct wn_recipe_cost *kind, int trials, const struct counts *counts)
 {
-    double weights = 0, searched = 0, parts = 0;
+    const struct wn_layout *layout = &model->layout;
+    double weights = 0, searched = 0, parts = 0,
+           active = wn_model_active_weights(model) / (double)model->config.n_blocks;
     bool attention = false;
     for (int l = 0; l < layout->n_linears; l++)
         weights += (double)layout->linears[l].rows * (double)layout->linears[l].columns;
@@ -170,16 +186,13 @@ static double search_seconds(const struct wn_layout *layout, const struct wn_mod
             continue;
         bool first = i == 0 || layout->input_branches[i] != layout->input_branches[i - 1];
         attention = attention || (first && layout->input_branches[i] == WN_BRANCH_ATTENTION);
-        for (int l = 0; l < layout->n_linears; l++) {
-            const struct wn_linear_info *linear = &layout->linears[l];
-            double count = (double)linear->rows * (double)linear->columns;
-            searched += linear->input == i ? count : 0;
-            parts +=
-                linear->input >= i && layout->input_branches[linear->input] == layout->input_branches[i] ? count : 0;
-        }
+        parts += part_products(model, i);
+        for (int l = 0; l < layout->n_linears; l++)
+            if (layout->linears[l].input == i)
+                searched += (double)layout->linears[l].rows * (double)layout->linears[l].columns;
     }
     return trials * counts->chunks * kind->trial * searched / weights +
-           (trials + 1) * (counts->rows * cost->row * counts->linears * parts / weights +
+           (trials + 1) * (counts->rows * cost->row * counts->linears * parts / active +
                            (attention ? counts->pairs * cost->pair : 0)) +
            block_seconds(cost, counts);
 }
@@ -211,7 +224,7 @@ static double predict_calibration(const struct wn_model *model, const struct wn_
         stages[WN_STAGE_FORWARD] += (blocks - 1) * counts->rows * kind->rules;
     int trials = wn_recipe_trials(&point->recipe);
     if (trials)
-        stages[WN_STAGE_COMPRESS] += blocks * search_seconds(&model->layout, cost, kind, trials, counts);
+        stages[WN_STAGE_COMPRESS] += blocks * search_seconds(model, cost, kind, trials, counts);
     return (blocks * (passes + (trials > 0)) + blocks - 1) * counts->rows;
 }
 

@@ -9,9 +9,7 @@
 
 #include <winnow/linalg.h>
 
-/* Most operations of one run of a block, and rows of a linear that is compressed: together about a second. */
-static const double BLOCK_OPERATIONS = 16e9;
-enum { LONG_ROWS = 2048, SHORT_LENGTH = 128, HEAD_ROWS = 256, HEAD_FEW = 16 };
+enum { HEAD_ROWS = 256, HEAD_FEW = 16 };
 static const int64_t HEAD_NUMBERS = 6 << 20, DECODE_BYTES = 96 << 20, LOAD_BYTES = 128 << 20;
 
 double wn_attention_pairs(const struct wn_sequences *sequences)
@@ -28,183 +26,91 @@ double wn_attention_pairs(const struct wn_sequences *sequences)
     return pairs;
 }
 
-/* ---- made-up numbers ---- */
-
-void wn_probe_fill(float *x, int64_t count, double scale)
-{
-    uint32_t state = 12345;
-    for (int64_t i = 0; i < count; i++) {
-        double sum = -2;
-        for (int k = 0; k < 4; k++) {
-            state = state * 1664525u + 1013904223u;
-            sum += (double)(state >> 8) / (double)(1 << 24);
-        }
-        x[i] = (float)(sum * 1.732 * scale);
-    }
-}
-
-static struct wn_block *make_block(const struct wn_model *model)
-{
-    struct wn_block *block = wn_block_create(model);
-    for (int l = 0; l < model->layout.n_linears; l++) {
-        const struct wn_linear_info *linear = &model->layout.linears[l];
-        wn_probe_fill(block->linears[l], linear->rows * linear->columns, 1 / sqrt((double)linear->columns));
-        for (int64_t i = 0; block->biases[l] && i < linear->rows; i++)
-            block->biases[l][i] = 0;
-    }
-    for (int v = 0; v < model->layout.n_vectors; v++) {
-        for (int64_t i = 0; i < model->layout.vectors[v].size; i++)
-            block->vectors[v][i] = 1;
-        if (model->layout.vectors[v].columns) /* a router, that sends rows to all experts */
-            wn_probe_fill(block->vectors[v], model->layout.vectors[v].size, 1);
-    }
-    return block;
-}
-
-/* The model with all widths divided by `by`; embedding and head are read as if they were as narrow. */
-static struct wn_model narrow(const struct wn_model *model, int64_t by)
-{
-    struct wn_model thin = *model;
-    struct wn_config *config = &thin.config;
-    if (by == 1)
-        return thin;
-    config->n_kv_heads = config->n_kv_heads / by > 1 ? config->n_kv_heads / by : 1;
-    config->n_heads = config->n_heads / by / config->n_kv_heads * config->n_kv_heads;
-    config->n_heads = config->n_heads > config->n_kv_heads ? config->n_heads : config->n_kv_heads;
-    config->hidden_size = config->n_heads * config->head_dim;
-    config->intermediate_size /= by;
-    config->decoder.experts.size = (config->decoder.experts.size + by - 1) / by;
-    config->decoder.experts.shared = (config->decoder.experts.shared + by - 1) / by;
-    memset(&thin.layout, 0, sizeof thin.layout);
-    thin.arch->describe(config, &thin.layout);
-    return thin;
-}
-
-/* ---- blocks ---- */
-
-static void make_sequences(struct wn_sequences *sequences, int64_t rows, int64_t length)
-{
-    int32_t *ids = wn_alloc_zero(length, sizeof *ids);
-    wn_sequences_init(sequences);
-    for (int64_t row = 0; row < rows; row += length)
-        wn_sequences_append(sequences, ids, length);
-    wn_sequences_cut(sequences);
-    wn_free(ids);
-}
-
-/* Seconds of a block over a set: the shorter of two runs, since the first meets cold memory. */
-static double time_block(const struct wn_model *model, const struct wn_block *block, int64_t rows, int64_t length)
-{
-    struct wn_sequences sequences;
-    double best = INFINITY;
-    make_sequences(&sequences, rows, length);
-    int64_t width = model->config.hidden_size, tokens = wn_sequences_tokens(&sequences);
-    int64_t group = wn_model_group_rows(model, wn_sequences_longest_chunk(&sequences));
-    group = group < tokens ? group : tokens;
-    float *hidden = wn_alloc(tokens * width, sizeof *hidden);
-    float *scratch = wn_alloc(wn_model_scratch(model, group), sizeof *scratch);
-    int64_t *offset = wn_alloc(sequences.n_sequences + 1, sizeof *offset);
-    for (int i = 0; i < 2; i++) {
-        wn_probe_fill(hidden, tokens * width, 1);
-        double start = wn_seconds();
-        wn_sequences_run(model, block, &sequences, 0, sequences.n_chunks, hidden, group, scratch, offset, NULL);
-        best = fmin(best, wn_seconds() - start);
-    }
-    wn_free(offset);
-    wn_free(scratch);
-    wn_free(hidden);
-    wn_sequences_release(&sequences);
-    return best;
-}
-
-/* Rows that many threads have enough of, within the operations that a probe may take. */
-static int64_t probe_rows(const struct wn_model *model)
-{
-    double most = BLOCK_OPERATIONS * (double)model->config.n_blocks / (2 * wn_model_active_weights(model));
-    int64_t rows = LONG_ROWS;
-    while (rows > 512 && (double)rows > most)
-        rows /= 2;
-    return rows;
-}
-
-/* What the arithmetic of evaluations makes of the time of a block. */
-static double evaluated_share(const struct wn_model *model, const struct wn_block *block, int64_t rows, int64_t length,
-                              double seconds)
-{
-    struct wn_block view;
-    if (model->compute == WN_COMPUTE_F32)
-        return 1;
-    wn_block_evaluated(model, block, &view);
-    return time_block(model, &view, rows, length) / seconds;
-}
-
-static void probe_block(const struct wn_model *model, const struct wn_block *block, struct wn_model_cost *cost)
-{
-    int64_t rows = probe_rows(model), length = rows < model->config.max_positions ? rows : SHORT_LENGTH;
-    double at_length = time_block(model, block, rows, length), at_short = time_block(model, block, rows, SHORT_LENGTH);
-    cost->evaluated = evaluated_share(model, block, rows, length, at_length);
-    struct wn_sequences far, near;
-    make_sequences(&far, rows, length);
-    make_sequences(&near, rows, SHORT_LENGTH);
-    double pairs = wn_attention_pairs(&far), fewer = wn_attention_pairs(&near);
-    cost->pair = pairs > fewer ? fmax(at_length - at_short, 0) / (pairs - fewer) : 0;
-    cost->row = fmax(at_short - cost->pair * fewer, 0) / (double)rows /
-                wn_linears_share(model, (double)rows, omp_get_max_threads());
-    wn_sequences_release(&far);
-    wn_sequences_release(&near);
-}
-
 /* ---- statistics ---- */
 
-static double time_take(const struct wn_model *model, unsigned needs, int64_t rows, const float *x, void *statistics)
+/* `few` has the inputs that stand for those of the model. */
+struct take_set {
+    const struct wn_model *model;
+    const struct wn_probe_kinds *kinds;
+    struct wn_layout few;
+    const float *x;
+    int64_t rows;
+};
+
+static void take_input(const struct wn_layout *layout, int input, struct wn_layout *few)
 {
-    struct wn_statistics_tap tap = {.layout = &model->layout, .needs = needs, .statistics = statistics};
-    double start = wn_seconds();
-    for (int i = 0; i < model->layout.n_inputs; i++) { /* an expert has its share of the rows */
-        int64_t row[2] = {0, (int64_t)ceil((double)rows * wn_model_input_share(model, i))};
-        wn_statistics_take(&tap, i, x, 1, row, model->layout.input_widths[i]);
-    }
-    return (wn_seconds() - start) / (double)rows;
+    few->input_widths[few->n_inputs] = layout->input_widths[input];
+    few->input_experts[few->n_inputs++] = layout->input_experts[input];
 }
 
-static double time_add(const struct wn_model *model, unsigned needs, void *into, void *from)
+static void open_takes(const struct wn_model *model, const struct wn_probe_kinds *kinds, struct take_set *set)
 {
-    double start = wn_seconds();
-    memset(from, 0, (size_t)wn_statistics_bytes(&model->layout, needs));
-    wn_statistics_add(&model->layout, needs, into, from);
-    return wn_seconds() - start;
-}
-
-static void probe_statistics(const struct wn_run *run, const struct wn_model *model, struct wn_model_cost *cost)
-{
-    int64_t rows = 512, widest = 0;
-    unsigned all = 0;
+    set->model = model;
+    set->kinds = kinds;
+    set->few = model->layout;
+    set->few.n_inputs = 0;
     for (int i = 0; i < model->layout.n_inputs; i++)
-        widest = model->layout.input_widths[i] > widest ? model->layout.input_widths[i] : widest;
+        if (kinds->inputs[i] > 0)
+            take_input(&model->layout, i, &set->few);
+}
+
+static double time_take(const struct take_set *set, unsigned needs, void *statistics)
+{
+    struct wn_statistics_tap tap = {.layout = &set->few, .needs = needs, .statistics = statistics};
+    double seconds = 0;
+    for (int i = 0, k = 0; i < set->model->layout.n_inputs; i++) { /* an expert has its share of the rows */
+        int64_t row[2] = {0, (int64_t)ceil((double)set->rows * wn_model_input_share(set->model, i))};
+        if (!(set->kinds->inputs[i] > 0))
+            continue;
+        double start = wn_seconds();
+        wn_statistics_take(&tap, k, set->x, 1, row, set->few.input_widths[k]);
+        seconds += (wn_seconds() - start) * set->kinds->inputs[i];
+        k++;
+    }
+    return seconds / (double)set->rows;
+}
+
+static double time_add(const struct take_set *set, unsigned needs, void *into, void *from)
+{
+    const int64_t bytes = wn_statistics_bytes(&set->few, needs);
+    double start = wn_seconds();
+    memset(from, 0, (size_t)bytes);
+    wn_statistics_add(&set->few, needs, into, from);
+    return (wn_seconds() - start) * (double)wn_statistics_bytes(&set->model->layout, needs) / (double)bytes;
+}
+
+static void probe_statistics(const struct wn_run *run, const struct wn_model *model, const struct wn_probe_kinds *kinds,
+                             struct wn_model_cost *cost)
+{
+    struct take_set set = {.rows = WN_PROBE_ROWS};
+    int64_t widest = wn_layout_widest_input(&model->layout);
+    unsigned all = 0;
     for (int64_t p = 0; p < run->grid.n_points; p++)
         all |= wn_recipe_needs(&run->grid.points[p].recipe) | 128u * (run->grid.points[p].calibration >= 0);
     if (!all)
         return;
+    open_takes(model, kinds, &set);
     bool moments = all & WN_NEED_SECOND_MOMENTS;
     unsigned most = moments ? WN_NEED_SECOND_MOMENTS : 0;
-    float *x = wn_alloc(rows * widest, sizeof *x);
-    void *into = wn_alloc_zero(wn_statistics_bytes(&model->layout, most), 1);
-    void *from = wn_alloc_zero(wn_statistics_bytes(&model->layout, most), 1);
-    wn_probe_fill(x, rows * widest, 1);
+    float *x = wn_alloc(set.rows * widest, sizeof *x);
+    void *into = wn_alloc_zero(wn_statistics_bytes(&set.few, most), 1);
+    void *from = wn_alloc_zero(wn_statistics_bytes(&set.few, most), 1);
+    set.x = x;
+    wn_probe_fill(x, set.rows * widest, 1);
     for (int64_t p = 0; p < run->grid.n_points; p++) {
         unsigned needs =
             wn_recipe_needs(&run->grid.points[p].recipe) & (WN_NEED_ABSOLUTE_MAXIMA | WN_NEED_ABSOLUTE_SUMS);
         if (run->grid.points[p].calibration >= 0 && !(cost->take[needs] > 0)) {
-            time_take(model, needs, rows, x, from);
-            cost->take[needs] = time_take(model, needs, rows, x, from);
+            time_take(&set, needs, from);
+            cost->take[needs] = time_take(&set, needs, from);
         }
     }
-    cost->add = time_add(model, 0, into, from);
+    cost->add = time_add(&set, 0, into, from);
     if (moments) {
-        time_add(model, most, into, from);
-        cost->add_moments = time_add(model, most, into, from);
-        time_take(model, most, rows, x, from);
-        cost->moments = fmax(time_take(model, most, rows, x, from) - cost->take[0], 0);
+        time_add(&set, most, into, from);
+        cost->add_moments = time_add(&set, most, into, from);
+        time_take(&set, most, from);
+        cost->moments = fmax(time_take(&set, most, from) - cost->take[0], 0);
     }
     wn_free(from);
     wn_free(into);
@@ -238,7 +144,7 @@ static double time_head(const struct wn_model *model, int64_t rows, bool diverge
     double best = INFINITY;
     wn_eval_set_init(&set);
     wn_sequences_release(&set.sequences); /* the empty one */
-    make_sequences(&set.sequences, rows, rows);
+    wn_probe_sequences(&set.sequences, rows, rows);
     set.n_targets = rows;
     set.target_row = wn_alloc(rows, sizeof *set.target_row);
     set.target_id = wn_alloc_zero(rows, sizeof *set.target_id);
@@ -348,32 +254,48 @@ static void probe_decoding(const struct wn_model *thin, const struct wn_block *b
 
 /* ---- loading ---- */
 
+/* The model with as many of its linears as a probe loads; `weights` of them are in block 0. */
+static struct wn_model first_linears(const struct wn_model *model, double *weights)
+{
+    struct wn_model some = *model;
+    some.layout.n_linears = 0;
+    *weights = 0;
+    for (int l = 0; l < model->layout.n_linears && *weights * sizeof(float) < LOAD_BYTES; l++) {
+        const struct wn_linear_info *linear = &model->layout.linears[some.layout.n_linears++];
+        if (wn_is_in(&model->config, linear->where, 0))
+            *weights += (double)(linear->rows * linear->columns);
+    }
+    return some;
+}
+
 /* The shorter of two, so of a file in the page cache, unless a block is large. */
 static double probe_load(const struct wn_model *model)
 {
-    struct wn_block *block = wn_block_create(model);
-    double best = INFINITY;
-    for (int i = 0; i < (wn_block_bytes(model) < LOAD_BYTES ? 2 : 1); i++) {
+    double best = INFINITY, weights;
+    struct wn_model some = first_linears(model, &weights);
+    struct wn_block *block = wn_block_create(&some);
+    for (int i = 0; i < (wn_block_bytes(&some) < LOAD_BYTES ? 2 : 1); i++) {
         double start = wn_seconds();
-        if (wn_model_load_block(model, 0, block) != WN_OK)
+        if (wn_model_load_block(&some, 0, block) != WN_OK)
             break; /* a weight is not finite: its points will fail */
         best = fmin(best, wn_seconds() - start);
     }
-    wn_block_destroy(&block, model);
-    return isfinite(best) ? best : 0;
+    wn_block_destroy(&block, &some);
+    return isfinite(best) ? best * (double)wn_model_weights(model) / (double)model->config.n_blocks / weights : 0;
 }
 
 /* ---- one model ---- */
 
 static void probe_parts(const struct wn_run *run, int64_t m, const struct wn_model *thin, struct wn_model_cost *cost)
 {
-    struct wn_block *block = make_block(thin);
-    probe_block(thin, block, cost);
-    probe_statistics(run, thin, cost);
-    wn_probe_recipes(run, m, thin, block, cost);
+    struct wn_probe_kinds kinds;
+    struct wn_block *block = wn_probe_block_create(thin);
+    wn_probe_kinds(thin, &kinds);
+    probe_statistics(run, thin, &kinds, cost);
+    wn_probe_recipes(run, m, thin, block, &kinds, cost);
     if (wn_prepared_generates(run, m))
         probe_decoding(thin, block, cost);
-    wn_block_destroy(&block, thin);
+    wn_probe_block_destroy(&block, thin);
 }
 
 /* Sums over the linears of rows * columns, and of rows * columns^2. */
@@ -395,20 +317,17 @@ static double extend(double wide, double thin, const double w[2], const double t
     return a * full[0] + b * full[1];
 }
 
-/* Costs at the widths of the model from those of two narrower ones. */
+/* Costs at the widths of the model from those of two wn_probe_narrower ones. */
 static void widen(const struct wn_model *model, const struct wn_model *wide, const struct wn_model *thin,
                   const struct wn_model_cost *smaller, struct wn_model_cost *cost)
 {
     const struct wn_model *of[3] = {wide, thin, model};
     double sums[3][2],
         inputs = (double)wn_layout_input_total(&model->layout) / (double)wn_layout_input_total(&wide->layout);
-    double heads = (double)model->config.n_heads / (double)wide->config.n_heads;
     for (int i = 0; i < 3; i++)
         for (int power = 1; power <= 2; power++)
             sums[i][power - 1] = sum_linears(&of[i]->layout, power);
     double weights = sums[2][0] / sums[0][0];
-    cost->row *= weights;
-    cost->pair *= heads;
     for (int i = 0; i < 128; i++)
         cost->take[i] *= inputs;
     cost->moments *= weights;
@@ -434,17 +353,17 @@ static void release(struct wn_model_cost *cost)
 static void probe_model(const struct wn_run *run, int64_t m, struct wn_model_cost *cost)
 {
     const struct wn_model *model = run->models[m].model;
-    int64_t by = 1;
-    while (by < model->config.n_heads &&
-           512 * 2.0 * wn_model_active_weights(model) / (double)(model->config.n_blocks * by * by) > BLOCK_OPERATIONS)
-        by *= 2;
-    struct wn_model wide = narrow(model, by), thin = narrow(model, 2 * by);
+    int64_t by = wn_probe_narrower(model, WN_PROBE_ROWS);
+    struct wn_model wide = wn_probe_narrow(model, by), thin = wn_probe_narrow(model, 2 * by);
+    wn_probe_rows(model, cost);
     probe_parts(run, m, &wide, cost);
     if (by > 1) {
         struct wn_model_cost smaller = {0};
-        struct wn_block *block = make_block(&thin);
-        wn_probe_recipes(run, m, &thin, block, &smaller);
-        wn_block_destroy(&block, &thin);
+        struct wn_probe_kinds kinds;
+        struct wn_block *block = wn_probe_block_create(&thin);
+        wn_probe_kinds(&thin, &kinds);
+        wn_probe_recipes(run, m, &thin, block, &kinds, &smaller);
+        wn_probe_block_destroy(&block, &thin);
         widen(model, &wide, &thin, &smaller, cost);
         release(&smaller);
     }

@@ -7,7 +7,10 @@
 
 #include <winnow/linalg.h>
 
-enum { FEW_KINDS = 3 };
+#include "../point/walk.h"
+
+enum { FEW_KINDS = 3, TRIES = 8 };
+static const double SHORT_SECONDS = 0.05;    /* of all tries: what is longer is tried once */
 enum { SAMPLE_ROWS = 256, SAMPLE_RUNS = 8 }; /* as the walk cuts the reference sample; at most so many are tried */
 
 /* Recipes of one kind differ in numbers only: the words of the key, which pick the code, and a search. */
@@ -48,6 +51,7 @@ const struct wn_recipe_cost *wn_probe_kind(const struct wn_model_cost *cost, con
 struct stage_set {
     const struct wn_model *model;
     const struct wn_block *block;
+    const struct wn_probe_kinds *kinds;
     struct wn_recipe recipe;
     int64_t most_rows; /* of a linear */
     int64_t sample;    /* rows of the reference sample */
@@ -64,6 +68,7 @@ struct stage_set {
 static void open_stats(struct stage_set *set)
 {
     const struct wn_layout *layout = &set->model->layout;
+    const struct wn_probe_kinds *kinds = set->kinds;
     unsigned needs = wn_recipe_needs(&set->recipe);
     int64_t total = wn_layout_input_total(layout);
     set->squares = wn_alloc(total, sizeof(double));
@@ -74,6 +79,8 @@ static void open_stats(struct stage_set *set)
     }
     for (int i = 0; i < layout->n_inputs; i++) {
         int64_t width = layout->input_widths[i], run = wn_recipe_moment_run(&set->recipe, width);
+        if (kinds->input[i] != i)
+            continue;
         set->stats[i] = (struct wn_input_stats){.tokens = 4096,
                                                 .sequences = 8,
                                                 .width = width,
@@ -108,7 +115,8 @@ static void open_scales(struct stage_set *set)
                                      .weights = weights,
                                      .rows = rows,
                                      .stats = &set->stats[i]};
-        if (layout->producer_vector[i] < 0 && !(searches && layout->producer_linear[i] >= 0))
+        if (set->kinds->input[i] != i ||
+            (layout->producer_vector[i] < 0 && !(searches && layout->producer_linear[i] >= 0)))
             continue;
         for (int l = 0; l < layout->n_linears; l++)
             if (layout->linears[l].input == i) {
@@ -128,9 +136,10 @@ static void open_scales(struct stage_set *set)
 static double time_linear(struct stage_set *set, int index, int64_t rows, bool clips, struct wn_compressed *out)
 {
     const struct wn_linear_info *linear = &set->model->layout.linears[index];
-    struct wn_input_stats stats = set->stats[linear->input];
+    const int input = set->kinds->input[linear->input];
+    struct wn_input_stats stats = set->stats[input];
     double start = wn_seconds();
-    stats.run_moments = clips ? set->runs[linear->input] : NULL;
+    stats.run_moments = clips ? set->runs[input] : NULL;
     wn_compressed_init(out, rows, linear->columns, set->weight, set->keep);
     if (set->recipe.n_stages == 0)
         memcpy(set->weight, set->block->linears[index], (size_t)(rows * linear->columns) * sizeof(float));
@@ -140,38 +149,77 @@ static double time_linear(struct stage_set *set, int index, int64_t rows, bool c
     return wn_seconds() - start;
 }
 
-/* Statistics of the weights and the error of the outputs, as record_linear takes them. */
-static double time_record(struct stage_set *set, int index, int64_t rows, struct wn_compressed *out)
+/* The error of the outputs, as wn_sample_error finds it: seconds. *rule: what a rule of quantized inputs takes beyond
+ * the plain product, per row. */
+static double time_outputs(struct stage_set *set, const struct wn_linear_info *linear, const float *dense, int64_t rows,
+                           struct wn_compressed *out, double *rule)
+{
+    const int64_t sample = (int64_t)ceil((double)set->sample * wn_model_input_share(set->model, linear->input));
+    const int64_t offset[2] = {0, sample};
+    const struct wn_linear_map maps[] = {{.w = dense, .out = rows, .y = set->dense, .stride = rows},
+                                         {.w = out->weight, .out = rows, .y = set->compressed, .stride = rows}};
+    const struct wn_linear_call call = {1, offset, set->x, linear->columns, out->weight, rows, NULL, set->compressed};
+    int64_t row[SAMPLE_RUNS + 1], n_runs = 0;
+    double start = wn_seconds();
+    *rule = 0;
+    if (!set->recipe.n_stages || !sample)
+        return 0;
+    for (row[0] = 0; row[n_runs] < sample; n_runs++)
+        row[n_runs + 1] = row[n_runs] + SAMPLE_ROWS < sample ? row[n_runs] + SAMPLE_ROWS : sample;
+    wn_linears(set->x, n_runs, row, linear->columns, maps, out->activation ? 1 : 2);
+    wn_sum_squared_difference(set->dense, set->compressed, sample * rows);
+    wn_sum_squared_difference(set->dense, NULL, sample * rows);
+    double seconds = wn_seconds() - start;
+    if (!out->activation)
+        return seconds;
+    start = wn_seconds();
+    out->activation->compute(out->activation, &call);
+    double by_rule = wn_seconds() - start;
+    start = wn_seconds();
+    wn_linear(set->x, sample, linear->columns, out->weight, rows, NULL, set->compressed);
+    *rule = fmax(by_rule - (wn_seconds() - start), 0) / (double)sample * (double)linear->rows / (double)rows;
+    return seconds + by_rule;
+}
+
+/* As the walk goes on with a linear: errors, statistics, the size of a file and a fingerprint. */
+static double time_record(struct stage_set *set, int index, int64_t rows, struct wn_compressed *out, double *rule)
 {
     const struct wn_linear_info *linear = &set->model->layout.linears[index];
     const float *dense = set->block->linears[index];
     struct wn_weight_statistics statistics;
-    double start = wn_seconds(), rule = 0;
-    int64_t sample = set->sample, offset[2] = {0, sample};
+    double start = wn_seconds();
     wn_sum_squared_difference(dense, NULL, rows * linear->columns);
     wn_weight_statistics_compute(dense, out->weight, rows, linear->columns, &statistics);
-    if (set->recipe.n_stages && sample) {
-        const struct wn_linear_map maps[] = {{.w = dense, .out = rows, .y = set->dense, .stride = rows},
-                                             {.w = out->weight, .out = rows, .y = set->compressed, .stride = rows}};
-        int64_t row[SAMPLE_RUNS + 1], n_runs = 0;
-        for (row[0] = 0; row[n_runs] < sample; n_runs++)
-            row[n_runs + 1] = row[n_runs] + SAMPLE_ROWS < sample ? row[n_runs] + SAMPLE_ROWS : sample;
-        struct wn_linear_call call = {1, offset, set->x, linear->columns, out->weight, rows, NULL, set->compressed};
-        wn_linears(set->x, n_runs, row, linear->columns, maps, out->activation ? 1 : 2);
-        double before = wn_seconds();
-        if (out->activation)
-            out->activation->compute(out->activation, &call);
-        rule = wn_seconds() - before;
-        wn_sum_squared_difference(set->dense, set->compressed, sample * rows);
-        wn_sum_squared_difference(set->dense, NULL, sample * rows);
+    wn_stored_linear(out);
+    wn_fingerprint(0, out->weight, rows * linear->columns);
+    return wn_seconds() - start + time_outputs(set, linear, dense, rows, out, rule);
+}
+
+/* The next linear that costs the same, if there is one: its weights do not lie in a cache. */
+static int next_alike(const struct stage_set *set, int index)
+{
+    for (int l = index + 1; l < set->model->layout.n_linears; l++)
+        if (set->kinds->linear[l] == set->kinds->linear[index])
+            return l;
+    return index;
+}
+
+/* Seconds of some rows of a linear, in the mean of a few where it is short, as other programs disturb the run too; with
+ * `rule`, with all that is recorded of them. */
+static double try_rows(struct stage_set *set, int index, int64_t rows, double *rule)
+{
+    double all = 0;
+    int count = 0;
+    for (; count < TRIES && all < SHORT_SECONDS; count++) {
+        struct wn_compressed out;
+        double seconds = time_linear(set, index, rows, rule != NULL, &out);
+        if (rule)
+            seconds += time_record(set, index, rows, &out, rule);
+        wn_compressed_release(&out);
+        all += seconds;
+        index = next_alike(set, index);
     }
-    double seconds = wn_seconds() - start;
-    if (out->activation) { /* again, and the plain product beside it */
-        double before = wn_seconds();
-        wn_linear(set->x, sample, linear->columns, out->weight, rows, NULL, set->compressed);
-        set->rules += fmax(rule - (wn_seconds() - before), 0) / (double)sample * (double)linear->rows / (double)rows;
-    }
-    return seconds;
+    return all / count;
 }
 
 /* The first rows warm the factor of the input, which all linears of it share. */
@@ -179,22 +227,21 @@ static void try_linear(struct stage_set *set, int index)
 {
     const struct wn_linear_info *linear = &set->model->layout.linears[index];
     int64_t rows = linear->rows < set->most_rows ? linear->rows : set->most_rows, few = rows < 64 ? rows : 64;
-    double share = (double)linear->rows / (double)rows;
+    double share = (double)linear->rows / (double)rows * set->kinds->linears[index];
+    const int input = set->kinds->input[linear->input];
     struct wn_compressed out;
-    if (set->stats[linear->input].second_moments && set->factors[linear->input].count == 0) {
+    if (set->stats[input].second_moments && set->factors[input].count == 0) {
         double with = time_linear(set, index, few, false, &out);
         wn_compressed_release(&out);
         double without = time_linear(set, index, few, false, &out);
         wn_compressed_release(&out);
-        set->once += fmax(with - without, 0);
+        set->once += fmax(with - without, 0) * set->kinds->inputs[input];
     }
-    if (wn_recipe_trials(&set->recipe)) {
-        set->trial += time_linear(set, index, rows, false, &out) * share;
-        wn_compressed_release(&out);
-    }
-    double seconds = time_linear(set, index, rows, true, &out);
-    set->rows += (seconds + time_record(set, index, rows, &out)) * share;
-    wn_compressed_release(&out);
+    if (wn_recipe_trials(&set->recipe))
+        set->trial += try_rows(set, index, rows, NULL) * share;
+    double rule = 0;
+    set->rows += try_rows(set, index, rows, &rule) * share;
+    set->rules += rule * set->kinds->linears[index];
 }
 
 static void open_buffers(struct stage_set *set)
@@ -241,7 +288,8 @@ static void try_recipe(struct stage_set *set)
     open_scales(set);
     open_buffers(set);
     for (int l = 0; l < layout->n_linears; l++)
-        try_linear(set, l);
+        if (set->kinds->linears[l] > 0)
+            try_linear(set, l);
     close_set(set);
 }
 
@@ -255,11 +303,10 @@ static void round_bits(struct wn_recipe *recipe)
     }
 }
 
-static void probe_recipe(const struct wn_model *model, const struct wn_block *block, const struct wn_recipe *recipe,
-                         int64_t most_rows, int64_t sample, struct wn_recipe_cost *cost)
+/* `set`: everything but the recipe and what it is tried with. */
+static void probe_recipe(struct stage_set set, const struct wn_recipe *recipe, struct wn_recipe_cost *cost)
 {
-    struct stage_set set = {
-        .model = model, .block = block, .recipe = *recipe, .most_rows = most_rows, .sample = sample};
+    set.recipe = *recipe;
     set.recipe.zeros = NULL;
     round_bits(&set.recipe);
     try_recipe(&set);
@@ -269,10 +316,10 @@ static void probe_recipe(const struct wn_model *model, const struct wn_block *bl
 }
 
 void wn_probe_recipes(const struct wn_run *run, int64_t m, const struct wn_model *model, const struct wn_block *block,
-                      struct wn_model_cost *cost)
+                      const struct wn_probe_kinds *kinds, struct wn_model_cost *cost)
 {
     const struct wn_recipe **of_kind = NULL;
-    int64_t sample = wn_sequences_tokens(&run->models[m].sample);
+    int64_t sample = wn_sequences_tokens(&run->models[m].sample), most = SAMPLE_ROWS * SAMPLE_RUNS;
     for (int64_t p = 0; p < run->grid.n_points; p++) {
         const struct wn_point *point = &run->grid.points[p];
         if (point->model != m || wn_probe_kind(cost, &point->recipe))
@@ -285,8 +332,12 @@ void wn_probe_recipes(const struct wn_run *run, int64_t m, const struct wn_model
     int64_t rows = cost->n_kinds <= FEW_KINDS ? 1024 : cost->n_kinds <= 2 * FEW_KINDS ? 512 : 256;
     for (int64_t k = 0; of_kind && k < cost->n_kinds; k++) { /* a column sweep takes the longest of all */
         bool sweeps = cost->kinds[k].sweeps = wn_recipe_needs(of_kind[k]) & WN_NEED_SECOND_MOMENTS;
-        probe_recipe(model, block, of_kind[k], sweeps ? rows : 4 * rows,
-                     sample < SAMPLE_ROWS * SAMPLE_RUNS ? sample : SAMPLE_ROWS * SAMPLE_RUNS, &cost->kinds[k]);
+        const struct stage_set set = {.model = model,
+                                      .block = block,
+                                      .kinds = kinds,
+                                      .most_rows = sweeps ? rows : 4 * rows,
+                                      .sample = sample < most ? sample : most};
+        probe_recipe(set, of_kind[k], &cost->kinds[k]);
     }
     wn_free(of_kind);
 }

@@ -50,4 +50,17 @@ same "digests of a search" "$(digest_of "$folder/found.h5")" "$(digest_of "$fold
 searched qwen2_moe
 expect "blocks with and without experts" 2 "$winnow" run "$folder/qwen2_moe.json" -o "$folder/no.h5" -q
 has "blocks with and without experts" 'some blocks have experts and some have not' "$folder/err"
+
+# ---- a plan of 128 experts takes a few seconds of a processor: the first of equal experts stands for all ----
+
+python3 "$source_dir/tests/cli/make_shape.py" "$folder/large" "$source_dir/sweeps/demo/model" || fail "no large model"
+cat >"$folder/large.json" <<END
+{"model": "large", "calibration": {"c": {"text": "c.txt", "samples": 80, "length": 60}},
+ "grid": [{"method": ["wanda", "sparsegpt"], "sparsity": 0.5, "calibration": "c"},
+          {"method": ["gptq", "awq"], "bits": 4, "group": 128, "calibration": "c"}],
+ "evaluate": {"perplexity": {"t": {"text": "t.txt", "length": 50}}}}
+END
+planned() { (ulimit -t 60 && OMP_NUM_THREADS=1 "$winnow" plan "$folder/large.json"); }
+expect "a plan of 128 experts" 0 planned
+has "a plan of 128 experts" 'qwen3_moe, 30532.* M parameters' "$folder/out"
 finish
