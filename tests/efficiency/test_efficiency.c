@@ -47,7 +47,7 @@ static void test_lock(void)
     pid_t waiter = fork();
     if (waiter == 0)
         _exit(wn_node_lock(path, &lock, &waited) == WN_OK && waited > 0.15 ? 0 : 1);
-    usleep(250 * 1000);
+    usleep(1000 * 1000); /* for the waiter to begin, too */
     CHECK(waitpid(waiter, &second, WNOHANG) == 0);
     CHECK(kill(child, SIGKILL) == 0);
     CHECK(waitpid(child, &second, 0) == child);
