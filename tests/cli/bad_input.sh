@@ -156,7 +156,7 @@ find "$case" | sort >"$folder/before"
 (
   ulimit -f 24576 # KiB
   trap '' XFSZ
-  expect "file size limit" 1 timeout 60 "$winnow" run "$case/sweep.json" -o "$case/out.h5" -q
+  expect "file size limit" 1 timeout 180 "$winnow" run "$case/sweep.json" -o "$case/out.h5" -q
 )
 has "file size limit" 'out\.h5: (no room|.*too large|cannot be written)' "$folder/err"
 same "lines of file size limit" "$(grep -c '^winnow: ' "$folder/err")" 1

@@ -35,7 +35,7 @@ has "a limit of file sizes" 'exported.*: File too large' "$folder/err"
 
 # A limit of the address space: OpenBLAS asks for its buffers for ever, before main and later. 200 MB hold a first one,
 # of its constructor; how much is between the two differs, so several limits are tried.
-narrow() { (ulimit -v "$1" && OMP_NUM_THREADS=$2 && exec timeout -k 1 20 "$winnow" plan "$sweep"); }
+narrow() { (ulimit -v "$1" && OMP_NUM_THREADS=$2 && exec timeout -k 1 60 "$winnow" plan "$sweep"); }
 early=0 late=0
 for limit in 120000 160000 200000 240000 280000 320000; do
   for threads in 1 2; do
@@ -59,8 +59,7 @@ make_sweep "$folder/long" '{"method": "magnitude", "sparsity": [0.1, 0.2, 0.3, 0
 for delay in 0.02 0.05 0.1; do
   "$winnow" run "$folder/long/sweep.json" -o "$folder/signal$delay.h5" -q 2>"$folder/err" &
   started=$!
-  for _ in $(seq 200); do # until the program stands where the shell was
-    [ "$(readlink "/proc/$started/exe")" = "$winnow" ] && break
+  until [ "$(readlink "/proc/$started/exe")" = "$winnow" ] || has_ended; do # until it stands where the shell was
     sleep 0.005
   done
   sleep "$delay"
@@ -80,6 +79,6 @@ old = tokenizer.get("pre_tokenizer")
 tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split] + ([old] if old else [])}
 json.dump(tokenizer, open(sys.argv[1], "w"))
 END
-expect "a hostile pattern" 2 timeout 60 "$winnow" plan "$folder/hostile/sweep.json"
+expect "a hostile pattern" 2 timeout 180 "$winnow" plan "$folder/hostile/sweep.json"
 has "a hostile pattern" 'regular expression of the tokenizer gave up on a text' "$folder/err"
 finish

@@ -20,7 +20,7 @@ ask() {
   { (
     ulimit -v 6000000
     ulimit -t 20
-    exec timeout 60 "$winnow" "$@" </dev/null >"$folder/out" 2>"$folder/err"
+    exec timeout 180 "$winnow" "$@" </dev/null >"$folder/out" 2>"$folder/err"
   ) || code=$?; } 2>/dev/null
   case $what:$code in
   refused:2)

@@ -18,7 +18,7 @@ open(sys.argv[1], "r+b").write(raw)  # in place
 END
 }
 two_folders() { # two ranks, each in its own folder
-  timeout -k 5 60 mpirun --bind-to none -n 1 -wdir "$folder/a" "$winnow" run sweep.json -o "$folder/out.h5" -q : \
+  timeout -k 5 180 mpirun --bind-to none -n 1 -wdir "$folder/a" "$winnow" run sweep.json -o "$folder/out.h5" -q : \
     -n 1 -wdir "$folder/b" "$winnow" run sweep.json -o "$folder/out.h5" -q </dev/null
 }
 copy_weights() { # FOLDER: a copy of its own instead of the link
@@ -58,13 +58,14 @@ disturb() { # NAME COMMAND...: runs the command when two points are done
   local name=$1
   shift
   copy_weights "$folder/c"
+  rm -rf "$folder/$name.h5"*
   start_ranks 2 "$winnow" run "$sweep" -o "$folder/$name.h5"
   wait_log '2 of 11 points'
   "$@"
   wait_started
 }
 weights=$folder/c/model/model.safetensors
-disturb overwritten other_weights "$weights"
+caught disturb overwritten other_weights "$weights"
 same "exit code when the weights were written over" "$code" 2
 has "weights written over" 'model.safetensors: was written while it was in use' "$folder/log"
 "$winnow" status "$folder/overwritten.h5" >"$folder/status"
@@ -73,7 +74,7 @@ copy_weights "$folder/c"
 expect "continued with the first weights" 0 "$winnow" run "$sweep" -o "$folder/overwritten.h5" -q --retry-failed
 same "digest after the weights came back" "$(digest_of "$folder/overwritten.h5")" "$whole"
 
-disturb cut truncate -s 100000 "$weights"
+caught disturb cut truncate -s 100000 "$weights"
 [ "$code" != 0 ] && [ "$code" != 124 ] && [ "$code" != 75 ] || fail "weights were cut: exit code $code"
 has "weights cut" 'model.safetensors: (was cut while|cannot be read any more: it was cut)' "$folder/log"
 copy_weights "$folder/c"
@@ -97,7 +98,7 @@ mkfifo "$folder/pipe"
 for name in sweep.json data/text.txt data/facts.jsonl model/config.json model/tokenizer.json model/model.safetensors; do
   mv "$folder/c/$name" "$folder/aside"
   cp -a "$folder/pipe" "$folder/c/$name"
-  expect "a pipe as $name" 2 timeout 20 "$winnow" plan "$sweep"
+  expect "a pipe as $name" 2 timeout 60 "$winnow" plan "$sweep"
   has "a pipe as $name" "$name: .*(is a pipe|no regular file)" "$folder/err"
   rm "$folder/c/$name"
   mv "$folder/aside" "$folder/c/$name"

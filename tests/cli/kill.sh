@@ -36,7 +36,7 @@ check_file() { # WHAT FILE: absent, or readable with all checksums right
 
 killed=0 partly=0 deadline=$((SECONDS + 60))
 for trial in $(seq "$trials"); do
-  [ $SECONDS -lt $deadline ] || break
+  [ $SECONDS -lt $deadline ] || [ "$killed" -lt 3 ] || [ "$partly" -lt 1 ] || break
   case $((trial % 3)) in 0) whom=mpirun ;; 1) whom=one ;; 2) whom=all ;; esac
   file=$folder/$trial.h5
   what="trial $trial (seed $seed, killed: $whom)"
@@ -60,17 +60,20 @@ done
 [ "$partly" -ge 1 ] || fail "no killed job left a file with open points: nothing was tested"
 
 # A polite request: every rank finishes its point, exit code 75, and the same command goes on.
-for signal in USR1 TERM; do
-  file=$folder/$signal.h5
+ask_to_stop() {
+  rm -rf "$file"*
   start_ranks 2 "$winnow" run "$sweep" -o "$file"
   wait_log '^winnow: 2 of '
   if [ $signal = USR1 ]; then
     kill -USR1 "$started"
   else
-    read -ra processes < <(rank_processes)
-    kill -TERM "${processes[1]}"
-  fi
+    kill -TERM $(rank_processes | cut -d' ' -f2)
+  fi 2>/dev/null
   wait_started
+}
+for signal in USR1 TERM; do
+  file=$folder/$signal.h5
+  caught ask_to_stop
   same "exit code after SIG$signal" "$code" 75
   has "log after SIG$signal" '^winnow: .*[1-9][0-9]* open' "$folder/log"
   check_file "after SIG$signal" "$file"
@@ -80,13 +83,11 @@ done
 
 # Two sweeps into one file: the second one is refused, the first one is not disturbed.
 file=$folder/busy.h5
-start_ranks 2 "$winnow" run "$sweep" -o "$file"
-wait_log '^winnow: 1 of '
-kill -STOP $(rank_processes)
+hold 2 "$file"
 expect "a second run into the same file" 2 "$winnow" run "$sweep" -o "$file"
 has "a second run into the same file" 'busy\.h5.*running' "$folder/err"
 expect "status of a running sweep" 0 "$winnow" status "$file"
-kill -CONT $(rank_processes)
+kill -CONT $held
 wait_started
 same "exit code of the first run" "$code" 0
 same "digests after a second run was refused" "$digest" "$(digest_of "$file")"

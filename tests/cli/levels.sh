@@ -89,15 +89,17 @@ expect "an undisturbed slow run" 0 "$winnow" run "$folder/l/slow.json" -o "$fold
 digest=$(digest_of "$folder/slow.h5")
 for signal in TERM KILL; do
   file=$folder/$signal.h5
-  start_ranks 1 "$winnow" run "$folder/l/slow.json" -o "$file"
-  for _ in $(seq 2000); do
-    ls "$file".scratch.levels/levels-*-1 >/dev/null 2>&1 && break
-    sleep 0.005
-  done
-  pkill "-$signal" -P "$started"
-  wait_started
-  before=$(cd "$file.scratch.levels" && ls -i | grep -v partial)
-  count=$(echo "$before" | wc -l)
+  end_in_levels() {
+    rm -rf "$file"*
+    start_ranks 1 "$winnow" run "$folder/l/slow.json" -o "$file"
+    until ls "$file".scratch.levels/levels-*-1 >/dev/null 2>&1 || has_ended; do sleep 0.005; done
+    pkill "-$signal" -P "$started"
+    wait_started
+    before=$(cd "$file.scratch.levels" 2>/dev/null && ls -i | grep -v partial)
+    count=$(echo "$before" | wc -l)
+    [ "$count" -lt 6 ] || code=0 # it came too late: once more
+  }
+  caught end_in_levels
   { [ "$count" -ge 2 ] && [ "$count" -lt 6 ]; } || fail "$signal: $count blocks were made: nothing was tested"
   [ $signal != TERM ] || same "exit code after SIGTERM" "$code" 75
   [ $signal != TERM ] || has "SIGTERM" 'stopped while levels were made; finished blocks are on scratch' "$folder/log"
@@ -119,7 +121,7 @@ if [ -r "$hosts" ] && [ "$(id -u)" = 0 ] && bash "$hosts" -- true >/dev/null 2>&
   digest=$(digest_of "$folder/whole.h5")
   for where in /dev/shm "$scratch"; do
     file=$folder/hosts$(basename "$where").h5
-    expect "two hosts, $where" 0 timeout -k 5 120 bash "$hosts" -- "$winnow" run "$sweep" -o "$file" --scratch "$where"
+    expect "two hosts, $where" 0 timeout -k 5 180 bash "$hosts" -- "$winnow" run "$sweep" -o "$file" --scratch "$where"
     same "digest of two hosts, $where" "$(digest_of "$file")" "$digest"
     same "$where: a folder of each node" "$(cat "$folder/out" "$folder/err" | grep -c 'bytes per weight.* of each node')" \
       "$([ "$where" = /dev/shm ] && echo 1 || echo 0)"

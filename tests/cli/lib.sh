@@ -42,16 +42,49 @@ need_slurm() {
   done
 }
 
+# job_end NAME STARTS: prints NAME and the state that $job keeps: not one that it passes through on its way back to the
+# queue, so one that has not begun so often, by its log, or says that it goes there, is looked at for longer. For inside
+# a cluster (declare -f).
+job_end() {
+  local ended=0 enough=10 state='' deadline=$((SECONDS + 400))
+  while [ $ended -lt $enough ] && [ $SECONDS -lt $deadline ]; do
+    sleep 0.2
+    state=$(scontrol --oneliner show job "$job" | grep -o 'JobState=[A-Z_]*')
+    case $state in
+    *COMPLETED | *FAILED | *TIMEOUT | *CANCELLED | *NODE_FAIL | *OUT_OF_MEMORY) ended=$((ended + 1)) ;;
+    *) ended=0 ;;
+    esac
+    enough=10
+    grep -sq "^winnow: job [0-9]*, start $2," "$1.log" || enough=60
+    tail -n 3 "$1.log" 2>/dev/null | grep -q 'back to the queue' && enough=60
+  done
+  echo "$1 $state"
+}
+# at_point NAME COUNT: until its log says that so many points are written.
+at_point() { wait_until 120 grep -sq "^winnow: $2 of " "$1.log"; }
+
 finish() {
   [ ! -s "$folder/failures" ]
   exit
 }
 
-# ranks N COMMAND...: under mpirun, at most 60 s (124: it hung).
+# Times are bounds for what hangs, far above what a loaded machine takes: nothing is asserted about speed.
+
+# wait_until SECONDS COMMAND...: until the command succeeds; 1: it never did.
+wait_until() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    [ $SECONDS -lt $deadline ] || return 1
+    sleep 0.05
+  done
+}
+
+# ranks N COMMAND...: under mpirun, at most 180 s (124: it hung).
 ranks() {
   local n=$1
   shift
-  timeout -k 5 60 mpirun -n "$n" --bind-to none "$@" </dev/null
+  timeout -k 5 180 mpirun -n "$n" --bind-to none "$@" </dev/null
 }
 
 # start_ranks N COMMAND...: mpirun in the background; its output goes to $folder/log, its process id is $started.
@@ -63,13 +96,9 @@ start_ranks() {
   started=$!
 }
 
-# wait_started: waits for it, at most 60 s; sets $code, 124 when it hung.
+# wait_started: waits for it, at most 180 s; sets $code, 124 when it hung.
 wait_started() {
-  for _ in $(seq 600); do
-    kill -0 "$started" || break
-    sleep 0.1
-  done
-  if kill -0 "$started"; then
+  if ! wait_until 180 has_ended; then
     kill -KILL "$started"
     wait "$started"
     code=124
@@ -79,13 +108,41 @@ wait_started() {
   wait "$started" || code=$?
 } 2>/dev/null # also what bash has to say about jobs that were killed
 
-# wait_log PATTERN: until a line of the started job matches, at most 30 s.
+has_ended() { ! kill -0 "$started" 2>/dev/null; }
+log_has_or_ended() { grep -Eq -- "$1" "$folder/log" 2>/dev/null || has_ended; }
+
+# wait_log PATTERN: until a line of the started job matches, at most 120 s.
 wait_log() {
-  for _ in $(seq 600); do
-    grep -Eq -- "$1" "$folder/log" 2>/dev/null && return 0
-    sleep 0.05
+  wait_until 120 log_has_or_ended "$1"
+  grep -Eq -- "$1" "$folder/log" 2>/dev/null ||
+    fail "no \"$1\" in the log: $(tail -n 2 "$folder/log" | tr '\n' '|')"
+}
+
+# caught COMMAND...: what starts a job anew, disturbs it and sets its $code; once more when the job had ended before (0).
+caught() {
+  for _ in 1 2 3 4 5; do
+    "$@"
+    [ "$code" = 0 ] || return
   done
-  fail "no \"$1\" in the log: $(tail -n 2 "$folder/log" | tr '\n' '|')"
+}
+
+ranks_are() { # STATE: whether $held are all in it
+  [ "$(ps -o state= -p "$(echo $held | tr ' ' ,)" 2>/dev/null | grep -c "^$1")" = "$(echo $held | wc -w)" ]
+}
+
+# hold RANKS FILE: starts a run of $sweep into FILE and stops its ranks when they have written a point; $held continue
+# by SIGCONT.
+hold() {
+  for _ in 1 2 3 4 5; do
+    rm -rf "$2" "$2".*
+    start_ranks "$1" "$winnow" run "$sweep" -o "$2"
+    wait_log '^winnow: 1 of '
+    held=$(pgrep -P "$started")
+    kill -STOP $held 2>/dev/null && [ "$(echo $held | wc -w)" = "$1" ] && wait_until 5 ranks_are T && return
+    kill -CONT $held 2>/dev/null # some had ended
+    wait_started
+  done
+  fail "no run could be held: they end before they are stopped"
 }
 
 # expect WHAT EXIT_CODE COMMAND...: output goes to $folder/out and $folder/err.

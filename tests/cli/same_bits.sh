@@ -122,10 +122,14 @@ same "digests of 1 and 4 ranks" "$one" "$(run four 4 1)"
 same "digests of 1 and 2 threads" "$one" "$(run threads 1 2)"
 
 # A run that was stopped after some points and continued with other ranks and threads.
-start_ranks 2 "$winnow" run "$sweep" -o "$folder/part.h5"
-wait_log '^winnow: 2 of '
-kill -USR1 "$started"
-wait_started
+stop_early() {
+  rm -rf "$folder"/part.h5*
+  start_ranks 2 "$winnow" run "$sweep" -o "$folder/part.h5"
+  wait_log '^winnow: 2 of '
+  kill -USR1 "$started"
+  wait_started
+}
+caught stop_early
 same "exit code of a stopped run" "$code" 75
 "$winnow" status --json "$folder/part.h5" >"$folder/status"
 grep -Eq '"open":[[:space:]]*0' "$folder/status" && fail "the stopped run has no open points: nothing was tested"

@@ -56,16 +56,20 @@ long=$folder/s/long.json
 expect "an undisturbed long search" 0 "$winnow" run "$long" -o "$folder/whole.h5" -q
 digest=$(digest_of "$folder/whole.h5")
 continued=0
+has_generations() { # FILE: three of the first search
+  read -r first _ < <(generations "$1") || first=0
+  [ "${first:-0}" -ge 3 ] || has_ended
+}
+end_in_search() { # SIGNAL SWEEP FILE
+  rm -rf "$3"*
+  start_ranks 2 "$winnow" run "$2" -o "$3"
+  wait_until 120 has_generations "$3"
+  pkill "-$1" -P "$started"
+  wait_started
+}
 for trial in KILL TERM KILL; do
   file=$folder/$trial$continued.h5
-  start_ranks 2 "$winnow" run "$long" -o "$file"
-  for _ in $(seq 200); do
-    read -r first _ < <(generations "$file") || first=0
-    [ "${first:-0}" -ge 3 ] && break
-    sleep 0.05
-  done
-  pkill "-$trial" -P "$started"
-  wait_started
+  caught end_in_search $trial "$long" "$file"
   [ "$trial" = KILL ] || same "exit code after SIGTERM" "$code" 75
   expect "$trial: verify" 0 "$winnow" verify "$file"
   read -r first second < <(generations "$file")
@@ -124,14 +128,7 @@ for search in json.load(sys.stdin):
     levels = [x for row in search["levels"] for x in row if x is not None]
     print(sum(levels), len(set(levels)) > 1, end="; ")')" "0 True; 126 True; "
 same "allocations" "$(column "$folder/levels.h5" weights_hash | wc -w)" 5
-start_ranks 2 "$winnow" run "$sweep" -o "$folder/killed.h5"
-for _ in $(seq 200); do
-  read -r first _ < <(generations "$folder/killed.h5") || first=0
-  [ "${first:-0}" -ge 3 ] && break
-  sleep 0.05
-done
-pkill -KILL -P "$started"
-wait_started
+caught end_in_search KILL "$sweep" "$folder/killed.h5"
 read -r first second < <(generations "$folder/killed.h5")
 [ "$first" -lt 31 ] || [ "$second" -lt 31 ] || fail "no search of levels was killed: nothing was tested"
 expect "levels after a kill" 0 ranks 2 "$winnow" run "$sweep" -o "$folder/killed.h5" -q

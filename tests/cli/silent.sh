@@ -23,12 +23,12 @@ start() {
   pids=($(pgrep -P "$started" | sort -n))
   same "ranks of $name" ${#pids[@]} 3
 }
-stopped() { same "state of a process that was sent SIGSTOP" "$(sed 's/.*) //; s/ .*//' "/proc/$1/stat")" T; }
+is_stopped() { [ "$(sed 's/.*) //; s/ .*//' "/proc/$1/stat")" = T ]; }
+stopped() { wait_until 10 is_stopped "$1" || fail "a process that was sent SIGSTOP goes on"; }
 
 for rank in 2 0; do
   start "rank$rank" --stall-timeout 2
   kill -STOP "${pids[rank]}"
-  sleep 0.2
   stopped "${pids[rank]}"
   wait_started
   same "exit code when rank $rank is stopped" "$code" 76
@@ -37,9 +37,9 @@ for rank in 2 0; do
   same "digests after rank $rank was stopped" "$digest" "$(digest_of "$folder/rank$rank.h5")"
 done
 
-start whole --stall-timeout 1
+start whole --stall-timeout 2
 kill -STOP "${pids[@]}"
-sleep 3
+sleep 5
 stopped "${pids[1]}"
 kill -CONT "${pids[@]}"
 wait_started
@@ -70,7 +70,7 @@ fi
 eval "exec mpirun \$(cat "$folder/arguments") \"\\\$@\""
 END
 chmod +x "$folder/bin/"*
-TMPDIR=$folder PATH=$folder/bin:$PATH timeout -k 5 100 bash "$hosts" -- last >"$folder/log" 2>&1 &
+TMPDIR=$folder PATH=$folder/bin:$PATH timeout -k 5 170 bash "$hosts" -- last >"$folder/log" 2>&1 &
 started=$!
 wait_log '^winnow: 1 of '
 switch=$(cat "$folder"/two_hosts.*/switch.pid)

@@ -10,7 +10,8 @@ expect "one rank" 0 "$winnow" run "$sweep" -o "$folder/one.h5"
 digest=$(digest_of "$folder/one.h5")
 
 # What happens inside the cluster: three jobs, the last one is sent USR1 after two points.
-cat >"$folder/jobs" <<'END'
+declare -f wait_until job_end at_point >"$folder/jobs"
+cat >>"$folder/jobs" <<'END'
 cd "$folder"
 submit() { # NAME OPTIONS...: sets $job
   local name=$1
@@ -18,28 +19,23 @@ submit() { # NAME OPTIONS...: sets $job
   job=$(sbatch --parsable --nodes=2 --ntasks=2 --ntasks-per-node=1 --time=5 --output="$name.log" "$@" \
     "$source_dir/slurm/sweep.sbatch" "$sweep" "$folder/$name.h5") || exit 1
 }
-wait_for() { # JOB: prints its last state
-  for _ in $(seq 300); do
-    state=$(scontrol --oneliner show job "$1" | grep -o 'JobState=[A-Z]*')
-    case $state in *PENDING | *RUNNING | *COMPLETING | *REQUEUED) sleep 0.2 ;; *) break ;; esac
-  done
-  echo "$2 $state"
-}
 export WINNOW_PROGRAM=$winnow
 WINNOW_LAUNCHER=srun submit srun --cpus-per-task=1
-wait_for "$job" srun
+job_end srun 1
 WINNOW_LAUNCHER=mpirun submit mpirun --cpus-per-task=1
-wait_for "$job" mpirun
-WINNOW_LAUNCHER=srun submit stopped --cpus-per-task=1
-for _ in $(seq 200); do
-  grep -q '^winnow: 2 of ' stopped.log 2>/dev/null && break
-  sleep 0.05
+job_end mpirun 1
+for _ in 1 2 3 4; do # one that ends before the signal comes says nothing
+  rm -rf stopped.*
+  WINNOW_LAUNCHER=srun submit stopped --cpus-per-task=1
+  at_point stopped 2
+  scancel --signal=USR1 --batch "$job"
+  state=$(job_end stopped 2)
+  grep -q 'back to the queue' stopped.log && break
 done
-scancel --signal=USR1 --batch "$job"
-wait_for "$job" stopped
+echo "$state"
 END
 export folder winnow sweep source_dir
-timeout -k 10 150 bash "$cluster" -n 2 -c 1 -- bash "$folder/jobs" >"$folder/states" 2>"$folder/err" ||
+timeout -k 10 600 bash "$cluster" -n 2 -c 1 -- bash "$folder/jobs" >"$folder/states" 2>"$folder/err" ||
   fail "the cluster failed: $(tail -n 3 "$folder/err" | tr '\n' '|')"
 for name in srun mpirun stopped; do
   has "state of the job" "^$name JobState=COMPLETED" "$folder/states"

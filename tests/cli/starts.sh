@@ -12,31 +12,34 @@ expect "undisturbed run" 0 run "$folder/whole.h5"
 whole=$(digest_of "$folder/whole.h5")
 
 # ---- one run under whatever name ----
-start_ranks 2 "$winnow" run "$sweep" -o "$folder/out.h5"
-wait_log '1 of 11 points'
+hold 2 "$folder/out.h5" # it must not end before the others have tried
 ln -s out.h5 "$folder/symbolic.h5"
 mkdir "$folder/elsewhere"
 ln "$folder/out.h5" "$folder/elsewhere/hard.h5"
-kill -STOP $(pgrep -f "run $sweep -o $folder/out.h5") # it must not end before the others have tried
 for name in symbolic.h5 elsewhere/hard.h5; do
   expect "a second run as $name" 2 run "$folder/$name"
   has "a second run as $name" "$name: a running sweep writes to" "$folder/err"
 done
-kill -CONT $(pgrep -f "run $sweep -o $folder/out.h5")
+kill -CONT $held
 wait_started
 same "exit code of the first run" "$code" 0
 same "digest of the first run" "$(digest_of "$folder/out.h5")" "$whole"
 expect "the link when nobody runs" 0 run "$folder/symbolic.h5"
 
 # ---- a file that goes away ----
+disturb() { # RANKS NAME COUNT COMMAND...: when so many points are done
+  rm -rf "$folder/$2".h5*
+  start_ranks "$1" "$winnow" run "$sweep" -o "$folder/$2.h5"
+  wait_log "$3 of 11 points"
+  {
+    "${@:4}"
+    wait_started
+  } 2>/dev/null
+}
 gone() { # WHAT PATTERN COMMAND...
   local what=$1 pattern=$2
   shift 2
-  rm -f "$folder"/gone.h5*
-  start_ranks 2 "$winnow" run "$sweep" -o "$folder/gone.h5"
-  wait_log '2 of 11 points'
-  "$@"
-  wait_started
+  caught disturb 2 gone 2 "$@"
   same "exit code when the file was $what" "$code" 1
   has "the file was $what" "gone.h5: $pattern" "$folder/log"
 }
@@ -73,9 +76,8 @@ same "digest behind a state of 7" "$(digest_of "$folder/state.h5")" "$whole"
 # ---- attempts, and starts ----
 same "attempts of a run in peace" "$(column "$folder/whole.h5" /points/attempt | tr ' ' '\n' | sort -u)" 1
 same "starts of a run in peace" "$(column "$folder/whole.h5" /points/start | tr ' ' '\n' | sort -u)" 0
-start_ranks 1 "$winnow" run "$sweep" -o "$folder/killed.h5"
-wait_log '3 of 11 points'
-{ pkill -KILL -f "run $sweep -o $folder/killed.h5"; wait_started; } 2>/dev/null
+kill_run() { pkill -KILL -f "run $sweep -o $1"; }
+caught disturb 1 killed 3 kill_run "$folder/killed.h5"
 expect "continued" 0 run "$folder/killed.h5"
 same "digest of the continued run" "$(digest_of "$folder/killed.h5")" "$whole"
 same "starts of the continued run" "$(column "$folder/killed.h5" /points/start | tr ' ' '\n' | sort -u | tr '\n' ' ')" "0 1 "
@@ -109,16 +111,14 @@ for core in Haswell Sandybridge; do
     "$winnow" verify "$folder/$core.h5" >/dev/null 2>&1 && sets="$sets $core"
 done
 if [ "$(echo $sets)" = "Haswell Sandybridge" ]; then
-  OPENBLAS_CORETYPE=Haswell start_ranks 1 env OPENBLAS_CORETYPE=Haswell "$winnow" run "$sweep" -o "$folder/mixed.h5"
-  wait_log '3 of 11 points'
-  { pkill -KILL -f "run $sweep -o $folder/mixed.h5"; wait_started; } 2>/dev/null
+  OPENBLAS_CORETYPE=Haswell caught disturb 1 mixed 3 kill_run "$folder/mixed.h5"
   expect "other kernels" 2 env OPENBLAS_CORETYPE=Sandybridge "$winnow" run "$sweep" -o "$folder/mixed.h5" -q
   has "other kernels" 'mixed.h5: its points were computed with another arithmetic: .*Haswell.*here it is .*Sandybridge.*--mix-arithmetic' "$folder/err"
   expect "other kernels, allowed" 0 env OPENBLAS_CORETYPE=Sandybridge "$winnow" run "$sweep" -o "$folder/mixed.h5" --mix-arithmetic
   has "other kernels, allowed" 'holds points of another arithmetic' "$folder/err"
   same "starts of the mixed file" "$(column "$folder/mixed.h5" /points/start | tr ' ' '\n' | sort -u | tr '\n' ' ')" "0 1 "
   two() {
-    timeout -k 5 60 mpirun --bind-to none -n 1 -x OPENBLAS_CORETYPE=Haswell "$winnow" run "$sweep" -o "$folder/nodes.h5" -q : \
+    timeout -k 5 180 mpirun --bind-to none -n 1 -x OPENBLAS_CORETYPE=Haswell "$winnow" run "$sweep" -o "$folder/nodes.h5" -q : \
       -n 1 -x OPENBLAS_CORETYPE=Sandybridge "$winnow" run "$sweep" -o "$folder/nodes.h5" -q </dev/null
   }
   expect "ranks with other kernels" 2 two

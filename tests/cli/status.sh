@@ -19,10 +19,7 @@ file=$folder/slow.h5
 
 start_ranks 2 "$winnow" run "$folder/slow/sweep.json" -o "$file"
 wait_log '^winnow: 2 of 7 points'
-for _ in $(seq 50); do
-  [ -e "$file.progress" ] && break
-  sleep 0.1
-done
+wait_until 60 test -e "$file.progress"
 expect "status of a running sweep" 0 "$winnow" status "$file"
 for pattern in ': [0-9]+ of 7 points done, 0 failed' '^running +for .* heard of .* ago; process [0-9]+ on ' \
   '^ranks +2 of 2 at work, 1 thread each, on 1 host' '^work +[0-9]+ % of this run, .* left, [0-9]+ tokens/s' \
@@ -47,10 +44,7 @@ END
 # Watched to its end: several looks, of which the last finds nobody.
 "$winnow" status --watch "$file" >"$folder/watched" &
 watching=$!
-for _ in $(seq 50); do
-  grep -q '^running ' "$folder/watched" && break
-  sleep 0.1
-done
+wait_until 60 grep -sq '^running ' "$folder/watched"
 
 # ---- stopped on request, then killed ----
 
@@ -67,10 +61,7 @@ has "status --watch" '^\[#+[-.]*\]$' "$folder/watched"
 expect "status of a stopped sweep" 0 "$winnow" status "$file"
 has "status of a stopped sweep" '^nobody is running it; last write .* ago$' "$folder/out"
 start_ranks 2 "$winnow" run "$folder/slow/sweep.json" -o "$file"
-for _ in $(seq 100); do
-  [ -e "$file.progress" ] && break
-  sleep 0.1
-done
+wait_until 60 test -e "$file.progress"
 to_ranks -KILL
 wait_started
 [ -e "$file.progress" ] || fail "the run ended before it was killed: nothing was tested"

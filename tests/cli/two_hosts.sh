@@ -16,7 +16,7 @@ digest=$(digest_of "$folder/one.h5")
 # on_hosts HOSTS SLOTS: checks exit code, digest and that every host computed points.
 on_hosts() {
   local file=$folder/$1x$2.h5 names
-  expect "$1 hosts with $2 slots" 0 timeout -k 5 60 bash "$hosts" -n "$1" -s "$2" -- "$winnow" run "$sweep" -o "$file"
+  expect "$1 hosts with $2 slots" 0 timeout -k 5 180 bash "$hosts" -n "$1" -s "$2" -- "$winnow" run "$sweep" -o "$file"
   same "digests of one rank and $1 hosts with $2 slots" "$digest" "$(digest_of "$file")"
   names=$("$winnow" show --json "$file" | grep -o '"/points/host":.*"' | sort -u | wc -l)
   same "hosts that computed points, of $1" "$names" "$1"
@@ -27,7 +27,7 @@ on_hosts 2 2
 # A host that dies: the job ends by itself, and the same command goes on.
 file=$folder/dies.h5
 code=0
-timeout -k 5 60 bash "$hosts" -k node2:1 -- "$winnow" run "$sweep" -o "$file" >"$folder/out" 2>"$folder/err" || code=$?
+timeout -k 5 180 bash "$hosts" -k node2:1 -- "$winnow" run "$sweep" -o "$file" >"$folder/out" 2>"$folder/err" || code=$?
 [ "$code" != 124 ] || fail "a host died: the job hung"
 [ ! -e "$file" ] || expect "verify after a host died" 0 "$winnow" verify "$file"
 expect "the same command after a host died" 0 "$winnow" run "$sweep" -o "$file"
