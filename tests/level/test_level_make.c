@@ -12,10 +12,8 @@
 #include <winnow/linalg.h>
 #include <winnow/sweep.h>
 
-#include "io/folder.h"
 #include "point/point_impl.h"
-#include "sweep/run_sweep.h"
-#include "test.h"
+#include "setting.h"
 
 #define DENSE "\"calibration\": \"general\", \"propagation\": \"dense\""
 
@@ -83,13 +81,6 @@ static char *sweep_text(void)
     wn_text_printf(&text, "%s]}", not_searched);
     return text.data;
 }
-
-struct setting {
-    struct wn_par *par;
-    struct wn_run *run;
-    struct wn_reference *reference;
-    char folder[256]; /* the same on all ranks */
-};
 
 /* All blocks, which rank 0 has open. */
 struct levels {
@@ -580,36 +571,9 @@ static void check_run(const struct setting *setting)
 
 int main(int argc, char **argv)
 {
-    struct wn_sweep *sweep;
-    struct wn_reference reference;
-    struct setting setting = {.reference = &reference};
-    bool wanted[POINTS];
-    char *text = sweep_text(), *folder = NULL;
+    char *text = sweep_text();
 
-    CHECK_OK(wn_linalg_start());
-    omp_set_num_threads(1);
-    CHECK_OK(wn_par_start(&argc, &argv, &setting.par));
-    CHECK(wn_par_size(setting.par) == test_ranks_asked());
-    if (wn_par_rank(setting.par) == 0) {
-        folder = folder_create();
-        snprintf(setting.folder, sizeof setting.folder, "%s/levels", folder);
-    }
-    wn_par_broadcast(setting.par, setting.folder, sizeof setting.folder, 0);
-    memset(wanted, true, sizeof wanted);
-    setting.run = test_prepare(setting.par, "sweep.json", text, POINTS, &sweep);
-    if (setting.run) {
-        CHECK_OK(wn_reference_compute(setting.par, setting.run, wanted, &reference));
-        check_run(&setting);
-        wn_reference_release(&reference);
-    }
-    wn_run_release(&setting.run);
-    wn_sweep_close(&sweep);
-    wn_par_barrier(setting.par);
-    if (folder) {
-        rmdir(setting.folder); /* left by what was refused */
-        folder_remove(folder);
-    }
-    wn_par_finish(&setting.par);
+    on_ranks(argc, argv, text, POINTS, check_run);
     wn_free(text);
     return test_finish();
 }

@@ -10,9 +10,7 @@
 #include <winnow/scratch.h>
 #include <winnow/sweep.h>
 
-#include "io/folder.h"
-#include "sweep/run_sweep.h"
-#include "test.h"
+#include "setting.h"
 
 static const char *const recipes[] = {"\"method\": \"gptq\"", "\"method\": \"spqr\"", "\"method\": \"smoothquant\"",
                                       "\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"gptq\""};
@@ -42,13 +40,6 @@ static char *sweep_text(void)
     wn_text_printf(&text, "]}");
     return text.data;
 }
-
-struct setting {
-    struct wn_par *par;
-    struct wn_run *run;
-    struct wn_reference *reference;
-    char folder[256]; /* the same on all ranks */
-};
 
 /* Of one search: the files of all blocks. */
 struct made {
@@ -205,38 +196,18 @@ static void check_keys(const struct setting *setting)
     wn_free(behind);
 }
 
+static void check_run(const struct setting *setting)
+{
+    check_keys(setting);
+    for (int r = 0; r < RECIPES; r++)
+        check_recipe(setting, 1 + KINDS * r, r % 2);
+}
+
 int main(int argc, char **argv)
 {
-    struct wn_sweep *sweep;
-    struct wn_reference reference;
-    struct setting setting = {.reference = &reference};
-    bool wanted[1 + KINDS * RECIPES];
-    char *text = sweep_text(), *folder = NULL;
+    char *text = sweep_text();
 
-    CHECK_OK(wn_linalg_start());
-    omp_set_num_threads(1);
-    CHECK_OK(wn_par_start(&argc, &argv, &setting.par));
-    CHECK(wn_par_size(setting.par) == test_ranks_asked());
-    if (wn_par_rank(setting.par) == 0) {
-        folder = folder_create();
-        snprintf(setting.folder, sizeof setting.folder, "%s/levels", folder);
-    }
-    wn_par_broadcast(setting.par, setting.folder, sizeof setting.folder, 0);
-    memset(wanted, true, sizeof wanted);
-    setting.run = test_prepare(setting.par, "sweep.json", text, 1 + KINDS * RECIPES, &sweep);
-    if (setting.run) {
-        CHECK_OK(wn_reference_compute(setting.par, setting.run, wanted, &reference));
-        check_keys(&setting);
-        for (int r = 0; r < RECIPES; r++)
-            check_recipe(&setting, 1 + KINDS * r, r % 2);
-        wn_reference_release(&reference);
-    }
-    wn_run_release(&setting.run);
-    wn_sweep_close(&sweep);
-    wn_par_barrier(setting.par);
-    if (folder)
-        folder_remove(folder);
-    wn_par_finish(&setting.par);
+    on_ranks(argc, argv, text, 1 + KINDS * RECIPES, check_run);
     wn_free(text);
     return test_finish();
 }
