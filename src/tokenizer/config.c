@@ -462,6 +462,7 @@ static wn_status add_all(struct tok_loader *loader, struct registry *r, const st
                          const struct tok_added *of_file, int64_t count)
 {
     const cJSON *decoder = cJSON_GetObjectItemCaseSensitive(config->root, "added_tokens_decoder");
+    int32_t next = next_id(r); /* known ones of the same file do not count: their ids may lie behind a hole */
 
     if (config->rules != TOK_RULES_OF_CLASS)
         for (int64_t i = 0; i < count; i++) {
@@ -470,7 +471,7 @@ static wn_status add_all(struct tok_loader *loader, struct registry *r, const st
                 continue;
             token.content = wn_strdup(token.content);
             if (tok_vocabulary_find(&r->tokenizer->model.vocabulary, token.content, strlen(token.content)) < 0)
-                token.id = next_id(r);
+                token.id = next++;
             if (token.id != of_file[i].id)
                 wn_log(WN_LOG_INFO, "%s: the added token \"%s\" gets the id %d, not %d: new ones take the next free id",
                        r->tokenizer->path, token.content, token.id, of_file[i].id);

@@ -227,6 +227,19 @@ static void check_eaten_tokens(void)
     check_ids(json, NULL, "a\n   b", (const int32_t[]){0, 4, 1}, 3); /* left of it is less than nothing */
 }
 
+/*
+ * A vocabulary with a hole: new tokens count on from its number of tokens, whatever ids the file names, and whatever
+ * ids behind the hole its own tokens have (tokenizers 0.23: a 0, b 5, X 2, Y 3).
+ */
+static void check_hole(void)
+{
+    static const char json[] =
+        "{\"added_tokens\":[{\"id\":9,\"content\":\"X\"},{\"id\":5,\"content\":\"b\"},{\"id\":12,\"content\":\"Y\"}],"
+        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":5},\"merges\":[]}}";
+
+    check_ids(json, NULL, "aXbYX", (const int32_t[]){0, 2, 5, 3, 2}, 5);
+}
+
 /* Which of several names gives a new token its flags, and which tokens of the file a name makes special. */
 static void check_names(void)
 {
@@ -497,6 +510,7 @@ int main(void)
     check_configs();
     check_as_file();
     check_eaten_tokens();
+    check_hole();
     check_names();
     check_other_class();
     check_odd_bytes(golden);
