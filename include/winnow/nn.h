@@ -155,10 +155,13 @@ void wn_attention_ref(const float *q, const float *k, const float *v, int64_t n_
                       int64_t heads, int64_t kv_heads, int64_t head_dim, const struct wn_attention_rule *rule,
                       const struct wn_past *past, float *out);
 
-/* Activation functions: silu x / (1 + e^-x); gelu x Phi(x); gelu_tanh, its approximation by tanh; relu max(x, 0). */
-enum wn_nonlinearity { WN_SILU, WN_GELU, WN_GELU_TANH, WN_RELU };
+/* Activation functions: silu x / (1 + e^-x); gelu x Phi(x); gelu_tanh, its approximation by tanh; relu max(x, 0);
+ * quick_gelu x / (1 + e^-1.702x); relu_squared max(x, 0)^2; tanh. */
+enum wn_nonlinearity { WN_SILU, WN_GELU, WN_GELU_TANH, WN_RELU, WN_QUICK_GELU, WN_RELU_SQUARED, WN_TANH };
 
-/* By the name that config.json has: silu, swish, gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, relu; false: unknown. */
+/* By the name that config.json has (WN_NONLINEARITIES, and the other names that transformers has for the same); false:
+ * unknown. */
+#define WN_NONLINEARITIES "silu, swish, gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, relu, quick_gelu, relu2, tanh"
 bool wn_nonlinearity_find(const char *name, enum wn_nonlinearity *kind);
 /* x[i] = f(x[i]), or f(x[i]) * up[i]: `up` may be NULL. */
 void wn_nonlinear(enum wn_nonlinearity kind, float *x, const float *up, int64_t count);

@@ -11,34 +11,20 @@ wn_status wn_decoder_read_activation(const char *path, const cJSON *json, const 
     const char *name = "";
     WN_TRY(wn_config_text(path, json, key, fallback, &name));
     if (!wn_nonlinearity_find(name, &config->decoder.activation))
-        return wn_fail(
-            WN_ERR_INPUT,
-            "%s: key \"%s\": \"%s\" is not supported; supported are: silu, swish, gelu, gelu_new, gelu_fast, "
-            "gelu_pytorch_tanh, relu",
-            path, key, name);
+        return wn_fail(WN_ERR_INPUT, "%s: key \"%s\": \"%s\" is not supported; supported are: " WN_NONLINEARITIES, path,
+                       key, name);
     return WN_OK;
 }
 
-wn_status wn_decoder_read_layer_types(const char *path, const cJSON *json, struct wn_config *config)
+void wn_decoder_take_layer_types(const cJSON *json, struct wn_config *config)
 {
-    const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, "layer_types"), *item;
-    int64_t b = 0;
-    if (!list || cJSON_IsNull(list))
-        return WN_OK;
-    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != config->n_blocks)
-        return wn_fail(WN_ERR_INPUT, "%s: key \"layer_types\": expected a list of %lld strings", path,
-                       (long long)config->n_blocks);
-    cJSON_ArrayForEach (item, list) {
-        bool slides = cJSON_IsString(item) && !strcmp(item->valuestring, "sliding_attention");
-        if (!slides && !(cJSON_IsString(item) && !strcmp(item->valuestring, "full_attention")))
-            return wn_fail(WN_ERR_INPUT,
-                           "%s: key \"layer_types\": expected \"full_attention\" or \"sliding_attention\" for block "
-                           "%lld",
-                           path, (long long)b);
-        uint8_t *bits = &config->decoder.blocks[b++];
+    const cJSON *item;
+    uint8_t *bits = config->decoder.blocks;
+    cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(json, "layer_types")) {
+        bool slides = strcmp(item->valuestring, "sliding_attention") == 0;
         *bits = (uint8_t)((*bits & ~WN_BLOCK_SLIDES) | (slides ? WN_BLOCK_SLIDES : 0));
+        bits++;
     }
-    return WN_OK;
 }
 
 wn_status wn_decoder_read_experts(const char *path, const cJSON *json, int64_t count, int64_t chosen,

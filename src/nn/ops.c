@@ -33,14 +33,27 @@ ELEMENTWISE(gelu, 0.5f * x * (1.0f + nn_erf(x * 0.70710678118654752f)))
 /* 0.5 (1 + tanh u) is 1 / (1 + e^-2u); 1.5957... is 2 sqrt(2 / pi). */
 ELEMENTWISE(gelu_tanh, x / (1.0f + nn_exp(-1.5957691216057308f * (x + 0.044715f * (x * x * x)))))
 ELEMENTWISE(relu, x < 0.0f ? 0.0f : x)
+ELEMENTWISE(quick_gelu, x / (1.0f + nn_exp(-1.702f * x)))
+ELEMENTWISE(relu_squared, x < 0.0f ? 0.0f : x * x)
+ELEMENTWISE(tanh_of, nn_tanh(x))
 
 static const struct {
     const char *name;
     enum wn_nonlinearity kind;
 } names[] = {
-    {"silu", WN_SILU},          {"swish", WN_SILU},          {"gelu", WN_GELU},
-    {"gelu_new", WN_GELU_TANH}, {"gelu_fast", WN_GELU_TANH}, {"gelu_pytorch_tanh", WN_GELU_TANH},
+    {"silu", WN_SILU},
+    {"swish", WN_SILU},
+    {"gelu", WN_GELU},
+    {"gelu_new", WN_GELU_TANH},
+    {"gelu_fast", WN_GELU_TANH},
+    {"gelu_pytorch_tanh", WN_GELU_TANH},
+    {"gelu_python", WN_GELU},
+    {"gelu_python_tanh", WN_GELU_TANH},
+    {"gelu_accurate", WN_GELU_TANH},
     {"relu", WN_RELU},
+    {"quick_gelu", WN_QUICK_GELU},
+    {"relu2", WN_RELU_SQUARED},
+    {"tanh", WN_TANH},
 };
 
 bool wn_nonlinearity_find(const char *name, enum wn_nonlinearity *kind)
@@ -55,8 +68,13 @@ bool wn_nonlinearity_find(const char *name, enum wn_nonlinearity *kind)
 
 void wn_nonlinear(enum wn_nonlinearity kind, float *x, const float *up, int64_t count)
 {
-    static void (*const functions[])(float *, const float *, int64_t) = {
-        [WN_SILU] = silu, [WN_GELU] = gelu, [WN_GELU_TANH] = gelu_tanh, [WN_RELU] = relu};
+    static void (*const functions[])(float *, const float *, int64_t) = {[WN_SILU] = silu,
+                                                                         [WN_GELU] = gelu,
+                                                                         [WN_GELU_TANH] = gelu_tanh,
+                                                                         [WN_RELU] = relu,
+                                                                         [WN_QUICK_GELU] = quick_gelu,
+                                                                         [WN_RELU_SQUARED] = relu_squared,
+                                                                         [WN_TANH] = tanh_of};
 #pragma omp parallel for schedule(static) if (count > SERIAL_WORK)
     for (int64_t first = 0; first < count; first += BLOCK)
         functions[kind](x + first, up ? up + first : NULL, block_end(first, count) - first);
@@ -71,6 +89,12 @@ static double nonlinear_ref(enum wn_nonlinearity kind, double x)
         return 0.5 * x * erfc(-x * 0.70710678118654752440);
     case WN_GELU_TANH:
         return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case WN_QUICK_GELU:
+        return x / (1 + exp(-1.702 * x));
+    case WN_RELU_SQUARED:
+        return x < 0 ? 0 : x * x;
+    case WN_TANH:
+        return tanh(x);
     default:
         return x < 0 ? 0 : x;
     }

@@ -125,6 +125,15 @@ def f8_e5m2(config, tensors):
         tensors[name] = tensors[name].to(torch.float8_e5m2)
 
 
+def activation(name):
+    """Another function between the two linears of an MLP."""
+
+    def change(config, tensors):
+        config["hidden_act"] = name
+
+    return change
+
+
 CASES = {
     "plain": (plain, "same"),
     "no_prefix": (no_prefix, "same"),
@@ -141,6 +150,9 @@ CASES = {
     "f8_blocks": (f8_blocks, "other"),
     "f8_tensors": (f8_tensors, "other"),
     "f8_e5m2": (f8_e5m2, "other"),
+    "quick_gelu": (activation("quick_gelu"), "other"),
+    "relu2": (activation("relu2"), "other"),
+    "tanh": (activation("tanh"), "other"),
 }
 
 

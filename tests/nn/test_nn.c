@@ -138,7 +138,7 @@ static void check_nonlinear(enum wn_nonlinearity kind, bool gated, int64_t count
     wn_nonlinear_ref(kind, expected, up, count);
     omp_set_num_threads(1);
     wn_nonlinear(kind, first, up, count);
-    CHECK_NEAR(worst_difference(first, expected, count), 0, 1e-5);
+    CHECK_NEAR(worst_difference(first, expected, count), 0, kind == WN_RELU_SQUARED ? 1e-4 : 1e-5); /* of larger ones */
     for (int threads = 2; threads <= 4; threads++) {
         float *y = copy_of(x, count);
         test_set_threads(threads);
@@ -167,6 +167,11 @@ static void check_nonlinear_values(void)
         {"gelu_new", 0.8411919906, -0.1542859902},
         {"gelu_pytorch_tanh", 0.8411919906, -0.1542859902},
         {"relu", 1, 0},
+        {"gelu_python", 0.8413447461, -0.1542687694},
+        {"gelu_accurate", 0.8411919906, -0.1542859902},
+        {"quick_gelu", 0.8457957659, -0.1496115634},
+        {"relu2", 1, 0},
+        {"tanh", 0.7615941560, -0.4621171573},
     };
     enum wn_nonlinearity kind = WN_SILU;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
@@ -176,7 +181,7 @@ static void check_nonlinear_values(void)
         CHECK_NEAR(x[0], known[i].one, 1e-7);
         CHECK_NEAR(x[1], known[i].minus_half, 1e-7);
     }
-    CHECK(!wn_nonlinearity_find("tanh", &kind) && !wn_nonlinearity_find("", &kind));
+    CHECK(!wn_nonlinearity_find("relu6", &kind) && !wn_nonlinearity_find("", &kind));
 }
 
 static void check_add_scale(int64_t count)
@@ -309,7 +314,7 @@ int main(void)
         check_norm(&norms[i], 300, 323);
     }
     check_norm_values();
-    for (int kind = WN_SILU; kind <= WN_RELU; kind++)
+    for (int kind = WN_SILU; kind <= WN_TANH; kind++)
         for (int gated = 0; gated < 2; gated++) {
             check_nonlinear((enum wn_nonlinearity)kind, gated, 13);
             check_nonlinear((enum wn_nonlinearity)kind, gated, 100003);
