@@ -138,10 +138,33 @@ static wn_status read_sizes(const char *path, const cJSON *json, const struct wn
                              row->positions, &config->max_positions);
 }
 
+/* A list that does not fit the blocks is a mistake in every file; which classes go by it is theirs to say. */
+static wn_status check_layer_types(const char *path, const cJSON *json, const struct wn_config *config)
+{
+    const cJSON *list = find(json, "layer_types"), *item;
+    int64_t b = 0;
+    if (!list)
+        return WN_OK;
+    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != config->n_blocks)
+        return wn_fail(WN_ERR_INPUT, "%s: key \"layer_types\": expected a list of %lld strings", path,
+                       (long long)config->n_blocks);
+    cJSON_ArrayForEach (item, list) {
+        if (!cJSON_IsString(item) ||
+            (strcmp(item->valuestring, "full_attention") != 0 && strcmp(item->valuestring, "sliding_attention") != 0))
+            return wn_fail(WN_ERR_INPUT,
+                           "%s: key \"layer_types\": expected \"full_attention\" or \"sliding_attention\" for block "
+                           "%lld",
+                           path, (long long)b);
+        b++;
+    }
+    return WN_OK;
+}
+
 static wn_status read_window(const char *path, const cJSON *json, const struct wn_class_defaults *row,
                              struct wn_config *config)
 {
     bool used = true;
+    WN_TRY(check_layer_types(path, json, config));
     WN_TRY(wn_config_integer(path, json, "sliding_window", 0, INT32_MAX,
                              default_of(json, "sliding_window", row->window, 0), &config->window));
     if (row->window_by_flag)

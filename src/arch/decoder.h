@@ -79,8 +79,9 @@ void wn_decoder_experts(const struct wn_decoder_call *call, const float *x, floa
 /* The activation function by its name (nn.h). */
 wn_status wn_decoder_read_activation(const char *path, const struct cJSON *json, const char *key, const char *fallback,
                                      struct wn_config *config);
-/* The list "layer_types" says which blocks slide; without it, they keep the bits they have. */
-wn_status wn_decoder_read_layer_types(const char *path, const struct cJSON *json, struct wn_config *config);
+/* The list "layer_types", which wn_arch_read_common has checked, says which blocks slide; without it, they keep the
+ * bits they have. */
+void wn_decoder_take_layer_types(const struct cJSON *json, struct wn_config *config);
 /* How many experts there are, by num_experts or num_local_experts, and num_experts_per_tok. */
 wn_status wn_decoder_read_experts(const char *path, const struct cJSON *json, int64_t count, int64_t chosen,
                                   struct wn_config *config);

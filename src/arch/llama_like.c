@@ -49,7 +49,8 @@ static wn_status read_smollm3(const char *path, const cJSON *json, struct wn_con
     }
     if (cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(json, "layer_types"))) /* whatever use_sliding_window says */
         WN_TRY(wn_config_integer(path, json, "sliding_window", 0, INT32_MAX, 0, &config->window));
-    return wn_decoder_read_layer_types(path, json, config);
+    wn_decoder_take_layer_types(json, config);
+    return WN_OK;
 }
 
 static wn_status read_olmo2(const char *path, const cJSON *json, struct wn_config *config)

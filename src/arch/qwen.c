@@ -12,7 +12,8 @@ static wn_status read_windows(const char *path, const struct cJSON *json, struct
     WN_TRY(wn_config_integer(path, json, "max_window_layers", 0, INT32_MAX, 28, &first));
     for (int64_t b = first; b < config->n_blocks; b++)
         config->decoder.blocks[b] = WN_BLOCK_SLIDES;
-    return wn_decoder_read_layer_types(path, json, config);
+    wn_decoder_take_layer_types(json, config);
+    return WN_OK;
 }
 
 static wn_status read_qwen2(const char *path, const struct cJSON *json, struct wn_config *config)

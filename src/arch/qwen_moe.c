@@ -61,7 +61,7 @@ static wn_status read_qwen2_moe(const char *path, const cJSON *json, struct wn_c
     config->decoder.no_output_bias = true;
     for (int64_t b = 0; b < config->n_blocks && b < windows; b += 2)
         config->decoder.blocks[b] |= WN_BLOCK_SLIDES;
-    WN_TRY(wn_decoder_read_layer_types(path, json, config));
+    wn_decoder_take_layer_types(json, config);
     return read_dense_blocks(path, json, config);
 }
 

@@ -75,6 +75,11 @@ static void check_wrong_values(void)
     check_mistake("eos_token_id", "[1, \"a\"]", "eos_token_id", "token id");
     check_mistake("eos_token_id", "[1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8]",
                   "eos_token_id", "at most 32");
+    check_mistake("layer_types", "\"full_attention\"", "layer_types", "a list of 3 strings");
+    check_mistake("layer_types", "[\"full_attention\"]", "layer_types", "a list of 3 strings");
+    check_mistake("layer_types", "[\"full_attention\", \"full_attention\", \"chunked_attention\"]", "layer_types",
+                  "for block 2");
+    check_mistake("layer_types", "[\"full_attention\", 1, \"full_attention\"]", "layer_types", "for block 1");
     check_mistake("torch_dtype", "[]", "torch_dtype", "expected a string");
 }
 
