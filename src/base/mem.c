@@ -9,13 +9,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGNMENT = 64 };
+#include <pthread.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+enum { ALIGNMENT = 64, HUGE_PAGE = 1 << 21, REGION = 4 * HUGE_PAGE };
+
+/* Memory in which blocks of wn_alloc_weights lie side by side. */
+struct region {
+    char *bytes;
+    size_t size, used; /* used: up to the end of the last block */
+    int64_t blocks;    /* that live */
+    struct region *next;
+};
 
 /* Fills one alignment unit, so that what follows is aligned as well. */
 struct header {
-    size_t size;    /* bytes of the caller */
-    uint64_t guard; /* GUARD_USED while the block lives */
-    char padding[ALIGNMENT - sizeof(size_t) - sizeof(uint64_t)];
+    size_t size;           /* bytes of the caller */
+    uint64_t guard;        /* GUARD_USED while the block lives */
+    struct region *region; /* NULL: the block is one of malloc */
+    char padding[ALIGNMENT - sizeof(size_t) - sizeof(uint64_t) - sizeof(struct region *)];
 };
 _Static_assert(sizeof(struct header) == ALIGNMENT, "the header must keep the alignment");
 
@@ -49,7 +63,8 @@ static struct header *header_of(void *pointer)
     return header;
 }
 
-void *wn_alloc(int64_t count, size_t size)
+/* Bytes of the block with its header. */
+static size_t whole_bytes(int64_t count, size_t size)
 {
     size_t bytes, whole;
 
@@ -58,14 +73,88 @@ void *wn_alloc(int64_t count, size_t size)
     if (__builtin_mul_overflow((size_t)count, size, &bytes) ||
         __builtin_add_overflow(bytes, sizeof(struct header) + ALIGNMENT - 1, &whole))
         out_of_memory(count, size);
-    struct header *header = aligned_alloc(ALIGNMENT, whole / ALIGNMENT * ALIGNMENT);
-    if (!header)
-        out_of_memory(count, size);
+    return whole / ALIGNMENT * ALIGNMENT;
+}
+
+static void *begin_block(struct header *header, size_t bytes, struct region *region)
+{
     header->size = bytes;
     header->guard = GUARD_USED;
+    header->region = region;
     count_bytes((int64_t)bytes);
     atomic_fetch_add(&blocks_now, 1);
     return header + 1;
+}
+
+void *wn_alloc(int64_t count, size_t size)
+{
+    struct header *header = aligned_alloc(ALIGNMENT, whole_bytes(count, size));
+
+    if (!header)
+        out_of_memory(count, size);
+    return begin_block(header, (size_t)count * size, NULL);
+}
+
+/* ---- regions ---- */
+
+static pthread_mutex_t regions_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct region *regions;
+
+/* NULL: memory is out. */
+static struct region *add_region(size_t bytes)
+{
+    struct region *region = malloc(sizeof *region);
+    const size_t size = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+
+    if (!region)
+        return NULL;
+    *region = (struct region){.bytes = aligned_alloc(HUGE_PAGE, size), .size = size, .next = regions};
+    if (!region->bytes) {
+        free(region);
+        return NULL;
+    }
+#ifdef MADV_HUGEPAGE
+    madvise(region->bytes, size, MADV_HUGEPAGE); /* a wish */
+#endif
+    return regions = region;
+}
+
+void *wn_alloc_weights(int64_t count, size_t size)
+{
+    const size_t whole = whole_bytes(count, size);
+    struct header *header = NULL;
+
+    pthread_mutex_lock(&regions_lock);
+    struct region *region = regions;
+    while (region && region->size - region->used < whole)
+        region = region->next;
+    if (!region)
+        region = add_region(whole > REGION ? whole : REGION);
+    if (region) {
+        header = (struct header *)(void *)(region->bytes + region->used);
+        region->used += whole;
+        region->blocks++;
+    }
+    pthread_mutex_unlock(&regions_lock);
+    if (!header)
+        out_of_memory(count, size);
+    return begin_block(header, (size_t)count * size, region);
+}
+
+/* Its last block frees a region. */
+static void leave_region(struct region *region)
+{
+    struct region **link = &regions;
+
+    pthread_mutex_lock(&regions_lock);
+    if (--region->blocks == 0) {
+        while (*link != region)
+            link = &(*link)->next;
+        *link = region->next;
+        free(region->bytes);
+        free(region);
+    }
+    pthread_mutex_unlock(&regions_lock);
 }
 
 void *wn_alloc_zero(int64_t count, size_t size)
@@ -113,7 +202,10 @@ void wn_free(void *pointer)
     count_bytes(-(int64_t)header->size);
     atomic_fetch_sub(&blocks_now, 1);
     header->guard = GUARD_FREED;
-    free(header);
+    if (header->region)
+        leave_region(header->region);
+    else
+        free(header);
 }
 
 int64_t wn_memory_bytes(void)

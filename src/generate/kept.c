@@ -10,7 +10,7 @@ enum { PAYS_TENTHS = 9 }; /* packed weights are kept when they have fewer tenths
 
 static float *copy_floats(const float *from, int64_t count)
 {
-    float *to = wn_alloc(count, sizeof *to);
+    float *to = wn_alloc_weights(count, sizeof *to);
     memcpy(to, from, (size_t)count * sizeof *to);
     return to;
 }
@@ -219,7 +219,7 @@ static void take(const uint8_t **bytes, void *data, int64_t count)
 
 static float *take_floats(const uint8_t **bytes, int64_t count)
 {
-    float *floats = wn_alloc(count, sizeof *floats);
+    float *floats = wn_alloc_weights(count, sizeof *floats);
     take(bytes, floats, count * (int64_t)sizeof *floats);
     return floats;
 }

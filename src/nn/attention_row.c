@@ -5,7 +5,7 @@
  */
 #include "attention.h"
 
-enum { DOT_LANES = 16 };
+enum { DOT_LANES = 16, AHEAD = 8 };
 
 /* Element i of the products goes to lane i % DOT_LANES, lanes are joined by halves. */
 static float dot(const float *x, const float *y, int64_t count)
@@ -81,6 +81,16 @@ static void shape(const struct wn_attention_rule *rule, int64_t head, int64_t fi
             scores[i] += nn_slope(rule, rule->slopes[head], first + i, position);
 }
 
+/* Keys soon needed and the values behind the scores: the cache is far larger than those of the processor, and rows of a
+ * head do not lie side by side. Fetching reads nothing, so it may go beyond the end. */
+static void fetch_ahead(const struct run *run, int64_t j, int64_t stride, int64_t dim)
+{
+    for (int64_t i = 0; i < dim; i += 16) {
+        __builtin_prefetch(run->keys + (j + AHEAD) * stride + i, 0, 3);
+        __builtin_prefetch(run->values + j * stride + i, 0, 2);
+    }
+}
+
 void nn_attention_row(const struct attention *a, const struct tile *tile, int64_t head, float *scores)
 {
     int64_t dim = a->head_dim, stride = a->kv_heads * dim, at = ((tile->row + tile->first) * a->heads + head) * dim;
@@ -89,8 +99,10 @@ void nn_attention_row(const struct attention *a, const struct tile *tile, int64_
     float *out = a->out + at, *place = scores;
     for (int64_t i = 0; i <= tile->n_spans; i++) {
         struct run run = nn_seen(a, tile, kv_head, i, &skip);
-        for (int64_t j = 0; j < run.count; j++)
+        for (int64_t j = 0; j < run.count; j++) {
+            fetch_ahead(&run, j, stride, dim);
             *place++ = a->rule->scale * dot(a->q + at, run.keys + j * stride, dim);
+        }
     }
     shape(a->rule, head, first, position, scores);
     float factor = 1.0f / exponentials(scores, position + 1 - first);

@@ -60,6 +60,11 @@ static int64_t cut(const struct wn_grouped_linear *form, struct grouped_cell *ce
     return count;
 }
 
+static void *zeros_of(int64_t bytes)
+{
+    return memset(wn_alloc_weights(bytes, 1), 0, (size_t)bytes);
+}
+
 /* Sizes, cells, and room for the arrays, all 0: outputs behind the last row have scales 0. */
 static struct rule *open_rule(const struct wn_grouped_linear *form)
 {
@@ -78,8 +83,8 @@ static struct rule *open_rule(const struct wn_grouped_linear *form)
     g->n_groups = form->n_groups;
     g->wide = form->bits > 4;
     g->strip_bytes = g->width * GROUPED_STRIP / (g->wide ? 1 : 2);
-    g->codes = rule->codes = wn_alloc_zero(strips * g->strip_bytes, 1);
-    g->scales = rule->scales = wn_alloc_zero(strips * g->n_groups * GROUPED_STRIP, sizeof *rule->scales);
+    g->codes = rule->codes = zeros_of(strips * g->strip_bytes);
+    g->scales = rule->scales = zeros_of(strips * g->n_groups * GROUPED_STRIP * (int64_t)sizeof(float));
     return rule;
 }
 
@@ -115,7 +120,7 @@ static void take_grids(struct rule *rule, const float *scales, const float *zero
 
     g->zero = (int32_t)zeros[0];
     if (!all_same(zeros, rows * g->n_groups))
-        g->zeros = rule->zeros = wn_alloc_zero(strips * g->n_groups * GROUPED_STRIP, 1);
+        g->zeros = rule->zeros = zeros_of(strips * g->n_groups * GROUPED_STRIP);
     for (int64_t row = 0; row < rows; row++)
         for (int64_t i = 0; i < g->n_groups; i++) {
             const int64_t at = (row / GROUPED_STRIP * g->n_groups + i) * GROUPED_STRIP + row % GROUPED_STRIP;
@@ -321,7 +326,7 @@ struct wn_activation *wn_grouped_linear_read(const uint8_t **bytes)
     rule->activation = (struct wn_activation){compute, release};
     rule->g.zero = zero;
     if (zero < 0)
-        rule->g.zeros = rule->zeros = wn_alloc(strips_of(form.rows) * rule->g.n_groups * GROUPED_STRIP, 1);
+        rule->g.zeros = rule->zeros = zeros_of(strips_of(form.rows) * rule->g.n_groups * GROUPED_STRIP);
     void *arrays[] = {rule->codes, rule->scales, rule->zeros};
     array_bytes(rule, sizes);
     for (int i = 0; i < 3; *bytes += sizes[i++])

@@ -230,8 +230,38 @@ static void check_memory(void)
     wn_free(grown);
 }
 
+/* They lie side by side, are counted like others, and their memory is there again when all of them are gone. */
+static void check_memory_of_weights(void)
+{
+    const int64_t blocks = wn_memory_blocks(), bytes = wn_memory_bytes(), large = 20 << 20;
+    char *a = wn_alloc_weights(1000, 1), *b = wn_alloc_weights(10, 1);
+
+    CHECK(b - a == 1024 + 64 && (uintptr_t)a % 64 == 0);
+    wn_free(a);
+    a = wn_alloc_weights(1000, 1);
+    CHECK(a - b == 64 + 64);
+    char *c = wn_alloc_weights(large, 1);
+    CHECK(wn_memory_blocks() == blocks + 3 && wn_memory_bytes() == bytes + 1010 + large);
+    memset(c, 1, (size_t)large);
+    a = wn_resize(a, 2000, 1);
+    wn_free(a);
+    wn_free(b);
+    wn_free(c);
+    CHECK(wn_memory_blocks() == blocks && wn_memory_bytes() == bytes);
+    a = wn_alloc_weights(7 << 20, 1);
+    b = wn_alloc_weights(2 << 20, 1);
+    CHECK(b > a + (7 << 20) || b + (2 << 20) < a);
+    wn_free(a);
+    wn_free(b);
+}
+
 static void check_memory_threads(void)
 {
+#pragma omp parallel for num_threads(4)
+    for (int i = 0; i < 400; i++)
+        wn_free(memset(wn_alloc_weights(i * 1000, 8), i, (size_t)i * 8000));
+    CHECK(wn_memory_blocks() == 0 && wn_memory_bytes() == 0);
+
 #pragma omp parallel for num_threads(4)
     for (int i = 0; i < 4000; i++)
         wn_free(wn_resize(wn_alloc(i % 50, 8), i % 70, 8));
@@ -314,6 +344,7 @@ int main(void)
     check_log();
     check_ends();
     check_memory();
+    check_memory_of_weights();
     check_memory_threads();
     check_text();
     check_texts();
