@@ -31,6 +31,16 @@ static void release_factors(struct wn_collector *collector, const struct wn_subj
         wn_factor_cache_release(&collector->factors[i]);
 }
 
+void wn_collector_leave(struct wn_collector *collector, const struct wn_layout *layout, const int *order, int count,
+                        int made)
+{
+    const int input = layout->linears[order[made]].input;
+    for (int k = made + 1; k < count; k++)
+        if (layout->linears[order[k]].input == input)
+            return;
+    wn_factor_cache_release(&collector->factors[input]);
+}
+
 void wn_collector_release(struct wn_collector *collector, const struct wn_subject *subject)
 {
     release_factors(collector, subject);

@@ -2,6 +2,7 @@
 /* memory.c: what a point takes on a rank: the formulas of plan, by the numbers that the stages allocate with. */
 #include <omp.h>
 
+#include "inside.h"
 #include "point_impl.h"
 
 int64_t wn_prepared_longest_chunk(const struct wn_run *run, int64_t model)
@@ -130,20 +131,37 @@ static int64_t statistics_bytes(const struct wn_run *run, const struct wn_point 
     return 2 * wn_statistics_bytes(&run->models[point->model].model->layout, wn_recipe_needs(&point->recipe));
 }
 
-/* A factor of every input, and the working memory of the hungriest linear. */
+/* Floats of the factors that are held at once, each from the first to the last linear that reads its input. */
+static int64_t factor_floats(const struct wn_layout *layout, const struct wn_recipe *recipe)
+{
+    int order[WN_MAX_LINEARS], last[WN_MAX_INPUTS] = {0};
+    int64_t held = 0, most = 0;
+    bool made[WN_MAX_INPUTS] = {false};
+    const int count = wn_order_linears(layout, wn_recipe_true_sequential(recipe), order);
+    for (int k = 0; k < count; k++)
+        last[layout->linears[order[k]].input] = k;
+    for (int k = 0; k < count; k++) {
+        const int input = layout->linears[order[k]].input;
+        const int64_t floats = layout->input_widths[input] * layout->input_widths[input];
+        held += made[input] ? 0 : floats;
+        made[input] = true;
+        most = held > most ? held : most;
+        held -= last[input] == k ? floats : 0;
+    }
+    return most;
+}
+
 int64_t wn_point_solver_bytes(const struct wn_layout *layout, const struct wn_recipe *recipe)
 {
-    int64_t factors = 0, work = 0;
+    int64_t work = 0;
     if (!(wn_recipe_needs(recipe) & WN_NEED_SECOND_MOMENTS))
         return 0;
-    for (int i = 0; i < layout->n_inputs; i++)
-        factors += layout->input_widths[i] * layout->input_widths[i] * (int64_t)sizeof(float);
     for (int l = 0; l < layout->n_linears; l++) {
         int64_t bytes =
             wn_second_order_bytes(layout->linears[l].rows, layout->linears[l].columns, omp_get_max_threads());
         work = bytes > work ? bytes : work;
     }
-    return factors + work;
+    return factor_floats(layout, recipe) * (int64_t)sizeof(float) + work;
 }
 
 int64_t wn_point_rules_bytes(const struct wn_run *run, const struct wn_point *point)

@@ -123,7 +123,7 @@ void wn_generation_bytes(const struct wn_run *run, int64_t model, const struct w
 
 /* ---- what a point needs ---- */
 
-/* Of a factor of every input, and the work of the hungriest linear; 0: the recipe has none. */
+/* Of the factors that are held at once, and the work of the hungriest linear; 0: the recipe has none. */
 int64_t wn_point_solver_bytes(const struct wn_layout *layout, const struct wn_recipe *recipe);
 /* Bytes of the rules (nn.h) of the linears of a block. */
 int64_t wn_point_rules_bytes(const struct wn_run *run, const struct wn_point *point);

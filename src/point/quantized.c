@@ -6,6 +6,7 @@
  */
 #include <math.h>
 
+#include "inside.h"
 #include "pass.h"
 #include "walk.h"
 
@@ -170,13 +171,15 @@ int64_t wn_quantized_bytes(const struct wn_run *run, const struct wn_point_searc
 static wn_status quantize(struct quantizing *q, int64_t b, struct wn_block *view)
 {
     const struct wn_layout *layout = &q->subject.model->layout;
+    int order[WN_MAX_LINEARS], count = wn_order_linears(layout, false, order);
     struct wn_made made;
     WN_TRY(wn_collector_gather(&q->collector, &q->subject, &q->workspace, b, q->dense));
     wn_compressor_begin(&q->compressor, &q->subject, &q->allocation, b, q->dense);
     WN_TRY(wn_compressor_scale(&q->compressor, &q->subject, &q->collector, &q->workspace));
-    for (int l = 0; l < layout->n_linears; l++) {
-        WN_TRY(wn_compressor_make(&q->compressor, &q->subject, &q->collector, l, &made));
+    for (int k = 0; k < count; k++) {
+        WN_TRY(wn_compressor_make(&q->compressor, &q->subject, &q->collector, order[k], &made));
         wn_made_release(&made);
+        wn_collector_leave(&q->collector, layout, order, count, k);
     }
     wn_compressor_view(&q->compressor, layout, WN_ALL_STEPS, view);
     return WN_OK;

@@ -118,6 +118,7 @@ static wn_status make_linears(struct walk *walk)
         if (!wn_is_in(&model->config, linear->where, walk->block))
             continue;
         WN_TRY(make_linear(walk, order[k]));
+        wn_collector_leave(&walk->collector, layout, order, all, k);
         WN_TRY(wn_pause(walk->compressor.pauses, (struct wn_place){.part = WN_PART_LINEARS, .done = k + 1}, all));
     }
     return WN_OK;

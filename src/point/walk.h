@@ -102,6 +102,9 @@ void wn_collector_release(struct wn_collector *collector, const struct wn_subjec
 /* The statistics of a dense block: collected, or those of the shared dense pass. */
 wn_status wn_collector_gather(struct wn_collector *collector, const struct wn_subject *subject,
                               struct wn_workspace *workspace, int64_t block_index, const struct wn_block *block);
+/* Behind linear order[made] of `count`: a factor that no later one reads is released. */
+void wn_collector_leave(struct wn_collector *collector, const struct wn_layout *layout, const int *order, int count,
+                        int made);
 /* Collects those of the inputs of one step anew, from the sequences through `block`, when `made` of `all` linears are
  * made; groups that an earlier start has summed are there. */
 wn_status wn_collector_again(struct wn_collector *collector, const struct wn_subject *subject,

@@ -63,4 +63,25 @@ END
 planned() { (ulimit -t 60 && OMP_NUM_THREADS=1 "$winnow" plan "$folder/large.json"); }
 expect "a plan of 128 experts" 0 planned
 has "a plan of 128 experts" 'qwen3_moe, 30532.* M parameters' "$folder/out"
+
+# ---- one factor at a time: memory is what plan predicts, which has room for one and not for those of all experts ----
+
+vocabulary=$(grep -o '"vocab_size": *[0-9]*' "$source_dir/sweeps/demo/model/config.json" | grep -oE '[0-9]+')
+same "vocabularies" "$vocabulary" 1024
+python3 "$source_dir/tests/cli/make_shape.py" "$folder/small" "$source_dir/sweeps/demo/model" small || fail "no small model"
+cat >"$folder/small.json" <<END
+{"model": "small", "calibration": {"c": {"text": "c.txt", "samples": 8, "length": 60}},
+ "grid": [{"method": "gptq", "bits": 4, "group": 128, "calibration": "c", "true_sequential": [false, true]}],
+ "evaluate": {"perplexity": {"t": {"text": "t.txt", "length": 50}}}}
+END
+expect "16 experts" 0 "$winnow" run "$folder/small.json" -o "$folder/small.h5" -q
+"$winnow" plan "$folder/small.json" --json >"$folder/plan.out"
+"$winnow" show "$folder/small.h5" --json >"$folder/show.out"
+python3 - "$folder" >"$folder/wrong" <<'END' || fail "memory of experts: $(cat "$folder/wrong")"
+import json, sys
+plan, show = (json.load(open(f"{sys.argv[1]}/{name}.out")) for name in ("plan", "show"))
+peaks = [row["/points/peak_bytes"] / point["bytes"] for row, point in zip(show, plan["points"], strict=True)]
+print(peaks)
+sys.exit(len(peaks) != 3 or not all(0.85 < peak < 1.02 for peak in peaks[1:]))
+END
 finish
