@@ -249,8 +249,12 @@ enum wn_point_stage {
 const char *wn_stage_name(enum wn_point_stage stage);
 
 /* Bytes one rank allocates for a point: the same formulas that allocate. */
+struct wn_point_need {
+    int64_t alone;  /* all of them */
+    int64_t beside; /* without what a rank takes while it measures speeds alone: one rank of a node at a time */
+};
+void wn_point_need(const struct wn_run *run, int64_t point, struct wn_point_need *need);
+/* need.alone. Looks at all sets: keep it where it is asked for again. */
 int64_t wn_point_bytes(const struct wn_run *run, int64_t point);
-/* How many of them a rank takes while it measures speeds alone and not otherwise: one rank of a node at a time. */
-int64_t wn_point_turn_bytes(const struct wn_run *run, int64_t point);
 
 #endif

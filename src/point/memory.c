@@ -102,12 +102,14 @@ void wn_generation_bytes(const struct wn_run *run, int64_t index, const struct w
     const struct wn_prepared_model *prepared = &run->models[index];
     const struct wn_model *model = prepared->model;
     *bytes = (struct wn_generation_bytes){0};
+    if (!wn_prepared_generates(run, index))
+        return;
+    bytes->kept = wn_kept_blocks_bytes(model, recipe);
+    bytes->packing = packing_bytes(&model->layout);
     for (int64_t e = 0; e < run->n_sets; e++) {
         const struct wn_generation *generation = prepared->sets[e].generation;
         if (!generation && !prepared->sets[e].efficiency)
             continue;
-        bytes->kept = wn_kept_blocks_bytes(model, recipe);
-        bytes->packing = packing_bytes(&model->layout);
         if (!generation) {
             int64_t measure = wn_efficiency_bytes(model, prepared->sets[e].efficiency);
             bytes->measure = measure > bytes->measure ? measure : bytes->measure;
@@ -194,7 +196,7 @@ static int64_t activation_bytes(const struct wn_run *run, const struct wn_point 
     return total + most;
 }
 
-static int64_t point_bytes(const struct wn_run *run, int64_t index, bool measures)
+void wn_point_need(const struct wn_run *run, int64_t index, struct wn_point_need *need)
 {
     const struct wn_point *point = &run->grid.points[index];
     const struct wn_prepared_model *prepared = &run->models[point->model];
@@ -228,24 +230,18 @@ static int64_t point_bytes(const struct wn_run *run, int64_t index, bool measure
     walking += wn_evaluated_bytes(model, group);
     if (texts.kept)
         walking += (model->config.n_blocks - 1) * wn_point_rules_bytes(run, point);
-    int64_t measure = measures && texts.measure > texts.generate ? texts.measure : texts.generate;
-    int64_t generating = texts.kept + measure, scoring = scores + head;
-    int64_t most = walking > generating ? walking : generating;
+    int64_t scoring = scores + head, most = walking > scoring ? walking : scoring;
+    int64_t generating = texts.kept + texts.generate, measuring = texts.kept + texts.measure;
+    most = most > generating ? most : generating;
     most = most > texts.losses ? most : texts.losses;
-    return floats * (int64_t)sizeof(float) + (most > scoring ? most : scoring) + texts.records +
-           wn_point_routes_bytes(run, point) + wn_schema_bytes(&run->schema) +
-           wn_prepared_offsets(run, point->model) * (int64_t)sizeof(int64_t);
+    need->beside = floats * (int64_t)sizeof(float) + most + texts.records + wn_point_routes_bytes(run, point) +
+                   wn_schema_bytes(&run->schema) + wn_prepared_offsets(run, point->model) * (int64_t)sizeof(int64_t);
+    need->alone = need->beside + (measuring > most ? measuring - most : 0);
 }
 
 int64_t wn_point_bytes(const struct wn_run *run, int64_t index)
 {
-    return point_bytes(run, index, true);
-}
-
-int64_t wn_point_turn_bytes(const struct wn_run *run, int64_t index)
-{
-    bool measures = false;
-    for (int64_t e = 0; e < run->n_sets; e++)
-        measures = measures || run->models[run->grid.points[index].model].sets[e].efficiency;
-    return measures ? point_bytes(run, index, true) - point_bytes(run, index, false) : 0;
+    struct wn_point_need need;
+    wn_point_need(run, index, &need);
+    return need.alone;
 }

@@ -90,14 +90,22 @@ void wn_predict_memory(const struct wn_run *run, int ranks, struct wn_memory *me
         most = shared > most ? shared : most;
     }
     memory->shared += most;
+    memory->points = wn_alloc(run->grid.n_points, sizeof *memory->points);
     for (int64_t i = 0; i < run->grid.n_points; i++) {
-        int64_t turn = wn_point_turn_bytes(run, i), bytes = wn_point_bytes(run, i) - turn;
-        memory->turn = turn > memory->turn ? turn : memory->turn;
-        if (bytes > memory->point) {
-            memory->point = bytes;
+        struct wn_point_need *need = &memory->points[i];
+        wn_point_need(run, i, need);
+        memory->turn = need->alone - need->beside > memory->turn ? need->alone - need->beside : memory->turn;
+        if (need->beside > memory->point) {
+            memory->point = need->beside;
             memory->largest = i;
         }
     }
+}
+
+void wn_memory_release(struct wn_memory *memory)
+{
+    wn_free(memory->points);
+    memory->points = NULL;
 }
 
 int64_t wn_memory_rank(const struct wn_run *run, const struct wn_memory *memory, char what[160])
@@ -114,22 +122,17 @@ int64_t wn_memory_rank(const struct wn_run *run, const struct wn_memory *memory,
 
 /* ---- against the limits ---- */
 
-/* A point by itself, and without what one rank of a node takes at a time. */
-struct point_need {
-    int64_t alone, beside;
-};
-
 /* Points in flight at once on one node are different ones: the largest that are wanted, largest first. */
 struct need {
-    struct wn_memory memory;
-    struct point_need *points;
+    struct wn_memory memory; /* borrowed points */
+    struct wn_point_need *points;
     int64_t count;
     bool in_memory; /* shared memory is taken of memory, not of a disk */
 };
 
 static int compare_falling(const void *a, const void *b)
 {
-    int64_t left = ((const struct point_need *)a)->beside, right = ((const struct point_need *)b)->beside;
+    int64_t left = ((const struct wn_point_need *)a)->beside, right = ((const struct wn_point_need *)b)->beside;
     return left < right ? 1 : left > right ? -1 : 0;
 }
 
@@ -169,17 +172,15 @@ static void leave_large(struct need *need, int64_t most)
     need->count = left;
 }
 
-static void take_need(const struct wn_run *run, const bool *wanted, int ranks, struct need *need)
+static void take_need(const struct wn_run *run, const struct wn_memory *memory, const bool *wanted, struct need *need)
 {
     struct statfs about;
-    wn_predict_memory(run, ranks, &need->memory);
+    need->memory = *memory;
     need->points = wn_alloc(run->grid.n_points, sizeof *need->points);
     need->count = 0;
     for (int64_t i = 0; i < run->grid.n_points; i++)
-        if (!wanted || wanted[i]) {
-            int64_t alone = wn_point_bytes(run, i);
-            need->points[need->count++] = (struct point_need){alone, alone - wn_point_turn_bytes(run, i)};
-        }
+        if (!wanted || wanted[i])
+            need->points[need->count++] = memory->points[i];
     qsort(need->points, (size_t)need->count, sizeof *need->points, compare_falling);
     need->in_memory = statfs(wn_par_shared_folder(NULL), &about) == 0 && about.f_type == TMPFS_MAGIC;
 }
@@ -312,11 +313,11 @@ static void take_own(struct wn_limit *limits, int count, const int sharing[WN_LI
 
 /* Whether to go on without the points that no rank can compute: not when all but the dense ones would be left out, or a
  * dense one. */
-static bool is_worth(const struct wn_run *run, const bool *wanted, int64_t most)
+static bool is_worth(const struct wn_run *run, const struct wn_memory *memory, const bool *wanted, int64_t most)
 {
     int64_t fit = 0, large = 0;
     for (int64_t i = 0; i < run->grid.n_points; i++) {
-        bool fits = wn_point_bytes(run, i) <= most;
+        bool fits = memory->points[i].alone <= most;
         if (!wanted[i])
             continue;
         if (run->grid.points[i].recipe.n_stages == 0 && !fits)
@@ -330,21 +331,24 @@ static bool is_worth(const struct wn_run *run, const bool *wanted, int64_t most)
 wn_status wn_memory_check(struct wn_par *par, const struct wn_run *run, const bool *wanted, bool force, int64_t *most)
 {
     struct wn_limit limits[WN_LIMITS];
+    struct wn_memory memory;
     struct need need;
     int sharing[WN_LIMITS];
     int64_t own;
     int count = wn_limits_read("", limits, &own);
-    take_need(run, wanted, wn_par_node_size(par), &need);
+    wn_predict_memory(run, wn_par_node_size(par), &memory);
+    take_need(run, &memory, wanted, &need);
     count_sharing(par, limits, count, sharing);
     take_own(limits, count, sharing, own);
     *most = -wn_par_max(par, -largest_possible(&need, limits, count));
-    if (!force && is_worth(run, wanted, *most))
+    if (!force && is_worth(run, &memory, wanted, *most))
         leave_large(&need, *most);
     else
         *most = INT64_MAX;
     wn_status status = wn_par_agree(par, compare(par, run, &need, limits, count, sharing));
     warn_of_mpi(par);
     wn_free(need.points);
+    wn_memory_release(&memory);
     if (status != WN_OK && force) {
         if (wn_par_rank(par) == 0)
             wn_log(WN_LOG_WARNING, "%s", wn_error_message());
@@ -370,14 +374,14 @@ wn_status wn_memory_check_new(struct wn_par *par, const struct wn_run *run, cons
 
 /* ---- points that are too large ---- */
 
-static wn_status fail_point(const struct wn_run *run, struct wn_results *results, int64_t point, int64_t most,
-                            struct wn_kept_row *kept)
+static wn_status fail_point(const struct wn_run *run, struct wn_results *results, int64_t point, int64_t bytes,
+                            int64_t most, struct wn_kept_row *kept)
 {
     char needed[32], room[32], reason[200];
     snprintf(reason, sizeof reason,
              "needs %s of memory, and a rank alone can have %s: give more, then --retry-failed; or --retry-failed "
              "--force",
-             text_of(wn_point_bytes(run, point), needed), text_of(most, room));
+             text_of(bytes, needed), text_of(most, room));
     wn_log(WN_LOG_WARNING, "point %lld failed: %s (%s)", (long long)point, reason, run->grid.points[point].key);
     WN_TRY(wn_results_begin(results, point));
     return wn_kept_fail(run, results, point, reason, kept);
@@ -389,12 +393,13 @@ wn_status wn_memory_fail_large(struct wn_par *par, const struct wn_run *run, str
     struct wn_kept_row kept;
     wn_status status = WN_OK;
     wn_kept_open(run, &kept);
-    for (int64_t i = 0; i < run->grid.n_points; i++) {
-        if (!wanted[i] || wn_point_bytes(run, i) <= most)
+    for (int64_t i = 0; i < run->grid.n_points && most < INT64_MAX; i++) {
+        const int64_t bytes = wanted[i] ? wn_point_bytes(run, i) : 0;
+        if (bytes <= most)
             continue;
         wanted[i] = false;
         if (wn_par_rank(par) == 0 && status == WN_OK)
-            status = fail_point(run, results, i, most, &kept);
+            status = fail_point(run, results, i, bytes, most, &kept);
     }
     wn_kept_close(&kept);
     return wn_par_agree(par, status);
@@ -402,14 +407,14 @@ wn_status wn_memory_fail_large(struct wn_par *par, const struct wn_run *run, str
 
 /* ---- for a plan ---- */
 
-char *wn_memory_advice(const struct wn_run *run, int ranks)
+char *wn_memory_advice(const struct wn_run *run, const struct wn_memory *memory, int ranks)
 {
     struct wn_limit limits[WN_LIMITS];
     struct need need;
     char *worst = NULL;
     int64_t own, least = ranks;
     int count = wn_limits_read("", limits, &own);
-    take_need(run, NULL, ranks, &need);
+    take_need(run, memory, NULL, &need);
     for (int i = 0; i < count; i++) {
         int64_t mine = limits[i].shared_by ? ranks : 1, fit = fitting(&need, &limits[i], mine);
         if (fit == mine || (worst && fit >= least))

@@ -498,7 +498,8 @@ static void predict_memory(const struct wn_run *run, int ranks, struct wn_predic
     prediction->shared_bytes = memory.shared;
     prediction->turn_bytes = memory.turn;
     prediction->rank_bytes = wn_memory_rank(run, &memory, prediction->largest) + memory.grid;
-    prediction->memory_warning = wn_memory_advice(run, ranks);
+    prediction->memory_warning = wn_memory_advice(run, &memory, ranks);
+    wn_memory_release(&memory);
 }
 
 static void open_prediction(const struct wn_run *run, struct wn_prediction *prediction)
