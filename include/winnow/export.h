@@ -41,13 +41,15 @@ struct wn_export_options {
  *                        a grid with it is turned round, its scale is negative
  *   awq                  gemm, 4 bits. Its scales are f16: rounded
  *   gguf                 one file, model.gguf, of llama, mistral, qwen2, qwen3, gemma2, gemma3, phi3, olmo2, granite
- *                        and smollm3, where llama.cpp has the same arithmetic (a window, biases, an activation or
- * scaled rotations that it does not know of the architecture are refused; of longrope it takes the factors by the
- * length of its context, not of the text), with the tokenizer (byte-level BPE by a rule that llama.cpp has, or
- * tokenizer.model) and the chat template. Codes lie in blocks of 32 with f16 scales: 2 and 3 bits, and 4 symmetric
- * ones, as Q4_0; 4 with zero points as Q4_1, whose minima, scale * zero, are rounded too; 5 to 7 bits, and 8 symmetric
- * ones, as Q8_0. Groups and columns must be multiples of 32. Points without codes, and all with a --dtype, are F32, F16
- * or BF16. llama.cpp itself rounds the inputs of products with blocks to 8 bits
+ *                        and smollm3, where llama.cpp has the same arithmetic: see below
+ *
+ * GGUF files also have the tokenizer (byte-level BPE by a rule that llama.cpp has, or pieces of SentencePiece, also
+ * where only tokenizer.json is there) and the chat template. A window, biases, an activation or scaled rotations that
+ * llama.cpp does not know of the architecture are refused; of longrope it takes the factors by the length of its
+ * context, not of the text. Codes lie in blocks of 32 with f16 scales: 2 and 3 bits, and 4 symmetric ones, as Q4_0; 4
+ * with zero points as Q4_1, whose minima, scale * zero, are rounded too; 5 to 7 bits, and 8 symmetric ones, as Q8_0.
+ * Groups and columns must be multiples of 32. Points without codes, and all with a --dtype, are F32, F16 or BF16.
+ * llama.cpp itself rounds the inputs of products with blocks to 8 bits, those with BF16 to BF16.
  *
  * A point made with "scale_dtype": "f16" has scales that gptq, awq, Q4_0 and Q8_0 hold exactly: the file is what was
  * evaluated (of an AWQ point up to the rows that are divided by a scale).

@@ -10,6 +10,7 @@
 #include "../tokenizer/sentencepiece.h"
 #include "../tokenizer/tokenizer_impl.h"
 #include "gguf.h"
+#include "gguf_pieces.h"
 
 #define LLAMA3_START "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
 #define LLAMA3_END   "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
@@ -98,8 +99,8 @@ static const char *json_reason(const cJSON *json)
 {
     const cJSON *bpe = get(json, "model"), *normalizer = get(json, "normalizer");
     const char *rule = cutting_rule(json);
-    if (strcmp(text_of(bpe, "type"), "BPE") != 0 || cJSON_IsTrue(get(bpe, "byte_fallback")))
-        return "its tokenizer is no byte-level BPE, and there is no tokenizer.model";
+    if (strcmp(text_of(bpe, "type"), "BPE") != 0)
+        return "its tokenizer is no BPE, and there is no tokenizer.model";
     if (normalizer && !cJSON_IsNull(normalizer) && strcmp(text_of(normalizer, "type"), "NFC") != 0)
         return "its tokenizer changes texts first, which llama.cpp does not";
     if (!rule)
@@ -119,7 +120,7 @@ const char *wn_export_gguf_tokenizer_reason(const struct wn_model *model)
     if (wn_vocabulary_size(model->tokenizer) > model->config.vocab_size)
         reason = "its tokenizer has tokens without an embedding";
     else if (json && !pieces)
-        reason = json_reason(json);
+        reason = wn_export_gguf_has_pieces(json) ? wn_export_gguf_pieces_reason(model, json) : json_reason(json);
     else if (!pieces || tok_spm_read(pieces, &spm) != WN_OK || spm.model_type != TOK_SPM_BPE)
         reason = "its tokenizer.model is no BPE of SentencePiece";
     tok_spm_release(&spm);
@@ -241,16 +242,21 @@ wn_status wn_export_gguf_put_tokenizer(struct wn_gguf_file *file, const struct w
     struct vocabulary words;
     struct tok_spm spm = {0};
     wn_status status = pieces ? tok_spm_read(pieces, &spm) : WN_OK;
+    const bool scored = pieces || wn_export_gguf_has_pieces(json);
+    bool space = spm.add_dummy_prefix;
     open_vocabulary(model, &words);
     if (pieces)
         take_pieces(&spm, &words);
+    else if (scored)
+        space = wn_export_gguf_score_pieces(model, json, words.count, words.types, words.scores);
     mark_added(model->tokenizer, &words);
-    wn_gguf_put_string(file, "tokenizer.ggml.model", pieces ? "llama" : "gpt2");
-    wn_gguf_put_string(file, "tokenizer.ggml.pre", pieces ? "default" : cutting_rule(json));
-    put_vocabulary(file, &words, pieces != NULL);
-    if (pieces) {
-        wn_gguf_put_bool(file, "tokenizer.ggml.add_space_prefix", spm.add_dummy_prefix);
-        put_id(file, "tokenizer.ggml.unknown_token_id", spm.unknown);
+    wn_gguf_put_string(file, "tokenizer.ggml.model", scored ? "llama" : "gpt2");
+    wn_gguf_put_string(file, "tokenizer.ggml.pre", scored ? "default" : cutting_rule(json));
+    put_vocabulary(file, &words, scored);
+    if (scored) {
+        wn_gguf_put_bool(file, "tokenizer.ggml.add_space_prefix", space);
+        put_id(file, "tokenizer.ggml.unknown_token_id",
+               pieces ? spm.unknown : wn_token_id(model->tokenizer, text_of(get(json, "model"), "unk_token")));
     } else
         put_merges(file, get(get(json, "model"), "merges"));
     put_id(file, "tokenizer.ggml.bos_token_id", wn_bos_id(model->tokenizer));

@@ -37,10 +37,13 @@ GEMMA3_ROPE = {"full_attention": dict(rope_type="linear", rope_theta=1e6, factor
 GRANITE = dict(attention_bias=True, embedding_multiplier=3.0, residual_multiplier=0.3, attention_multiplier=0.2,
                logits_scaling=2.0)  # fmt: skip
 THREE = ["sliding_attention", "full_attention", "sliding_attention"]
+# Tokens of a tokenizer.json that was made of SentencePiece's pieces, in the order of their scores.
+MERGED = ["ab", "\u2581a", "\u2581ab", "abc", "\u2581abc"]
 # Name (one with phi3 in it makes llama.cpp look for tokens of those models), class of its configuration, what is different
 # there, name of the architecture in the file, tolerance of llama.cpp, whose GELU is a table of halves.
 MODELS = [
     ("llama3", "Llama", dict(BASE, rope_parameters=LLAMA3), "llama", 1e-4),
+    ("pieces", "Llama", dict(BASE, vocab_size=320), "llama", 1e-4),
     ("gemma3", "Gemma3Text", dict(GEMMA, num_hidden_layers=3, layer_types=THREE, rope_parameters=GEMMA3_ROPE), "gemma3", 1e-3),
     ("fused", "Phi3", dict(BASE), "phi3", 1e-4),
     ("fused_long", "Phi3", dict(BASE, rope_parameters=LONG, original_max_position_embeddings=32), "phi3", 1e-4),
@@ -57,6 +60,7 @@ REFUSED = [
     ("gemma2_no_caps", "gemma2", {"attn_logit_softcapping": None}, "no soft caps"),
     ("olmo2_activation", "olmo2", {"hidden_act": "gelu"}, "its activation"),
     ("smollm3_rotated", "smollm3", {"no_rope_layers": [1, 0, 1, 0]}, "not every fourth"),
+    ("pieces_gap", "pieces", {}, "its merges are not those"),
     ("smollm3_llama3", "smollm3", {"rope_parameters": LLAMA3, "rope_scaling": None}, "scaled in a way"),
 ]
 POINT = {"method": "rtn", "bits": 4, "group": 32, "symmetric": True, "scale_dtype": "f16"}
@@ -70,6 +74,18 @@ CUT = [{"type": "Split", "pattern": {"Regex": CL100K}, "behavior": "Isolated", "
 ADDED = {"5": {"content": "&", "special": True}, "6": {"content": "'", "special": False}}  # by tokenizer_config.json alone
 
 
+def pieces(about):
+    """Bytes for what is no token; of each merged token all pairs that make it."""
+    tokens = ["<unk>", "<s>", "</s>", "!", '"', "&", "'", "\u2581", *map(chr, range(97, 123)), *MERGED]
+    merges = [[word[:i], word[i:]] for word in MERGED for i in range(1, len(word)) if {word[:i], word[i:]} <= {*tokens}]
+    tokens += [f"<0x{byte:02X}>" for byte in range(256)]
+    model = {"vocab": {token: i for i, token in enumerate(tokens)}, "merges": merges, "byte_fallback": True}
+    cut = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    back = [cut | {"pattern": {"String": "\u2581"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]
+    return about | {"model": about["model"] | model | {"unk_token": "<unk>"}, "normalizer": cut, "pre_tokenizer": None,
+                    "decoder": {"type": "Sequence", "decoders": back}}  # fmt: skip
+
+
 @torch.no_grad()
 def write_model(folder, name, kind, options, tokenizer):
     """All tensors are random: a norm of ones or a missing bias would be seen by nobody."""
@@ -80,6 +96,8 @@ def write_model(folder, name, kind, options, tokenizer):
         parameter.add_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(folder / name)
     about = json.loads((tokenizer / "tokenizer.json").read_text())
+    if name == "pieces":
+        about = pieces(about)
     if name == "olmo2":
         about["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": CUT}
     (folder / name / "tokenizer.json").write_text(json.dumps(about))
@@ -159,10 +177,14 @@ def check_model(winnow, folder, model):
         keys = reader.keys
         if keys["general.architecture"] != architecture or keys[f"{architecture}.block_count"] != options["num_hidden_layers"]:
             fail(f"{to.name}: {keys['general.architecture']}, {keys[f'{architecture}.block_count']} blocks")
-        if keys["tokenizer.ggml.pre"] != ("dbrx" if name == "olmo2" else "gpt-2"):
+        if keys["tokenizer.ggml.pre"] != {"olmo2": "dbrx", "pieces": "default"}.get(name, "gpt-2"):
             fail(f"{to.name}: texts are cut as by {keys['tokenizer.ggml.pre']}")
         if keys["tokenizer.ggml.token_type"][4:8] != [1, 3, 4, 1]:
             fail(f"{to.name}: types of tokens {keys['tokenizer.ggml.token_type'][4:8]}")
+        if name == "pieces" and keys["tokenizer.ggml.scores"][34:39] != [-0.0, -1.0, -2.0, -4.0, -5.0]:
+            fail(f"{to.name}: scores {keys['tokenizer.ggml.scores'][34:39]}")
+        if name == "pieces" and set(keys["tokenizer.ggml.token_type"][39:295]) != {6}:
+            fail(f"{to.name}: bytes are of the types {set(keys['tokenizer.ggml.token_type'][39:295])}")
         if {label for key, (label, _) in reader.tensors.items() if "ffn_up.weight" in key} != {kind}:
             fail(f"{to.name}: linears are not {kind}")
         check_tensors(to.name, reader, plain, architecture)
@@ -174,6 +196,11 @@ def check_refused(winnow, folder, name, model, changes, reason):
     shutil.copytree(folder / model, folder / name)
     config = json.loads((folder / name / "config.json").read_text())
     (folder / name / "config.json").write_text(json.dumps(config | changes))
+    if name == "pieces_gap":
+        path = folder / name / "tokenizer.json"
+        about = json.loads(path.read_text())
+        del about["model"]["merges"][2]
+        path.write_text(json.dumps(about))
     results = run_sweep(winnow, folder, name)
     to = folder / f"{name}-0"
     check_refusal(check_gguf.check_export.export(winnow, results, 0, to, "--format", "gguf"), to, reason)
