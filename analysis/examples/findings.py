@@ -56,9 +56,8 @@ def perplexity_and_tasks(study: Study) -> Finding | None:
         entry["p there"] = p_text(close.holm)
         rows.append(entry)
     head = (
-        f"Over all {every['n'].max()} points it goes with {_told(study, every)}; "
-        f"of the {near['n'].max()} below {NEAR:g} times the dense perplexity with "
-        f"{_told(study, near)}."
+        f"Over all {every['n'].max()} points, of {_told(study, every)}; over the "
+        f"{near['n'].max()} below {NEAR:g} times the dense perplexity, of {_told(study, near)}."
     )
     text = (
         "Jaiswal et al. 2023 and Khanal and Capone 2024 find that perplexity hides what tasks "
@@ -85,7 +84,9 @@ def _told(study: Study, found: pd.DataFrame) -> str:
     sure = found[(found["holm"] < SURE) & (found["rho"] < 0) & (found["x"] == study.perplexity)]
     able = {study.results.main_score(t): t for t in study.abilities}
     told = [able[y] for y in sure["y"] if y in able]
-    return f"{listed(told)} ({len(told)} of the {len(able)} abilities that can be lost)"
+    if not told:
+        return f"none of the {len(able)} abilities that can be lost"
+    return f"{listed(told)}, {len(told)} of the {len(able)} abilities that can be lost"
 
 
 def breaks(study: Study) -> Finding | None:

@@ -239,6 +239,7 @@ def test_averaged_is_what_show_prints(results, binary):
     table = winnow.averaged(results)
     singles = results.scores
     assert len(table) == len(shown) < len(singles)
+    assert table.attrs["axes"] == singles.attrs["axes"] == results.axes
     assert table["draws"].value_counts().to_dict() == {3: 8, 2: 2, 1: 3}
     for (_, row), other in zip(table.iterrows(), shown):
         for path, value in other.items():

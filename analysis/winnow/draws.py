@@ -84,9 +84,9 @@ def averaged(results: Results) -> pd.DataFrame:
     several = [group for group in groups if len(group) > 1]
     rest = scores.drop(index=[p for group in several for p in group.index])
     table = pd.concat([_averaged(several, scores, fixed), rest]).sort_index()
-    table["draws"] = np.nan
-    for group in groups:
-        table.loc[group.index[0], "draws"] = len(group)
+    counts = pd.Series({group.index[0]: len(group) for group in groups}, dtype=float)
+    table["draws"] = counts.reindex(table.index)
+    table.attrs["axes"] = scores.attrs["axes"]
     return table
 
 

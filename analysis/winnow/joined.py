@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from winnow.results import Results, is_text
+from winnow.results import NO_AXES, Results, is_text
 
 _RANK = {"done": 0, "failed": 1, "open": 2}
 
@@ -69,6 +69,11 @@ class JoinedResults(Results):
             parts.append(cells)
         cells = _categories(pd.concat(parts, ignore_index=True)).drop_duplicates(ignore_index=True)
         return cells.rename_axis(index="cell")
+
+    @property
+    def axes(self) -> list[str]:
+        """The columns of ``cells`` that the grids asked for."""
+        return [c for c in self.cell_table().columns if c not in NO_AXES]
 
     @property
     def columns(self) -> pd.DataFrame:

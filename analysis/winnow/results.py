@@ -70,7 +70,7 @@ _LABELS = {
     "kl_mean": "KL divergence",
     "top1_agreement": "top-1 agreement",
 }
-_NO_AXES = ("point", "model_path", "calibration_kind", "calibration_tokens")  # follow from others
+NO_AXES = ("point", "model_path", "calibration_kind", "calibration_tokens")  # follow from others
 _SHORT = {"kl": "kl_mean", "js": "js_mean", "top1": "top1_agreement"}
 
 T = TypeVar("T")
@@ -148,9 +148,7 @@ class Results:
                 values = file[f"scores/{name}"][...].astype(float)
                 columns[name] = np.where(done, values, np.nan)
             scores = pd.concat([points, pd.DataFrame(columns, index=points.index)], axis=1)
-            scores.attrs["axes"] = [
-                n for n in self._column_names(file["cells"]) if n not in ("point_index", *_NO_AXES)
-            ]
+            scores.attrs["axes"] = self._axes(file)
             return scores
 
     @property
@@ -195,7 +193,8 @@ class Results:
     @property
     def axes(self) -> list[str]:
         """The columns of ``cells`` that the grid asked for: method, sparsity, calibration ..."""
-        return [c for c in self.cell_table().columns if c not in _NO_AXES]
+        with self._h5() as file:
+            return self._axes(file)
 
     @property
     def predictors(self) -> list[str]:
@@ -470,6 +469,10 @@ class Results:
         """Columns along the first axis: numbers, texts, or texts of fixed length."""
         names = [n for n, d in group.items() if d.ndim == 1 or (d.ndim == 2 and d.dtype == "S1")]
         return self._in_order(group.name.lstrip("/"), names)
+
+    def _axes(self, file: h5py.File) -> list[str]:
+        names = self._column_names(file["cells"])
+        return [n for n in names if n not in ("point_index", *NO_AXES)]
 
     def _table(self, group: h5py.Group, index: str) -> pd.DataFrame:
         table = pd.DataFrame({n: column_of(n, group[n]) for n in self._column_names(group)})
