@@ -11,7 +11,7 @@
  * operations that made it when it was compressed, and a sum is one chain of fma over the columns in order. Speed is all
  * that a form or an instruction set changes.
  *
- * Forms with kernels of their own, up to 32 rows, where AVX-512 or AVX2 is there:
+ * Forms with kernels of their own, up to 32 rows and from 16 outputs on, where AVX-512 or AVX2 is there:
  *
  *     codes of 1 to 8 bits    all weights are stored; columns are a multiple of 16, with odd bits of 32. Groups of any
  *                             size and order, outliers, scales of inputs, grids of a second level
