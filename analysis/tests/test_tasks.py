@@ -320,6 +320,26 @@ def test_instructions(tmp_path):
     target = tmp_path / "pairs.jsonl"
     assert write("instructions_calibration", path, target) == 2 and problems(target) == []
     assert json.loads(target.read_text().splitlines()[1]) == {"prompt": "Sing.", "response": "La"}
+    sums = lines(tmp_path / "train.jsonl", {"question": "1 + 1?", "answer": "It is 2\n#### 2"})
+    assert write("gsm8k_calibration", sums, target) == 1 and problems(target) == []
+    pair = {"prompt": "1 + 1?", "response": "It is 2\n#### 2"}
+    assert json.loads(target.read_text().splitlines()[0]) == pair
+    asked = {"id": "1", "question": "Who?", "answers": [{"text": "Ann"}, {"text": "Anna"}]}
+    read = {"data": [{"title": "t", "paragraphs": [{"context": "Ann sang.", "qas": [asked]}]}]}
+    (tmp_path / "train.json").write_text(json.dumps(read))
+    assert write("squad_calibration", tmp_path / "train.json", target) == 1
+    assert problems(target) == []
+    found = json.loads(target.read_text().splitlines()[0])
+    assert found["prompt"].startswith("Ann sang.") and found["response"] == "Ann"
+    talk = [{"from": "gpt", "value": "Hm."}, {"from": "human", "value": "Hi."},
+            {"from": "gpt", "value": "Hello."}]  # fmt: skip
+    said = [{"role": "system", "content": "Be."}, {"role": "user", "content": "Ho."},
+            {"role": "assistant", "content": "Hey."}]  # fmt: skip
+    talks = whole(tmp_path / "share.json", [{"conversations": talk}, {"conversations": talk[:1]},
+                                            {"messages": said}])  # fmt: skip
+    assert write("conversations_calibration", talks, target) == 2 and problems(target) == []
+    pairs = [json.loads(line) for line in target.read_text().splitlines()]
+    assert pairs == [{"prompt": "Hi.", "response": "Hello."}, {"prompt": "Ho.", "response": "Hey."}]
     seed = {"instruction": "Say.", "instances": [{"input": "", "output": "a"}, {"output": "b"}]}
     seeds = lines(tmp_path / "seed.jsonl", seed)
     assert [i["references"] for i in items("instructions", seeds)] == [["a"], ["b"]]

@@ -284,6 +284,26 @@ def calibration(doc: Doc) -> Item:
     return {"prompt": _asked(doc), "response": doc["output"]}
 
 
+def read_conversations(source: Source) -> Iterator[Doc]:
+    """The first question of each conversation that is answered; what has none is left out.
+
+    In the layout of ShareGPT (conversations: from, value) or as messages (role, content).
+    """
+    for path in source.files("*.json", "*.jsonl", "*.parquet"):
+        for document in source.records(path):
+            turns = source.field(document, "messages", "conversations")
+            said = [(t.get("role", t.get("from")), t.get("content", t.get("value"))) for t in turns]
+            for (asker, question), (answerer, answer) in zip(said, said[1:]):
+                if asker in ("user", "human") and answerer in ("assistant", "gpt"):
+                    yield {"question": question, "answer": answer}
+                    break
+
+
+def question_calibration(doc: Doc) -> Item:
+    """A question with its answer as they stand, to calibrate on."""
+    return {"prompt": doc["question"], "response": doc["answer"]}
+
+
 def alpaca(doc: Doc) -> str:
     """The prompt of Stanford Alpaca."""
     template = ALPACA_WITH_INPUT if doc["input"] else ALPACA_ALONE

@@ -45,6 +45,11 @@ def squad(doc: Doc) -> Item:
     return {"id": doc["id"], "prompt": prompt, "references": doc["answers"]}
 
 
+def squad_calibration(doc: Doc) -> Item:
+    """A question behind its text, with its first answer, to calibrate on."""
+    return {"prompt": squad(doc)["prompt"], "response": doc["answers"][0]}
+
+
 def with_mode(documents: list[Doc], mode: str, seed: int) -> Iterator[Doc]:
     """The documents with the text that a mode shows; a choice depends on seed and index alone."""
     texts = list(dict.fromkeys((d["article"], d["text"]) for d in documents))
