@@ -558,3 +558,21 @@ def test_it_needs_nothing_but_python(tmp_path, piqa):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(read(target)[1]) == 12
+
+
+def test_a_share_of_the_items(tmp_path, capsys):
+    path = lines(
+        tmp_path / "sums.jsonl", *({"question": f"{n}?", "answer": "a"} for n in range(40))
+    )
+    target = tmp_path / "pairs.jsonl"
+    command = ["make", "gsm8k_calibration", "--from", str(path), "--to", str(target), "--sample"]
+    for share, count in (("10%", 4), ("100%", 40), ("0.1%", 1), ("7", 7)):
+        assert main([*command, share]) == 0
+        assert len(target.read_text().splitlines()) == count, share
+    tenth = write("gsm8k_calibration", path, target, Options(sample=0.1)) and target.read_text()
+    write("gsm8k_calibration", path, target, Options(sample=4))
+    assert target.read_text() == tenth  # the same draw
+    capsys.readouterr()
+    for wrong in ("0%", "101%", "0"):
+        assert main([*command, wrong]) != 0
+        assert "--sample" in capsys.readouterr().err

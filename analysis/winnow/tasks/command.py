@@ -66,12 +66,22 @@ def _add_make(commands: argparse._SubParsersAction) -> None:
     make.add_argument("--limit", type=int, metavar="N", help="only the first N items")
     make.add_argument("--per-group", type=int, metavar="N", help="only the first N of each group")
     make.add_argument("--groups", metavar="A,B", help="only items of these groups: subjects ...")
-    make.add_argument("--sample", type=int, metavar="N", help="only N items, drawn by the seed")
+    make.add_argument(
+        "--sample",
+        type=_amount,
+        metavar="N",
+        help="only N items, or N%% of all, drawn by the seed",
+    )
     make.add_argument("--mode", choices=MODES, help="what text a retrieval question comes with")
     make.add_argument(
         "--template", metavar="T", help="of instructions: plain, alpaca, or a text with {prompt}"
     )
     make.add_argument("--front", metavar="FILE", help="text in front of every question")
+
+
+def _amount(text: str) -> int | float:
+    """A number of items, or a share of them in per cent."""
+    return float(text[:-1]) / 100 if text.endswith("%") else int(text)
 
 
 def _add_chat(commands: argparse._SubParsersAction) -> None:

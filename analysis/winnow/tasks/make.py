@@ -32,7 +32,7 @@ class Options:
     limit: int | None = None
     per_group: int | None = None
     groups: tuple[str, ...] | None = None  # only these, such as subjects
-    sample: int | None = None  # so many drawn by the seed
+    sample: int | float | None = None  # so many drawn by the seed; a float: that share
     mode: str | None = None
     template: str | None = None
     front: str | Path | None = None  # the file with a text in front of every question
@@ -85,8 +85,10 @@ class _Maker:
             raise TaskError(f"{task.name}: prompts are fixed, --template is for instructions")
         for name, least in (("shots", 0), ("limit", 1), ("per_group", 1), ("sample", 1)):
             value = getattr(options, name)
-            if value is not None and value < least:
+            if value is not None and value < least and not isinstance(value, float):
                 raise TaskError(f"--{name.replace('_', '-')}: must be at least {least}")
+        if isinstance(options.sample, float) and not 0 < options.sample <= 1:
+            raise TaskError("--sample: a share must be more than 0 % and at most 100 %")
         if self.shots and task.kind in ("pairs", "rolling", CALIBRATION):
             raise TaskError(f"{task.name}: its texts stand alone, --shots is not for them")
 
@@ -155,7 +157,11 @@ class _Maker:
             numbered = filter(few, numbered)
         if self.options.sample is not None:
             # Each has its own number, so that the draw does not hang on the others.
-            kept = sorted(numbered, key=self._lot)[: self.options.sample]
+            drawn = sorted(numbered, key=self._lot)
+            count = self.options.sample
+            if isinstance(count, float):
+                count = max(1, round(count * len(drawn)))
+            kept = drawn[:count]
             numbered = sorted(kept, key=lambda pair: pair[0])
         return itertools.islice(numbered, self.options.limit)
 
@@ -276,7 +282,9 @@ class _Maker:
         if self.options.groups is not None:
             text += f"; groups {', '.join(self.options.groups)}"
         if self.options.sample is not None:
-            text += f"; {self.options.sample} items drawn, seed {self.seed}"
+            share = isinstance(self.options.sample, float)
+            drawn = f"{100 * self.options.sample:g} % of the" if share else self.options.sample
+            text += f"; {drawn} items drawn, seed {self.seed}"
         return text
 
 
