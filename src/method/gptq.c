@@ -10,8 +10,8 @@
  * of 32 or 64 see old values; group_statistics says whether to do the same.
  *
  * Weights that an earlier stage has pruned are 0 and count as 0 when a grid is fitted; their error is propagated.
- * Inputs that are rounded as well (rounded_inputs.c) are so in what is evaluated and in what later blocks are calibrated
- * on; the second moments are those of the inputs before.
+ * Inputs that are rounded as well (rounded_inputs.c) are so in what is evaluated and in what later blocks are
+ * calibrated on; the second moments are those of the inputs before.
  */
 #include "quant.h"
 #include "second_order.h"
