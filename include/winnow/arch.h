@@ -282,6 +282,7 @@ struct wn_routes {
 };
 
 #define WN_GROUP_CHUNKS 64 /* most chunks that are run at once */
+#define WN_EXPERT_FEW   96 /* rows */
 
 /*
  * Packed sequences: rows offset[s] .. offset[s+1]-1 are sequence s; offset[0] = 0. A sequence may continue what was run
@@ -300,6 +301,7 @@ struct wn_chunk {
     int64_t n_chunks;           /* at most WN_GROUP_CHUNKS; 0: all sequences are one chunk */
     const int64_t *first;       /* [n_chunks + 1] */
     struct wn_routes routes;    /* of all rows */
+    bool of_expert;             /* the rows of one expert: those of a chunk may be few */
 };
 
 /* row [WN_GROUP_CHUNKS + 1] = rows where chunks begin: chunk c is row[c] .. row[c+1]-1. Returns how many there are. */
@@ -313,9 +315,10 @@ struct wn_block_output {
 };
 
 /*
- * Linears on the same x [rows, in]: what run_block calls for every linear. In a chunk where every sequence is one row
- * with a past, by wn_linear_few_rows: then, and without a rule, a row of the block has the same bits whatever other
- * sequences are in the chunk.
+ * Linears on the same x [rows, in]: what run_block calls for every linear. Of an expert that has up to WN_EXPERT_FEW
+ * rows of a chunk by wn_linear_few_rows, in fp32 (tiles would turn its weights for few products each). In a chunk where
+ * every sequence is one row with a past, by it too: then, and without a rule, a row of the block has the same bits
+ * whatever other sequences are in the chunk.
  */
 void wn_block_linears(const struct wn_block *block, const struct wn_chunk *chunk, const float *x, int64_t in,
                       const struct wn_block_output *outputs, int n_outputs);

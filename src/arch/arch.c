@@ -70,6 +70,13 @@ static bool is_one_row_each(const struct wn_chunk *chunk)
     return one;
 }
 
+/* The rows of a chunk are the same on any number of ranks and threads. */
+static bool is_few(const struct wn_block *block, const struct wn_chunk *chunk)
+{
+    return is_one_row_each(chunk) ||
+           (chunk->of_expert && block->compute == WN_COMPUTE_F32 && chunk->offset[chunk->n_sequences] <= WN_EXPERT_FEW);
+}
+
 /* One linear of one chunk by its rule, or by few rows. */
 static void run_alone(const struct wn_block *block, const struct wn_chunk *chunk, const float *x, int64_t in,
                       const struct wn_block_output *output)
@@ -86,13 +93,14 @@ static void run_alone(const struct wn_block *block, const struct wn_chunk *chunk
     if (activation)
         activation->compute(activation, &call);
     else if (block->compute == WN_COMPUTE_BF16)
-        wn_linear_few_rows_bf16(x, chunk->n_sequences, in, call.weight, block->sources[output->linear], call.out,
-                                call.bias, call.y, call.out);
+        wn_linear_few_rows_bf16(x, chunk->offset[chunk->n_sequences], in, call.weight, block->sources[output->linear],
+                                call.out, call.bias, call.y, call.out);
     else if (!call.weight)
-        wn_linear_few_rows_from(x, chunk->n_sequences, in, block->sources[output->linear], call.out, call.bias, call.y,
-                                call.out);
+        wn_linear_few_rows_from(x, chunk->offset[chunk->n_sequences], in, block->sources[output->linear], call.out,
+                                call.bias, call.y, call.out);
     else
-        wn_linear_few_rows(x, chunk->n_sequences, in, call.weight, call.out, call.bias, call.y, call.out);
+        wn_linear_few_rows(x, chunk->offset[chunk->n_sequences], in, call.weight, call.out, call.bias, call.y,
+                           call.out);
 }
 
 /* Chunk number `index` of a group; `offset` gets its n_sequences + 1 values. */
@@ -101,7 +109,8 @@ static struct wn_chunk chunk_of(const struct wn_chunk *group, int64_t index, int
     int64_t first = group->first[index] - group->first[0], count = group->first[index + 1] - group->first[index];
     for (int64_t s = 0; s <= count; s++)
         offset[s] = group->offset[first + s] - group->offset[first];
-    return (struct wn_chunk){.n_sequences = count, .offset = offset, .past = group->past};
+    return (struct wn_chunk){
+        .n_sequences = count, .offset = offset, .past = group->past, .of_expert = group->of_expert};
 }
 
 /* Linears without a rule by tiles, all at once. */
@@ -110,7 +119,7 @@ static void run_together(const struct wn_block *block, const struct wn_chunk *ch
 {
     int64_t row[WN_GROUP_CHUNKS + 1], n_chunks = wn_chunk_rows(chunk, row);
     struct wn_linear_map maps[WN_MAX_LINEARS];
-    bool few = is_one_row_each(chunk);
+    bool few = n_chunks == 1 && is_few(block, chunk);
     int n_maps = 0;
     for (int i = 0; i < n_outputs; i++) {
         const struct wn_block_output *o = &outputs[i];
@@ -139,16 +148,16 @@ static void run_chunk(const struct wn_block *block, const struct wn_chunk *chunk
     run_together(block, chunk, x + row * in, in, moved, n_outputs);
 }
 
-/* A rule takes memory for the rows it gets, and single rows are a matter of each chunk. */
+/* A rule takes memory for the rows it gets, and few rows are a matter of each chunk. */
 static bool runs_apart(const struct wn_block *block, const struct wn_chunk *group,
                        const struct wn_block_output *outputs, int n_outputs, int64_t *offset)
 {
     bool apart = false;
     for (int i = 0; i < n_outputs; i++)
         apart |= block->activations[outputs[i].linear] != NULL;
-    for (int64_t c = 0; c < group->n_chunks && group->past && !apart; c++) {
+    for (int64_t c = 0; c < group->n_chunks && (group->past || group->of_expert) && !apart; c++) {
         struct wn_chunk chunk = chunk_of(group, c, offset);
-        apart = is_one_row_each(&chunk);
+        apart = is_few(block, &chunk);
     }
     return apart && group->n_chunks > 1;
 }

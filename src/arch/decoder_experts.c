@@ -106,7 +106,8 @@ static void cut(const struct wn_decoder_call *c, int expert, struct routed *rout
                                       .offset = routed->offset,
                                       .past = chunk->past,
                                       .n_chunks = chunk->n_chunks,
-                                      .first = routed->begin};
+                                      .first = routed->begin,
+                                      .of_expert = true};
 }
 
 static void gather(const struct wn_decoder_call *c, const int64_t *row, int64_t count, const float *x, float *to)

@@ -17,7 +17,8 @@ cat >"$folder/sweep.json" <<END
           {"method": "gptq", "bits": 3, "true_sequential": true, "routing": "dense", "calibration": "c"},
           {"method": "awq", "bits": 4, "group": 4, "calibration": "c"},
           {"method": ["smoothquant"], "calibration": "c"}],
- "evaluate": {"perplexity": {"t": {"text": "t.txt", "length": 50}}}}
+ "evaluate": {"perplexity": {"t": {"text": "t.txt", "length": 50},
+                             "few_rows": {"text": "t.txt", "length": 50, "windows": 4}}}}
 END
 expect "one rank, one thread" 0 "$winnow" run "$folder/sweep.json" -o "$folder/one.h5"
 OMP_NUM_THREADS=3 ranks 2 "$winnow" run "$folder/sweep.json" -o "$folder/more.h5" >"$folder/log" 2>&1 ||
