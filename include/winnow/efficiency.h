@@ -17,7 +17,9 @@
  * model with the mean of the two takes of a dense one around it. Pairs in which any wall clock ran more than a tenth
  * longer than the processor's are disturbed; rounds go on until `pairs` are not, at most twice as many, and then
  * undisturbed pairs alone count, or all where there are too few. The dense model in bf16 has bf16 weights throughout;
- * where oneDNN can be had (linalg.h) its prefill multiplies bf16. The head is in all three as the checkpoint has it.
+ * where oneDNN can be had (linalg.h) its prefill multiplies bf16, as that of the point does in a sweep that computes in
+ * bf16. Steps multiply fp32 by few rows in all three, in such a sweep too, where the evaluation of texts has bf16
+ * products for the sake of its bits: what is asked is the speed of a form. The head is in all as the checkpoint has it.
  *
  * Depends on base, linalg, model, nn, pack and generate. Not collective. Numbers are no results: they differ from run
  * to run.
@@ -94,6 +96,9 @@ void wn_efficiency_work(const struct wn_model *model, const struct wn_efficiency
 char *wn_efficiency_form(const struct wn_kept_blocks *point);
 
 /* ---- parts, for tests ---- */
+
+/* In what the linears of a model are multiplied in a take. */
+enum wn_compute wn_speed_compute(const struct wn_model *model, enum wn_speed_model which, enum wn_speed speed);
 
 /* One process of this node at a time, by flock: a process that dies gives the lock back. Waits; seconds waited. */
 wn_status wn_node_lock(const char *path, int *lock, double *waited);

@@ -130,19 +130,26 @@ static bool are_enough(const struct wn_efficiency *asked, const struct rounds *r
 
 struct measurement {
     const struct wn_efficiency *asked;
-    struct wn_kept_blocks dense[WN_SPEED_MODELS]; /* F32 and BF16 */
-    const struct wn_kept_blocks *models[WN_SPEED_MODELS];
+    struct wn_kept_blocks models[WN_SPEED_MODELS]; /* of the point only the array of blocks is its own */
     struct wn_takes takes;
     struct wn_energy energy;
     double joules[2], tokens[2]; /* of the point: prefills, and steps for one text */
 };
 
-/* Where oneDNN is, a bf16 model multiplies bf16, but reads its weights as they are for few rows. */
-static void choose_products(struct measurement *m, enum wn_speed speed)
+enum wn_compute wn_speed_compute(const struct wn_model *model, enum wn_speed_model which, enum wn_speed speed)
 {
-    const bool bf16 = speed < WN_SPEED_DECODE_1 && wn_bf16_start() == WN_OK;
+    if (speed >= WN_SPEED_DECODE_1 || which == WN_SPEED_F32)
+        return WN_COMPUTE_F32;
+    if (which == WN_SPEED_POINT)
+        return model->compute;
+    return wn_bf16_start() == WN_OK ? WN_COMPUTE_BF16 : WN_COMPUTE_F32;
+}
+
+static void choose_products(struct measurement *m, enum wn_speed_model which, enum wn_speed speed)
+{
+    const enum wn_compute compute = wn_speed_compute(m->takes.model, which, speed);
     for (int64_t b = 0; b < m->takes.model->config.n_blocks; b++)
-        m->dense[WN_SPEED_BF16].blocks[b].compute = bf16 ? WN_COMPUTE_BF16 : WN_COMPUTE_F32;
+        m->models[which].blocks[b].compute = compute;
 }
 
 static void take_all(struct measurement *m, struct rounds *rounds, enum wn_speed_model model)
@@ -151,9 +158,9 @@ static void take_all(struct measurement *m, struct rounds *rounds, enum wn_speed
         const enum wn_speed speed = (enum wn_speed)s;
         if (!wn_speed_is_asked(m->asked, speed))
             continue;
-        choose_products(m, speed);
+        choose_products(m, model, speed);
         const double before = wn_energy_joules(&m->energy);
-        wn_take(&m->takes, m->models[model], speed, rounds->seconds[rounds->count][s][model]);
+        wn_take(&m->takes, &m->models[model], speed, rounds->seconds[rounds->count][s][model]);
         const bool steps = speed == WN_SPEED_DECODE_1;
         if (model == WN_SPEED_POINT && (steps || speed == WN_SPEED_PREFILL)) {
             m->joules[steps] += wn_energy_joules(&m->energy) - before;
@@ -166,7 +173,7 @@ static void run_rounds(struct measurement *m, struct rounds *rounds)
 {
     static const enum wn_speed_model order[] = {WN_SPEED_F32, WN_SPEED_BF16, WN_SPEED_POINT};
     struct rounds warm = {rounds->seconds, 0};
-    wn_takes_fill(&m->takes, m->models[WN_SPEED_POINT]);
+    wn_takes_fill(&m->takes, &m->models[WN_SPEED_POINT]);
     for (int i = 0; i < 3; i++)
         take_all(m, &warm, order[i]);
     m->joules[0] = m->joules[1] = m->tokens[0] = m->tokens[1] = 0;
@@ -202,14 +209,14 @@ static void count_bytes(const struct measurement *m, struct wn_efficiency_result
     const struct wn_model *model = m->takes.model;
     const double head = (double)wn_head_bytes(model), cache = cache_bytes(model, m->asked);
     for (int i = 0; i < WN_SPEED_MODELS; i++) {
-        const double weights = (double)wn_kept_weight_bytes(m->models[i]) + head;
+        const double weights = (double)wn_kept_weight_bytes(&m->models[i]) + head;
         result->resident_bytes[i] = weights + (model->config.tied ? 0 : head) + cache;
         result->cache_resident = result->cache_resident || weights < 2.0 * (double)wn_last_cache_bytes();
         for (int s = 0; s < WN_SPEEDS; s++) {
             const bool steps = s >= WN_SPEED_DECODE_1 && wn_speed_is_asked(m->asked, (enum wn_speed)s);
             const int64_t texts = wn_speed_texts((enum wn_speed)s);
             result->bytes_read[i][s] =
-                steps ? (wn_kept_step_bytes(m->models[i], texts) + head) / (double)texts + cache : (double)NAN;
+                steps ? (wn_kept_step_bytes(&m->models[i], texts) + head) / (double)texts + cache : (double)NAN;
         }
     }
 }
@@ -227,13 +234,14 @@ static wn_status measure(struct measurement *m, const struct wn_kept_blocks *poi
     struct rounds rounds = {wn_alloc_zero(MOST_ROUNDS * m->asked->pairs + 1, sizeof *rounds.seconds), 0};
     const int64_t floats = buffer_floats();
     float *buffer = wn_alloc_zero(floats, sizeof *buffer);
-    wn_status status = wn_dense_keep(point->model, false, &m->dense[WN_SPEED_F32]);
+    struct wn_block *blocks = wn_alloc(point->model->config.n_blocks, sizeof *blocks);
+    memcpy(blocks, point->blocks, (size_t)point->model->config.n_blocks * sizeof *blocks);
+    m->models[WN_SPEED_POINT] = *point;
+    m->models[WN_SPEED_POINT].blocks = blocks;
+    wn_status status = wn_dense_keep(point->model, false, &m->models[WN_SPEED_F32]);
     if (status == WN_OK)
-        status = wn_dense_keep(point->model, true, &m->dense[WN_SPEED_BF16]);
+        status = wn_dense_keep(point->model, true, &m->models[WN_SPEED_BF16]);
     if (status == WN_OK) {
-        m->models[WN_SPEED_POINT] = point;
-        m->models[WN_SPEED_F32] = &m->dense[WN_SPEED_F32];
-        m->models[WN_SPEED_BF16] = &m->dense[WN_SPEED_BF16];
         wn_takes_open(&m->takes, point->model, m->asked);
         wn_energy_open("", &m->energy);
         result->idle_watts = watts_idle(&m->energy);
@@ -247,8 +255,9 @@ static wn_status measure(struct measurement *m, const struct wn_kept_blocks *poi
         snprintf(result->energy_source, sizeof result->energy_source, "%s", m->energy.source);
         wn_takes_release(&m->takes);
     }
-    wn_kept_blocks_release(&m->dense[WN_SPEED_F32]);
-    wn_kept_blocks_release(&m->dense[WN_SPEED_BF16]);
+    wn_kept_blocks_release(&m->models[WN_SPEED_F32]);
+    wn_kept_blocks_release(&m->models[WN_SPEED_BF16]);
+    wn_free(blocks);
     wn_free(buffer);
     wn_free(rounds.seconds);
     return status;
@@ -306,8 +315,8 @@ int64_t wn_efficiency_bytes(const struct wn_model *model, const struct wn_effici
         (int64_t)(sizeof(void *) + sizeof(struct wn_activation *)) + wn_packed_linear_own_bytes_of(NULL, 0, 0);
     int64_t others = wn_block_bytes(model) - wn_model_block_weights(model) * (int64_t)sizeof(float) +
                      (int64_t)sizeof(struct wn_block) + model->layout.n_linears * each;
-    return wn_model_weights(model) * 6 + 2 * model->config.n_blocks * others + loading_bytes(model) +
-           wn_takes_bytes(model, asked) + panel_bytes(model, asked) + MACHINE_BYTES +
+    return wn_model_weights(model) * 6 + model->config.n_blocks * (2 * others + (int64_t)sizeof(struct wn_block)) +
+           loading_bytes(model) + wn_takes_bytes(model, asked) + panel_bytes(model, asked) + MACHINE_BYTES +
            (buffer_floats() + WN_TILE_ROWS * WN_TILE_COLUMNS) * (int64_t)sizeof(float);
 }
 

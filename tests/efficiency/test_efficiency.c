@@ -206,6 +206,21 @@ static void test_experts(void)
     wn_model_close(&model);
 }
 
+/* A sweep in bf16 changes the prefills of its points: neither the dense fp32 model, nor steps, which read packed forms.
+ */
+static void test_products(const struct wn_model *model)
+{
+    struct wn_model bf16 = *model;
+    bf16.compute = WN_COMPUTE_BF16;
+    CHECK(model->compute == WN_COMPUTE_F32);
+    CHECK(wn_speed_compute(model, WN_SPEED_POINT, WN_SPEED_PREFILL) == WN_COMPUTE_F32);
+    CHECK(wn_speed_compute(&bf16, WN_SPEED_POINT, WN_SPEED_PREFILL) == WN_COMPUTE_BF16);
+    CHECK(wn_speed_compute(&bf16, WN_SPEED_F32, WN_SPEED_PREFILL) == WN_COMPUTE_F32);
+    for (int m = 0; m < WN_SPEED_MODELS; m++)
+        for (int s = WN_SPEED_DECODE_1; s < WN_SPEEDS; s++)
+            CHECK(wn_speed_compute(&bf16, (enum wn_speed_model)m, (enum wn_speed)s) == WN_COMPUTE_F32);
+}
+
 static void check_quartiles(const struct wn_quartiles *q, bool there)
 {
     CHECK(there ? q->low > 0 && q->low <= q->median && q->median <= q->high : isnan(q->median));
@@ -261,6 +276,7 @@ int main(void)
     test_forms(model);
     test_bytes(model);
     test_experts();
+    test_products(model);
     test_measurement(model);
     wn_model_close(&model);
     wn_free(path);
