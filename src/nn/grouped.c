@@ -25,11 +25,6 @@ struct rule {
     float *scales;
 };
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static int64_t strips_of(int64_t rows)
 {
     return (rows + GROUPED_STRIP - 1) / GROUPED_STRIP;
@@ -135,16 +130,6 @@ static void take_grids(struct rule *rule, const float *scales, const float *zero
 
 /* ---- inputs ---- */
 
-static int32_t sum_of(const int8_t *codes, int64_t count)
-{
-    int32_t sum = 0;
-
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < count; i++)
-        sum += codes[i];
-    return sum;
-}
-
 /* The step of the run of inputs from column `first` on, which may hold several cells. */
 static float step_at(const struct wn_grouped_linear *form, const float *x, int64_t first)
 {
@@ -168,7 +153,7 @@ static void round_token(const struct rule *rule, const float *x, int8_t *codes, 
         if (!isnan(step))
             code_token(x + cell->first, cell->count, step, NULL, codes);
         steps[i] = step;
-        sums[i] = sum_of(codes, filled);
+        sums[i] = sum_of_codes(codes, filled);
         codes += filled;
     }
 }
@@ -199,22 +184,19 @@ static void close_inputs(struct grouped_inputs *inputs)
 static grouped_kernel *find_kernel(void)
 {
 #ifdef __x86_64__
-    if (wn_isa() == WN_ISA_AVX512 && __builtin_cpu_supports("avx512vnni"))
-        return grouped_vnni;
-    if (wn_isa() >= WN_ISA_AVX2)
-        return grouped_avx2;
-#endif
+    static grouped_kernel *const kernels[] = {grouped_plain, grouped_avx2, grouped_vnni};
+
+    return kernels[products_here()];
+#else
     return grouped_plain;
+#endif
 }
 
 const char *wn_grouped_linear_kernel(void)
 {
-#ifdef __x86_64__
-    grouped_kernel *const kernel = find_kernel();
-    if (kernel != grouped_plain)
-        return kernel == grouped_vnni ? "vnni" : "avx2";
-#endif
-    return "c";
+    static const char *const names[] = {"c", "avx2", "vnni"};
+
+    return names[products_here()];
 }
 
 /* All tokens of a strip, whose codes stay in the first cache. */

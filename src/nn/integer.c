@@ -40,11 +40,6 @@ struct tile_buffers {
     double *sum;         /* [tile rows, tile columns]; NULL when one piece is enough */
 };
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static int64_t pieces_up(int64_t count, int64_t size)
 {
     return (count + size - 1) / size;
@@ -229,32 +224,19 @@ static void scale_tile(const struct wn_integer_linear *form, const struct inputs
 static dot_kernel *find_dot(void)
 {
 #ifdef __x86_64__
-    if (wn_isa() == WN_ISA_AVX512 && __builtin_cpu_supports("avx512vnni"))
-        return dot_vnni;
-    if (wn_isa() >= WN_ISA_AVX2)
-        return dot_avx2;
-#endif
+    static dot_kernel *const kernels[] = {NULL, dot_avx2, dot_vnni};
+
+    return kernels[products_here()];
+#else
     return NULL;
+#endif
 }
 
 const char *wn_integer_linear_kernel(void)
 {
-#ifdef __x86_64__
-    dot_kernel *const dot = find_dot();
-    if (dot)
-        return dot == dot_vnni ? "vnni" : "avx2";
-#endif
-    return "sgemm";
-}
+    static const char *const names[] = {"sgemm", "avx2", "vnni"};
 
-static int32_t sum_of(const int8_t *codes, int64_t count)
-{
-    int32_t sum = 0;
-
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < count; i++)
-        sum += codes[i];
-    return sum;
+    return names[products_here()];
 }
 
 /* Outputs o .. o + count - 1, at most DOT_OUTPUTS, of tokens r .. r + n - 1, at most DOT_ROWS; at the
@@ -283,7 +265,7 @@ static void dot_tile(const struct wn_integer_linear *form, const struct inputs *
     int32_t shifts[WN_TILE_ROWS];
 
     for (int64_t r = 0; r < tile->m; r++)
-        shifts[r] = form->zero * sum_of(inputs->codes + (tile->row + r) * form->columns, form->columns);
+        shifts[r] = form->zero * sum_of_codes(inputs->codes + (tile->row + r) * form->columns, form->columns);
     for (int64_t block = 0; block < tile->m; block += TOKENS)
         for (int64_t o = 0; o < tile->n; o += DOT_OUTPUTS)
             for (int64_t r = block; r < smaller(block + TOKENS, tile->m); r += DOT_ROWS)

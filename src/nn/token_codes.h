@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* token_codes.h: inside nn: inputs of a token as codes. */
+/* token_codes.h: inside nn: inputs of a token as codes, and what multiplies them. */
 #ifndef WINNOW_NN_TOKEN_CODES_H
 #define WINNOW_NN_TOKEN_CODES_H
 
-#include <winnow/base.h>
+#include <winnow/linalg.h>
 
 #include <float.h>
 #include <string.h>
@@ -11,6 +11,11 @@
 enum { MAGNITUDE = 0x7fffffff };
 
 static const float ROUND_SHIFT = 12582912.0f; /* 1.5 * 2^23: its binade holds integers, so an addition rounds */
+
+static inline int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
 
 static inline uint32_t bits_of(float x)
 {
@@ -65,6 +70,30 @@ static inline void code_token(const float *x, int64_t count, float step, const u
         for (int64_t i = 0; i < count; i++)
             codes[i] = (int8_t)(bits_of(x[i] / step + ROUND_SHIFT) - zero);
     }
+}
+
+static inline int32_t sum_of_codes(const int8_t *codes, int64_t count)
+{
+    int32_t sum = 0;
+
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < count; i++)
+        sum += codes[i];
+    return sum;
+}
+
+/* Instructions for exact sums of products of codes; all give the same sums. */
+enum code_products { PRODUCTS_PLAIN, PRODUCTS_AVX2, PRODUCTS_VNNI };
+
+static inline enum code_products products_here(void)
+{
+#ifdef __x86_64__
+    if (wn_isa() == WN_ISA_AVX512 && __builtin_cpu_supports("avx512vnni"))
+        return PRODUCTS_VNNI;
+    if (wn_isa() >= WN_ISA_AVX2)
+        return PRODUCTS_AVX2;
+#endif
+    return PRODUCTS_PLAIN;
 }
 
 #endif
