@@ -108,7 +108,7 @@ void *wn_alloc_zero(int64_t count, size_t size);
 /*
  * For weights that stay in memory and are read from start to end again and again: side by side with others of their
  * kind, in huge pages where the system gives them, which are read up to twice as fast. What is freed is not used again
- * before all that lies in the same 8 MiB is freed.
+ * before all that lies in the same region (8 MiB, or a larger block) is freed.
  */
 void *wn_alloc_weights(int64_t count, size_t size);
 /* Grows or shrinks; `pointer` may be NULL. New bytes are not set. */

@@ -165,7 +165,8 @@ void *wn_alloc_zero(int64_t count, size_t size)
     return pointer;
 }
 
-/* realloc() keeps no alignment, so a block moves whenever its size changes; callers that append grow by doubling. */
+/* realloc() keeps no alignment, so a block moves whenever its size changes; what is appended to goes through wn_grow.
+ */
 void *wn_resize(void *pointer, int64_t count, size_t size)
 {
     void *moved = wn_alloc(count, size);

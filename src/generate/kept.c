@@ -238,8 +238,12 @@ struct wn_activation *wn_rule_unpack(const uint8_t **bytes)
         form.outlier_weight != NULL; /* the pointer of the program that packed it: only whether it was one */
     uint8_t *codes = wn_alloc(form.rows * form.columns, 1);
     take(bytes, codes, form.rows * form.columns);
-    float *scales = take_floats(bytes, form.rows);
-    float *outlier_weight = outliers ? take_floats(bytes, form.rows * form.columns) : NULL;
+    float *scales = wn_alloc(form.rows, sizeof *scales), *outlier_weight = NULL;
+    take(bytes, scales, form.rows * (int64_t)sizeof *scales);
+    if (outliers) {
+        outlier_weight = wn_alloc(form.rows * form.columns, sizeof *outlier_weight);
+        take(bytes, outlier_weight, form.rows * form.columns * (int64_t)sizeof *outlier_weight);
+    }
     form.codes = codes;
     form.scales = scales;
     form.outlier_weight = outlier_weight;
