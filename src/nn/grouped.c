@@ -134,7 +134,7 @@ static void take_grids(struct rule *rule, const float *scales, const float *zero
 static float step_at(const struct wn_grouped_linear *form, const float *x, int64_t first)
 {
     const int64_t count = smaller(form->input_group, form->columns - first);
-    const float largest = largest_below(x + first, count, MAGNITUDE);
+    const float largest = largest_up_to(x + first, count, MAGNITUDE);
 
     return isfinite(largest) ? token_step(largest / (float)((1 << (form->input_bits - 1)) - 1)) : NAN;
 }
@@ -344,7 +344,7 @@ static float output_ref(const struct wn_grouped_linear *form, const float *x, in
         const int64_t first = j / form->input_group * form->input_group, grid = row * form->n_groups + j / form->group;
         float largest = 0;
         for (int64_t i = first; i < smaller(first + form->input_group, form->columns); i++)
-            largest = isfinite(x[i]) ? fmaxf(largest, fabsf(x[i])) : NAN;
+            largest = isfinite(x[i]) && !isnan(largest) ? fmaxf(largest, fabsf(x[i])) : NAN;
         const float step = isnan(largest) ? NAN : token_step(largest / limit);
         sum += (double)step * (double)rintf(x[j] / step) * (double)form->scales[grid] *
                (form->codes[row * form->columns + j] - (double)form->zeros[grid]);

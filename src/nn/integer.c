@@ -100,12 +100,12 @@ static void code_sequence(const struct wn_integer_linear *form, const struct wn_
                           struct inputs *inputs)
 {
     const int64_t in = call->in;
-    const int32_t limit = form->threshold > 0 ? magnitude_of((float)form->threshold) : MAGNITUDE;
+    const int32_t most = form->threshold > 0 ? magnitude_of((float)form->threshold) - 1 : MAGNITUDE;
     const uint8_t *inside = inputs->inside ? inputs->inside + s * in : NULL;
 
 #pragma omp parallel for schedule(static) if ((call->offset[s + 1] - call->offset[s]) * in > SERIAL_WORK)
     for (int64_t r = call->offset[s]; r < call->offset[s + 1]; r++) {
-        float largest = largest_below(call->x + r * in, in, limit);
+        float largest = largest_up_to(call->x + r * in, in, most);
         if (isfinite(largest)) {
             inputs->steps[r] = step_of(form, largest);
             code_token(call->x + r * in, in, inputs->steps[r], inside, inputs->codes + r * in);
@@ -350,7 +350,7 @@ static void finish_token(const struct wn_integer_linear *form, const float *bias
         y[i] += bias[i];
     if (!form->round_outputs)
         return;
-    const float largest = largest_below(y, form->rows, MAGNITUDE), step = step_of(form, largest);
+    const float largest = largest_up_to(y, form->rows, MAGNITUDE), step = step_of(form, largest);
     for (int64_t i = 0; isfinite(largest) && i < form->rows; i++)
         y[i] = step * ((y[i] / step + ROUND_SHIFT) - ROUND_SHIFT);
 }

@@ -31,8 +31,8 @@ static inline int32_t magnitude_of(float x)
     return (int32_t)(bits_of(x) & MAGNITUDE);
 }
 
-/* The largest magnitude below `limit` (as a bit pattern). */
-static inline float largest_below(const float *x, int64_t count, int32_t limit)
+/* The largest magnitude of those up to `most` (a bit pattern; MAGNITUDE: of all, NaN among them). */
+static inline float largest_up_to(const float *x, int64_t count, int32_t most)
 {
     int32_t largest = 0;
     float value;
@@ -40,7 +40,7 @@ static inline float largest_below(const float *x, int64_t count, int32_t limit)
 #pragma omp simd reduction(max : largest)
     for (int64_t i = 0; i < count; i++) {
         int32_t size = magnitude_of(x[i]);
-        size = size < limit ? size : 0;
+        size = size <= most ? size : 0;
         largest = size > largest ? size : largest;
     }
     memcpy(&value, &largest, sizeof value);

@@ -173,15 +173,20 @@ static void check_odd_inputs(void)
 
     open_sample(&sample, form, false);
     sample.call.bias = sample.bias;
-    sample.x[3 * 40 + 39] = INFINITY;
-    sample.x[7 * 40] = NAN;
+    sample.x[3 * 40 + 2] = INFINITY;
+    memset(&sample.x[7 * 40], 0xff, sizeof(float)); /* the NaN of all bits */
     memset(sample.x + 5 * 40, 0, 40 * sizeof(float));
-    run_rule(&sample.form, &sample.call);
-    for (int64_t r = 0; r < sample.rows; r++)
-        for (int64_t o = 0; o < 20; o++)
-            CHECK(r == 3 || r == 7 ? isnan(sample.y[r * 20 + o])
-                  : r == 5         ? sample.y[r * 20 + o] == sample.bias[o]
-                                   : isfinite(sample.y[r * 20 + o]));
+    for (int way = 0; way < 2; way++) {
+        if (way == 0)
+            run_rule(&sample.form, &sample.call);
+        else
+            wn_grouped_linear_ref(&sample.form, &sample.call);
+        for (int64_t r = 0; r < sample.rows; r++)
+            for (int64_t o = 0; o < 20; o++)
+                CHECK(r == 3 || r == 7 ? isnan(sample.y[r * 20 + o])
+                      : r == 5         ? sample.y[r * 20 + o] == sample.bias[o]
+                                       : isfinite(sample.y[r * 20 + o]));
+    }
     close_sample(&sample);
 }
 
