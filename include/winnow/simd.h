@@ -11,8 +11,10 @@
 
 #define WN_AVX512        __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
 #define WN_AVX2          __attribute__((target("avx2,fma,f16c")))
+#define WN_VNNI          __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")))
 #define WN_INLINE_AVX512 static inline __attribute__((always_inline)) WN_AVX512
 #define WN_INLINE_AVX2   static inline __attribute__((always_inline)) WN_AVX2
+#define WN_INLINE_VNNI   static inline __attribute__((always_inline)) WN_VNNI
 
 /* Calls `function(first arguments, rows, sums)` with 1 to 8 rows as a constant, so that all sums stay in registers. */
 #define WN_FOR_ROWS(rows, function, w, in, x, sums)                                                                    \

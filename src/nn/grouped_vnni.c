@@ -7,8 +7,7 @@
 
 #include <string.h>
 
-#define VNNI   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")))
-#define INLINE static inline __attribute__((always_inline)) VNNI
+#define INLINE WN_INLINE_VNNI
 
 INLINE __m512i four(const int8_t *x)
 {
@@ -79,8 +78,8 @@ INLINE void run(const struct grouped *g, int64_t strip, bool wide, const struct 
     else                                                                                                               \
         run(g, strip, false, x, row, rows, sums)
 
-VNNI void grouped_vnni(const struct grouped *g, int64_t strip, const struct grouped_inputs *x, int64_t row,
-                       int64_t rows, float *sums)
+WN_VNNI void grouped_vnni(const struct grouped *g, int64_t strip, const struct grouped_inputs *x, int64_t row,
+                          int64_t rows, float *sums)
 {
     WN_FOR_ROWS(rows, RUN, strip, x, row, sums)
 }

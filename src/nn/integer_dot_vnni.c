@@ -5,8 +5,7 @@
 #ifdef __x86_64__
 #include <winnow/simd.h>
 
-#define VNNI   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")))
-#define INLINE static inline __attribute__((always_inline)) VNNI
+#define INLINE WN_INLINE_VNNI
 
 enum { LANES = 64 };
 
@@ -44,7 +43,7 @@ INLINE void run(const uint8_t *w, const int8_t *x, int64_t in, int64_t rows, int
             out[r * DOT_OUTPUTS + o] = _mm512_reduce_add_epi32(sums[r][o]);
 }
 
-VNNI void dot_vnni(const uint8_t *w, const int8_t *x, int64_t in, int64_t rows, int32_t *sums)
+WN_VNNI void dot_vnni(const uint8_t *w, const int8_t *x, int64_t in, int64_t rows, int32_t *sums)
 {
     switch (rows) {
     case 1:
