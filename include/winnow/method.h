@@ -228,6 +228,12 @@ bool wn_recipe_true_sequential(const struct wn_recipe *recipe);
  * false: no stage reads any, and *plain is the recipe. One token is enough for a factor: damping makes it definite.
  */
 bool wn_recipe_without_data(const struct wn_recipe *recipe, struct wn_recipe *plain);
+/* Of a stage that makes codes: true too where the method has no parameter "symmetric". */
+bool wn_grids_are_symmetric(const struct wn_params *params);
+/* Groups of "act_order" without "static_groups" have columns from all over the row. */
+bool wn_groups_are_scattered(const struct wn_params *params);
+/* Linears of the recipe round their inputs as they come: they have a rule (nn.h). */
+bool wn_recipe_rounds_inputs(const struct wn_recipe *recipe);
 /* N zeros of M columns made by the pruner of the recipe; 0 and 0 when unstructured or without one. */
 void wn_recipe_pattern(const struct wn_recipe *recipe, int64_t *n, int64_t *m);
 /* The rules of all stages about a shape, and their order: of two, a pruner comes first and a quantizer second. */

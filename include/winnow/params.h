@@ -66,7 +66,9 @@ bool wn_params_has_word(const struct wn_parameter *parameter, const char *text);
 const struct wn_value *wn_params_find(const struct wn_params *params, const char *name);
 /* NULL when the table has no such parameter, or it was not set. */
 const struct wn_value *wn_params_given(const struct wn_params *params, const char *name);
-bool wn_params_is_on(const struct wn_params *params, const char *name);    /* false when it is not given */
+bool wn_params_is_on(const struct wn_params *params, const char *name); /* false when it is not given */
+/* What says nothing beside the others: not given, and so in no key. */
+void wn_params_leave_out(struct wn_params *params, const char *name);
 double wn_params_number(const struct wn_params *params, const char *name); /* WN_BUG when absent */
 int64_t wn_params_integer(const struct wn_params *params, const char *name);
 bool wn_params_flag(const struct wn_params *params, const char *name);

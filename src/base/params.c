@@ -239,6 +239,13 @@ bool wn_params_is_on(const struct wn_params *params, const char *name)
     return value && value->number != 0;
 }
 
+void wn_params_leave_out(struct wn_params *params, const char *name)
+{
+    for (int i = 0; i < params->count; i++)
+        if (!strcmp(params->values[i].parameter->name, name))
+            params->values[i].set = false;
+}
+
 /* The value that must be there, or our own bug. */
 static const struct wn_value *value_of(const struct wn_params *params, const char *name, bool set)
 {

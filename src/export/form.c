@@ -87,10 +87,10 @@ static const char *shape_reason(const struct wn_export_form *form, const struct 
 {
     const int64_t group = form->group && form->group < linear->columns ? form->group : linear->columns;
     const int word = form->bits == 3 ? 32 : form->bits ? 32 / form->bits : 1;
-    if (form->packing == WN_PACKING_GGUF_NUMBERS)
-        return is_fused(form, linear) ? "several linears, or a transposed one, share a tensor" : NULL;
-    if (is_fused(form, linear) || (linear->source.rows && !form->bits))
+    if (is_fused(form, linear))
         return "several linears, or a transposed one, share a tensor";
+    if (form->packing == WN_PACKING_GGUF_NUMBERS)
+        return NULL;
     if (form->packing == WN_PACKING_CT_SPARSE24 && linear->columns % 4)
         return "its columns are no multiple of 4";
     if (form->packing == WN_PACKING_GPTQ && (linear->columns % word || linear->rows % word))
@@ -188,11 +188,9 @@ wn_status wn_export_choose_form(const char *what, const char *format, const char
     *form = (struct wn_export_form){.packing = WN_PACKING_NONE, .numbers = WN_OTHER};
     if (!format)
         return WN_OK;
-    form->symmetric = wn_params_is_on(made.quantized, "symmetric") ||
-                      (made.quantizer && !wn_params_find(made.quantized, "symmetric"));
+    form->symmetric = made.quantizer && wn_grids_are_symmetric(made.quantized);
     form->group = group && !isnan(group->number) ? (int64_t)group->number : 0;
-    form->ordered = form->group && wn_params_is_on(made.quantized, "act_order") &&
-                    !wn_params_is_on(made.quantized, "static_groups");
+    form->ordered = wn_groups_are_scattered(made.quantized);
     form->bits = recipe->search || made.bits != rint(made.bits) ? 0 : (int)made.bits;
     WN_TRY(choose_packing(format, dtype, &made, form));
     form->folds = scales_inputs(&made) && wn_export_form_has_codes(form);

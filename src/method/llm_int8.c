@@ -38,9 +38,8 @@ static bool keeps_weights(const struct wn_params *params)
 /* Without outliers there is nothing to choose: such points are one. */
 static wn_status check(struct wn_params *params)
 {
-    for (int i = 0; i < params->count && wn_params_number(params, "threshold") == 0; i++)
-        if (!strcmp(params->values[i].parameter->name, "outlier_weights"))
-            params->values[i].set = false;
+    if (wn_params_number(params, "threshold") == 0)
+        wn_params_leave_out(params, "outlier_weights");
     return WN_OK;
 }
 

@@ -225,6 +225,27 @@ void wn_recipe_activation_bytes(const struct wn_recipe *recipe, int64_t rows, in
     }
 }
 
+bool wn_recipe_rounds_inputs(const struct wn_recipe *recipe)
+{
+    int64_t bytes, scratch;
+
+    wn_recipe_activation_bytes(recipe, 1, 1, 1, 1, &bytes, &scratch);
+    return bytes > 0;
+}
+
+bool wn_grids_are_symmetric(const struct wn_params *params)
+{
+    return wn_params_is_on(params, "symmetric") || !wn_params_find(params, "symmetric");
+}
+
+bool wn_groups_are_scattered(const struct wn_params *params)
+{
+    const struct wn_value *group = wn_params_given(params, "group");
+
+    return group && !isnan(group->number) && wn_params_is_on(params, "act_order") &&
+           !wn_params_is_on(params, "static_groups");
+}
+
 void wn_recipe_pattern(const struct wn_recipe *recipe, int64_t *n, int64_t *m)
 {
     struct wn_pattern pattern = {0, 0};

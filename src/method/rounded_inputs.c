@@ -11,7 +11,6 @@
 #include "quant.h"
 
 #include <math.h>
-#include <string.h>
 
 static bool rounds(const struct wn_params *params)
 {
@@ -20,13 +19,9 @@ static bool rounds(const struct wn_params *params)
 
 wn_status wn_check_inputs(struct wn_params *params)
 {
-    const struct wn_value *group = wn_params_find(params, "group");
-
-    for (int i = 0; i < params->count; i++)
-        if (!rounds(params) && !strcmp(params->values[i].parameter->name, "input_group"))
-            params->values[i].set = false;
-    if (rounds(params) && !isnan(group->number) && wn_params_is_on(params, "act_order") &&
-        !wn_params_is_on(params, "static_groups"))
+    if (!rounds(params))
+        wn_params_leave_out(params, "input_group");
+    else if (wn_groups_are_scattered(params))
         return wn_fail(WN_ERR_INPUT, "input_bits: groups of act_order have columns from all over the row; add "
                                      "\"static_groups\": true or leave act_order out");
     return WN_OK;

@@ -32,7 +32,7 @@ static double second_level(const struct wn_stage *stage, const char *name, struc
 static void add_codes(const struct wn_stage *stage, int bits, int64_t rows, int64_t columns, struct contents *contents)
 {
     const struct wn_value *group = wn_params_given(&stage->params, "group");
-    const bool symmetric = wn_params_is_on(&stage->params, "symmetric") || !wn_params_find(&stage->params, "symmetric");
+    const bool symmetric = wn_grids_are_symmetric(&stage->params);
     const bool whole =
         wn_params_given(&stage->params, "round_zero") ? wn_params_is_on(&stage->params, "round_zero") : true;
 
@@ -44,9 +44,7 @@ static void add_codes(const struct wn_stage *stage, int bits, int64_t rows, int6
         contents->grids = 1;
     contents->scale_bits = second_level(stage, "qq_scale_bits", contents);
     contents->zero_bits = symmetric ? 0 : whole ? bits : second_level(stage, "qq_zero_bits", contents);
-    contents->ordered = wn_params_given(&stage->params, "order") != NULL ||
-                        (wn_params_is_on(&stage->params, "act_order") &&
-                         !wn_params_is_on(&stage->params, "static_groups") && group && !isnan(group->number));
+    contents->ordered = wn_params_given(&stage->params, "order") != NULL || wn_groups_are_scattered(&stage->params);
     contents->has_outliers = wn_params_given(&stage->params, "outlier_threshold") != NULL;
     contents->scaled = stage->method->n_trials > 0 || (stage->method->needs & WN_NEED_ABSOLUTE_MAXIMA);
 }

@@ -111,15 +111,6 @@ bool wn_levels_have_key(const struct wn_level_task *task, const char *key)
 
 /* ---- what goes with the linears of a block ---- */
 
-/* Inputs are quantized as well. */
-static bool has_rules(const struct wn_recipe *recipe)
-{
-    int64_t bytes, scratch;
-
-    wn_recipe_activation_bytes(recipe, 1, 1, 1, 1, &bytes, &scratch);
-    return bytes > 0;
-}
-
 /* Inputs are divided in the vectors that make them. */
 static bool has_vectors(const struct wn_recipe *recipe)
 {
@@ -144,11 +135,9 @@ static int64_t count_vectors(const struct wn_level_task *task)
 static int64_t vector_bytes(const struct wn_level_task *task)
 {
     const struct wn_layout *layout = &task->run->models[task->point->model].model->layout;
-    int64_t widest = 0;
 
-    for (int i = 0; i < layout->n_inputs; i++)
-        widest = layout->input_widths[i] > widest ? layout->input_widths[i] : widest;
-    return count_vectors(task) * (widest * (int64_t)sizeof(float) + WN_PACKED_HEADER + WN_PACKED_TRAILER + 64);
+    return count_vectors(task) *
+           (wn_layout_widest_input(layout) * (int64_t)sizeof(float) + WN_PACKED_HEADER + WN_PACKED_TRAILER + 64);
 }
 
 /* ---- sizes ---- */
@@ -186,7 +175,7 @@ int64_t wn_levels_bytes(const struct wn_level_task *task)
                      wn_level_rule_bytes(&recipe, linear->rows, linear->columns, wn_model_source_bytes(model));
         }
     }
-    entries += has_rules(&task->point->recipe) ? 2 * entries : 0;
+    entries += wn_recipe_rounds_inputs(&task->point->recipe) ? 2 * entries : 0;
     bytes += space->n_blocks * vector_bytes(task);
     return bytes + space->n_blocks * wn_levels_overhead(entries / space->n_blocks + 1 + count_vectors(task));
 }
@@ -382,7 +371,7 @@ static int64_t count_entries(const struct wn_level_task *task, int64_t block)
     for (int64_t g = 0; g < space->n_genes; g++)
         for (int32_t level = space->low; space->genes[g].block == block && level <= space->high; level++)
             count += wn_space_has(space, &space->genes[g], level);
-    return (has_rules(&task->point->recipe) ? 3 : 1) * count + count_vectors(task);
+    return (wn_recipe_rounds_inputs(&task->point->recipe) ? 3 : 1) * count + count_vectors(task);
 }
 
 static bool is_there(const char *folder, const char *key, int64_t block)

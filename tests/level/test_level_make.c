@@ -245,11 +245,7 @@ static void compare_point(const struct setting *setting, int64_t point, struct l
 
 static bool has_rules(const struct setting *setting, int64_t point)
 {
-    const struct wn_recipe *recipe = &setting->run->grid.points[point].recipe;
-    int64_t bytes, scratch;
-
-    wn_recipe_activation_bytes(recipe, 1, 1, 1, 1, &bytes, &scratch);
-    return bytes > 0;
+    return wn_recipe_rounds_inputs(&setting->run->grid.points[point].recipe);
 }
 
 /* Ordinary points of 2, 3 and 4 bits, in front of the searched one. */

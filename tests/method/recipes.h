@@ -48,14 +48,6 @@ static inline bool always_rounds_inputs(const struct wn_method *method)
     return method->activation_bytes && !asked;
 }
 
-static inline bool rounds_inputs(const struct wn_recipe *recipe)
-{
-    int64_t bytes, scratch;
-
-    wn_recipe_activation_bytes(recipe, 1, 1, 1, 1, &bytes, &scratch);
-    return bytes > 0;
-}
-
 /*
  * Second moments of inputs with these squares: neighbours are correlated, and a wave goes through all columns, so that
  * an error is felt far behind its column.

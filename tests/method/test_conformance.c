@@ -47,7 +47,7 @@ static void check_kind(const struct problem *problem, const struct wn_recipe *re
         CHECK(problem->out.codes && problem->out.scales && problem->out.zeros);
         CHECK(problem->out.bits ==
               (wn_params_find(&stage->params, "bits") ? wn_params_integer(&stage->params, "bits") : 8));
-        CHECK(rounds_inputs(recipe) == (problem->out.activation != NULL));
+        CHECK(wn_recipe_rounds_inputs(recipe) == (problem->out.activation != NULL));
     }
     if (stage->method->kind == WN_PRUNER) { /* never more than asked for; less by under one weight a row or block */
         double asked = wn_params_number(&stage->params, "sparsity") * (double)count;
