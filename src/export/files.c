@@ -76,11 +76,6 @@ static enum wn_dtype dtype_of(const struct wn_export_files *files, const struct 
     return files->dtype == WN_OTHER ? WN_F32 : files->dtype;
 }
 
-char *wn_export_block_name(const struct wn_model *model, int64_t block, const char *rest)
-{
-    return wn_block_tensor(&model->layout, block, rest, "");
-}
-
 /* The name of a tensor when blocks before it are gone; NULL when its own is. */
 static char *name_of(const struct wn_export_files *files, const char *name)
 {
@@ -88,7 +83,7 @@ static char *name_of(const struct wn_export_files *files, const char *name)
     const char *rest = wn_block_of_tensor(&files->model->layout, name, &block);
     if (!rest || block >= files->model->config.n_blocks)
         return wn_strdup(name);
-    return files->place[block] < 0 ? NULL : wn_export_block_name(files->model, files->place[block], rest);
+    return files->place[block] < 0 ? NULL : wn_block_tensor(&files->model->layout, files->place[block], rest, "");
 }
 
 static void choose_names(struct wn_export_files *files, const bool *gone)
@@ -108,13 +103,12 @@ static void hide_linears(struct wn_export_files *files)
         for (int l = 0; l < layout->n_linears; l++) {
             if (!wn_is_in(&files->model->config, layout->linears[l].where, b))
                 continue;
-            char *source = wn_export_block_name(files->model, b, wn_linear_tensor(&layout->linears[l]));
-            char *weight = wn_format("%s%s", source, wn_linear_ending(&layout->linears[l]));
+            const struct wn_linear_info *info = &layout->linears[l];
+            char *weight = wn_block_tensor(layout, b, wn_linear_tensor(info), wn_linear_ending(info));
             char **name = &files->names[index_of(files, wn_checkpoint_find(files->model->checkpoint, weight))];
             wn_free(*name);
             *name = NULL;
             wn_free(weight);
-            wn_free(source);
         }
 }
 
@@ -311,7 +305,7 @@ static wn_status put_block(struct wn_export_files *files, int64_t block)
         if (!files->fold.coded[l].rows)
             continue;
         const struct wn_linear_info *linear = &files->model->layout.linears[l];
-        char *name = wn_export_block_name(files->model, files->place[block], linear->name);
+        char *name = wn_block_tensor(&files->model->layout, files->place[block], linear->name, "");
         status = is_gguf(files) ? wn_export_gguf_codes(&files->gguf, files->place[block], linear, &files->fold.coded[l])
                                 : wn_export_packed_codes(&files->packed, name, &files->fold.coded[l]);
         wn_free(name);
@@ -346,9 +340,8 @@ wn_status wn_export_files_linear(struct wn_export_files *files, int64_t block, i
     if (files->place[block] < 0)
         return WN_OK;
     const struct wn_linear_info *info = &model->layout.linears[linear];
-    char *source = wn_export_block_name(model, block, wn_linear_tensor(info));
-    char *name = wn_export_block_name(model, files->place[block], info->name);
-    char *weight = wn_format("%s%s", source, wn_linear_ending(info));
+    char *name = wn_block_tensor(&model->layout, files->place[block], info->name, "");
+    char *weight = wn_block_tensor(&model->layout, block, wn_linear_tensor(info), wn_linear_ending(info));
     const struct wn_tensor *tensor = wn_checkpoint_find(model->checkpoint, weight);
     wn_status status =
         wn_export_form_has_codes(files->form) ? take_codes(files, block, linear, name, compressed)
@@ -360,7 +353,6 @@ wn_status wn_export_files_linear(struct wn_export_files *files, int64_t block, i
     if (status == WN_OK)
         status = wn_export_codes_take(&files->codes, name, compressed);
     wn_free(weight);
-    wn_free(source);
     wn_free(name);
     return status;
 }

@@ -42,9 +42,6 @@ struct wn_export_totals wn_export_files_totals(const struct wn_export_files *fil
 const struct cJSON *wn_export_files_linears(const struct wn_export_files *files);
 void wn_export_files_close(struct wn_export_files **files);
 
-/* "model.layers.4.mlp" for block 4; rest "mlp". */
-char *wn_export_block_name(const struct wn_model *model, int64_t block, const char *rest);
-
 /* ---- small files (config.c) ---- */
 
 /* A new file with these bytes, synced. */

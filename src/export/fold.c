@@ -8,7 +8,7 @@
 /* The number of a tensor of a block in the checkpoint; -1: it is not there. */
 static int64_t find_tensor(const struct wn_model *model, int64_t block, const char *name)
 {
-    char *whole = wn_export_block_name(model, block, name);
+    char *whole = wn_block_tensor(&model->layout, block, name, "");
     const struct wn_tensor *tensor = wn_checkpoint_find(model->checkpoint, whole);
     wn_free(whole);
     return tensor ? tensor - wn_checkpoint_at(model->checkpoint, 0) : -1;

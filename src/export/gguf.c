@@ -134,11 +134,6 @@ static char *begin_linear(struct wn_export_gguf *gguf, int64_t place, const stru
     return name;
 }
 
-static enum wn_gguf_type type_of(const struct wn_export_gguf *gguf, const struct wn_export_coded *c)
-{
-    return c->bits > 4 ? WN_GGUF_Q8_0 : c->bits == 4 && !gguf->form->symmetric ? WN_GGUF_Q4_1 : WN_GGUF_Q4_0;
-}
-
 static int block_bytes(enum wn_gguf_type type)
 {
     return type == WN_GGUF_Q8_0 ? 34 : type == WN_GGUF_Q4_1 ? 20 : 18;
@@ -174,7 +169,7 @@ static void put_block(const struct wn_export_coded *c, int64_t row, int64_t firs
 wn_status wn_export_gguf_codes(struct wn_export_gguf *gguf, int64_t place, const struct wn_linear_info *linear,
                                const struct wn_export_coded *c)
 {
-    const enum wn_gguf_type type = type_of(gguf, c);
+    const enum wn_gguf_type type = (enum wn_gguf_type)gguf->form->blocks;
     const int64_t grids = c->rows * c->n_groups, blocks = c->columns / WN_GGUF_BLOCK, size = block_bytes(type);
     const int64_t heads = wn_export_gguf_rotated_heads(gguf->model, linear->name);
     float *minima = wn_alloc(grids, sizeof *minima);
@@ -273,7 +268,8 @@ static wn_status put_table(struct wn_export_gguf *gguf, const char *name, const 
 static wn_status put_block_vector(struct wn_export_gguf *gguf, int64_t block, int64_t place, const char *own,
                                   double offset, int64_t heads, const struct wn_export_fold *fold)
 {
-    char *whole = wn_export_block_name(gguf->model, block, own), *name = wn_export_gguf_name(gguf->model, place, own);
+    char *whole = wn_block_tensor(&gguf->model->layout, block, own, "");
+    char *name = wn_export_gguf_name(gguf->model, place, own);
     const struct wn_tensor *tensor = wn_checkpoint_find(gguf->model->checkpoint, whole);
     wn_status status = put_vector(gguf, name, tensor, offset, heads, fold);
     wn_free(name);

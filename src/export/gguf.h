@@ -30,7 +30,7 @@ struct wn_export_gguf {
 /* NULL, or why there is no such file of this model; of its blocks in the file, place [n_blocks] (NULL: all stay). */
 const char *wn_export_gguf_model_reason(const struct wn_model *model);
 const char *wn_export_gguf_blocks_reason(const struct wn_model *model, const int64_t *place);
-/* The name of a tensor; NULL: there is none of that kind. Owned by the caller. */
+/* The name of a tensor of a block, "blk.PLACE....". Owned by the caller. */
 char *wn_export_gguf_name(const struct wn_model *model, int64_t place, const char *name);
 /* Whether the file has a head of its own. */
 bool wn_export_gguf_has_head(const struct wn_model *model);

@@ -65,19 +65,19 @@ static bool rank_tokens(const struct wn_tokenizer *tokenizer, const cJSON *json,
 {
     const int64_t n_tokens = wn_vocabulary_size(tokenizer);
     int32_t *merges = wn_alloc_zero(n_tokens, sizeof *merges), rank = 0;
-    bool sound = true;
     const cJSON *merge;
     for (int64_t i = 0; i < n_tokens; i++)
         first[i] = -1;
     cJSON_ArrayForEach (merge, get(get(json, "model"), "merges")) {
         const int32_t id = merged_token(tokenizer, merge);
         if (id < 0 || (merges[id] && first[id] + merges[id] != rank)) {
-            sound = false;
-            break;
+            wn_free(merges);
+            return false;
         }
         first[id] = merges[id]++ ? first[id] : rank;
         rank++;
     }
+    bool sound = true;
 #pragma omp parallel for schedule(dynamic, 256) reduction(&& : sound)
     for (int64_t i = 0; i < n_tokens; i++) {
         const char *text = wn_token_text(tokenizer, (int32_t)i);
@@ -131,15 +131,14 @@ static bool cuts_nothing(const cJSON *json)
 
 const char *wn_export_gguf_pieces_reason(const struct wn_model *model, const cJSON *json)
 {
-    int32_t *first = wn_alloc(wn_vocabulary_size(model->tokenizer), sizeof *first);
     bool known;
     adds_space(model->tokenizer, &known);
-    const bool ranked = known && cuts_nothing(json) && rank_tokens(model->tokenizer, json, first);
+    if (!known || !cuts_nothing(json))
+        return "its tokenizer changes or cuts texts first, which llama.cpp does not";
+    int32_t *first = wn_alloc(wn_vocabulary_size(model->tokenizer), sizeof *first);
+    const bool ranked = rank_tokens(model->tokenizer, json, first);
     wn_free(first);
-    return !known || !cuts_nothing(json) ? "its tokenizer changes or cuts texts first, which llama.cpp does not"
-           : !ranked                     ? "its merges are not those of SentencePiece's pieces, and there is no "
-                                           "tokenizer.model"
-                                         : NULL;
+    return ranked ? NULL : "its merges are not those of SentencePiece's pieces, and there is no tokenizer.model";
 }
 
 bool wn_export_gguf_score_pieces(const struct wn_model *model, const cJSON *json, int64_t count, int32_t *types,
@@ -152,11 +151,9 @@ bool wn_export_gguf_score_pieces(const struct wn_model *model, const cJSON *json
     rank_tokens(tokenizer, json, first);
     for (int64_t i = 0; i < count && i < wn_vocabulary_size(tokenizer); i++) {
         const char *text = wn_token_text(tokenizer, (int32_t)i);
-        unsigned byte;
-        int end = 0;
         if (first[i] >= 0)
             scores[i] = -(float)first[i];
-        if (text && sscanf(text, "<0x%2x>%n", &byte, &end) == 1 && end == 6 && !text[6])
+        if (text && tok_byte_of_token(text, strlen(text)) >= 0)
             types[i] = TOK_SPM_BYTE;
         if (text && unknown && !strcmp(text, unknown))
             types[i] = TOK_SPM_UNKNOWN;

@@ -106,8 +106,7 @@ static int hex_digit(char digit)
     return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
 }
 
-/* The byte of a token <0xNN>, -1 for any other. */
-static int byte_of_token(const char *token, size_t length)
+int tok_byte_of_token(const char *token, size_t length)
 {
     if (length != 6 || memcmp(token, "<0x", 3) != 0 || token[5] != '>')
         return -1;
@@ -122,7 +121,7 @@ static void decode_byte_fallback(const struct strings *in, struct strings *out)
     for (int64_t i = 0; i <= in->count; i++) {
         size_t length = 0;
         const char *token = i < in->count ? string_at(in, i, &length) : "";
-        int byte = byte_of_token(token, length);
+        int byte = tok_byte_of_token(token, length);
         if (byte >= 0) {
             wn_text_append(&bytes, (char[]){(char)byte}, 1);
             continue;

@@ -335,6 +335,8 @@ struct tok_decoder {
     bool keep_leading; /* Metaspace with prepend_scheme never */
     bool clean_up;     /* WordPiece */
 };
+/* The byte of a token <0xNN>, -1 for any other. */
+int tok_byte_of_token(const char *token, size_t length);
 
 /* ---- the tokenizer ---- */
 
