@@ -58,8 +58,9 @@ int64_t wn_model_block_weights(const struct wn_model *model);
 int64_t wn_model_weights(const struct wn_model *model);
 /* Share of the tokens that an input of a block has rows of when experts are chosen evenly; 1: of all. */
 double wn_model_input_share(const struct wn_model *model, int input);
-/* Weights that a token goes through in all blocks: of experts, that share. */
+/* Weights that a token goes through in all blocks: of experts, that share. And in the mean block. */
 double wn_model_active_weights(const struct wn_model *model);
+double wn_model_block_active_weights(const struct wn_model *model);
 /* Bytes of a weight as it is kept: 2, or 4 when any matrix is neither F16 nor BF16 (8-bit floats have factors). */
 int wn_model_source_bytes(const struct wn_model *model);
 int64_t wn_model_parameters(const struct wn_model *model); /* all tensors the architecture names, tied counted once */

@@ -65,6 +65,11 @@ double wn_model_active_weights(const struct wn_model *model)
     return count;
 }
 
+double wn_model_block_active_weights(const struct wn_model *model)
+{
+    return wn_model_active_weights(model) / (double)model->config.n_blocks;
+}
+
 int wn_model_source_bytes(const struct wn_model *model)
 {
     for (int64_t i = 0; model->checkpoint && i < wn_checkpoint_count(model->checkpoint); i++) {

@@ -3,12 +3,6 @@
 #include "../point/point_impl.h"
 #include "predict.h"
 
-/* That a token goes through, in the mean of all blocks. */
-static double block_weights(const struct wn_model *model)
-{
-    return wn_model_active_weights(model) / (double)model->config.n_blocks;
-}
-
 /* Operations of pushing a set through one block: its linears and causal attention. */
 static double block_flops(const struct wn_model *model, const struct wn_sequences *sequences)
 {
@@ -18,7 +12,7 @@ static double block_flops(const struct wn_model *model, const struct wn_sequence
         double before = sequences->start ? (double)sequences->start[s] : 0;
         attention += 2 * (length + 2 * before) * length * width; /* scores and values, of the square half of each */
     }
-    return 2.0 * block_weights(model) * (double)wn_sequences_tokens(sequences) + attention;
+    return 2.0 * wn_model_block_active_weights(model) * (double)wn_sequences_tokens(sequences) + attention;
 }
 
 static double head_flops(const struct wn_model *model, const struct wn_eval_set *set)
@@ -92,7 +86,7 @@ static double generation_flops(const struct wn_model *model, const struct wn_gen
     wn_generate_work(model, generation, &work);
     *head = 2.0 * (double)config->vocab_size * (double)config->hidden_size *
             ((double)wn_generation_texts(generation) + work.step_rows);
-    double linears = 2.0 * block_weights(model) * (work.prompt_rows + work.step_rows);
+    double linears = 2.0 * wn_model_block_active_weights(model) * (work.prompt_rows + work.step_rows);
     return blocks * (linears + 4 * work.pairs * width);
 }
 
@@ -107,7 +101,7 @@ static double losses_flops(const struct wn_model *model, const struct wn_generat
         pairs += length * length / 2 * (double)generation->draws;
         targets += most * (double)generation->draws;
     }
-    return (2.0 * block_weights(model) * rows + 4 * pairs * width) * (double)config->n_blocks +
+    return (2.0 * wn_model_block_active_weights(model) * rows + 4 * pairs * width) * (double)config->n_blocks +
            2.0 * (double)config->vocab_size * (double)config->hidden_size * targets;
 }
 
@@ -152,7 +146,7 @@ static double point_flops(const struct wn_run *run, int64_t index, const struct 
     const struct wn_point *point = &run->grid.points[index];
     const struct wn_prepared_model *prepared = &run->models[point->model];
     const struct wn_model *model = prepared->model;
-    double weights = block_weights(model), kept = wn_kept_share(model, &point->recipe), heads = 0;
+    double weights = wn_model_block_active_weights(model), kept = wn_kept_share(model, &point->recipe), heads = 0;
     double blocks = flops->sample, calibration = point->calibration >= 0 ? flops->calibrations[point->calibration] : 0;
     if (point->recipe.n_stages) /* output errors twice over the sample; a pass of the method over the weights */
         blocks += 4 * weights * (double)wn_sequences_tokens(&prepared->sample) + 200 * weights;

@@ -176,8 +176,7 @@ static double search_seconds(const struct wn_model *model, const struct wn_model
                              const struct wn_recipe_cost *kind, int trials, const struct counts *counts)
 {
     const struct wn_layout *layout = &model->layout;
-    double weights = 0, searched = 0, parts = 0,
-           active = wn_model_active_weights(model) / (double)model->config.n_blocks;
+    double weights = 0, searched = 0, parts = 0, active = wn_model_block_active_weights(model);
     bool attention = false;
     for (int l = 0; l < layout->n_linears; l++)
         weights += (double)layout->linears[l].rows * (double)layout->linears[l].columns;

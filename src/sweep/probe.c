@@ -317,7 +317,7 @@ static double extend(double wide, double thin, const double w[2], const double t
     return a * full[0] + b * full[1];
 }
 
-/* Costs at the widths of the model from those of two wn_probe_narrower ones. */
+/* Costs at the widths of the model from those of two narrower ones. */
 static void widen(const struct wn_model *model, const struct wn_model *wide, const struct wn_model *thin,
                   const struct wn_model_cost *smaller, struct wn_model_cost *cost)
 {

@@ -141,12 +141,6 @@ static double time_block(const struct wn_model *model, const struct wn_block *bl
     return best;
 }
 
-/* That a token goes through. */
-static double block_weights(const struct wn_model *model)
-{
-    return wn_model_active_weights(model) / (double)model->config.n_blocks;
-}
-
 /* Every expert has enough of them, up to those of a chunk. */
 static int64_t least_rows(const struct wn_model *model)
 {
@@ -157,12 +151,11 @@ static int64_t least_rows(const struct wn_model *model)
     return rows;
 }
 
-/* By how much a model is made wn_probe_narrower, so that so many rows of a block are within the operations. */
 int64_t wn_probe_narrower(const struct wn_model *model, int64_t rows)
 {
     int64_t by = 1;
     while (by < model->config.n_heads &&
-           2 * (double)rows * block_weights(model) / (double)(by * by) > WN_PROBE_OPERATIONS)
+           2 * (double)rows * wn_model_block_active_weights(model) / (double)(by * by) > WN_PROBE_OPERATIONS)
         by *= 2;
     return by;
 }
@@ -170,7 +163,7 @@ int64_t wn_probe_narrower(const struct wn_model *model, int64_t rows)
 /* Rows that many threads have enough of, within the operations that a probe may take. */
 static int64_t probe_rows(const struct wn_model *model)
 {
-    double most = WN_PROBE_OPERATIONS / (2 * block_weights(model));
+    double most = WN_PROBE_OPERATIONS / (2 * wn_model_block_active_weights(model));
     int64_t rows = LONG_ROWS;
     while (rows > least_rows(model) && (double)rows > most)
         rows /= 2;
@@ -209,7 +202,7 @@ void wn_probe_rows(const struct wn_model *model, struct wn_model_cost *cost)
     struct wn_model thin = wn_probe_narrow(model, wn_probe_narrower(model, least_rows(model)));
     struct wn_block *block = wn_probe_block_create(&thin);
     time_rows(&thin, block, cost);
-    cost->row *= block_weights(model) / block_weights(&thin);
+    cost->row *= wn_model_block_active_weights(model) / wn_model_block_active_weights(&thin);
     cost->pair *= (double)model->config.n_heads / (double)thin.config.n_heads;
     wn_probe_block_destroy(&block, &thin);
 }

@@ -150,7 +150,7 @@ static double time_linear(struct stage_set *set, int index, int64_t rows, bool c
 }
 
 /* The error of the outputs, as wn_sample_error finds it: seconds. *rule: what a rule of quantized inputs takes beyond
- * the plain product, per row. */
+ * the plain product, per row of a forward, of which an expert gets its share. */
 static double time_outputs(struct stage_set *set, const struct wn_linear_info *linear, const float *dense, int64_t rows,
                            struct wn_compressed *out, double *rule)
 {
@@ -177,7 +177,7 @@ static double time_outputs(struct stage_set *set, const struct wn_linear_info *l
     double by_rule = wn_seconds() - start;
     start = wn_seconds();
     wn_linear(set->x, sample, linear->columns, out->weight, rows, NULL, set->compressed);
-    *rule = fmax(by_rule - (wn_seconds() - start), 0) / (double)sample * (double)linear->rows / (double)rows;
+    *rule = fmax(by_rule - (wn_seconds() - start), 0) / (double)set->sample * (double)linear->rows / (double)rows;
     return seconds + by_rule;
 }
 
@@ -247,12 +247,12 @@ static void try_linear(struct stage_set *set, int index)
 static void open_buffers(struct stage_set *set)
 {
     const struct wn_layout *layout = &set->model->layout;
-    int64_t largest = 0, widest = 0, rows = 0;
+    const int64_t widest = wn_layout_widest_input(layout);
+    int64_t largest = 0, rows = 0;
     for (int l = 0; l < layout->n_linears; l++) {
         const struct wn_linear_info *linear = &layout->linears[l];
         int64_t used = linear->rows < set->most_rows ? linear->rows : set->most_rows;
         largest = used * linear->columns > largest ? used * linear->columns : largest;
-        widest = linear->columns > widest ? linear->columns : widest;
         rows = used > rows ? used : rows;
     }
     set->x = wn_alloc(set->sample * widest, sizeof(float));
