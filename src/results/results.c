@@ -176,16 +176,20 @@ enum { LONG_PATH = 200 };
 
 static void make_link(struct wn_results *r, const char *place, const char *real)
 {
-    char *own = wn_format("%s/winnow-XXXXXX", place);
+    char *own = wn_format("%s/winnow-XXXXXX", place), *link = NULL;
 
     if (strlen(own) < LONG_PATH - sizeof "/results.h5" && mkdtemp(own)) {
-        r->short_folder = own;
-        r->short_link = wn_format("%s/results.h5", own);
-        if (symlink(real, r->short_link) != 0)
-            wn_log(WN_LOG_DEBUG, "%s: %s", r->short_link, strerror(errno));
-    } else {
-        wn_free(own);
+        link = wn_format("%s/results.h5", own);
+        if (symlink(real, link) == 0) {
+            r->short_folder = own;
+            r->short_link = link;
+            return;
+        }
+        wn_log(WN_LOG_DEBUG, "%s: %s", link, strerror(errno));
+        rmdir(own);
     }
+    wn_free(link);
+    wn_free(own);
 }
 
 /*
