@@ -115,6 +115,12 @@ def test_what_draws_have_in_common_stays():
     assert list(cells["point"]) == [1, 4]
 
 
+def test_collapse_of_no_cells_keeps_their_columns():
+    """Of a study whose points are all to come, figures are empty."""
+    cells = pd.DataFrame({"method": ["wanda"], "sparsity": [0.5], "replicate": [0]})[:0]
+    assert list(collapse(cells, ["method", "sparsity", "replicate"])) == list(cells)
+
+
 def test_a_grid_without_draws_is_refused():
     table = simulated(np.random.default_rng(0), (2, 2, 2, 1), (1, 1, 1, 1, 1))
     with pytest.raises(ValueError, match="replicates"):

@@ -2,8 +2,8 @@
 """The axes of a sweep: what tells its cells apart, as the file has it.
 
 Whatever parameter of the grid has more than one value is an axis, so that a figure never joins
-points that differ in something it does not name. No parameter is listed here by name but for the
-words that it is called by.
+points that differ in something it does not name. No parameter is listed here by name but for
+those of chance (VARIATIONS) and the words that it is called by.
 """
 
 from __future__ import annotations
@@ -24,6 +24,12 @@ def perturbation(table: pd.DataFrame) -> pd.Series:
     if "perturb" not in table:
         return pd.Series(0.0, index=table.index)
     return table["perturb"].astype(float).fillna(0)
+
+
+def unperturbed(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows without noise on their inputs; all where there are no others."""
+    plain = table[perturbation(table) == 0]
+    return plain if len(plain) else table
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from winnow.axes import DRAW, NOISE, VARIATIONS, perturbation
+from winnow.axes import DRAW, NOISE, VARIATIONS, perturbation, unperturbed
 from winnow.mixed_models import reml
 from winnow.results import Results, is_dense, resolve, stderr_column
 from winnow.survival import item_scores
@@ -57,12 +57,10 @@ def collapse(cells: pd.DataFrame, axes: Iterable[str]) -> pd.DataFrame:
 
     Perturbed points are left out where the cell has others. Without draws: the cells as they are.
     """
-    if not set(VARIATIONS) & set(cells):
+    if cells.empty or not set(VARIATIONS) & set(cells):
         return cells
-    fixed, groups = [a for a in axes if a in cells and a not in VARIATIONS], []
-    for _, group in _by(cells, fixed):
-        plain = group[perturbation(group) == 0]
-        groups.append(plain if len(plain) else group)
+    fixed = [a for a in axes if a in cells and a not in VARIATIONS]
+    groups = [unperturbed(group) for _, group in _by(cells, fixed)]
     return _averaged(groups, cells, fixed)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from winnow.agreement import mcnemar
-from winnow.axes import VARIATIONS, perturbation, settings
+from winnow.axes import VARIATIONS, settings, unperturbed
 from winnow.results import Results, is_dense
 
 RESAMPLES = 2_000
@@ -179,11 +179,10 @@ def _crossing(at: np.ndarray, scores: np.ndarray, lost: float) -> np.ndarray:
 
 def _places(line: pd.DataFrame, axis: str) -> list[tuple[float, pd.DataFrame]]:
     """Values along the axis, rising, and the draws of each."""
-    found = []
-    for value, draws in line.groupby(axis):
-        plain = draws[perturbation(draws) == 0]
-        found.append((float(value), (plain if len(plain) else draws).drop_duplicates("point")))
-    return found
+    return [
+        (float(value), unperturbed(draws).drop_duplicates("point"))
+        for value, draws in line.groupby(axis)
+    ]
 
 
 def _break(
