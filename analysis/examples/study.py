@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 
 import winnow
 from winnow.axes import VARIATIONS, word
+from winnow.inference import two_sided
 from winnow.results import Results, is_dense, stderr_column
 
 RESAMPLES = 5_000
@@ -134,26 +136,32 @@ class Study:
         """Perplexity over that of the dense model, the geometric mean of draws."""
         return float(np.exp(self.logs(cells).mean()))
 
+    @functools.cached_property
+    def _resampled(self) -> dict[str, np.ndarray]:
+        """How often each resample has each item, by task: the same for all pairs."""
+        rng, counts = np.random.default_rng(0), {}
+        for task in self.abilities:
+            n = self.items[task].shape[1]
+            counts[task] = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.uint16)
+        return counts
+
     def change(self, pairs: list[tuple[int, int]]) -> Change:
         """Mean score on the abilities of the first of each pair of points less the second.
 
         The interval is over items, which all points share; each task is drawn again by itself.
         """
-        rng, means, draws = np.random.default_rng(0), [], np.zeros(RESAMPLES)
+        means, draws = [], np.zeros(RESAMPLES)
         first, second = ([pair[side] for pair in pairs] for side in (0, 1))
         for task in self.abilities:
             items = self.items[task]
             gain = (items.loc[first].to_numpy() - items.loc[second].to_numpy()).mean(axis=0)
-            share = np.full(len(gain), 1 / len(gain))
-            draws += rng.multinomial(len(gain), share, size=RESAMPLES) @ gain / len(gain)
+            draws += self._resampled[task] @ gain / len(gain)
             means.append(gain.mean())
         if not means:
             return Change(np.nan, np.nan, np.nan, np.nan)
         draws /= len(means)
-        tail = min((draws <= 0).sum(), (draws >= 0).sum())
         low, high = 100 * np.quantile(draws, [0.025, 0.975])
-        p = min(1.0, 2 * (tail + 1) / (RESAMPLES + 1))
-        return Change(100 * float(np.mean(means)), float(low), float(high), p)
+        return Change(100 * float(np.mean(means)), float(low), float(high), two_sided(draws))
 
     def change_of(self, cells: pd.DataFrame, others: pd.DataFrame | None = None) -> Change:
         """The same of two cells, by their first draws; of one against the dense model."""

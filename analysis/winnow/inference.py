@@ -103,7 +103,7 @@ def correlations(
             p = np.nan
             if np.isfinite(row.low):
                 values = points["x"].to_numpy(float), points["y"].to_numpy(float)
-                p = _two_sided(draw.resampled(*values, method))
+                p = two_sided(draw.resampled(*values, method))
             rows.append({**dataclasses.asdict(row), "pvalue": p})
     table = pd.DataFrame(rows).rename(columns={"pvalue": "p"})
     if len(table):
@@ -111,7 +111,8 @@ def correlations(
     return table
 
 
-def _two_sided(values: np.ndarray) -> float:
+def two_sided(values: np.ndarray) -> float:
+    """The p value of draws of a statistic that is 0 when there is nothing."""
     values = values[np.isfinite(values)]
     below, above = (values <= 0).sum(), (values >= 0).sum()
     return float(min(1.0, 2 * (min(below, above) + 1) / (len(values) + 1)))
