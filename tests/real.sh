@@ -37,6 +37,10 @@ for part in $parts; do
       ;;
   esac
 done
+if [ -n "$methods" ] && [ -z "${WINNOW_PUBLISHED:-}" ]; then
+  echo "not beside the published codes: WINNOW_PUBLISHED names no copy of them"
+  methods=""
+fi
 missing=""
 for name in $names ${methods:+smollm2}; do
   [ -f "$models/$name/config.json" ] || missing="$missing $name"
@@ -65,10 +69,6 @@ for name in $names; do
   compare "$python" tests/model/check_real_model.py "$models/$name" "$winnow" --data "$shared/data" $few
 done
 for method in $methods; do
-  if [ -z "${WINNOW_PUBLISHED:-}" ]; then
-    echo "not beside the published codes: WINNOW_PUBLISHED names no copy of them"
-    break
-  fi
   echo "== $method beside the published codes"
   compare "$python" tests/oracle/check_published.py "$winnow" "$models/smollm2" "$WINNOW_PUBLISHED" \
     "\"method\": \"$method\"" $blocks --data "$shared/data/webtext/common_crawl_docs.jsonl"

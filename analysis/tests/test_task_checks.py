@@ -1,17 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What winnow-tasks says of request files that are wrong."""
 
-import json
-
 import pytest
+from test_tasks import lines
 
 from winnow.tasks import problems
-
-
-def lines(path, *objects):
-    path.write_text("".join(json.dumps(value) + "\n" for value in objects))
-    return path
-
 
 CHOICE = {"context": "c", "choices": ["a", "b"], "gold": 0}
 GENERATION = {"task": "t", "kind": "generation"}

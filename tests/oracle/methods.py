@@ -33,7 +33,7 @@ class Linear:
     mask: np.ndarray = None  # bool, True: kept
     codes: np.ndarray = None  # 0 .. 2^bits - 1
     outliers: np.ndarray = None  # bool, True: kept as it is
-    activation: tuple = None  # how its inputs are quantized: see activations.py
+    activation: tuple = None  # how its inputs are quantized: see walk.py
 
 
 def pruned(weight, drop):

@@ -48,12 +48,10 @@ def edit_line(file, of, **columns):
     fields(file, change)
 
 
-def low_level(file, path, dtype, shape, layout, setup=lambda plist: None):
+def low_level(file, path, dtype, shape, layout):
     """A dataset without data of a layout that h5py has no word for."""
-    if path in file:
-        del file[path]
+    del file[path]
     plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plist.set_layout(layout)
-    setup(plist)
     h5py.h5d.create(file.id, path.encode(), h5py.h5t.py_create(np.dtype(dtype), logical=True),
                     h5py.h5s.create_simple(shape), plist)
