@@ -71,6 +71,20 @@ static inline int test_ranks_asked(void)
     return ranks ? atoi(ranks) : 1;
 }
 
+/* So many problems of an input `text`, and each has its part. Released. */
+static inline void test_problems(struct wn_problems *problems, const char *text, int64_t count,
+                                 const char *const *parts)
+{
+    CHECK(problems->count == count);
+    for (int64_t i = 0; i < problems->count; i++)
+        if (i >= count || !strstr(problems->lines[i], parts[i])) {
+            test_failures++;
+            fprintf(stderr, "%s: problem \"%s\", expected \"%s\"\n", text, problems->lines[i],
+                    i < count ? parts[i] : "none");
+        }
+    wn_problems_release(problems);
+}
+
 /* The last error line must contain `part`. */
 #define CHECK_MESSAGE(part)                                                                                            \
     do {                                                                                                               \

@@ -24,11 +24,13 @@ same_end() {
 # place_of WORD LOG: what a line "WORD: POINT, PLACE, on rank N" tells: "behind block B of 6", or "in block B of 6 (S %)".
 place_of() { sed -nE "s/^winnow: $1: .*, ((behind|in) block [0-9]+ of 6.*), on rank .*/\1/p" "$2" | head -n 1; }
 
+state_or_ended() { [ -e "$file.scratch/point-1.state" ] || has_ended; }
+
 # end_inside SIGNAL: a fresh run into $file ends by it as soon as a state of the long point is on scratch.
 end_inside() {
   rm -rf "$file"*
   start_ranks 1 "$winnow" run "$folder/sweep.json" -o "$file" --checkpoint-every 0.01
-  wait_until 120 test -e "$file.scratch/point-1.state" || fail "no state of point 1 in $file.scratch"
+  wait_until 120 state_or_ended || fail "no state of point 1 in $file.scratch"
   pkill "-$1" -P "$started"
   wait_started
 }

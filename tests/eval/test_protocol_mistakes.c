@@ -50,14 +50,7 @@ static void expect_problems(const char *kind, const char *text, int64_t count, c
 
     wn_problems_init(&problems);
     wn_eval_find(kind)->check(folder, "set", json, &problems);
-    CHECK(problems.count == count);
-    for (int64_t i = 0; i < problems.count; i++)
-        if (i >= count || !strstr(problems.lines[i], parts[i])) {
-            test_failures++;
-            fprintf(stderr, "%s: problem \"%s\", expected \"%s\"\n", text, problems.lines[i],
-                    i < count ? parts[i] : "none");
-        }
-    wn_problems_release(&problems);
+    test_problems(&problems, text, count, parts);
     cJSON_Delete(json);
 }
 

@@ -20,6 +20,7 @@ import tempfile
 
 TOKENIZER = pathlib.Path(__file__).resolve().parent.parent / "tokenizer"
 sys.path.insert(0, str(TOKENIZER))
+import drawn_texts  # noqa: E402
 
 LIMIT, EOS, STOP = 0, 1, 2
 RARE = "€ßЖ中文字😀🂡𐎀ﷺ"
@@ -73,7 +74,6 @@ def expected(tokenizer, case):
 
 
 def cases(constructed, parts, count, seed):
-    import drawn_texts
 
     texts = [text for text in drawn_texts.texts(parts, seed, 400) if text]
     for number, (name, tokenizer) in enumerate(sorted(constructed.items())):
@@ -90,14 +90,7 @@ def cases(constructed, parts, count, seed):
 
 
 def main():
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    try:
-        import drawn_texts
-        import tokenizers  # noqa: F401
-    except ImportError:
-        print("skipped: there is no Python package tokenizers")
-        sys.exit(77)
+    drawn_texts.start(__doc__)
     given = [int(a) for a in sys.argv[2:]]
     count, seed = given[0] if given else 30, given[1] if given[1:] else 0
     parts = json.loads(drawn_texts.DRAWN.read_text(encoding="utf-8"))

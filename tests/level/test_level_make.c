@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 
 #include <winnow/level.h>
-#include <winnow/linalg.h>
 #include <winnow/sweep.h>
 
 #include "point/point_impl.h"

@@ -6,7 +6,6 @@
  * with 3 ranks.
  */
 #include <winnow/level.h>
-#include <winnow/linalg.h>
 #include <winnow/scratch.h>
 #include <winnow/sweep.h>
 

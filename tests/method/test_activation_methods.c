@@ -6,7 +6,6 @@
 #include "activation_sample.h"
 #include "golden.h"
 
-#include <float.h>
 #include <omp.h>
 
 /* ---- methods ---- */

@@ -155,7 +155,7 @@ static void check_company(void)
     CHECK(!memcmp(alone, sample.y, (size_t)count * sizeof *alone));
     struct wn_linear_call call = sample.call;
     call.y = threads;
-    omp_set_num_threads(3);
+    test_set_threads(3);
     run_rule(&sample.form, &call);
     omp_set_num_threads(before);
     CHECK(!memcmp(threads, sample.y, (size_t)count * sizeof *threads));

@@ -196,6 +196,7 @@ static void check_input(void)
     recipe.n_stages = 0;
     CHECK(add_stage(&recipe, "sparsegpt", "{\"sparsity\": 0.5, \"symmetric\": true}") == WN_ERR_INPUT);
     CHECK_MESSAGE("symmetric");
+    recipe.n_stages = 0;
     CHECK(add_stage(&recipe, "sparsegpt", "{\"sparsity\": 0.5, \"scale_dtype\": \"f16\"}") == WN_ERR_INPUT);
     CHECK_MESSAGE("scale_dtype");
     recipe.n_stages = 0;

@@ -3,7 +3,6 @@
  * A walk with a level for every (block, linear), of sparsity and of bits: each linear is bit for bit that of a point
  * whose recipe has this level everywhere. With a search of scales, and where linears of a block are pruned as one.
  */
-#include <winnow/linalg.h>
 #include <winnow/sweep.h>
 
 #include "point/walk.h"

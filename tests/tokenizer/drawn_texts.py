@@ -144,14 +144,19 @@ def compare(program, folders, seed=1, count=500):
     return len(wrong)
 
 
-def main():
+def start(usage):
+    """Ends with the usage, or with 77 where the package is missing."""
     if len(sys.argv) < 2:
-        sys.exit(__doc__)
+        sys.exit(usage)
     try:
         import tokenizers  # noqa: F401
     except ImportError:
         print("skipped: there is no Python package tokenizers")
         sys.exit(77)
+
+
+def main():
+    start(__doc__)
     if sys.argv[1] == "write":
         write()
     else:
