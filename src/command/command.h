@@ -9,6 +9,7 @@
 #define WINNOW_COMMAND_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include <winnow/base.h>
 #include <winnow/results.h>
@@ -63,8 +64,8 @@ bool wn_option_duration(const struct wn_command *command, const char *name, cons
 int wn_show_search(const char *path, const char *name, bool json);
 
 /* All commands as a manual page in roff, and as completion for bash, made from their pages (manual.c). */
-void wn_print_manual(void);
-void wn_print_completion(void);
+void wn_add_manual(struct wn_text *to);
+void wn_add_completion(struct wn_text *to);
 
 /* Lines of plan: what a run needs on scratch (plan_scratch.c). */
 struct wn_run;
@@ -96,6 +97,19 @@ void wn_plan_slots_json(const struct wn_plan_slots *plan, struct cJSON *json);
 
 /* Prints all problems, one line each, to stderr. */
 void wn_problems_print(const struct wn_problems *problems);
+
+/* ---- texts as wide as the terminal (wrap.c) ---- */
+
+/* Characters of a line: what the terminal has, or COLUMNS; else the other number. */
+int wn_line_width(int otherwise);
+/*
+ * A line of the text is a paragraph, or a row whose cells are two spaces or more apart: what does not fit goes on below
+ * where its last cell begins, or the cell moves below the others. Words longer than a line stay whole.
+ */
+void wn_wrap(const char *text, int width, struct wn_text *to);
+#define WN_HELD_SPACE '\x1f' /* a space at which no line ends */
+/* Wrapped to the width of a line, 80 where nobody knows it. */
+void wn_print_wrapped(FILE *stream, const struct wn_text *text);
 
 /* ---- text tables whose columns line up ---- */
 

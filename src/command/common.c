@@ -18,9 +18,26 @@ void wn_options_silence(void)
     silent = true;
 }
 
+/* An option and its value stay on one line. */
+static void hold_brackets(char *usage)
+{
+    int depth = 0;
+    for (; *usage; usage++) {
+        depth += (*usage == '[') - (*usage == ']');
+        if (depth && *usage == ' ')
+            *usage = WN_HELD_SPACE;
+    }
+}
+
 void wn_command_print_page(const struct wn_command *command)
 {
-    printf("Usage: winnow %s\n\n%s\n", command->usage, command->page);
+    struct wn_text text = {0};
+    char *usage = wn_strdup(command->usage);
+    hold_brackets(usage);
+    wn_text_printf(&text, "Usage: winnow %s\n\n%s\n", usage, command->page);
+    wn_print_wrapped(stdout, &text);
+    wn_text_release(&text);
+    wn_free(usage);
 }
 
 static const struct wn_option *find_option(const struct wn_option *options, int count, const char *argument)

@@ -9,41 +9,78 @@
 /* ---- roff ---- */
 
 /* A text as it is: backslashes, hyphens and what begins like a request are no markup. */
-static void print_plain(const char *text)
+static void add_plain(struct wn_text *to, const char *text, size_t length)
 {
-    bool first = true;
-    for (; *text; text++) {
-        if (first && (*text == '.' || *text == '\''))
-            printf("\\&");
-        first = *text == '\n';
-        if (*text == '\\')
-            printf("\\e");
-        else if (*text == '-')
-            printf("\\-");
+    if (length && (*text == '.' || *text == '\''))
+        wn_text_printf(to, "\\&");
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '\\')
+            wn_text_printf(to, "\\e");
+        else if (text[i] == '-')
+            wn_text_printf(to, "\\-");
         else
-            putchar(*text);
+            wn_text_append(to, text + i, 1);
     }
-    putchar('\n');
+    wn_text_printf(to, "\n");
 }
 
-void wn_print_manual(void)
+/* Where the second cell of a row begins; 0: there is none. */
+static size_t second_cell(const char *line, size_t length, size_t indent)
+{
+    for (size_t i = indent + 2; i < length; i++)
+        if (line[i] != ' ' && line[i - 1] == ' ' && line[i - 2] == ' ')
+            return i;
+    return 0;
+}
+
+/* A line of a page: a paragraph, an option with what it does, or an example, which stays as it is. */
+static void add_line(struct wn_text *to, const char *line, size_t length)
+{
+    size_t indent = strspn(line, " "), second = second_cell(line, length, indent);
+    if (!length) {
+        wn_text_printf(to, ".PP\n");
+    } else if (!indent) {
+        add_plain(to, line, length);
+    } else if (second) {
+        size_t end = second;
+        while (line[end - 1] == ' ')
+            end--;
+        wn_text_printf(to, ".TP\n");
+        add_plain(to, line + indent, end - indent);
+        add_plain(to, line + second, length - second);
+    } else {
+        wn_text_printf(to, ".nf\n");
+        add_plain(to, line, length);
+        wn_text_printf(to, ".fi\n");
+    }
+}
+
+static void add_page(struct wn_text *to, const char *page)
+{
+    while (*page) {
+        size_t length = strcspn(page, "\n");
+        add_line(to, page, length);
+        page += length + (page[length] == '\n');
+    }
+}
+
+void wn_add_manual(struct wn_text *to)
 {
     int count;
     const struct wn_command *commands = wn_commands(&count);
-    printf(".TH WINNOW 1 \"\" \"winnow %s\"\n.SH NAME\nwinnow \\- distributed sweeps of compressed language models\n",
-           WN_VERSION);
-    printf(".SH SYNOPSIS\n.nf\n");
+    wn_text_printf(to,
+                   ".TH WINNOW 1 \"\" \"winnow %s\"\n.SH NAME\n"
+                   "winnow \\- distributed sweeps of compressed language models\n.SH SYNOPSIS\n",
+                   WN_VERSION);
     for (int i = 0; i < count; i++) {
-        printf("winnow ");
-        print_plain(commands[i].usage);
+        wn_text_printf(to, ".HP\nwinnow ");
+        add_plain(to, commands[i].usage, strlen(commands[i].usage));
     }
-    printf(".fi\n");
     for (int i = 0; i < count; i++) {
-        printf(".SH WINNOW %s\n", commands[i].name);
-        print_plain(commands[i].help);
-        printf(".PP\n.nf\n");
-        print_plain(commands[i].page);
-        printf(".fi\n");
+        wn_text_printf(to, ".SH WINNOW %s\n", commands[i].name);
+        add_plain(to, commands[i].help, strlen(commands[i].help));
+        wn_text_printf(to, ".PP\n");
+        add_page(to, commands[i].page);
     }
 }
 
@@ -67,7 +104,7 @@ static void add_option(struct wn_texts *found, const char *at)
 }
 
 /* The long options of a command, each once: lines of its page that begin with one. */
-static void print_options(const struct wn_command *command)
+static void add_options(struct wn_text *to, const struct wn_command *command)
 {
     struct wn_texts found = {0};
     for (const char *line = command->page; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
@@ -79,28 +116,28 @@ static void print_options(const struct wn_command *command)
                 add_option(&found, at);
     }
     for (int64_t i = 0; i < found.count; i++)
-        printf(" %s", found.texts[i]);
+        wn_text_printf(to, " %s", found.texts[i]);
     wn_texts_release(&found);
 }
 
-void wn_print_completion(void)
+void wn_add_completion(struct wn_text *to)
 {
     int count;
     const struct wn_command *commands = wn_commands(&count);
-    printf("_winnow() {\n"
-           "  local word=${COMP_WORDS[COMP_CWORD]} words\n"
-           "  case ${COMP_WORDS[1]} in\n");
+    wn_text_printf(to, "_winnow() {\n"
+                       "  local word=${COMP_WORDS[COMP_CWORD]} words\n"
+                       "  case ${COMP_WORDS[1]} in\n");
     for (int i = 0; i < count; i++) {
-        printf("  %s) words=\"", commands[i].name);
-        print_options(&commands[i]);
-        printf("\" ;;\n");
+        wn_text_printf(to, "  %s) words=\"", commands[i].name);
+        add_options(to, &commands[i]);
+        wn_text_printf(to, "\" ;;\n");
     }
-    printf("  esac\n"
-           "  [ \"$COMP_CWORD\" -gt 1 ] || words=\"");
+    wn_text_printf(to, "  esac\n"
+                       "  [ \"$COMP_CWORD\" -gt 1 ] || words=\"");
     for (int i = 0; i < count; i++)
-        printf(i ? " %s" : "%s", commands[i].name);
-    printf("\"\n"
-           "  COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
-           "}\n"
-           "complete -o default -F _winnow winnow\n");
+        wn_text_printf(to, i ? " %s" : "%s", commands[i].name);
+    wn_text_printf(to, "\"\n"
+                       "  COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
+                       "}\n"
+                       "complete -o default -F _winnow winnow\n");
 }

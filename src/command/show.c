@@ -2,10 +2,7 @@
 /* show.c: `winnow show`: the table of points, for people, papers and programs. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <cjson/cJSON.h>
 
@@ -188,16 +185,6 @@ static void choose_columns(struct loading *loading, const struct request *reques
         wn_show_axes(shown);
 }
 
-/* Characters of a line: what the terminal has, or COLUMNS; 0: no limit. */
-static int line_width(void)
-{
-    struct winsize size;
-    const char *columns = getenv("COLUMNS");
-    if (isatty(STDOUT_FILENO) && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col)
-        return size.ws_col;
-    return columns ? (int)strtol(columns, NULL, 10) : 0;
-}
-
 static bool print(struct loading *loading, const struct wn_command *command, const struct request *request)
 {
     struct wn_shown *shown = loading->shown;
@@ -223,7 +210,7 @@ static bool print(struct loading *loading, const struct wn_command *command, con
                   : request->markdown ? WN_SHOW_MARKDOWN
                   : request->latex    ? WN_SHOW_LATEX
                                       : WN_SHOW_TEXT,
-                  line_width());
+                  wn_line_width(0));
     return true;
 }
 

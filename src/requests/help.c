@@ -43,11 +43,10 @@ void wn_requests_help(struct wn_text *text)
 
     wn_text_printf(
         text, "A task is a request file: JSON lines, UTF-8. Its first line may be a header, an object with the key "
-              "\"task\";\nwithout one it is a multiple_choice task named by its file. All other lines are items. "
+              "\"task\"; without one it is a multiple_choice task named by its file. All other lines are items. "
               "Unknown keys are mistakes.\n\n"
-              "  {\"task\": \"capitals\", \"kind\": \"multiple_choice\", \"dimension\": \"knowledge\", \"chance\": "
-              "0.5}\n"
-              "  {\"context\": \"Question: What is the capital of Peru?\\nAnswer:\", \"choices\": [\"Lima\", "
+              "  {\"task\": \"capitals\", \"kind\": \"multiple_choice\", \"dimension\": \"knowledge\"}\n"
+              "  {\"context\": \"The capital of Peru is\", \"choices\": [\"Lima\", "
               "\"Quito\"], \"gold\": 0}\n\n"
               "header\n");
     wn_keys_help(&header, 1, text);
@@ -57,7 +56,7 @@ void wn_requests_help(struct wn_text *text)
         if (table[k]->task)
             help_kind(table[k], text);
     wn_text_printf(text, "\nEach score has its standard error over items as NAME_stderr; items with groups give "
-                         "NAME_by_group and NAME_group_mean.\nWhere the main (first) metric is 0 or 1 for each item, "
+                         "NAME_by_group and NAME_group_mean. Where the main (first) metric is 0 or 1 for each item, "
                          "flips against the dense model are counted.\n");
 }
 

@@ -363,24 +363,23 @@ void wn_search_help(struct wn_text *text)
                    "Evolutionary search for levels of all linears under one budget (EvoPress, arXiv:2410.14649):\n"
                    "  \"search\": {\"NAME\": {\"on\": \"general\", ...}}\n\n");
     wn_params_help(parameters, PARAMETERS, text);
-    wn_text_printf(
-        text, "  bits       a list  levels of bits, with gaps or without (default [2, 3, 4, 5, 6]) [bit]; of a joint "
-              "point the bits are\n                     searched where this is given, or the preset \"bits\", or "
-              "a mean that is no whole number; else its sparsity\n");
     wn_params_help(more, MORE, text);
     wn_text_printf(text,
+                   "  bits       a list  levels of bits, with gaps or without (default [2, 3, 4, 5, 6]) [bit]; of a "
+                   "joint point the bits are searched where this is given, or the preset \"bits\", or a mean that is "
+                   "no whole number; else its sparsity\n"
                    "  survivors  a list  candidates that each stage of a generation keeps; the last one keeps 1\n"
-                   "  tokens     a list  calibration tokens on which each stage judges, drawn anew [token]; of a "
-                   "task as many\n                     items as have them, the last one whole; what a text begins "
-                   "with as the one before\n                     it in its item counts once\n\n"
+                   "  tokens     a list  calibration tokens on which each stage judges, drawn anew [token]; of a task "
+                   "as many items as have them, the last one whole; what a text begins with as the one before it in "
+                   "its item counts once\n\n"
                    "fitness, the smaller the better:\n");
     for (int f = 0; f < WN_FITNESSES; f++)
         wn_text_printf(text, "  %-10s  %s\n", wn_fitness_name((enum wn_fitness)f), descriptions[f]);
     wn_text_printf(
         text,
         "  %-10s  minus the mean log-likelihood of the right answers: of a multiple_choice task per character "
-        "or byte\n              where its main metric is acc_norm or acc_bytes, of rolling texts per word or byte; of "
-        "equals the\n              candidate with more right answers\n",
+        "or byte where its main metric is acc_norm or acc_bytes, of rolling texts per word or byte; of equals the "
+        "candidate with more right answers\n",
         "(a task)");
     wn_text_printf(text, "\npresets:\n");
     for (int p = 0; p < PRESETS; p++) {

@@ -13,30 +13,31 @@
 static const char *const example =
     "{\n"
     "  \"name\": \"llama2-7b\",\n"
-    "  \"model\": \"/models/llama-2-7b\",                  // a checkpoint directory; a list makes it an axis\n"
-    "  \"calibration\": {                                // any number of named sets\n"
+    "  \"model\": \"/models/llama-2-7b\",    // a checkpoint; a list makes it an axis\n"
+    "  \"calibration\": {                  // any number of named sets\n"
     "    \"general\": {\"text\": \"c4.jsonl\", \"samples\": 128, \"length\": 2048, \"seed\": 0},\n"
-    "    \"task\": {\"prompts\": \"alpaca.jsonl\", \"template\": \"alpaca\", \"samples\": 128, \"length\": 512}\n"
+    "    \"task\": {\"prompts\": \"alpaca.jsonl\", \"template\": \"alpaca\", \"length\": 512}\n"
     "  },\n"
-    "  \"grid\": [                                       // a list of products; every value may be a list\n"
-    "    {\"method\": [\"magnitude\", \"wanda\"], \"sparsity\": [0.1, 0.3, 0.5, 0.7], \"calibration\": [\"general\", "
-    "\"task\"]},\n"
+    "  \"grid\": [                         // products; every value may be a list\n"
+    "    {\"method\": [\"magnitude\", \"wanda\"], \"sparsity\": [0.1, 0.3, 0.5, 0.7],\n"
+    "     \"calibration\": [\"general\", \"task\"]},\n"
     "    {\"method\": \"wanda\", \"pattern\": [\"2:4\", \"4:8\"], \"calibration\": \"general\"},\n"
-    "    {\"method\": \"wanda\", \"sparsity\": 0.7, \"allocation\": [\"uniform\", \"owl\"], \"calibration\": "
-    "\"general\"},\n"
+    "    {\"method\": \"wanda\", \"sparsity\": 0.7, \"allocation\": [\"uniform\", \"owl\"],\n"
+    "     \"calibration\": \"general\"},\n"
     "    {\"method\": \"rtn\", \"bits\": [8, 4, 3, 2], \"group\": 128},\n"
-    "    {\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"rtn\", \"bits\": 4, \"calibration\": \"general\"}\n"
+    "    {\"prune\": \"wanda\", \"sparsity\": 0.5, \"quantize\": \"rtn\", \"bits\": 4,\n"
+    "     \"calibration\": \"general\"}\n"
     "  ],\n"
     "  \"evaluate\": {\n"
-    "    \"perplexity\": {\"wikitext2\": {\"text\": \"wiki.test.joined.txt\", \"protocol\": \"gptq\", \"length\": "
-    "2048}},\n"
+    "    \"perplexity\": {\"wikitext2\": {\"text\": \"wiki.test.joined.txt\",\n"
+    "                                 \"protocol\": \"gptq\", \"length\": 2048}},\n"
     "    \"tasks\": [\"tasks/arc_easy.jsonl\"],\n"
     "    \"divergence\": {\"on\": [\"wikitext2\"], \"measures\": [\"kl\", \"js\", \"top1\"]},\n"
     "    \"logits\": {\"on\": [\"wikitext2\"], \"top\": 64, \"tokens\": 4096}\n"
     "  },\n"
-    "  \"statistics\": {\"sample\": \"general\", \"tokens\": 512}, // inputs for output_error\n"
+    "  \"statistics\": {\"sample\": \"general\", \"tokens\": 512},  // for output_error\n"
     "  \"output\": \"llama2-7b.h5\",\n"
-    "  \"scratch\": \"/scratch/me\"                      // for what a stop leaves; default: beside the output\n"
+    "  \"scratch\": \"/scratch/me\"          // for what a stop leaves\n"
     "}\n";
 
 static const char prefix_token[] =
@@ -56,24 +57,23 @@ void wn_sweep_help(struct wn_text *text)
     wn_text_printf(
         text,
         "grid: axes of a product\n"
-        "  method                a method (see winnow help methods); or prune and quantize for a joint point\n"
-        "  calibration           names of sets; needed by methods that use calibration data\n"
-        "  propagation           sequential (default: inputs from compressed blocks before) or dense\n"
-        "  routing               of models with experts, under sequential propagation: sequential (default: routers "
-        "read\n"
-        "                        what compressed blocks give) or dense (the dense model chooses the experts of every\n"
-        "                        token of the calibration set); evaluations always route for themselves\n"
-        "  model                 one of the listed models (default: all)\n"
-        "  allocation            who gets how much: uniform, owl (pruners), dynamic_programming, or a search\n"
-        "  defaults              own (default), or published: what the published code of the method has, where the\n"
-        "                        default departs from it (winnow help methods says where)\n"
-        "  replicates            a number N, no list: an axis of N draws of the calibration set, with its seed and 1,\n"
-        "                        2 ... N - 1 more; methods without calibration data have one point\n"
-        "  perturb               relative noise on what the first block gets of the calibration set: 1e-7 is about\n"
-        "                        what rounding does, and shows what long chains of solves make of it (default: 0)\n"
-        "  perturb_seed          of that noise (default: 0)\n"
-        "  any parameter of the method: sparsity, pattern, bits, group ...\n"
-        "  The dense model is always evaluated. Cells that are provably equal are computed once.\n\n");
+        "  method        a method (see winnow help methods); or prune and quantize for a joint point\n"
+        "  calibration   names of sets; needed by methods that use calibration data\n"
+        "  propagation   sequential (default: inputs from compressed blocks before) or dense\n"
+        "  routing       of models with experts, under sequential propagation: sequential (default: routers read what "
+        "compressed blocks give) or dense (the dense model chooses the experts of every token of the calibration "
+        "set); evaluations always route for themselves\n"
+        "  model         one of the listed models (default: all)\n"
+        "  allocation    who gets how much: uniform, owl (pruners), dynamic_programming, or a search\n"
+        "  defaults      own (default), or published: what the published code of the method has, where the default "
+        "departs from it (winnow help methods says where)\n"
+        "  replicates    a number N, no list: an axis of N draws of the calibration set, with its seed and 1, 2 ... "
+        "N - 1 more; methods without calibration data have one point\n"
+        "  perturb       relative noise on what the first block gets of the calibration set: 1e-7 is about what "
+        "rounding does, and shows what long chains of solves make of it (default: 0)\n"
+        "  perturb_seed  of that noise (default: 0)\n"
+        "  any parameter of the method: sparsity, pattern, bits, group ...\n\n"
+        "The dense model is always evaluated. Cells that are provably equal are computed once.\n\n");
     wn_text_printf(text, "calibration.NAME\n");
     wn_params_help(calibration, count, text);
     for (int64_t i = 0; i < kinds; i++) {
@@ -90,16 +90,17 @@ void wn_sweep_help(struct wn_text *text)
     wn_keys_help(&task, 1, text);
     wn_text_printf(text, "\nevaluate.prefix_token: %s\n", prefix_token);
     wn_text_printf(text, "\ntokenizer: class (default): what the class of the tokenizer builds anew is built anew, as "
-                         "transformers 5 does;\n  file: tokenizer.json as it is, as transformers 4 did\n");
+                         "transformers 5 does; file: tokenizer.json as it is, as transformers 4 did\n");
     wn_text_printf(text,
                    "\ncompute: f32 (default), or bf16: where sets are evaluated, the linears of all points and of the "
-                   "dense model take\n  inputs and weights in bf16, with sums in fp32. Methods, calibration and "
-                   "head stay in fp32: the compressed\n  weights are those of f32. A forward is about 1.5 times "
-                   "as fast where the processor has such products; needs\n  oneDNN. Divergences near 1e-4 are "
+                   "dense model take inputs and weights in bf16, with sums in fp32. Methods, calibration and "
+                   "head stay in fp32: the compressed weights are those of f32. A forward is about 1.5 times "
+                   "as fast where the processor has such products; needs oneDNN. Divergences near 1e-4 are "
                    "those of the rounding.\n");
-    wn_text_printf(
-        text, "\nA minimal file:\n  {\"model\": \"DIRECTORY\", \"grid\": [{\"method\": \"magnitude\", \"sparsity\": "
-              "[0.3, 0.5]}],\n   \"evaluate\": {\"perplexity\": {\"text\": {\"text\": \"test.txt\"}}}}\n");
+    wn_text_printf(text, "\nA minimal file:\n"
+                         "  {\"model\": \"DIRECTORY\",\n"
+                         "   \"grid\": [{\"method\": \"magnitude\", \"sparsity\": [0.3, 0.5]}],\n"
+                         "   \"evaluate\": {\"perplexity\": {\"text\": {\"text\": \"test.txt\"}}}}\n");
 }
 
 /* ---- JSON Schema ---- */
