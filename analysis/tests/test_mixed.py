@@ -1,26 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mixed models against published numbers and statsmodels."""
+"""Mixed models against statsmodels, and what points were made from."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import winnow
-from winnow.mixed_models import reml
-
-# Yield of dyestuff by batch: Davies (1947), the first example of lme4, whose numbers these are.
-DYESTUFF = [
-    *(1545, 1440, 1440, 1520, 1580, 1540, 1555, 1490, 1560, 1495, 1595, 1550, 1605, 1510, 1560),
-    *(1445, 1440, 1595, 1465, 1545, 1595, 1630, 1515, 1635, 1625, 1520, 1455, 1450, 1480, 1445),
-]
-
-
-def test_reml_of_dyestuff_is_that_of_lme4():
-    fit = reml(np.array(DYESTUFF, float), np.ones((30, 1)), [np.repeat(np.arange(6), 5)])
-    assert fit.variances == pytest.approx([1764.05, 2451.25], rel=1e-4)
-    assert fit.coefficients[0] == pytest.approx(1527.5)
-    assert fit.covariance[0, 0] ** 0.5 == pytest.approx(19.38, abs=0.005)
-    assert fit.freedom == 24
 
 
 def points(seed=4):

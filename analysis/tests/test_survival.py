@@ -3,10 +3,8 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
 import winnow
-from winnow.agreement import mcnemar
 from winnow.survival import _crossing
 
 
@@ -15,11 +13,6 @@ def test_the_crossing_lies_on_the_straight_line():
     scores = np.array([[0.9, 0.85, 0.75], [0.9, 0.9, 0.81], [0.9, 0.6, 0.95]])
     found = _crossing(at, scores, 0.1)
     assert found == pytest.approx([0.3, np.inf, 0.2 / 3])
-
-
-def test_mcnemar_is_the_binomial_test():
-    assert mcnemar(0, 0) == 1
-    assert mcnemar(3, 12) == pytest.approx(stats.binomtest(3, 15).pvalue)
 
 
 def test_item_scores_are_the_accuracy(results):
