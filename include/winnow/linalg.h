@@ -104,7 +104,7 @@ struct wn_row_source {
     void (*take)(const void *context, int64_t first, int64_t end, float *out);
     const void *context; /* borrowed */
     /*
-     * Or NULL: the sums of few rows from what is stored, with the bits of the weights of take: `count` strips, 1 or
+     * Or NULL: the sums of few rows from what is stored, with the bits of the weights of take: `count` strips, 1 to
      * WN_FEW_STRIPS, each of WN_FEW_STRIP outputs, from output `first` on (a multiple of that; all are there), of 1 to
      * 32 rows of x, into sums [count, rows, WN_FEW_STRIP]. x lies in strips [ceil(in / WN_FEW_STRIP), rows,
      * WN_FEW_STRIP], zeros behind column in - 1. Every sum begins with 0; then sum = fma(x[k], w[k], sum), column by
@@ -112,7 +112,7 @@ struct wn_row_source {
      */
     void (*strip)(const void *context, int64_t first, int64_t count, const float *x, int64_t rows, float *sums);
 };
-#define WN_FEW_STRIPS 2
+#define WN_FEW_STRIPS 8
 #define WN_FEW_STRIP  16
 #define WN_FEW_NARROW 8
 /* One of several linears that read the same x. */

@@ -225,6 +225,7 @@ static void take_arrays(struct wn_packed_linear *linear)
                                                             : 16,
                          .masks = p->mask,
                          .mask_bytes = STRIP * ((p->columns + 7) / 8),
+                         .paired = strips_paired(p),
                          .starts = p->start};
     s->strip_bytes = STRIP * stored * s->bits / 8;
     if (!p->bits)

@@ -29,6 +29,11 @@
 #define SUBTRACT(a, b)                  _mm256_sub_ps(a, b)
 #define FMA(a, b, c)                    _mm256_fmadd_ps(a, b, c)
 #define F16_OF(words)                   _mm256_cvtph_ps(narrow(words))
+#define LOAD4(from)                     _mm256_broadcast_ps((const __m128 *)(const void *)(from))
+#define PERMUTE4(vector, places)        _mm256_permutevar_ps(vector, places)
+#define PICK(words, number, a, b)       _mm256_blendv_ps(b, a, CAST(_mm256_cmpeq_epi32(words, SET1_WORD(number))))
+#define TRANSPOSE(square)               wn_transpose_avx2(square)
+#define LOWER_EIGHT(vector)             (vector)
 #define EXPAND(mask, from, kind, close) expand(mask, from, kind, close)
 
 /* The low halves of words. */
@@ -87,10 +92,13 @@ INLINE void put_rows(const float *panel, int64_t count, int64_t stride, float *o
 }
 
 WN_AVX2 void strips_avx2(const struct strips *s, int64_t first, int64_t count, const float *x, int64_t rows,
-                         float *sums){RUN_ALL}
+                         float *sums)
+{
+    run_all(s, first, count, x, rows, sums);
+}
 
 WN_AVX2 void strips_unpack_avx2(const struct strips *s, int64_t strip, float *out)
 {
-    UNPACK_ALL
+    unpack_all(s, strip, out);
 }
 #endif

@@ -29,6 +29,11 @@
 #define SUBTRACT(a, b)                  _mm512_sub_ps(a, b)
 #define FMA(a, b, c)                    _mm512_fmadd_ps(a, b, c)
 #define F16_OF(words)                   _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words))
+#define LOAD4(from)                     _mm512_broadcast_f32x4(_mm_loadu_ps(from))
+#define PERMUTE4(vector, places)        _mm512_permutevar_ps(vector, places)
+#define PICK(words, number, a, b)       _mm512_mask_mov_ps(b, _mm512_cmpeq_epi32_mask(words, SET1_WORD(number)), a)
+#define TRANSPOSE(square)               wn_transpose_avx512(square)
+#define LOWER_EIGHT(vector)             _mm512_castps512_ps256(vector)
 #define EXPAND(mask, from, kind, close) expand((__mmask16)(mask), from, kind, close)
 
 /* Numbers in order to the lanes of the mask, 0 to the others. Of halves 32 bytes are read, which the trailer allows. */
@@ -62,10 +67,13 @@ INLINE void put_rows(const float *panel, int64_t count, int64_t stride, float *o
 }
 
 WN_AVX512 void strips_avx512(const struct strips *s, int64_t first, int64_t count, const float *x, int64_t rows,
-                             float *sums){RUN_ALL}
+                             float *sums)
+{
+    run_all(s, first, count, x, rows, sums);
+}
 
 WN_AVX512 void strips_unpack_avx512(const struct strips *s, int64_t strip, float *out)
 {
-    UNPACK_ALL
+    unpack_all(s, strip, out);
 }
 #endif

@@ -33,8 +33,8 @@ INLINE void open_side(const struct strips *s, int64_t vector, struct side *side)
     const int64_t strip = vector / PARTS;
     *side = (struct side){.lane = (int)(vector % PARTS) * LANES, .values = values_of(s, strip)};
     if (s->masks)
-        side->masks = s->masks + strip * s->mask_bytes;
-    else
+        side->masks = s->masks + strip * s->mask_bytes + (s->paired ? side->lane * 4 : 0);
+    if (!s->masks || s->paired)
         side->values += side->lane * 4;
     side->scales = s->scales ? s->scales + strip * s->n_groups * STRIP + side->lane : NULL;
     side->zeros = s->zeros ? s->zeros + strip * s->n_groups * STRIP + side->lane : NULL;
@@ -87,7 +87,33 @@ INLINE VECTOR next_stored(enum wn_packed_kind kind, bool close, struct side *sid
     return w;
 }
 
+/* Kinds of numbers, as constants where this is called. */
+#define FOR_KINDS(kind, call)                                                                                          \
+    switch (kind) {                                                                                                    \
+    case WN_PACKED_F32:                                                                                                \
+        call(WN_PACKED_F32);                                                                                           \
+        break;                                                                                                         \
+    case WN_PACKED_F16:                                                                                                \
+        call(WN_PACKED_F16);                                                                                           \
+        break;                                                                                                         \
+    default:                                                                                                           \
+        call(WN_PACKED_BF16);                                                                                          \
+        break;                                                                                                         \
+    }
+
+#include "strips_lists.h"
+#include "strips_pairs.h"
+
 /* ---- direct ---- */
+
+/* What works in registers: codes by their bits, 16: bf16; and what has masks or is paired. */
+enum {
+    NOT_DIRECT = -1,
+    DIRECT_BF16 = 16,
+    MASKED,
+    PAIRED = MASKED + WN_PACKED_KINDS,
+    LISTED = PAIRED + WN_PACKED_KINDS
+};
 
 INLINE void add_column(const VECTOR *w, int n_sides, const float *x, int64_t rows, VECTOR *sums)
 {
@@ -142,7 +168,7 @@ INLINE void add_stored(const struct strips *s, struct side *sides, int n_sides, 
     }
 }
 
-/* Vectors vector .. vector + n_sides - 1; `form`: bits of codes, 16: bf16; 0: fp32, -1: bf16, both with masks. */
+/* Vectors vector .. vector + n_sides - 1. */
 INLINE void run_direct(const struct strips *s, int64_t vector, int n_sides, int form, const float *x, int64_t rows,
                        float *const *out)
 {
@@ -152,10 +178,12 @@ INLINE void run_direct(const struct strips *s, int64_t vector, int n_sides, int 
         open_side(s, vector + i, &sides[i]);
     for (int64_t i = 0; i < n_sides * rows; i++)
         sums[i] = SET1(0);
-    if (form > 0)
+    if (form < MASKED)
         add_words(s, sides, n_sides, form, x, rows, sums);
+    else if (form < PAIRED)
+        add_stored(s, sides, n_sides, (enum wn_packed_kind)(form - MASKED), x, rows, sums);
     else
-        add_stored(s, sides, n_sides, form ? WN_PACKED_BF16 : WN_PACKED_F32, x, rows, sums);
+        add_pairs(s, sides, n_sides, (enum wn_packed_kind)(form - PAIRED), x, rows, sums);
     for (int i = 0; i < n_sides; i++)
         for (int64_t r = 0; r < rows; r++)
             STORE(out[i] + r * STRIP, sums[i * rows + r]);
@@ -212,10 +240,9 @@ INLINE void unpack_halves(const struct strips *s, struct side *side, int64_t cou
     const bool bf16 = s->kind == WN_PACKED_BF16;
     const struct side at = *side;
     for (int64_t c = 0; c < count; c += 2) {
-        const WHOLE words = word_of(&at, (int)c / 2), low = SET1_WORD(0xffff);
-        STORE(panel + c * STRIP + at.lane, bf16 ? CAST(LEFT(words, 16)) : F16_OF(AND(words, low)));
-        STORE(panel + (c + 1) * STRIP + at.lane,
-              bf16 ? CAST(AND(words, SET1_WORD((int)0xffff0000))) : F16_OF(RIGHT(words, 16)));
+        const WHOLE words = word_of(&at, (int)c / 2);
+        STORE(panel + c * STRIP + at.lane, low_half(words, bf16));
+        STORE(panel + (c + 1) * STRIP + at.lane, high_half(words, bf16));
     }
     side->values += count / 2 * 4 * STRIP;
 }
@@ -239,14 +266,15 @@ INLINE void put_patches(struct side *side, int64_t first, int64_t end, float *pa
         unpack_codes(s, side, width, first, end, panel);                                                               \
         break;
 
+#define UNPACK_PAIRS(kind)  unpack_pairs(kind, side, end - first, panel)
+#define UNPACK_STORED(kind) unpack_stored(kind, side, end - first, panel)
+
 FUNCTION static void unpack_part(const struct strips *s, struct side *side, int64_t first, int64_t end, float *panel)
 {
-    if (s->masks && s->kind == WN_PACKED_F32)
-        unpack_stored(WN_PACKED_F32, side, end - first, panel);
-    else if (s->masks && s->kind == WN_PACKED_F16)
-        unpack_stored(WN_PACKED_F16, side, end - first, panel);
+    if (s->paired)
+        FOR_KINDS(s->kind, UNPACK_PAIRS)
     else if (s->masks)
-        unpack_stored(WN_PACKED_BF16, side, end - first, panel);
+        FOR_KINDS(s->kind, UNPACK_STORED)
     else if (s->bits == 16)
         unpack_halves(s, side, end - first, panel);
     else if (s->scales)
@@ -364,6 +392,31 @@ FUNCTION static void panel_strips(const struct strips *s, int64_t strip, int64_t
     }
 }
 
+/* The same of a strip in lists, all columns at a time: what they skip is multiplied here. */
+FUNCTION static void panel_lists(const struct strips *s, int64_t strip, const float *x, int64_t rows, float *sums)
+{
+    float *panel = wn_alloc(s->in * STRIP, sizeof *panel);
+    unpack_lists(s, strip, panel);
+    memset(sums, 0, (size_t)(rows * STRIP) * sizeof *sums);
+    for (int64_t r = 0; r < rows; r += 8)
+        multiply(panel, s->in, x + r * STRIP, rows, rows - r < 8 ? rows - r : 8, sums + r * STRIP);
+    wn_free(panel);
+}
+
+/* Strips first .. first + count - 1, of any rows; all are listed or none. */
+INLINE void by_panels(const struct strips *s, int64_t first, int64_t count, const float *x, int64_t rows, float *sums)
+{
+    const bool listed = is_listed(s, first);
+    const int64_t most = rows == 1 && !listed ? 2 : 1;
+    for (int64_t i = 0; i < count; i += most) {
+        float *to = sums + i * rows * STRIP;
+        if (listed)
+            panel_lists(s, first + i, x, rows, to);
+        else
+            panel_strips(s, first + i, count - i < most ? count - i : most, x, rows, to);
+    }
+}
+
 /* ---- what is called ---- */
 
 #define DIRECT_ROWS(form, count_of_rows)                                                                               \
@@ -371,8 +424,8 @@ FUNCTION static void panel_strips(const struct strips *s, int64_t strip, int64_t
         direct_strips(s, first, count, form, x, count_of_rows, sums);                                                  \
         return;
 
-#define DIRECT_FORM(number, form)                                                                                      \
-    case number:                                                                                                       \
+#define DIRECT_FORM(form)                                                                                              \
+    case form:                                                                                                         \
         switch (rows) {                                                                                                \
             DIRECT_ROWS(form, 1)                                                                                       \
             DIRECT_ROWS(form, 2)                                                                                       \
@@ -387,46 +440,132 @@ FUNCTION static void panel_strips(const struct strips *s, int64_t strip, int64_t
         }                                                                                                              \
         break;
 
-/* -2: none of those that work in registers. */
-static int direct_form(const struct strips *s)
+/* How strips first .. first + count - 1 are added up, none of which is listed. */
+INLINE int direct_form(const struct strips *s, int64_t first, int64_t count)
 {
+    if (s->paired)
+        return PAIRED + (int)s->kind;
+    /* behind these numbers there may be less than a vector to read */
+    if (s->masks && s->kind == WN_PACKED_F32 && s->end - values_of(s, first + count) < (int64_t)sizeof(VECTOR))
+        return NOT_DIRECT;
     if (s->masks)
-        return s->kind == WN_PACKED_F32 ? 0 : s->kind == WN_PACKED_BF16 ? -1 : -2;
+        return MASKED + (int)s->kind;
     if (s->kind == WN_PACKED_BF16)
-        return 16;
+        return DIRECT_BF16;
     const bool plain = s->kind == WN_PACKED_CODES && s->whole && !s->groups && !s->inputs && !s->patch;
-    return plain ? s->bits : -2;
+    return plain ? s->bits : NOT_DIRECT;
 }
 
-/* Behind the numbers of these strips there may be less than a vector to read. */
-#define RUN_ALL                                                                                                        \
-    const bool close =                                                                                                 \
-        s->masks && s->kind == WN_PACKED_F32 && s->end - values_of(s, first + count) < (int64_t)sizeof(VECTOR);        \
-    switch (close ? -2 : direct_form(s)) {                                                                             \
-        DIRECT_FORM(-1, -1)                                                                                            \
-        DIRECT_FORM(0, 0)                                                                                              \
-        DIRECT_FORM(2, 2)                                                                                              \
-        DIRECT_FORM(3, 3)                                                                                              \
-        DIRECT_FORM(4, 4)                                                                                              \
-        DIRECT_FORM(8, 8)                                                                                              \
-        DIRECT_FORM(16, 16)                                                                                            \
-    default:                                                                                                           \
-        break;                                                                                                         \
-    }                                                                                                                  \
-    if (rows == 1)                                                                                                     \
-        panel_strips(s, first, count, x, rows, sums);                                                                  \
-    else                                                                                                               \
-        for (int64_t i = 0; i < count; i++)                                                                            \
-            panel_strips(s, first + i, 1, x, rows, sums + i * rows * STRIP);
+FUNCTION static void run_form(const struct strips *s, int form, int64_t first, int64_t count, const float *x,
+                              int64_t rows, float *sums)
+{
+    switch (form) {
+        DIRECT_FORM(2)
+        DIRECT_FORM(3)
+        DIRECT_FORM(4)
+        DIRECT_FORM(8)
+        DIRECT_FORM(DIRECT_BF16)
+        DIRECT_FORM(MASKED + WN_PACKED_F32)
+        DIRECT_FORM(MASKED + WN_PACKED_BF16)
+        DIRECT_FORM(PAIRED + WN_PACKED_F32)
+        DIRECT_FORM(PAIRED + WN_PACKED_F16)
+        DIRECT_FORM(PAIRED + WN_PACKED_BF16)
+    default:
+        break;
+    }
+    by_panels(s, first, count, x, rows, sums);
+}
+
+/* No infinity and no NaN: 0 times each number is 0. */
+INLINE bool are_finite(const float *x, int64_t count)
+{
+    VECTOR sum = SET1(0);
+    float lanes[LANES], all = 0;
+    for (int64_t i = 0; i < count; i += LANES)
+        sum = FMA(LOAD(x + i), SET1(0), sum);
+    STORE(lanes, sum);
+    for (int lane = 0; lane < LANES; lane++)
+        all += lanes[lane];
+    return all == 0;
+}
+
+/* Sums that would be others had zeros been multiplied: -0, which some zero makes +0, and NaN, of which there are many.
+ */
+INLINE bool feel_zeros(const float *sums, int64_t count)
+{
+    bool feel = false;
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t pattern;
+        memcpy(&pattern, sums + i, sizeof pattern);
+        feel |= pattern == 0x80000000 || (pattern & 0x7fffffff) > 0x7f800000;
+    }
+    return feel;
+}
+
+/* Strips whose zeros are skipped. */
+INLINE void run_skipping(const struct strips *s, bool listed, int64_t first, int64_t count, const float *x,
+                         int64_t rows, float *sums)
+{
+    const int64_t in = (s->in + STRIP - 1) / STRIP * STRIP;
+    if ((s->paired && rows > DIRECT) || !are_finite(x, rows * in)) {
+        by_panels(s, first, count, x, rows, sums);
+        return;
+    }
+    if (listed)
+        listed_strips(s, first, count, x, rows, sums);
+    else
+        run_form(s, PAIRED + (int)s->kind, first, count, x, rows, sums);
+    for (int64_t i = 0; i < count; i++) {
+        float *to = sums + i * rows * STRIP;
+        if (feel_zeros(to, rows * STRIP))
+            by_panels(s, first + i, 1, x, rows, to);
+    }
+}
+
+/* Strips that are added up in one way: `first` and those behind it. */
+INLINE int64_t alike(const struct strips *s, int64_t first, int64_t end)
+{
+    const bool listed = is_listed(s, first);
+    int64_t next = first + 1;
+    while (next < end && (!s->masks || s->paired || is_listed(s, next) == listed))
+        next++;
+    return next - first;
+}
+
+INLINE void run_all(const struct strips *s, int64_t first, int64_t count, const float *x, int64_t rows, float *sums)
+{
+    for (int64_t done = 0; done < count;) {
+        const int64_t strip = first + done, n = alike(s, strip, first + count);
+        const bool listed = is_listed(s, strip);
+        float *to = sums + done * rows * STRIP;
+        if (listed || s->paired)
+            run_skipping(s, listed, strip, n, x, rows, to);
+        else
+            run_form(s, direct_form(s, strip, n), strip, n, x, rows, to);
+        done += n;
+    }
+}
+
+INLINE void put_rows(const float *panel, int64_t count, int64_t stride, float *out);
 
 /* The panels of a strip, turned. */
-#define UNPACK_ALL                                                                                                     \
-    _Alignas(64) float panel[BLOCK * STRIP];                                                                           \
-    struct side sides[PARTS];                                                                                          \
-    for (int p = 0; p < PARTS; p++)                                                                                    \
-        open_side(s, strip *PARTS + p, &sides[p]);                                                                     \
-    for (int64_t first = 0; first < s->in; first += BLOCK) {                                                           \
-        const int64_t end = s->in - first < BLOCK ? s->in : first + BLOCK;                                             \
-        next_block(s, sides, first, end, panel);                                                                       \
-        put_rows(panel, end - first, s->in, out + first);                                                              \
+INLINE void unpack_all(const struct strips *s, int64_t strip, float *out)
+{
+    const bool listed = is_listed(s, strip);
+    const int64_t block = listed ? s->in : BLOCK;
+    _Alignas(64) float panel[BLOCK * STRIP];
+    float *all = listed ? wn_alloc(s->in * STRIP, sizeof *all) : panel;
+    struct side sides[PARTS];
+    for (int p = 0; p < PARTS; p++)
+        open_side(s, strip * PARTS + p, &sides[p]);
+    for (int64_t first = 0; first < s->in; first += block) {
+        const int64_t end = s->in - first < block ? s->in : first + block;
+        if (listed)
+            unpack_lists(s, strip, all);
+        else
+            next_block(s, sides, first, end, all);
+        put_rows(all, end - first, s->in, out + first);
     }
+    if (listed)
+        wn_free(all);
+}

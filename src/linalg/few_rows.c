@@ -12,6 +12,7 @@
  */
 #include "few_rows.h"
 
+#include <omp.h>
 #include <string.h>
 
 enum { PIECE = 256, SERIAL_WORK = 1 << 16 };
@@ -161,12 +162,22 @@ static void run_item(const struct few *few, int64_t first, int64_t end, float *p
     run_outputs(few, first, end, panel, first);
 }
 
+/* Strips that a source adds up at a time: what it does to x first is done less often, and threads still have several
+ * runs each. */
+static int64_t strips_at_a_time(const struct few *few)
+{
+    int64_t strips = WN_FEW_STRIPS;
+    while (strips > 2 && (few->out - few->first) / FEW_STRIP < 4 * strips * omp_get_num_threads())
+        strips /= 2;
+    return strips;
+}
+
 /* All outputs, of which threads take runs; with a source, runs of its panels. */
 static void share_outputs(const struct few *few)
 {
     const int64_t run = few->narrow ? FEW_STRIP : few->kernels->columns;
     const bool in_place = few->w || few->by_source;
-    const int64_t step = few->by_source ? WN_FEW_STRIPS * FEW_STRIP : few->w ? run : panel_rows(few->in, run);
+    const int64_t step = few->by_source ? strips_at_a_time(few) * FEW_STRIP : few->w ? run : panel_rows(few->in, run);
     const bool has_rest = few->narrow && few->out % FEW_STRIP != 0;
     float *panel = in_place && !has_rest ? NULL : wn_alloc((in_place ? FEW_STRIP : step) * few->in, sizeof *panel);
 #pragma omp for schedule(static)

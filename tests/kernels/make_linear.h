@@ -118,9 +118,18 @@ static void put_outliers(struct wn_compressed *form, const struct made *made)
     }
 }
 
+/* Whether `kept` others of its run are kept before it. */
+static bool is_behind_kept(const struct made *made, int64_t i)
+{
+    int before = 0;
+    for (int64_t j = i / made->run * made->run; j < (i / made->run + 1) * made->run; j++)
+        before += made_number(82, j) < made_number(82, i);
+    return before >= made->kept;
+}
+
 static bool is_made_zero(const struct made *made, int64_t i)
 {
-    return (made->last && i >= made->last) || (made->run && i % made->run >= made->kept) ||
+    return (made->last && i >= made->last) || (made->run && is_behind_kept(made, i)) ||
            made_number(80, i) * 50 + 50 < (float)made->zeros;
 }
 

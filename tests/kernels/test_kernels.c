@@ -3,8 +3,11 @@
  */
 #include <winnow/kernels.h>
 
+#include "../../src/kernels/strips.h"
 #include "make_linear.h"
 #include "test.h"
+
+#include <math.h>
 
 static void check_apply(const struct wn_packed_linear *linear, const float *x, int64_t rows, int64_t in,
                         const float *weights, const float *bias, int64_t out)
@@ -86,6 +89,83 @@ static void check_form(const struct made *made, int64_t out, int64_t in, const c
     wn_free(bias);
 }
 
+/* Inputs whose products with zeros are felt: NaN and infinities, and sums that underflow to -0. */
+static void check_felt_zeros(const struct made *made, int64_t out, int64_t in)
+{
+    const float special[] = {NAN, INFINITY, -INFINITY, 0};
+    float *weights = wn_alloc(out * in, sizeof *weights), *x = wn_alloc(3 * in, sizeof *x);
+    float *y = wn_alloc(3 * out, sizeof *y), *expected = wn_alloc(3 * out, sizeof *expected);
+    struct wn_packed packed;
+    make_linear(made, out, in, 7, weights, &packed);
+    struct wn_packed_linear *linear = wn_packed_linear_create(&packed);
+    for (size_t i = 0; i < sizeof special / sizeof special[0]; i++) {
+        int64_t felt = 0;
+        for (int64_t k = 0; k < 3 * in; k++)
+            x[k] = i == 3 ? copysignf(0x1p-149F, made_number(5, k)) : made_number(5, k);
+        x[in + 5] += special[i];
+        for (int64_t rows = 1; rows <= 3; rows += 2) {
+            wn_linear_few_rows(x + (3 - rows) / 2 * in, rows, in, weights, out, NULL, expected, out);
+            wn_packed_linear_apply(linear, x + (3 - rows) / 2 * in, rows, NULL, y, out);
+            CHECK(!memcmp(y, expected, (size_t)(rows * out) * sizeof *y));
+            for (int64_t k = 0; k < rows * out; k++)
+                felt += i == 3 ? y[k] == 0 : !(fabsf(y[k]) < INFINITY);
+        }
+        CHECK(felt > (i == 3 ? made->run ? -1 : 8 : out / 4));
+    }
+    wn_packed_linear_destroy(&linear);
+    wn_free(weights);
+    wn_free(x);
+    wn_free(y);
+    wn_free(expected);
+}
+
+/* How many strips of a linear are in lists. */
+static int64_t listed_strips(const struct made *made, int64_t out, int64_t in)
+{
+    float *weights = wn_alloc(out * in, sizeof *weights);
+    int64_t listed = 0;
+    for (int64_t i = 0; i < out * in; i++)
+        weights[i] = is_made_zero(made, i) ? 0 : 1;
+    for (int64_t strip = 0; strip < out / 16; strip++) {
+        int64_t stored = 0;
+        for (int64_t i = 0; i < 16 * in; i++)
+            stored += weights[strip * 16 * in + i] != 0;
+        listed += strips_listed(stored, in);
+    }
+    wn_free(weights);
+    return listed;
+}
+
+/* Lists: long gaps, rows of very different lengths, strips with masks between them, more strips than a call takes. */
+static void check_lists(void)
+{
+    const struct made few = {.bits = 32, .zeros = 90}, fewer = {.bits = 16, .zeros = 97},
+                      least = {.bits = 11, .zeros = 99};
+    const struct made mixed = {.bits = 32, .zeros = 88}, ended = {.bits = 16, .zeros = 80, .last = 300 * 288};
+    CHECK(listed_strips(&few, 528, 288) == 33 && listed_strips(&fewer, 33, 1100) == 2);
+    CHECK(listed_strips(&least, 33, 288) == 2);
+    const int64_t some = listed_strips(&mixed, 528, 288), rest = listed_strips(&ended, 528, 288);
+    CHECK(some > 5 && some < 28 && rest > 5 && rest < 28);
+    check_form(&few, 528, 288, "sparse fp32");
+    check_form(&fewer, 33, 1100, "sparse bf16");
+    check_form(&least, 33, 288, "sparse fp16");
+    check_form(&mixed, 528, 288, "sparse fp32");
+    check_form(&ended, 528, 288, "sparse bf16");
+    check_form(&(struct made){.bits = 11, .zeros = 96}, 48, 4000, "sparse fp16");
+    check_felt_zeros(&least, 96, 288);
+}
+
+static void check_pairs(void)
+{
+    static const int bits[] = {11, 16, 32};
+    static const char *const names[] = {"sparse fp16", "sparse bf16", "sparse fp32"};
+    for (int i = 0; i < 3; i++) {
+        check_form(&(struct made){.bits = bits[i], .kept = 2, .run = 4}, 37, 96, names[i]);
+        check_form(&(struct made){.bits = bits[i], .kept = 2, .run = 4}, 528, 160, names[i]);
+        check_felt_zeros(&(struct made){.bits = bits[i], .kept = 2, .run = 4}, 48, 128);
+    }
+}
+
 static void check_bytes(void)
 {
     const struct made made = {.bits = 4, .group = 128};
@@ -139,6 +219,11 @@ int main(void)
         check_form(&(struct made){.bits = 32, .zeros = 50, .last = 16 * 64 + stored}, 64, 64, "sparse fp32");
     check_form(&(struct made){.bits = 8, .group = 128, .zeros = 50}, 32, 128, "unpacked");
     check_form(&(struct made){.bits = 32}, 33, 40, "unpacked");
+    check_lists();
+    check_pairs();
+    check_form(&(struct made){.bits = 4, .group = 32, .ordered = true}, 528, 96, "codes");
+    check_form(&(struct made){.bits = 4, .group = 32}, 528, 96, "codes");
+    check_form(&(struct made){.bits = 16}, 528, 96, "bf16");
     check_bytes();
     return test_finish();
 }
