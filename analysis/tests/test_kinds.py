@@ -146,6 +146,8 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
+# What linears differ in, beside their errors and outliers.
+MAPS = {"blocks left out": {"Zeros"}, "settings": {"Zeros"}, "searched": {"Zeros", "Bits"}}
 FIGURES = {"bits only": 2, "settings": 3, "one point": 1, "no texts": 2, "all open": 0}
 
 
@@ -161,6 +163,9 @@ def test_reports(files, tmp_path, kind):
     text = " ".join(page.texts)
     assert page.count["tr"] > done, "a row per point"
     assert page.count.get("svg", 0) >= FIGURES.get(kind, 1)
+    maps = set() if kind == "all open" else {"Errors", "Outliers"} | MAPS.get(kind, set())
+    ending = " of single linears"
+    assert {t.removesuffix(ending) for t in page.texts if t.endswith(ending)} == maps
     assert ("not computed yet" in text) == kind.endswith("open")
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 

@@ -61,14 +61,6 @@ def test_against_has_rho_in_the_title(results):
     assert set(plots.colours(results)) <= set(labels(figure))
 
 
-def test_block_errors(results):
-    figure = plots.block_errors(results, point=1)
-    figure.canvas.draw()
-    shown = np.asarray(figure.axes[0].images[0].get_array())
-    values = results.dataset("weights")["output_error"].sel(point=1).to_numpy()
-    np.testing.assert_array_equal(shown, values.T)
-
-
 def test_a_sweep_that_has_only_started(path, tmp_path):
     copy = tmp_path / "started.h5"
     shutil.copy(path, copy)

@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from winnow import plots, search_plots, speed_plots, study_plots
+    from winnow import layer_plots, plots, search_plots, speed_plots, study_plots
     from winnow.agreement import flips, margins, probability_changes
     from winnow.corpora import corpus_scores
     from winnow.draws import averaged, replicates, variance
@@ -68,6 +68,7 @@ _HOME = {
     "held_out": "winnow.searches",
     "item_scores": "winnow.survival",
     "layer_error_sums": "winnow.layer_errors",
+    "layer_plots": "winnow.layer_plots",
     "margins": "winnow.agreement",
     "mixed": "winnow.mixed_models",
     "monotonicity": "winnow.layer_errors",
@@ -108,6 +109,7 @@ __all__ = [
     "holm",
     "item_scores",
     "layer_error_sums",
+    "layer_plots",
     "margins",
     "mixed",
     "monotonicity",

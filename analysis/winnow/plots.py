@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -110,13 +109,18 @@ def letter(axis: Axes, number: int, count: int) -> None:
         axis.set_title(f"({chr(ord('a') + number)})", loc="left", fontsize="medium", weight="bold")
 
 
-def grid_of_panels(count: int) -> tuple[Figure, list[Axes]]:
-    """So many panels, in rows of as many as the page is wide, with nothing in them."""
-    columns = min(count, _size[0][1])
+def grid_of_panels(
+    count: int, height: float | None = None, most: int | None = None
+) -> tuple[Figure, list[Axes]]:
+    """So many panels, in rows of as many as the page is wide, with nothing in them.
+
+    ``height`` in inches is that of others if not given; ``most`` limits the panels of a row.
+    """
+    columns = min(count, _size[0][1], most or count)
     rows = -(-count // columns)
-    width, height = panel()
+    width, usual = panel()
     figure, grid = plt.subplots(
-        rows, columns, figsize=(width * columns, height * rows + _LEGEND), squeeze=False,
+        rows, columns, figsize=(width * columns, (height or usual) * rows + _LEGEND), squeeze=False,
         layout="constrained"
     )  # fmt: skip
     for unused in list(grid.flat)[count:]:
@@ -284,30 +288,6 @@ def monotonicity(results: Results, score: str = "kl", model: str | None = None) 
     axis.set_ylabel(results.describe(found.score))
     axis.legend(frameon=False, fontsize="small")
     return figure
-
-
-def block_errors(
-    results: Results, point: int, variable: str = "output_error", axis: Axes | None = None
-) -> Figure:
-    """A weight statistic of one point as a map: blocks across, linears down."""
-    data = results.dataset("weights").sel(point=point)
-    values = data[variable].transpose("linear", "block").to_numpy()
-    if axis is None:
-        _, axis = plt.subplots(
-            figsize=(1.8 + 0.55 * values.shape[1], 1.2 + 0.35 * values.shape[0]),
-            layout="constrained",
-        )
-    image = axis.imshow(values, cmap="cividis", aspect="auto")
-    axis.set_yticks(range(values.shape[0]), [str(v) for v in data["linear"].values])
-    step = max(1, values.shape[1] // 16)
-    axis.set_xticks(range(0, values.shape[1], step), data["block"].values[::step])
-    axis.set_xlabel("block")
-    width = int(axis.figure.get_figwidth() * 12)  # characters of this size
-    axis.set_title(textwrap.fill(str(data["key"].values), width), fontsize="small")
-    unit = data[variable].attrs.get("units", "1")
-    label = variable.replace("_", " ")
-    axis.figure.colorbar(image, ax=axis, label=label if unit == "1" else f"{label} ({unit})")
-    return axis.figure
 
 
 # ---- lines ----

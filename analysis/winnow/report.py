@@ -16,6 +16,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ import pandas as pd
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
-from winnow import plots, speed_plots, study_plots
+from winnow import layer_plots, plots, speed_plots, study_plots
 from winnow.draws import averaged
 from winnow.inference import correlations
 from winnow.layer_errors import monotonicity
@@ -195,6 +196,7 @@ def figures(results: Results, model: str) -> Iterator[tuple[str, str, Figure]]:
             f"bootstrap over clusters of related points. {error}",
             lambda: plots.against(results, model=model),
         ),
+        *_layers(results, model),
         (
             "Layer errors against the whole model",
             "A mark per point: the sum of its relative squared layer errors, and what comes of "
@@ -217,6 +219,20 @@ def figures(results: Results, model: str) -> Iterator[tuple[str, str, Figure]]:
             continue  # the file has no data for it
         if figure is not None:
             yield title, caption, figure
+
+
+def _layers(results: Results, model: str) -> list[tuple[str, str, Callable[[], Figure]]]:
+    """Maps of every statistic of linears that points differ in."""
+    note = (
+        " Blocks across, kinds of linears down; a panel for one point of every method and setting, "
+        "at the sparsity or bits that most of them have, six at most. Yellow is the most, dark "
+        "blue the least, on one scale for all panels, logarithmic over more than a decade; grey: "
+        "zero on such a scale, or no value."
+    )
+    return [
+        (about.title, about.caption + note, partial(layer_plots.maps, results, name, model=model))
+        for name, about in layer_plots.STATISTICS.items()
+    ]
 
 
 def _calibrations(results: Results, model: str) -> Figure | None:
