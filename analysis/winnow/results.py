@@ -37,7 +37,7 @@ from winnow.sweepfile import parse_sweep
 SCHEMA_VERSION = 2
 
 # Columns filled in before the first point runs or by its commit; the others are results of a run.
-_STATE = ("status", "attempt", "start", "checksum", "reason")
+_STATE = ("status", "attempt", "start", "reason")
 
 # What older files call otherwise; tables and arrays have both names.
 _RENAMED = {"bits_per_weight": "bits_per_weight_nominal"}
@@ -468,6 +468,7 @@ class Results:
     def _column_names(self, group: h5py.Group) -> list[str]:
         """Columns along the first axis: numbers, texts, or texts of fixed length."""
         names = [n for n, d in group.items() if d.ndim == 1 or (d.ndim == 2 and d.dtype == "S1")]
+        names = [n for n in names if n != "checksum"]  # of the bytes in the file, no result
         return self._in_order(group.name.lstrip("/"), names)
 
     def _axes(self, file: h5py.File) -> list[str]:

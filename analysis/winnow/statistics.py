@@ -146,7 +146,7 @@ def relative(results: Results, score: str | None = None) -> pd.DataFrame:
     itself (not two standard errors above chance) is left out: there is nothing to lose.
     """
     cells = results.cells
-    axes = [c for c in results.points.columns if c in cells and c not in ("reason", "checksum")]
+    axes = [c for c in results.points.columns if c in cells and c != "reason"]
     left = cells[["point", *axes]].copy()
     for model in results.models:
         rows, dense = cells["model"] == model, results.dense_of(model)

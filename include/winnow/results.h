@@ -276,6 +276,10 @@ wn_status wn_results_read_whole(struct wn_results_reader *reader, const char *gr
                                 int64_t *rows);
 /* The text dataset `name` ("sweep", "identity", "fields") as stored; owned by the caller. */
 wn_status wn_results_read_document(struct wn_results_reader *reader, const char *name, char **text);
+/* The version of the layout that the file has. */
+wn_status wn_results_read_version(struct wn_results_reader *reader, int32_t *version);
+/* Adds the names of all facts of /provenance to `names`, in alphabetical order. */
+wn_status wn_results_read_facts(struct wn_results_reader *reader, struct wn_texts *names);
 /* A fact of /provenance; WN_ERR_INPUT when there is none of that name; owned by the caller. */
 wn_status wn_results_read_fact(struct wn_results_reader *reader, const char *name, char **text);
 

@@ -57,16 +57,21 @@ static bool is_headline(struct wn_results_reader *reader, const char *path)
 
 /* ---- reading ---- */
 
+static bool has_path(const struct wn_texts *columns, const char *path)
+{
+    for (int64_t i = 0; i < columns->count; i++)
+        if (!strcmp(columns->texts[i], path))
+            return true;
+    return false;
+}
+
 /* What follows from other columns is no axis. */
 static bool is_axis(const struct wn_texts *columns, const char *path)
 {
     static const char *const derived[] = {"key", "model_path", "calibration_kind", "calibration_tokens"};
     if (strncmp(path, "/points/", 8) || is_one_of(path + 8, derived, sizeof derived / sizeof derived[0]))
         return false;
-    for (int64_t i = 0; i < columns->count; i++)
-        if (!strcmp(columns->texts[i], path))
-            return true;
-    return false;
+    return has_path(columns, path);
 }
 
 /* What a column is called: in files of older versions some were called otherwise. */
@@ -79,15 +84,49 @@ static void add_column(void *context, const char *path, const char *unit, const 
 {
     struct loading *loading = context;
     struct wn_shown *shown = loading->shown;
+    bool is_status = !strcmp(path, "/points/status");
     (void)unit;
     (void)description;
     shown->columns = wn_resize(shown->columns, shown->n_columns + 1, sizeof *shown->columns);
     shown->columns[shown->n_columns++] = (struct wn_shown_column){.path = wn_strdup(path),
                                                                   .name = wn_strdup(name_of(path)),
-                                                                  .text = text,
+                                                                  .text = text || is_status,
+                                                                  .status = is_status,
                                                                   .axis = is_axis(&loading->axes, path),
                                                                   .error = -1,
                                                                   .spread = -1};
+}
+
+/* What is known of a point before it is done, or that its start says when it begins. */
+static bool is_planned(const struct wn_texts *columns, const char *path)
+{
+    static const char *const state[] = {"attempt", "start", "reason", "host"};
+    return has_path(columns, path) ||
+           (!strncmp(path, "/points/", 8) && is_one_of(path + 8, state, sizeof state / sizeof state[0]));
+}
+
+/* Rows of open points may be half written, and scores of failed ones. */
+static void leave_out_unfinished(const struct wn_shown *shown, struct wn_shown_column *column)
+{
+    bool score = !strncmp(column->path, "/scores/", 8);
+    for (int64_t i = 0; i < shown->points; i++) {
+        bool kept = !strcmp(shown->status[i], "done") || (!score && !strcmp(shown->status[i], "failed"));
+        if (kept)
+            continue;
+        if (column->text)
+            column->texts[i][0] = '\0';
+        else
+            column->numbers[i] = NAN;
+    }
+}
+
+/* The column of the file has codes. */
+static char **status_words(const struct wn_shown *shown)
+{
+    char **words = wn_alloc(shown->points, sizeof *words);
+    for (int64_t i = 0; i < shown->points; i++)
+        words[i] = wn_strdup(shown->status[i]);
+    return words;
 }
 
 static wn_status read_columns(struct loading *loading)
@@ -96,10 +135,14 @@ static wn_status read_columns(struct loading *loading)
     int64_t rows;
     for (int c = 0; c < shown->n_columns; c++) {
         struct wn_shown_column *column = &shown->columns[c];
-        if (column->text)
+        if (column->status)
+            column->texts = status_words(shown);
+        else if (column->text)
             WN_TRY(wn_results_read_texts(loading->reader, column->path, &column->texts, &rows));
         else
             WN_TRY(wn_results_read_numbers(loading->reader, column->path, &column->numbers, &rows));
+        if (!column->status && !is_planned(&loading->axes, column->path))
+            leave_out_unfinished(shown, column);
     }
     return WN_OK;
 }
@@ -204,9 +247,14 @@ static bool print(struct loading *loading, const struct wn_command *command, con
         shown->n_rows = limit;
     for (int c = 0; c < shown->n_columns; c++)
         shown->columns[c].error_shown = request->errors;
+    if (request->json) {
+        if (wn_show_json(shown, loading->reader) == WN_OK)
+            return true;
+        fprintf(stderr, "winnow: %s\n", wn_error_message());
+        return false;
+    }
     wn_show_print(shown,
-                  request->json       ? WN_SHOW_JSON
-                  : request->csv      ? WN_SHOW_CSV
+                  request->csv        ? WN_SHOW_CSV
                   : request->markdown ? WN_SHOW_MARKDOWN
                   : request->latex    ? WN_SHOW_LATEX
                                       : WN_SHOW_TEXT,

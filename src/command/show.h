@@ -6,10 +6,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <winnow/base.h>
+
 struct wn_shown_column {
     char *path, *name; /* "/scores/world/kl_mean", "world/kl_mean": as in Python; owned */
     bool text, axis;   /* axis: it tells points apart, as asked for in the sweep */
     bool shown;        /* printed */
+    bool status;       /* done, failed or open, which programs get in front of all others */
     bool error_shown;  /* with its standard error */
     int error;         /* the column of its standard error; -1: none */
     int spread;        /* the column of its standard deviation over draws; -1: none */
@@ -26,10 +29,14 @@ struct wn_shown {
     struct wn_shown_column *columns;
 };
 
-enum wn_show_form { WN_SHOW_TEXT, WN_SHOW_CSV, WN_SHOW_MARKDOWN, WN_SHOW_LATEX, WN_SHOW_JSON };
+enum wn_show_form { WN_SHOW_TEXT, WN_SHOW_CSV, WN_SHOW_MARKDOWN, WN_SHOW_LATEX };
 
 /* width: characters of a line of the text form; 0: no limit. */
 void wn_show_print(const struct wn_shown *shown, enum wn_show_form form, int width);
+
+/* {"schema_version", "provenance": {..}, "points": [{NAME: value, ..}, ..]}, by the names of columns (show_json.c). */
+struct wn_results_reader;
+wn_status wn_show_json(const struct wn_shown *shown, struct wn_results_reader *reader);
 
 /*
  * Points that are done and differ in "replicate" or "perturb_seed" alone become one row, that of the first of them

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
 #include "command.h"
 #include "show.h"
 
@@ -47,8 +45,12 @@ static void cell_text(const struct wn_shown *shown, int column, int64_t point, c
     append_number(shown, at->spread, point, " (", ")", text, size);
 }
 
+/* Whether a column of its own says which points are not done. */
 static bool has_open_points(const struct wn_shown *shown)
 {
+    for (int c = 0; c < shown->n_columns; c++)
+        if (shown->columns[c].shown && shown->columns[c].status)
+            return false;
     for (int64_t i = 0; i < shown->n_rows; i++)
         if (strcmp(shown->status[shown->rows[i]], "done"))
             return true;
@@ -207,11 +209,12 @@ static void print_csv_cell(const struct wn_shown_column *column, int64_t point)
         printf("%.17g", column->numbers[point]);
 }
 
-/* The columns that go with one: its standard error where it is asked for, its spread unless that is shown itself. */
+/* The columns that go with one: its standard error where it is asked for, and its spread, unless they are shown
+ * themselves. */
 static int companions(const struct wn_shown *shown, const struct wn_shown_column *column, int found[2])
 {
     int count = 0;
-    if (column->error_shown && column->error >= 0)
+    if (column->error_shown && column->error >= 0 && !shown->columns[column->error].shown)
         found[count++] = column->error;
     if (column->spread >= 0 && !shown->columns[column->spread].shown)
         found[count++] = column->spread;
@@ -224,7 +227,7 @@ static void print_csv(const struct wn_shown *shown)
     printf("point,status");
     for (int c = 0; c < shown->n_columns; c++) {
         const struct wn_shown_column *column = &shown->columns[c];
-        if (!column->shown)
+        if (!column->shown || column->status)
             continue;
         printf(",%s", column->name);
         for (int i = 0, count = companions(shown, column, with); i < count; i++)
@@ -235,7 +238,7 @@ static void print_csv(const struct wn_shown *shown)
         printf("%lld,%s", (long long)shown->rows[i], shown->status[shown->rows[i]]);
         for (int c = 0; c < shown->n_columns; c++) {
             const struct wn_shown_column *column = &shown->columns[c];
-            if (!column->shown)
+            if (!column->shown || column->status)
                 continue;
             print_csv_cell(column, shown->rows[i]);
             for (int k = 0, count = companions(shown, column, with); k < count; k++)
@@ -296,45 +299,11 @@ static void print_latex(const struct wn_grid_table *table)
     printf("\\bottomrule\n\\end{tabular}\n");
 }
 
-static void add_number(cJSON *row, const char *path, double value)
-{
-    char text[32];
-    snprintf(text, sizeof text, "%.17g", value);
-    cJSON_AddRawToObject(row, path, isfinite(value) ? text : "null");
-}
-
-/* Paths of the file are the keys. */
-static void print_json(const struct wn_shown *shown)
-{
-    cJSON *json = cJSON_CreateArray();
-    for (int64_t i = 0; i < shown->n_rows; i++) {
-        cJSON *row = cJSON_CreateObject();
-        int64_t point = shown->rows[i];
-        cJSON_AddStringToObject(row, "status", shown->status[point]);
-        for (int c = 0; c < shown->n_columns; c++) {
-            const struct wn_shown_column *column = &shown->columns[c];
-            if (!column->shown)
-                continue;
-            if (column->text)
-                cJSON_AddStringToObject(row, column->path, column->texts[point]);
-            else
-                add_number(row, column->path, column->numbers[point]);
-            if (column->spread >= 0 && !shown->columns[column->spread].shown)
-                add_number(row, shown->columns[column->spread].path, shown->columns[column->spread].numbers[point]);
-        }
-        cJSON_AddItemToArray(json, row);
-    }
-    char *text = cJSON_Print(json);
-    printf("%s\n", text);
-    cJSON_free(text);
-    cJSON_Delete(json);
-}
-
 void wn_show_print(const struct wn_shown *shown, enum wn_show_form form, int width)
 {
     struct wn_grid_table table;
-    if (form == WN_SHOW_JSON || form == WN_SHOW_CSV) {
-        form == WN_SHOW_JSON ? print_json(shown) : print_csv(shown);
+    if (form == WN_SHOW_CSV) {
+        print_csv(shown);
         return;
     }
     fill_table(shown, &table);

@@ -333,6 +333,16 @@ char *wn_h5_get_text_(struct wn_h5 *h5, hid_t object, const char *path, const ch
     return text;
 }
 
+/* -1, and the reason is set, when there is no such group. */
+static hid_t open_group(struct wn_h5 *h5, const char *group)
+{
+    check_links(h5, group, "group");
+    hid_t object = wn_h5_ok_(h5) ? H5Gopen2(h5->file, group, H5P_DEFAULT) : -1;
+    if (object < 0)
+        wrong(h5, group, "cannot be opened as a group");
+    return object;
+}
+
 char *wn_h5_get_group_text_(struct wn_h5 *h5, const char *group, const char *name)
 {
     char *text = NULL;
@@ -340,14 +350,33 @@ char *wn_h5_get_group_text_(struct wn_h5 *h5, const char *group, const char *nam
     if (!wn_h5_ok_(h5))
         return NULL;
     guard(h5->file);
-    check_links(h5, group, "group");
-    hid_t object = wn_h5_ok_(h5) ? H5Gopen2(h5->file, group, H5P_DEFAULT) : -1;
-    if (object < 0)
-        wrong(h5, group, "cannot be opened as a group");
-    else
+    hid_t object = open_group(h5, group);
+    if (object >= 0) {
         text = wn_h5_get_text_(h5, object, group, name);
-    if (object >= 0)
         H5Gclose(object);
+    }
     wn_h5_guard_end_();
     return text;
+}
+
+static herr_t add_name(hid_t object, const char *name, const H5A_info_t *info, void *names)
+{
+    (void)object;
+    (void)info;
+    wn_texts_add(names, name);
+    return 0;
+}
+
+void wn_h5_get_names_(struct wn_h5 *h5, const char *group, struct wn_texts *names)
+{
+    if (!wn_h5_ok_(h5))
+        return;
+    guard(h5->file);
+    hid_t object = open_group(h5, group);
+    if (object >= 0) {
+        if (H5Aiterate2(object, H5_INDEX_NAME, H5_ITER_INC, NULL, add_name, names) < 0)
+            wrong(h5, group, "has attributes that cannot be read");
+        H5Gclose(object);
+    }
+    wn_h5_guard_end_();
 }

@@ -361,6 +361,24 @@ wn_status wn_results_read_document(struct wn_results_reader *reader, const char 
     return finish(reader, &h5);
 }
 
+wn_status wn_results_read_version(struct wn_results_reader *reader, int32_t *version)
+{
+    struct wn_h5 h5 = begin(reader);
+
+    *version = 0;
+    if (!wn_h5_get_value_(&h5, h5.file, "/", "schema_version", H5T_STD_I32LE, version) && wn_h5_ok_(&h5))
+        return wn_fail(WN_ERR_INPUT, "%s: has no schema_version", reader->path);
+    return finish(reader, &h5);
+}
+
+wn_status wn_results_read_facts(struct wn_results_reader *reader, struct wn_texts *names)
+{
+    struct wn_h5 h5 = begin(reader);
+
+    wn_h5_get_names_(&h5, "/provenance", names);
+    return finish(reader, &h5);
+}
+
 wn_status wn_results_read_fact(struct wn_results_reader *reader, const char *name, char **text)
 {
     struct wn_h5 h5 = begin(reader);

@@ -75,6 +75,8 @@ char *wn_h5_get_document_(struct wn_h5 *h5, const char *name);
 bool wn_h5_get_value_(struct wn_h5 *h5, hid_t object, const char *path, const char *name, hid_t type, void *value);
 /* An attribute of one text; owned by the caller, NULL when there is none, and on failure. */
 char *wn_h5_get_text_(struct wn_h5 *h5, hid_t object, const char *path, const char *name);
+/* Adds the names of all attributes of a group to `names`, in alphabetical order. */
+void wn_h5_get_names_(struct wn_h5 *h5, const char *group, struct wn_texts *names);
 char *wn_h5_get_group_text_(struct wn_h5 *h5, const char *group, const char *name);
 
 /* ---- fields ---- */

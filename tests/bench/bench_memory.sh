@@ -32,11 +32,11 @@ import sys
 
 work, blocks = sys.argv[1:]
 plan = json.load(open(f"{work}/plan.json"))["points"]
-show = json.load(open(f"{work}/show.json"))
+show = json.load(open(f"{work}/show.json"))["points"]
 for predicted, measured in zip(plan, show):
     name = predicted["key"].split(" ")[0] + (" + rtn" if "+" in predicted["key"] else "")
-    ratio = measured["/points/peak_bytes"] / predicted["bytes"]
-    print(f"{blocks:7} {name:28} {predicted['bytes']:12} {measured['/points/peak_bytes']:12.0f} {ratio:6.3f}")
+    ratio = measured["peak_bytes"] / predicted["bytes"]
+    print(f"{blocks:7} {name:28} {predicted['bytes']:12} {measured['peak_bytes']:12.0f} {ratio:6.3f}")
 END
   echo "$blocks blocks: resident set of the process $(cat "$work/rss") KiB," \
     "checkpoint $(stat -c %s "$work/model$blocks/model.safetensors") bytes"

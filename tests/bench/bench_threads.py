@@ -66,8 +66,8 @@ def run(options, sweep, threads, folder):
     def output(*words):
         return subprocess.run([options.winnow, *words, file], check=True, capture_output=True, text=True).stdout
 
-    rows = {row["/points/method"]: row for row in json.loads(output("show", "--json"))}
-    wrong = {row["/points/threads"] for row in rows.values()} - {threads}
+    rows = {row["method"]: row for row in json.loads(output("show", "--json"))["points"]}
+    wrong = {row["threads"] for row in rows.values()} - {threads}
     if wrong:
         sys.exit(f"points were computed with {wrong} threads, expected {threads}")
     return rows, output("verify").split()[-1]
@@ -77,7 +77,7 @@ def fastest(into, rows):
     for method, row in rows.items():
         point = into.setdefault(method, {})
         for stage in STAGES:
-            seconds = row[f"/points/seconds_{stage}"]
+            seconds = row[f"seconds_{stage}"]
             point[stage] = min(point.get(stage, seconds), seconds)
 
 

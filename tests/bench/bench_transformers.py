@@ -71,10 +71,10 @@ def winnow_seconds(options, folder):
     command = [winnow, "run", folder / "sweep.json", "-q", "-o", results, "--threads", str(options.threads)]
     subprocess.run(command, check=True, cwd=folder)
     shown = subprocess.run([winnow, "show", "--json", results], check=True, capture_output=True)
-    (row,) = (row for row in json.loads(shown.stdout) if row["/points/method"] == "dense")
-    if row["/points/threads"] != options.threads:
-        sys.exit(f"bench_transformers: winnow ran {row['/points/threads']} threads, not {options.threads}")
-    return row["/points/seconds_forward"] + row["/points/seconds_score"]
+    (row,) = (row for row in json.loads(shown.stdout)["points"] if row["method"] == "dense")
+    if row["threads"] != options.threads:
+        sys.exit(f"bench_transformers: winnow ran {row['threads']} threads, not {options.threads}")
+    return row["seconds_forward"] + row["seconds_score"]
 
 
 def torch_seconds(model, batches):

@@ -97,11 +97,11 @@ def main():
         plan, planned, show, wall = run(options, pathlib.Path(folder))
     worst = 1.0
     print(f"{'point':44} {'stage':10} {'predicted':>10} {'measured':>10} {'ratio':>6}")
-    for predicted, measured in zip(plan["points"], show):
+    for predicted, measured in zip(plan["points"], show["points"]):
         name = predicted["key"][:44]
-        total = measured["/points/seconds"]
+        total = measured["seconds"]
         for stage in STAGES:
-            a, b = predicted["stages"][stage], measured[f"/points/seconds_{stage}"]
+            a, b = predicted["stages"][stage], measured[f"seconds_{stage}"]
             if max(a, b) >= 0.02 * total:
                 print(f"{name:44} {stage:10} {a:8.3f} s {b:8.3f} s {a / b if b else float('inf'):6.2f}")
                 name = ""

@@ -64,18 +64,18 @@ def write_sweep(path, grid, options):
 
 def rows_of(winnow, results):
     shown = subprocess.run([winnow, "show", "--json", results], check=True, capture_output=True, text=True).stdout
-    return [row for row in json.loads(shown) if row["/points/status"] == 1]
+    return [row for row in json.loads(shown)["points"] if row["status"] == "done"]
 
 
 def perplexity(row):
-    return row["/scores/wikitext2/perplexity"]
+    return row["wikitext2/perplexity"]
 
 
 def print_methods(rows):
     print("| point | perplexity | nominal bits per weight | share of zeros |\n| --- | --- | --- | --- |")
     for row in rows:
-        key = row["/points/key"].split(" model=")[0]
-        zeros, bits = row["/points/achieved_sparsity"], row["/points/bits_per_weight_nominal"]
+        key = row["key"].split(" model=")[0]
+        zeros, bits = row["achieved_sparsity"], row["bits_per_weight_nominal"]
         print(f"| {key} | {perplexity(row):.2f} | {bits:.2f} | {zeros:.2f} |")
 
 
@@ -83,7 +83,7 @@ def print_noise(rows):
     plain = {}
     moved = {}
     for row in rows:
-        words = row["/points/key"].split()
+        words = row["key"].split()
         key = " ".join(word for word in words if not word.startswith("perturb"))
         if any(word.startswith("perturb") for word in words):
             moved.setdefault(key, []).append(perplexity(row))

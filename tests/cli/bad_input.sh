@@ -197,11 +197,11 @@ expect "show after a NaN" 0 "$winnow" show --json "$case/out.h5"
 python3 - "$folder/out" <<'END' || fail "a NaN in one model: wrong table"
 import json, sys
 
-for row in json.load(open(sys.argv[1])):
-    broken = row["/points/model"] == "nan"
-    complete = row["/scores/windows/perplexity"] is not None
-    if (row["status"] == "failed") != broken or bool(row["/points/reason"]) != broken or complete == broken:
-        sys.exit(f"{row['status']}: {row['/points/key']}: {row['/points/reason']}")
+for row in json.load(open(sys.argv[1]))["points"]:
+    broken = row["model"] == "nan"
+    complete = row["windows/perplexity"] is not None
+    if (row["status"] == "failed") != broken or bool(row["reason"]) != broken or complete == broken:
+        sys.exit(f"{row['status']}: {row['key']}: {row['reason']}")
 END
 expect "verify after a NaN" 0 "$winnow" verify "$case/out.h5"
 digest=$(cat "$folder/out")

@@ -29,7 +29,7 @@ has "near-lossless points" 'warning: "compute": "bf16": 1 of 4 points may be nea
 expect "one rank" 0 "$winnow" run "$bf16" -o "$folder/one.h5" -q
 expect "two ranks" 0 env OMP_NUM_THREADS=2 mpirun -n 2 --bind-to none "$winnow" run "$bf16" -o "$folder/two.h5" -q
 expect "f32" 0 "$winnow" run "$f32" -o "$folder/f32.h5" -q
-"$winnow" show --json "$folder/two.h5" | grep -q '"/points/rank":[[:space:]]*1' || fail "two ranks: rank 1 computed nothing"
+"$winnow" show --json "$folder/two.h5" | grep -q '"rank":[[:space:]]*1' || fail "two ranks: rank 1 computed nothing"
 same "digests on one and two ranks" "$(digest_of "$folder/one.h5")" "$(digest_of "$folder/two.h5")"
 [ "$(digest_of "$folder/one.h5")" != "$(digest_of "$folder/f32.h5")" ] || fail "bf16 has the digest of f32"
 "$winnow" verify "$folder/one.h5" 2>&1 >/dev/null | grep -q '4 points done, 0 failed' || fail "not all points are done"

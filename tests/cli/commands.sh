@@ -165,20 +165,21 @@ python3 - "$folder" <<'END' || fail "plan, status or show --json are wrong"
 import csv, json, sys
 
 plan, status, show = (json.load(open(f"{sys.argv[1]}/{name}.json")) for name in ("plan", "status", "show"))
-assert [p["key"] for p in plan["points"]] == [row["/points/key"] for row in show], "keys of plan and show differ"
+show = show["points"]
+assert [p["key"] for p in plan["points"]] == [row["key"] for row in show], "keys of plan and show differ"
 table = list(csv.DictReader(open(f"{sys.argv[1]}/show.csv")))
-assert [float(row["windows/perplexity"]) for row in table] == [row["/scores/windows/perplexity"] for row in show]
+assert [float(row["windows/perplexity"]) for row in table] == [row["windows/perplexity"] for row in show]
 assert all("windows/perplexity_stderr" in row and row["method"] for row in table)
 assert len(show) == 10 and plan["cells"] == 11, (len(show), plan["cells"])
 assert {key: status[key] for key in ("points", "done", "failed", "open")} == dict(points=10, done=10, failed=0, open=0)
 assert all(plan[key] > 0 for key in ("seconds", "bytes_per_rank", "file_bytes", "flops_per_second")), plan
 for row in show:
-    assert row["status"] == "done" and row["/points/reason"] == ""
-    assert row["/scores/windows/perplexity"] > 1 and 0 <= row["/scores/facts/acc"] <= 1
-    asked = row["/points/sparsity"]
-    assert asked is None or abs(row["/points/achieved_sparsity"] - asked) < 0.01, row["/points/key"]
-    assert row["/points/peak_bytes"] <= 1.1 * plan["bytes_per_rank"], "more memory than predicted"
-bits = {row["/points/bits"]: row["/points/bits_per_weight_nominal"] for row in show if row["/points/method"] == "rtn"}
+    assert row["status"] == "done" and row["reason"] == ""
+    assert row["windows/perplexity"] > 1 and 0 <= row["facts/acc"] <= 1
+    asked = row["sparsity"]
+    assert asked is None or abs(row["achieved_sparsity"] - asked) < 0.01, row["key"]
+    assert row["peak_bytes"] <= 1.1 * plan["bytes_per_rank"], "more memory than predicted"
+bits = {row["bits"]: row["bits_per_weight_nominal"] for row in show if row["method"] == "rtn"}
 assert bits and all(asked < found < asked + 1.5 for asked, found in bits.items()), bits
 END
 expect "verify" 0 "$winnow" verify "$file"
@@ -195,7 +196,7 @@ python3 - "$folder/changed.h5" "$folder/show.json" <<'END' || fail "no score fou
 import json, struct, sys
 
 path, table = sys.argv[1:]
-value = struct.pack("<d", json.load(open(table))[3]["/scores/windows/perplexity"])
+value = struct.pack("<d", json.load(open(table))["points"][3]["windows/perplexity"])
 data = bytearray(open(path, "rb").read())
 place = data.find(value)
 data[place] ^= 1

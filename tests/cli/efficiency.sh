@@ -28,7 +28,7 @@ has "plan of half a point" 'warning: on one node like this machine 1 rank needs 
 
 expect "one rank" 0 "$winnow" run "$speeds" -o "$folder/one.h5" -q
 expect "two ranks" 0 mpirun -n 2 --bind-to none "$winnow" run "$speeds" -o "$folder/two.h5" -q
-"$winnow" show --json "$folder/two.h5" | grep -q '"/points/rank":[[:space:]]*1' || fail "two ranks: rank 1 computed nothing"
+"$winnow" show --json "$folder/two.h5" | grep -q '"rank":[[:space:]]*1' || fail "two ranks: rank 1 computed nothing"
 same "digests on one and two ranks" "$(digest_of "$folder/one.h5")" "$(digest_of "$folder/two.h5")"
 
 # Every point has speeds; 4 bits with and without zero points are one form, measured once.

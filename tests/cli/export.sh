@@ -6,7 +6,7 @@ make_sweep "$folder/small" '{"method": "magnitude", "sparsity": [0.4, 0.6]},
     {"prune": "wanda", "sparsity": 0.5, "quantize": "rtn", "bits": 4, "group": 32, "calibration": "general"}'
 file=$folder/small/small.h5
 expect "run" 0 "$winnow" run "$folder/small/sweep.json" -q
-key=$("$winnow" show --json "$file" | python3 -c 'import json, sys; print(json.load(sys.stdin)[4]["/points/key"])')
+key=$("$winnow" show --json "$file" | python3 -c 'import json, sys; print(json.load(sys.stdin)["points"][4]["key"])')
 
 # refused WHAT CODE PATTERN COMMAND...: one line with the pattern; no file appears or disappears.
 refused() {
@@ -85,7 +85,7 @@ mv "$folder/four" "$folder/again/model"
 expect "sweep of an exported point" 0 "$winnow" run "$folder/again/sweep.json" -q
 score() { # FILE ROW
   "$winnow" show --json "$1" | python3 -c 'import json, sys
-row = json.load(sys.stdin)[int(sys.argv[1])]
+row = json.load(sys.stdin)["points"][int(sys.argv[1])]
 print([row[key] for key in sorted(row) if key.endswith("/perplexity") or key.endswith("/acc")])' "$2"
 }
 same "scores of the exported point" "$(score "$file" 4)" "$(score "$folder/again/small.h5" 0)"

@@ -10,7 +10,7 @@ sweep=$folder/small/sweep.json
 # kernels_of FILE: the kernel set in its provenance.
 kernels_of() { h5dump -a /provenance/arithmetic "$1" | sed -n 's/.*"openblas [^ ]* \([^ ]*\) openmp; .*/\1/p'; }
 # perplexities FILE: of the dense model and the pruned one, all digits.
-perplexities() { "$winnow" show --json "$1" | sed -n 's#.*"/scores/windows/perplexity":[[:space:]]*\([^,]*\),*#\1#p'; }
+perplexities() { "$winnow" show --json "$1" | sed -n 's#.*"windows/perplexity":[[:space:]]*\([^,]*\),*#\1#p'; }
 run_set() { # NAME [COMMAND...]: into $folder/NAME.h5
   local name=$1
   shift

@@ -46,7 +46,7 @@ digest=$(digest_of "$folder/open_mpi.h5")
 
 expect "mpich: run" 0 mpirun.mpich -n 2 "$folder/mpich/winnow" run "$sweep" -o "$folder/mpich.h5" -q
 same "digests under Open MPI and MPICH" "$digest" "$(digest_of "$folder/mpich.h5")"
-"$winnow" show --json "$folder/mpich.h5" | grep -q '"/points/rank":[[:space:]]*1' || fail "mpich: rank 1 computed nothing"
+"$winnow" show --json "$folder/mpich.h5" | grep -q '"rank":[[:space:]]*1' || fail "mpich: rank 1 computed nothing"
 # A file of one is read and continued by the other.
 expect "mpich: continued" 0 "$folder/mpich/winnow" run "$sweep" -o "$folder/open_mpi.h5" -q
 
@@ -98,16 +98,16 @@ same "digests of 1 and 2 threads with BLIS" "$(digest_of "$folder/blis1.h5")" "$
 python3 - "$folder/open_mpi.json" "$folder/blis2.json" <<'END' || fail "blis: other scores than with OpenBLAS"
 import json, sys
 
-ours, theirs = (json.load(open(name)) for name in sys.argv[1:])
-same = [(a["/points/key"], b["/points/key"]) for a, b in zip(ours, theirs)]
-threads = {row["/points/threads"] for row in theirs}
+ours, theirs = (json.load(open(name))["points"] for name in sys.argv[1:])
+same = [(a["key"], b["key"]) for a, b in zip(ours, theirs)]
+threads = {row["threads"] for row in theirs}
 if threads != {2} or len(ours) != len(theirs) or any(a != b for a, b in same):
     sys.exit(f"threads {threads}, keys {same}")
 # Solvers decide by last bits which weight goes: their points may differ by more than those of plain products.
 for a, b in zip(ours, theirs):
-    bar = 1e-3 if a["/points/method"] == "sparsegpt" else 1e-5
-    value, other = (row["/scores/windows/perplexity"] for row in (a, b))
+    bar = 1e-3 if a["method"] == "sparsegpt" else 1e-5
+    value, other = (row["windows/perplexity"] for row in (a, b))
     if not abs(other / value - 1) < bar:
-        sys.exit(f"{a['/points/key']}: perplexity {value} and {other}")
+        sys.exit(f"{a['key']}: perplexity {value} and {other}")
 END
 finish

@@ -18,7 +18,7 @@ expect "two ranks" 0 ranks 2 "$winnow" run "$sweep" -o "$folder/two.h5"
 same "ranks" "$(digest_of "$folder/two.h5")" "$(digest_of "$folder/one.h5")"
 expect "show" 0 "$winnow" show "$folder/one.h5" --json --draws
 same "weights" "$(python3 -c 'import json, sys
-rows = [{k.replace("/points/", ""): v for k, v in r.items()} for r in json.load(open(sys.argv[1]))]
+rows = json.load(open(sys.argv[1]))["points"]
 def found(**wanted):
     hits = [r for r in rows if all(r.get(k) == v for k, v in wanted.items())]
     assert len(hits) == 1, (wanted, hits)
@@ -39,14 +39,14 @@ expect "show: draws" 0 "$winnow" show "$folder/one.h5" --json
 cp "$folder/out" "$folder/folded.json"
 expect "show: draws as csv" 0 "$winnow" show "$folder/one.h5" --csv
 same "draws" "$(python3 -c 'import csv, json, statistics, sys
-single, folded = (json.load(open(name)) for name in sys.argv[1:3])
-score = "/scores/windows/perplexity"
-draws = [r[score] for r in single if r["/points/method"] == "sparsegpt" and r["/points/propagation"] == "sequential"
-         and r["/points/calibration"] == "general"]
-row, = (r for r in folded if r["/points/draws"] == 2 and r["/points/propagation"] == "sequential")
+single, folded = (json.load(open(name))["points"] for name in sys.argv[1:3])
+score = "windows/perplexity"
+draws = [r[score] for r in single if r["method"] == "sparsegpt" and r["propagation"] == "sequential"
+         and r["calibration"] == "general"]
+row, = (r for r in folded if r["draws"] == 2 and r["propagation"] == "sequential")
 near = lambda a, b: abs(a - b) < 1e-12 * abs(b)
 print(len(draws), near(row[score], statistics.mean(draws)), near(row[score + "_draws"], statistics.stdev(draws)))
-print(len(folded), row["/points/replicate"], sorted(r["/points/draws"] for r in folded))
+print(len(folded), row["replicate"], sorted(r["draws"] for r in folded))
 table = list(csv.DictReader(open(sys.argv[3])))
 print([float(r["windows/perplexity"]) for r in table] == [r[score] for r in folded],
       [r["windows/perplexity_draws"] or None for r in table if r["draws"] == "1"] == [None] * 5)

@@ -104,8 +104,8 @@ varied() {
   python3 - "$folder/$1.json" "$2" "$3" <<'END' || fail "$1: not what it is compared as"
 import json, sys
 
-rows = json.load(open(sys.argv[1]))
-ranks, threads = ({row[f"/points/{name}"] for row in rows} for name in ("rank", "threads"))
+rows = json.load(open(sys.argv[1]))["points"]
+ranks, threads = ({row[name] for row in rows} for name in ("rank", "threads"))
 if ranks != set(range(int(sys.argv[2]))) or threads != {int(sys.argv[3])}:
     sys.exit(f"points were computed by ranks {ranks} with {threads} threads, not by {sys.argv[2]} with {sys.argv[3]}")
 END
@@ -137,7 +137,7 @@ part=$(expect "part: run" 0 env OMP_NUM_THREADS=2 mpirun -n 1 --bind-to none "$w
   digest_of "$folder/part.h5")
 "$winnow" show --json "$folder/part.h5" >"$folder/part.json"
 for threads in 1 2; do
-  grep -Eq "\"/points/threads\":[[:space:]]*$threads\b" "$folder/part.json" ||
+  grep -Eq "\"threads\":[[:space:]]*$threads\b" "$folder/part.json" ||
     fail "no point of the continued run was computed by $threads threads"
 done
 same "digests of a whole and a continued run" "$one" "$part"
@@ -152,25 +152,25 @@ other=$(run other 2 1)
 python3 - "$folder/table.json" <<'END' || fail "the dense model does not agree with itself"
 import json, sys
 
-rows = json.load(open(sys.argv[1]))
-dense = [row for row in rows if row["/points/method"] == "dense"]
+rows = json.load(open(sys.argv[1]))["points"]
+dense = [row for row in rows if row["method"] == "dense"]
 wrong = [] if len(dense) == 1 else [f"{len(dense)} dense points"]
 for name in ("windows", "facts"):
     for key, value in (("kl_mean", 0), ("kl_max", 0), ("js_mean", 0), ("js_max", 0), ("top1_agreement", 1)):
-        if dense and dense[0][f"/scores/{name}/{key}"] != value:
-            wrong.append(f"{name} {key} is {dense[0][f'/scores/{name}/{key}']}, expected {value}")
-    if not any(row[f"/scores/{name}/kl_mean"] > 1e-6 for row in rows):
+        if dense and dense[0][f"{name}/{key}"] != value:
+            wrong.append(f"{name} {key} is {dense[0][f'{name}/{key}']}, expected {value}")
+    if not any(row[f"{name}/kl_mean"] > 1e-6 for row in rows):
         wrong.append(f"{name}: no compressed point differs from the dense model")
 for name in ("facts", "in_context", "choices", "words", "answers"):
-    if dense and dense[0][f"/scores/{name}/flips"] != 0:
+    if dense and dense[0][f"{name}/flips"] != 0:
         wrong.append(f"{name}: the dense model flips against itself")
-    if not any(row[f"/scores/{name}/flips"] > 0 for row in rows):
+    if not any(row[f"{name}/flips"] > 0 for row in rows):
         wrong.append(f"{name}: no compressed point flips")
 for name in ("answers", "drawn"):
     for key in ("agreement_exact", "agreement_rougeL"):
-        if dense and dense[0][f"/scores/{name}/{key}"] != 1:
-            wrong.append(f"{name} {key} is {dense[0][f'/scores/{name}/{key}']}, expected 1")
-    if not any(row[f"/scores/{name}/agreement_exact"] < 1 for row in rows):
+        if dense and dense[0][f"{name}/{key}"] != 1:
+            wrong.append(f"{name} {key} is {dense[0][f'{name}/{key}']}, expected 1")
+    if not any(row[f"{name}/agreement_exact"] < 1 for row in rows):
         wrong.append(f"{name}: no compressed point differs from the dense model")
 print("\n".join(wrong), file=sys.stderr, end="\n" if wrong else "")
 sys.exit(bool(wrong))

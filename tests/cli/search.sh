@@ -17,7 +17,7 @@ edit "$sweep" "search.update(on='general', generations=25, offspring=4, initial=
 # column FILE NAME: the values of a column of points, each once.
 column() {
   "$winnow" show "$1" --json | python3 -c "import json, sys
-print(*sorted({str(point['/points/$2']) for point in json.load(sys.stdin)}))"
+print(*sorted({str(point['$2']) for point in json.load(sys.stdin)['points']}))"
 }
 # generations FILE: whole generations of each of its searches.
 generations() {

@@ -5,8 +5,8 @@
 make_sweep "$folder/s" '{"method": ["wanda", "sparsegpt"], "sparsity": [0.3, 0.4, 0.5, 0.6, 0.7], "calibration": "general"}'
 sweep=$folder/s/sweep.json
 run() { "$winnow" run "$sweep" -o "$1" -q; }
-column() { # FILE PATH
-  "$winnow" show --json --all "$1" | python3 -c 'import json, sys; print(*[row[sys.argv[1]] for row in json.load(sys.stdin)])' "$2"
+column() { # FILE NAME
+  "$winnow" show --json --all "$1" | python3 -c 'import json, sys; print(*[row[sys.argv[1]] for row in json.load(sys.stdin)["points"]])' "$2"
 }
 expect "undisturbed run" 0 run "$folder/whole.h5"
 whole=$(digest_of "$folder/whole.h5")
@@ -58,7 +58,7 @@ same "digest of the long path" "$(digest_of "$long")" "$whole"
 
 # ---- a state that no version writes ----
 cp "$folder/whole.h5" "$folder/state.h5"
-python3 - "$folder/state.h5" "$("$winnow" show --json --all "$folder/whole.h5" | grep -c '"/points/key"')" <<'END'
+python3 - "$folder/state.h5" "$("$winnow" show --json --all "$folder/whole.h5" | grep -c '"key":')" <<'END'
 import sys
 
 data = bytearray(open(sys.argv[1], "rb").read())
@@ -74,14 +74,14 @@ has "a state of 7" 'point 3 has a state that no version writes and will be compu
 same "digest behind a state of 7" "$(digest_of "$folder/state.h5")" "$whole"
 
 # ---- attempts, and starts ----
-same "attempts of a run in peace" "$(column "$folder/whole.h5" /points/attempt | tr ' ' '\n' | sort -u)" 1
-same "starts of a run in peace" "$(column "$folder/whole.h5" /points/start | tr ' ' '\n' | sort -u)" 0
+same "attempts of a run in peace" "$(column "$folder/whole.h5" attempt | tr ' ' '\n' | sort -u)" 1
+same "starts of a run in peace" "$(column "$folder/whole.h5" start | tr ' ' '\n' | sort -u)" 0
 kill_run() { pkill -KILL -f "run $sweep -o $1"; }
 caught disturb 1 killed 3 kill_run "$folder/killed.h5"
 expect "continued" 0 run "$folder/killed.h5"
 same "digest of the continued run" "$(digest_of "$folder/killed.h5")" "$whole"
-same "starts of the continued run" "$(column "$folder/killed.h5" /points/start | tr ' ' '\n' | sort -u | tr '\n' ' ')" "0 1 "
-has "an attempt that lost its rank" '2' <(column "$folder/killed.h5" /points/attempt)
+same "starts of the continued run" "$(column "$folder/killed.h5" start | tr ' ' '\n' | sort -u | tr '\n' ' ')" "0 1 "
+has "an attempt that lost its rank" '2' <(column "$folder/killed.h5" attempt)
 
 # A point that kills its rank at each start is last at the third, and failed at the fourth: all others are done.
 poison=$folder/s/poison.json
@@ -116,7 +116,7 @@ if [ "$(echo $sets)" = "Haswell Sandybridge" ]; then
   has "other kernels" 'mixed.h5: its points were computed with another arithmetic: .*Haswell.*here it is .*Sandybridge.*--mix-arithmetic' "$folder/err"
   expect "other kernels, allowed" 0 env OPENBLAS_CORETYPE=Sandybridge "$winnow" run "$sweep" -o "$folder/mixed.h5" --mix-arithmetic
   has "other kernels, allowed" 'holds points of another arithmetic' "$folder/err"
-  same "starts of the mixed file" "$(column "$folder/mixed.h5" /points/start | tr ' ' '\n' | sort -u | tr '\n' ' ')" "0 1 "
+  same "starts of the mixed file" "$(column "$folder/mixed.h5" start | tr ' ' '\n' | sort -u | tr '\n' ' ')" "0 1 "
   two() {
     timeout -k 5 180 mpirun --bind-to none -n 1 -x OPENBLAS_CORETYPE=Haswell "$winnow" run "$sweep" -o "$folder/nodes.h5" -q : \
       -n 1 -x OPENBLAS_CORETYPE=Sandybridge "$winnow" run "$sweep" -o "$folder/nodes.h5" -q </dev/null

@@ -18,7 +18,7 @@ on_hosts() {
   local file=$folder/$1x$2.h5 names
   expect "$1 hosts with $2 slots" 0 timeout -k 5 180 bash "$hosts" -n "$1" -s "$2" -- "$winnow" run "$sweep" -o "$file"
   same "digests of one rank and $1 hosts with $2 slots" "$digest" "$(digest_of "$file")"
-  names=$("$winnow" show --json "$file" | grep -o '"/points/host":.*"' | sort -u | wc -l)
+  names=$("$winnow" show --json "$file" | grep -o '"host":.*"' | sort -u | wc -l)
   same "hosts that computed points, of $1" "$names" "$1"
 }
 on_hosts 2 1

@@ -40,8 +40,6 @@ POINTS = [
 ]
 EXPORTED = ("random", "rtn", "drop")  # of these the first point of each checkpoint
 
-DONE = 1
-
 
 def models(source, names):
     """Of each architecture one, the one with the most options; NAME ...: these, "all" being all."""
@@ -80,9 +78,9 @@ def run(winnow, folder, *words):
 
 def check_rows(name, rows):
     """Every point is done."""
-    failed = [row for row in rows if row["/points/status"] != DONE]
+    failed = [row for row in rows if row["status"] != "done"]
     for row in failed:
-        print(f"{name}: {row['/points/key']}: {row['/points/error']}")
+        print(f"{name}: {row['key']}: {row['reason']}")
     return not failed and len(rows) == len(POINTS) + 1
 
 
@@ -112,10 +110,10 @@ def check_export_of(winnow, folder, source, point, method):
 def check_model(winnow, folder, source):
     write_sweep(folder, source)
     run(winnow, folder, "run", f"{source.name}.json", "-q")
-    rows = json.loads(run(winnow, folder, "show", "--json", f"{source.name}.h5"))
+    rows = json.loads(run(winnow, folder, "show", "--json", f"{source.name}.h5"))["points"]
     good, worst = check_rows(source.name, rows), 0
     for method in EXPORTED:
-        point = next(i for i, row in enumerate(rows) if row["/points/key"].split()[0] == method)
+        point = next(i for i, row in enumerate(rows) if row["key"].split()[0] == method)
         if source.name == "gpt2_scales" and method == "drop":
             continue  # its configuration cannot say that blocks are gone
         fits, distance = check_export_of(winnow, folder, source, point, method)
