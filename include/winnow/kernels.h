@@ -20,10 +20,10 @@
  *
  * For them the bytes of each 16 rows are put, in place, into the order in which they are used: a vector holds the
  * weights of one column for 16 outputs, and memory is read from start to end. A weight that is not stored is +0 and is
- * multiplied as in dense weights, so that NaN and signs of zeros are the same too. Of 2:4 (columns a multiple of 32) and
- * from about 88 % zeros on, only what is stored is multiplied; where that could be felt (a NaN, an infinity, a sum of
- * -0) all is. All other forms (a mask beside codes) are unpacked a few rows at a time. Depends on base, io, linalg and
- * pack. Not collective.
+ * multiplied as in dense weights, so that NaN and signs of zeros are the same too. Of 2:4 (columns a multiple of 32)
+ * and from about 88 % zeros on, only what is stored is multiplied; where that could be felt (a NaN, an infinity, a sum
+ * of -0) all is. All other forms (a mask beside codes) are unpacked a few rows at a time. Depends on base, io, linalg
+ * and pack. Not collective.
  */
 #ifndef WINNOW_KERNELS_H
 #define WINNOW_KERNELS_H
