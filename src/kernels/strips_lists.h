@@ -36,7 +36,7 @@ INLINE float number_at(enum wn_packed_kind kind, const uint8_t *from)
     memcpy(&half, from, sizeof half);
     if (kind == WN_PACKED_F16)
         return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(half)));
-    return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(half << 16)));
+    return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128((int)((uint32_t)half << 16))));
 }
 
 /* The lists of LIST_ROWS rows. */
