@@ -60,9 +60,10 @@ struct wn_export_options {
  * Scales of inputs (awq, smoothquant) go into what makes the inputs ("scales_folded"), as the published codes do: codes
  * are those of the weights times the scale, a norm before them and its bias, as f32, or the rows of the linear before
  * and its bias are divided by it. The products are those of the point up to rounding. smoothquant as compressed-tensors
- * also says that inputs are rounded, token by token to as many bits; its library makes the step largest / 127.5 where
- * the paper, and the point, have 127. With gptq, with awq and with quantize_outputs a file cannot say it, nor what
- * LLM.int8() does to inputs: a line tells.
+ * also says that inputs are rounded, token by token to as many bits, and so do symmetric points with input_bits whose
+ * input_group divides all columns: "int-quantized", a byte per code whatever its bits, as its library has it of codes
+ * with rounded inputs. That library makes the step largest / 127.5 where the paper, and the point, have 127. The
+ * formats gptq and awq cannot say it, nor any what quantize_outputs and LLM.int8() do: a line tells.
  *
  * What a format cannot hold is WN_ERR_INPUT before any work: SpQR, left-out branches, shapes that fill no whole words,
  * tensors that several linears share (but in gguf where whole linears lie one behind the other). Memory of a format

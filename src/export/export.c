@@ -482,6 +482,22 @@ static wn_status describe(const struct export *export)
 /* ---- the whole ---- */
 
 /* What a user must know of the files before trusting a score of them. */
+static void warn_of_inputs(const struct export *export)
+{
+    const int bits = export->form.input_bits ? export->form.input_bits : export->form.bits;
+    char run[40] = "token by token", there[40] = "((2^bits - 1) / 2)", here[40] = "(2^(bits - 1) - 1)";
+    if (export->form.input_group)
+        snprintf(run, sizeof run, "%lld columns of a token at a time", (long long)export->form.input_group);
+    if (bits) {
+        snprintf(there, sizeof there, "%g", (double)((1 << bits) - 1) / 2);
+        snprintf(here, sizeof here, "%d", (1 << (bits - 1)) - 1);
+    }
+    wn_log(WN_LOG_WARNING,
+           "%s: inputs are rounded %s, as config.json says; compressed-tensors makes their step the largest magnitude "
+           "/ %s, the point / %s: scores will differ a little",
+           export->folder, run, there, here);
+}
+
 static void warn(const struct export *export)
 {
     const struct wn_export_totals totals = wn_export_files_totals(export->files);
@@ -498,16 +514,8 @@ static void warn(const struct export *export)
                export->folder, (long long)totals.rounded, (long long)totals.numbers,
                !wn_export_form_has_codes(&export->form) ? "values" : "scales",
                wn_export_dtype_name(export->form.numbers), export->form.numbers == WN_F16 ? 11 : 8);
-    if (export->form.rounds_inputs && !export->form.bits)
-        wn_log(WN_LOG_WARNING,
-               "%s: inputs are rounded token by token, as config.json says; compressed-tensors makes their step the "
-               "largest magnitude / ((2^bits - 1) / 2), the point / (2^(bits - 1) - 1): scores will differ a little",
-               export->folder);
-    else if (export->form.rounds_inputs)
-        wn_log(WN_LOG_WARNING,
-               "%s: inputs are rounded token by token, as config.json says; compressed-tensors makes their step the "
-               "largest magnitude / %g, the point / %d: scores will differ a little",
-               export->folder, (double)((1 << export->form.bits) - 1) / 2, (1 << (export->form.bits - 1)) - 1);
+    if (export->form.rounds_inputs)
+        warn_of_inputs(export);
     else if (wn_export_files_inputs_quantized(export->files))
         wn_log(
             WN_LOG_WARNING,

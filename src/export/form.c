@@ -130,8 +130,9 @@ static wn_status choose_packing(const char *format, const char *dtype, const str
                  {WN_PACKING_GGUF, "gguf", "blocks"},
                  {WN_PACKING_GGUF_NUMBERS, "gguf", "numbers"}};
     const bool rows = !form->group && form->symmetric && made->bits == 8;
+    const bool integers = rows || form->rounds_inputs; /* which its library takes no packed codes with */
     if (!strcmp(format, "compressed-tensors"))
-        form->packing = made->quantizer                ? (rows ? WN_PACKING_CT_INT : WN_PACKING_CT_PACK)
+        form->packing = made->quantizer                ? (integers ? WN_PACKING_CT_INT : WN_PACKING_CT_PACK)
                         : made->n == 2 && made->m == 4 ? WN_PACKING_CT_SPARSE24
                                                        : WN_PACKING_CT_BITMASK;
     else if (!strcmp(format, "gptq"))
@@ -180,6 +181,24 @@ static enum wn_gguf_type gguf_type(const struct wn_export_form *form, const stru
     return wn_gguf_type_of_dtype(dtype);
 }
 
+/* Inputs that are rounded as they come, where compressed-tensors says so of all linears alike. */
+static void choose_inputs(const char *format, const struct made *made, const struct wn_model *model,
+                          struct wn_export_form *form)
+{
+    const struct wn_value *bits = wn_params_given(made->quantized, "input_bits");
+    const struct wn_value *group = wn_params_given(made->quantized, "input_group");
+    const bool given = bits && !isnan(bits->number);
+    const bool smooth = scales_inputs(made) && made->quantizer->activation_bytes &&
+                        !wn_params_is_on(made->quantized, "quantize_outputs");
+    form->rounds_inputs = (given || smooth) && form->symmetric && !strcmp(format, "compressed-tensors");
+    if (!given || !form->rounds_inputs)
+        return;
+    form->input_bits = (int)bits->number;
+    form->input_group = group && !isnan(group->number) ? (int64_t)group->number : 0;
+    for (int l = 0; form->input_group && l < model->layout.n_linears; l++)
+        form->rounds_inputs &= model->layout.linears[l].columns % form->input_group == 0;
+}
+
 wn_status wn_export_choose_form(const char *what, const char *format, const char *dtype, const struct wn_recipe *recipe,
                                 const struct wn_model *model, struct wn_export_form *form)
 {
@@ -192,11 +211,9 @@ wn_status wn_export_choose_form(const char *what, const char *format, const char
     form->group = group && !isnan(group->number) ? (int64_t)group->number : 0;
     form->ordered = wn_groups_are_scattered(made.quantized);
     form->bits = recipe->search || made.bits != rint(made.bits) ? 0 : (int)made.bits;
+    choose_inputs(format, &made, model, form);
     WN_TRY(choose_packing(format, dtype, &made, form));
     form->folds = scales_inputs(&made) && wn_export_form_has_codes(form);
-    form->rounds_inputs = form->folds && made.quantizer->activation_bytes &&
-                          !wn_params_is_on(made.quantized, "quantize_outputs") &&
-                          (form->packing == WN_PACKING_CT_PACK || form->packing == WN_PACKING_CT_INT);
     const char *reason = recipe_reason(recipe, &made, form);
     if (!reason && !strcmp(format, "gguf"))
         reason = wn_export_gguf_model_reason(model);

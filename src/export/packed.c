@@ -105,7 +105,7 @@ static wn_status put_ct_integers(struct wn_export_packed *packed, const char *na
 {
     int8_t *data = wn_alloc(c->rows * c->columns, sizeof *data);
     for (int64_t i = 0; i < c->rows * c->columns; i++)
-        data[i] = (int8_t)(c->codes[i] - 128);
+        data[i] = (int8_t)(c->codes[i] - (1 << (c->bits - 1)));
     wn_status status = put(packed, name, "weight", "I8", c->rows, c->columns, data);
     wn_free(data);
     return status;
@@ -270,6 +270,15 @@ static const char *truth(bool value)
     return value ? "true" : "false";
 }
 
+static void add_inputs(const struct wn_export_form *form, int bits, struct wn_text *text)
+{
+    wn_text_printf(text, "{\"num_bits\": %d, \"type\": \"int\", \"symmetric\": true, \"dynamic\": true, ", bits);
+    if (form->input_group)
+        wn_text_printf(text, "\"strategy\": \"group\", \"group_size\": %lld}", (long long)form->input_group);
+    else
+        wn_text_printf(text, "\"strategy\": \"token\"}");
+}
+
 /* A group of linears of the same bits; `ignored` is the head. */
 static void add_group(const struct wn_export_form *form, int bits, const char *targets, int number,
                       struct wn_text *text)
@@ -284,10 +293,7 @@ static void add_group(const struct wn_export_form *form, int bits, const char *t
         wn_text_printf(text, "\"strategy\": \"channel\"");
     wn_text_printf(text, "}, \"input_activations\": ");
     if (form->rounds_inputs)
-        wn_text_printf(text,
-                       "{\"num_bits\": %d, \"type\": \"int\", \"symmetric\": true, \"strategy\": \"token\", "
-                       "\"dynamic\": true}",
-                       bits);
+        add_inputs(form, form->input_bits ? form->input_bits : bits, text);
     else
         wn_text_printf(text, "null");
     wn_text_printf(text, ", \"output_activations\": null}");

@@ -32,7 +32,9 @@ struct wn_export_form {
     int64_t group;             /* columns; 0: rows */
     int bits;                  /* 0: several */
     uint32_t blocks;           /* of gguf: the type of most linears (enum wn_gguf_type) */
-    bool rounds_inputs;        /* to the bits of their linear, token by token */
+    bool rounds_inputs;        /* as they come: */
+    int input_bits;            /* 0: to the bits of their linear */
+    int64_t input_group;       /* columns of a token with a step; 0: all */
 };
 
 bool wn_export_form_has_codes(const struct wn_export_form *form);

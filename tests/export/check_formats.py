@@ -48,6 +48,9 @@ POINTS = [
     ({"method": "rtn", "bits": 7, "group": 128}, {CT: "pack-quantized"}, {}),
     ({"method": "rtn", "bits": 8, "group": "channel", "symmetric": True}, {CT: "int-quantized", GPTQ: "v1"}, {}),
     ({"method": "rtn", "bits": 8, "group": 32}, {CT: "pack-quantized", GPTQ: "v1"}, {}),
+    ({"method": "rtn", "bits": 4, "group": 32, "symmetric": True, "input_bits": 8}, {CT: "int-quantized", GPTQ: "v1"}, {}),
+    ({"method": "gptq", "bits": 4, "symmetric": True, "input_bits": 6, "input_group": "token", **G}, {CT: "int-quantized"}, {}),
+    ({"method": "rtn", "bits": 4, "group": 32, "input_bits": 8}, {CT: "pack-quantized"}, {}),
     ({"method": "llm_int8"}, {CT: "int-quantized", GPTQ: "v1"}, {}),
     ({"method": "gptq", "bits": 4, "group": 32, "act_order": True, **G}, {GPTQ: "v1"}, {CT: "act_order"}),
     ({"method": "gptq", "bits": 3, "act_order": True, **G}, {CT: "pack-quantized", GPTQ: "v1"}, {}),
@@ -121,7 +124,7 @@ def unpack(parts, about, config):
         groups = numpy.arange(columns) // weights.get("group_size", columns)
         zeros = numpy.full(scales.shape, 1 << (bits - 1))
         if kind == "int-quantized":
-            return dense(parts["weight"].astype(numpy.int32) + 128, zeros, scales, groups)
+            return dense(parts["weight"].astype(numpy.int32) + (1 << bits >> 1), zeros, scales, groups)
         if not weights["symmetric"]:
             zeros = stream(parts["weight_zero_point"].T, bits, rows).T
         return dense(stream(parts["weight_packed"], bits, columns), zeros, scales, groups)
@@ -148,7 +151,7 @@ def formula(about, config, kept):
     bits, size = weights["num_bits"], weights.get("group_size", -1)
     grids = rows * (columns // size if size > 0 else 1)
     if kind == "int-quantized":
-        return rows * columns + rows * numbers
+        return rows * columns + grids * numbers
     if about["format"] == CT:
         zeros = 0 if weights["symmetric"] else -(-rows * bits // 32) * 4 * grids // rows
         return rows * -(-columns * bits // 32) * 4 + grids * numbers + 16 + zeros
@@ -311,9 +314,15 @@ def main(winnow, source):
                     fail(f"{to.name}: does not say that scales are rounded: {done.stderr}")
                 read += check_point(tensors, plain, to, kind, exact)
                 method = cell.get("method")
-                if kind in ("pack-quantized", "int-quantized") and method != "llm_int8" and (kind, method) not in loaded:
-                    loaded.add((kind, method))
-                    check_perplexity(results, to, point, method == "smoothquant")
+                rounds = method == "smoothquant" or "input_bits" in cell
+                says = rounds and kind == "int-quantized"
+                wanted = "inputs are rounded" if says else "cannot say" if rounds or method == "llm_int8" else ""
+                if wanted not in done.stderr or ("inputs" in done.stderr) != bool(wanted):
+                    fail(f'{to.name}: not told "{wanted}": {done.stderr}')
+                kinds = (kind, method, says)
+                if kind in ("pack-quantized", "int-quantized") and method != "llm_int8" and kinds not in loaded:
+                    loaded.add(kinds)
+                    check_perplexity(results, to, point, says)
             for name, reason in refusals.items():
                 to = folder / f"no-{name}-{point}"
                 check_refusal(check_export.export(winnow, results, point, to, "--format", name), to, reason)
