@@ -16,7 +16,7 @@
 
 struct wn_command {
     const char *name, *usage, *help; /* help: one line for the list */
-    const char *page;                /* what `winnow NAME --help` adds: options and examples */
+    const char *page;                /* what `winnow NAME --help` adds, for wn_wrap: options and examples */
     int (*run)(const struct wn_command *command, int argc, char **argv);
 };
 
