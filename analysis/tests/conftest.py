@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 ANALYSIS = Path(__file__).resolve().parents[1]
@@ -50,6 +52,16 @@ def example(name):
 def head(source, target, lines):
     text = source.read_text(encoding="utf-8").splitlines(keepends=True)
     target.write_text("".join(text[:lines]), encoding="utf-8")
+
+
+def set_text(dataset, row, text):
+    """Write characters as winnow does: h5py itself would end each of them with a NUL."""
+    width = dataset.shape[1]
+    characters = np.frombuffer(text.encode().ljust(width, b"\0"), "S1").reshape(1, width)
+    space = dataset.id.get_space()
+    space.select_hyperslab((row, 0), (1, width))
+    memory = h5py.h5s.create_simple((1, width))
+    dataset.id.write(memory, space, characters, dataset.id.get_type())
 
 
 def run(binary, folder, sweep):

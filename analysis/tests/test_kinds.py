@@ -8,7 +8,7 @@ import h5py
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
-from conftest import ANALYSIS, DEMO, head, run
+from conftest import ANALYSIS, DEMO, head, run, set_text
 
 import winnow
 from winnow import plots, report
@@ -170,10 +170,44 @@ def test_reports(files, tmp_path, kind):
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_report_as_pdf(files, tmp_path):
-    path = tmp_path / "report.pdf"
-    assert report.main([str(files("settings")), "-o", str(path)]) == 0
-    assert path.read_bytes().startswith(b"%PDF-")
+def test_report_as_pdf(path, tmp_path, monkeypatch):
+    """It says what the page says: every figure over its caption, tables, reasons of failures."""
+    copy, pages = shutil.copy(path, tmp_path / "results.h5"), []
+    with h5py.File(copy, "r+") as file:
+        file["points/status"][3] = 2
+        set_text(file["points/reason"], 3, "out of luck")
+
+    class Pages(report.PdfPages):
+        def savefig(self, figure, **options):
+            def draw(renderer):  # the last time with the margins of the page
+                whole(renderer)
+                artists = [*figure.legends, *figure.texts]
+                lowest[:] = [artist.get_window_extent(renderer).y0 for artist in artists]
+
+            whole, figure.draw, lowest = figure.draw, draw, []
+            super().savefig(figure, **options)
+            assert lowest[-1] == min(lowest) and len(set(lowest)) == len(lowest)
+            pages.append("\n".join(text.get_text() for text in figure.texts))
+
+    def figures(*about):
+        for title, caption, figure in draw(*about):
+            shown[title] = caption
+            yield title, caption, figure
+
+    shown, draw = {}, report.figures
+    monkeypatch.setattr(report, "figures", figures)
+    monkeypatch.setattr(report, "PdfPages", Pages)
+    target = tmp_path / "report.pdf"
+    assert report.main([str(copy), "-o", str(target)]) == 0
+    assert target.read_bytes().startswith(b"%PDF-")
+    assert len(shown) >= 8
+    for title, caption in shown.items():
+        (text,) = [text for text in pages if text.startswith(title + "\n")]
+        assert caption in text.replace("\n", " ")
+    assert [text for text in pages if text.startswith("Failed points") and "out of luck" in text]
+    assert [text for text in pages if text.startswith("Correlations") and "within" in text]
+    tables = [text for text in pages if text.startswith(("Points", "Correlations"))]
+    assert max(len(line) for text in tables for line in text.splitlines()) <= report._LETTERS
 
 
 def test_report_mistakes(files, tmp_path, capsys):

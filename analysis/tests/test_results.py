@@ -7,21 +7,12 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import set_text
 from scipy import stats
 
 import winnow
 
 OPEN, FAILED = 3, 5
-
-
-def set_text(dataset, row, text):
-    """Write characters as winnow does: h5py itself would end each of them with a NUL."""
-    width = dataset.shape[1]
-    characters = np.frombuffer(text.encode().ljust(width, b"\0"), "S1").reshape(1, width)
-    space = dataset.id.get_space()
-    space.select_hyperslab((row, 0), (1, width))
-    memory = h5py.h5s.create_simple((1, width))
-    dataset.id.write(memory, space, characters, dataset.id.get_type())
 
 
 @pytest.fixture

@@ -384,9 +384,8 @@ def legend_below(figure: Figure, handles: list[Line2D]) -> None:
     columns = max(1, int(figure.get_figwidth() / width))
     rows = math.ceil(len(handles) / columns)
     columns = math.ceil(len(handles) / max(rows, 1))
-    figure.legend(
-        handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize="small"
-    )
+    below = {"loc": "lower center", "bbox_to_anchor": (0.5, 0)}  # also where a page adds a caption
+    figure.legend(handles=handles, ncols=columns, frameon=False, fontsize="small", **below)
     inches = 0.15 + 0.2 * font * rows
     figure.set_figheight(figure.get_figheight() + max(inches - _LEGEND, 0))
     room = inches / figure.get_figheight()

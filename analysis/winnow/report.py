@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,15 @@ from winnow.survival import breaking_points
 
 _FEW_TOKENS = 16_384  # below this many calibration tokens, another draw moves scores visibly
 _ROWS = 400  # of the table in a page
+_LETTERS = 180  # of a line in a PDF
+_POINTS_NOTE = (
+    "± is one standard error over windows or items; in brackets, where cells have several draws, "
+    "the standard deviation over these, and the score is their mean."
+)
+_CORRELATIONS_NOTE = (
+    "Spearman's rho with a 95 % interval from a bootstrap over clusters of related points, and p "
+    "values of that bootstrap, adjusted for all rows after Holm; “within” is centred per method."
+)
 
 
 # ---- what a report says ----
@@ -384,11 +393,9 @@ def page(results: Results) -> str:
         _section("What was asked", *asked, _grid(results), _facts(results, protocols=True))
     )
     more = f"<p>The first {_ROWS} of {len(table)} points.</p>" if len(table) > _ROWS else ""
-    note = (
-        "<p>± is one standard error over windows or items; in brackets, where cells have several "
+    parts.append(
+        _section("Points", f"<p>{_POINTS_NOTE}</p>", more, _table(table.head(_ROWS), "point"))
     )
-    note += "draws, the standard deviation over these, and the score is their mean.</p>"
-    parts.append(_section("Points", note, more, _table(table.head(_ROWS), "point")))
     for model in results.models:
         shown = [
             f"<figure><h3>{html.escape(title)}</h3>{_svg(figure)}"
@@ -401,11 +408,7 @@ def page(results: Results) -> str:
             )
         found = correlation_table(results, model)
         if len(found):
-            note = (
-                "<p>Spearman's rho with a 95 % interval from a bootstrap over clusters of related "
-                "points, and p values of that bootstrap, adjusted for all rows after Holm; "
-                "“within” is centred per method.</p>"
-            )
+            note = f"<p>{_CORRELATIONS_NOTE}</p>"
             parts.append(_section(f"Correlations: {model}", note, _table(found)))
     failed = results.points.query("status == 'failed'")
     if len(failed):
@@ -433,24 +436,44 @@ def _text_pages(pages: PdfPages, title: str, lines: list[str]) -> None:
         plt.close(figure)
 
 
+def _wrapped(texts: Iterable[str], first: str = "") -> list[str]:
+    """Lines of texts, the first of each behind a mark."""
+    options = {"initial_indent": first, "subsequent_indent": "  "}
+    return [line for text in texts for line in textwrap.wrap(text, 150, **options)]
+
+
+def _figure_page(pages: PdfPages, title: str, caption: str, figure: Figure) -> None:
+    """A figure between its title and its caption."""
+    figure.suptitle(title, fontsize=12)
+    width = max(60, int(figure.get_figwidth() * 15))  # characters of this size
+    figure.text(0, -0.1 / figure.get_figheight(), textwrap.fill(caption, width), fontsize=8,
+                va="top")  # fmt: skip
+    pages.savefig(figure, bbox_inches="tight", pad_inches=0.3)
+    plt.close(figure)
+
+
 def write_pdf(results: Results, path: Path) -> None:
     """The same as pages: texts and tables in lines, a figure per page."""
     with PdfPages(path, metadata={"CreationDate": None}) as pages:
-        lines = [_lead(results), ""]
-        for warning in warnings(results):
-            lines += textwrap.wrap(warning, 150, initial_indent="! ", subsequent_indent="  ")
-        for product in results.sweep.get("grid", []):
-            lines += textwrap.wrap(json.dumps(product), 150, initial_indent="grid: ")
+        grid = (json.dumps(product) for product in results.sweep.get("grid", []))
+        lines = [_lead(results), "", *_wrapped(warnings(results), "! "), *_wrapped(grid, "grid: ")]
         _text_pages(pages, str(results.sweep.get("name") or results.path.stem), lines)
-        _text_pages(pages, "Points", summary(results).to_string().splitlines())
+        table = summary(results).to_string(line_width=_LETTERS).splitlines()
+        _text_pages(pages, "Points", [*_wrapped([_POINTS_NOTE]), "", *table])
         for model in results.models:
-            for title, _, figure in figures(results, model):
-                figure.suptitle(title, fontsize=12)
-                pages.savefig(figure, bbox_inches="tight")
-                plt.close(figure)
-        facts = [f"{k}: {v}" for k, v in results.provenance.items()]
-        lines = [w for f in facts for w in textwrap.wrap(f, 150, subsequent_indent="  ")]
-        _text_pages(pages, "Provenance", lines)
+            for title, caption, figure in figures(results, model):
+                _figure_page(pages, title, caption, figure)
+            found = correlation_table(results, model)
+            if len(found):
+                table = found.to_string(index=False, line_width=_LETTERS).splitlines()
+                lines = [*_wrapped([_CORRELATIONS_NOTE]), "", *table]
+                _text_pages(pages, f"Correlations: {model}", lines)
+        failed = results.points.query("status == 'failed'")
+        if len(failed):
+            reasons = (f"{p} {row.key}: {row.reason}" for p, row in failed.iterrows())
+            _text_pages(pages, "Failed points", _wrapped(reasons))
+        facts = (f"{k}: {v}" for k, v in results.provenance.items())
+        _text_pages(pages, "Provenance", _wrapped(facts))
 
 
 # ---- command ----
