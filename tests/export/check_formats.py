@@ -68,6 +68,7 @@ POINTS = [
     ({"method": "awq", "bits": 4, "group": 32, **G}, {CT: "pack-quantized", GPTQ: "v1", AWQ: "gemm"}, {}),
     ({"method": "awq", "bits": 3, "symmetric": True, "group": "channel", **G}, {CT: "pack-quantized"}, {AWQ: "have 4 bits"}),
     ({"method": "smoothquant", **G}, {CT: "int-quantized", GPTQ: "v1"}, {AWQ: "have 4 bits"}),
+    ({"method": "smoothquant", "bits": 6, **G}, {CT: "int-quantized"}, {}),
     ({"method": "wanda", "pattern": "2:4", **G}, {CT: "sparse-24-bitmask"}, {GPTQ: "only zeros"}),
     ({"method": "wanda", "pattern": "4:8", **G}, {CT: "sparse-bitmask"}, {}),
     ({"method": "sparsegpt", "sparsity": 0.7, **G}, {CT: "sparse-bitmask"}, {AWQ: "only zeros"}),
