@@ -271,7 +271,7 @@ INLINE void put_patches(struct side *side, int64_t first, int64_t end, float *pa
 
 FUNCTION static void unpack_part(const struct strips *s, struct side *side, int64_t first, int64_t end, float *panel)
 {
-    if (s->paired)
+    if (s->masks && s->paired)
         FOR_KINDS(s->kind, UNPACK_PAIRS)
     else if (s->masks)
         FOR_KINDS(s->kind, UNPACK_STORED)
@@ -395,7 +395,7 @@ FUNCTION static void panel_strips(const struct strips *s, int64_t strip, int64_t
 /* The same of a strip in lists, all columns at a time: what they skip is multiplied here. */
 FUNCTION static void panel_lists(const struct strips *s, int64_t strip, const float *x, int64_t rows, float *sums)
 {
-    float *panel = wn_alloc(s->in * STRIP, sizeof *panel);
+    float *panel = wn_alloc(padded_columns(s) * STRIP, sizeof *panel);
     unpack_lists(s, strip, panel);
     memset(sums, 0, (size_t)(rows * STRIP) * sizeof *sums);
     for (int64_t r = 0; r < rows; r += 8)
@@ -506,8 +506,7 @@ INLINE bool feel_zeros(const float *sums, int64_t count)
 INLINE void run_skipping(const struct strips *s, bool listed, int64_t first, int64_t count, const float *x,
                          int64_t rows, float *sums)
 {
-    const int64_t in = (s->in + STRIP - 1) / STRIP * STRIP;
-    if ((s->paired && rows > DIRECT) || !are_finite(x, rows * in)) {
+    if ((s->paired && rows > DIRECT) || !are_finite(x, rows * padded_columns(s))) {
         by_panels(s, first, count, x, rows, sums);
         return;
     }
@@ -554,7 +553,7 @@ INLINE void unpack_all(const struct strips *s, int64_t strip, float *out)
     const bool listed = is_listed(s, strip);
     const int64_t block = listed ? s->in : BLOCK;
     _Alignas(64) float panel[BLOCK * STRIP];
-    float *all = listed ? wn_alloc(s->in * STRIP, sizeof *all) : panel;
+    float *all = listed ? wn_alloc(padded_columns(s) * STRIP, sizeof *all) : panel;
     struct side sides[PARTS];
     for (int p = 0; p < PARTS; p++)
         open_side(s, strip * PARTS + p, &sides[p]);

@@ -254,12 +254,18 @@ INLINE void put_next(enum wn_packed_kind kind, int row, struct lists *lists, flo
     lists->values += width_of(kind);
 }
 
-/* All of a strip, to panel [in, STRIP]. */
+/* As x has them: a whole number of strips. */
+INLINE int64_t padded_columns(const struct strips *s)
+{
+    return (s->in + STRIP - 1) / STRIP * STRIP;
+}
+
+/* All of a strip, to panel [padded columns, STRIP]. */
 FUNCTION static void unpack_lists(const struct strips *s, int64_t strip, float *panel)
 {
     struct list_rows rows;
     open_strip(s, strip, &rows);
-    memset(panel, 0, (size_t)(s->in * STRIP) * sizeof *panel);
+    memset(panel, 0, (size_t)(padded_columns(s) * STRIP) * sizeof *panel);
     for (int64_t first = 0; first < STRIP; first += LIST_ROWS) {
         struct lists *lists = next_lists(&rows, first);
         while (shortest(lists))
@@ -281,8 +287,8 @@ INLINE void add_listed_of(const struct strips *s, int64_t strip, enum wn_packed_
         run_lists(s, strip, kind, (struct inputs){inputs.x, 1}, rows, sums);
     else if (inputs.width == 8)
         run_lists(s, strip, kind, (struct inputs){inputs.x, 8}, rows, sums);
-    else if (inputs.width == LANES)
-        run_lists(s, strip, kind, (struct inputs){inputs.x, LANES}, rows, sums);
+    else if (inputs.width == 16)
+        run_lists(s, strip, kind, (struct inputs){inputs.x, 16}, rows, sums);
     else
         run_lists(s, strip, kind, (struct inputs){inputs.x, 2 * LANES}, rows, sums);
 }
@@ -298,11 +304,10 @@ FUNCTION static void add_listed(const struct strips *s, int64_t strip, struct in
 FUNCTION static void listed_strips(const struct strips *s, int64_t first, int64_t count, const float *x, int64_t rows,
                                    float *sums)
 {
-    const int64_t in = (s->in + STRIP - 1) / STRIP * STRIP;
-    float *turned = rows > 1 ? wn_alloc(in * MOST_TURNED, sizeof *turned) : NULL;
+    float *turned = rows > 1 ? wn_alloc(padded_columns(s) * MOST_TURNED, sizeof *turned) : NULL;
     for (int64_t r = 0; r < rows; r += MOST_TURNED) {
         const int64_t n = rows - r < MOST_TURNED ? rows - r : MOST_TURNED;
-        const int64_t width = n <= 8 ? 8 : n <= LANES ? LANES : 2 * LANES;
+        const int64_t width = n <= 8 ? 8 : n <= 16 ? 16 : 2 * LANES;
         const struct inputs inputs = {rows > 1 ? turned : x, rows > 1 ? width : 1};
         if (rows > 1)
             turn_inputs(s, x, rows, r, n, width, turned);
