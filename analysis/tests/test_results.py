@@ -4,6 +4,7 @@
 import shutil
 
 import h5py
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
@@ -11,6 +12,7 @@ from conftest import set_text
 from scipy import stats
 
 import winnow
+from winnow import plots
 
 OPEN, FAILED = 3, 5
 
@@ -299,3 +301,16 @@ def test_stored_bytes(results):
     assert (linears == weights["stored_bytes"].sum(["block", "linear"])).all()
     others = (done["stored_bytes"] - linears)[done["method"] != "drop"]
     assert (others > 0).all() and others.nunique() == len(results.models)
+
+
+def test_a_task_means_its_main_score(results, monkeypatch):
+    assert results.column("facts") == "facts/acc"
+    monkeypatch.setitem(results.task_facts("facts"), "main_metric", "acc_norm")
+    assert results.column("facts") == "facts/acc_norm"
+    assert results.named(["facts", "facts/acc"]) == ["facts/acc_norm", "facts/acc"]
+    names = ("facts", "facts/acc_norm", "facts/acc")
+    rho = [winnow.correlation(results, "perplexity", name).rho for name in names]
+    assert rho[0] == rho[1] != rho[2]
+    figure = plots.against(results, y="facts")
+    assert figure.axes[0].get_ylabel() == results.describe("facts/acc_norm")
+    plt.close(figure)

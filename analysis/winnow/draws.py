@@ -84,7 +84,7 @@ def averaged(results: Results) -> pd.DataFrame:
     table = pd.concat([_averaged(several, scores, fixed), rest]).sort_index()
     counts = pd.Series({group.index[0]: len(group) for group in groups}, dtype=float)
     table["draws"] = counts.reindex(table.index)
-    table.attrs["axes"] = scores.attrs["axes"]
+    table.attrs |= scores.attrs
     return table
 
 
@@ -236,7 +236,7 @@ def _points(
         table = table[table["status"] == "done"]
     table = table[~is_dense(table)] if "method" in table else table
     logarithm = score.startswith("ln ")
-    name = resolve(score.removeprefix("ln "), table.columns)
+    name = resolve(score.removeprefix("ln "), table)
     values = table[name].astype(float)
     error = stderr_column(name, table.columns)
     table = table.assign(y=np.log(values.where(values > 0)) if logarithm else values)

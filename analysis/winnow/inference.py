@@ -168,7 +168,7 @@ def _controls(
     table = results.scores if isinstance(results, Results) else results
     scores, columns = table.loc[points.index], []
     for name in names:
-        column = resolve(name, scores.columns)
+        column = resolve(name, scores)
         values = scores[column].astype(float)
         if name == "sparsity":
             values = values.fillna(0)

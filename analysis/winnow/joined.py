@@ -56,6 +56,7 @@ class JoinedResults(Results):
         """The points with all their scores; ValueError where files differ in one."""
         scores = self._join([file.scores for file in self.files])
         scores.attrs["axes"] = self.axes
+        scores.attrs["main_scores"] = self._main_columns
         return scores
 
     def cell_table(self) -> pd.DataFrame:

@@ -94,7 +94,7 @@ def monotonicity(
     them, and its interval that of a bootstrap over generations.
     """
     scores = results.scores
-    column = resolve(score, scores.columns)
+    column = resolve(score, scores)
     if model is not None:
         scores = scores[scores["model"] == model]
     scores = scores.drop(columns=SUM, errors="ignore").join(layer_error_sums(results))

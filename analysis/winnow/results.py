@@ -138,7 +138,8 @@ class Results:
     def scores(self) -> pd.DataFrame:
         """The points with all their scores, one column each, such as ``world/perplexity``.
 
-        Scores are NaN unless the point is done. ``attrs["axes"]`` names the axes of the grid.
+        Scores are NaN unless the point is done. ``attrs["axes"]`` names the axes of the grid,
+        ``attrs["main_scores"]`` the column that the name of a task means.
         """
         with self._h5() as file:
             points = self._points(file)
@@ -149,7 +150,8 @@ class Results:
                 columns[name] = np.where(done, values, np.nan)
             scores = pd.concat([points, pd.DataFrame(columns, index=points.index)], axis=1)
             scores.attrs["axes"] = self._axes(file)
-            return scores
+        scores.attrs["main_scores"] = self._main_columns
+        return scores
 
     @property
     def scores_long(self) -> pd.DataFrame:
@@ -338,14 +340,18 @@ class Results:
         return f"{task}/{self.task_facts(task).get('main_metric', 'acc')}"
 
     @property
+    def _main_columns(self) -> dict[str, str]:
+        return {task: self.main_score(task) for task in self.tasks}
+
+    @property
     def main_scores(self) -> dict[str, str]:
         """The main metric of every task for which more is better: task to column."""
-        names = {task: self.main_score(task) for task in self.tasks}
+        names = self._main_columns
         return {t: n for t, n in names.items() if not n.endswith(("perplexity", "bits_per_byte"))}
 
     def lower_is_better(self, name: str) -> bool:
         """Whether less of a score is better: perplexities, divergences, losses, costs."""
-        measure = resolve(name, self.columns.index).rpartition("/")[2]
+        measure = self.column(name).rpartition("/")[2]
         return measure.endswith(("perplexity", "bits_per_byte", "loss", "seconds", "bytes")) or (
             measure.startswith(("kl_", "js_", "flip"))
         )
@@ -417,19 +423,18 @@ class Results:
 
     def column(self, name: str) -> str:
         """The column that a short name means, by ``resolve``."""
-        return resolve(name, self.scores)
+        return resolve(name, self.columns.index, self._main_columns)
 
     def named(self, scores: Sequence[str] | str | None = None) -> list[str]:
         """The columns that short names mean; of None: perplexities and main scores of the tasks."""
         if scores is None:
             scores = [f"{t}/perplexity" for t in self.texts] + list(self.main_scores.values())
-        about = self.columns.index
-        return [resolve(s, about) for s in ([scores] if isinstance(scores, str) else scores)]
+        return [self.column(s) for s in ([scores] if isinstance(scores, str) else scores)]
 
     def describe(self, name: str) -> str:
         """A label for an axis of a figure: "world perplexity", "world JS divergence (nat)"."""
         about = self.columns
-        column = resolve(name, about.index)
+        column = self.column(name)
         unit = about.loc[column, "unit"]
         evaluation, _, measure = column.rpartition("/")
         text = f"{evaluation} {_LABELS.get(measure, measure)}".strip().replace("_", " ")
@@ -533,19 +538,23 @@ def is_dense(scores: pd.DataFrame) -> pd.Series:
     return scores["method"].astype(str) == "dense"
 
 
-def resolve(name: str, columns: Any) -> str:
+def resolve(name: str, columns: Any, main: dict[str, str] | None = None) -> str:
     """The column that a name means: a column, a task, or a score that only one evaluation has.
 
-    "facts" is facts/acc, "perplexity" is world/perplexity where world is the only text, "js" is
-    world/js_mean. Raises KeyError with the candidates.
+    A task means its main score, by ``main`` or what a table of results knows of it. "facts" is
+    facts/acc, "perplexity" is world/perplexity where world is the only text, "js" is world/js_mean.
+    Raises KeyError with the candidates.
 
     >>> columns = ["world/perplexity", "world/js_mean", "facts/acc", "facts/acc_stderr"]
     >>> [resolve(name, columns) for name in ("facts", "js", "perplexity")]
     ['facts/acc', 'world/js_mean', 'world/perplexity']
     """
+    main = main or getattr(columns, "attrs", {}).get("main_scores", {})
     columns = list(columns)
     if name in columns:
         return name
+    if main.get(name) in columns:
+        return main[name]
     for score in _TASK_SCORES:
         if f"{name}/{score}" in columns:
             return f"{name}/{score}"

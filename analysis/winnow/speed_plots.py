@@ -157,7 +157,7 @@ def quality_fronts(
     """
     table = plots.of_model(results, results.scores, model)
     table = table[table["status"].eq("done")]
-    name = resolve(quality or plots.first_quality(results), table.columns)
+    name = resolve(quality or plots.first_quality(results), table)
     lower, looks = results.lower_is_better(name), plots.looks(results)
     times = speeds(results, against, model=model)
     stored = int("stored_bytes" in table and table["stored_bytes"].notna().any())

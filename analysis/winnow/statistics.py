@@ -197,7 +197,7 @@ def _select(
     points = scores.copy()
     labels = []
     for column, name in zip("xyz", names):
-        source = resolve(name[3:] if name.startswith("ln ") else name, scores.columns)
+        source = resolve(name[3:] if name.startswith("ln ") else name, scores)
         values = scores[source].astype(float)
         points[column] = np.log(values.where(values > 0)) if name.startswith("ln ") else values
         labels.append(f"ln {source}" if name.startswith("ln ") else source)
@@ -217,10 +217,10 @@ def _name(points: pd.DataFrame, index: int) -> str:
 
 def _ratio(scores: pd.DataFrame, names: list[str]) -> pd.Series:
     """Perplexity as a multiple of the same model's dense one, on the text of the first name."""
-    text = resolve(names[0].removeprefix("ln "), scores.columns).rpartition("/")[0]
+    text = resolve(names[0].removeprefix("ln "), scores).rpartition("/")[0]
     column = f"{text}/perplexity"
     if column not in scores:
-        column = resolve("perplexity", scores.columns)
+        column = resolve("perplexity", scores)
     dense = scores[is_dense(scores)].set_index("model")[column]
     return scores[column] / scores["model"].astype(object).map(dense).astype(float)
 

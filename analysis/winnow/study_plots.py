@@ -242,8 +242,8 @@ def fronts(
     by none that costs no more; the ring is its knee (``winnow.pareto.knee``).
     """
     table = plots.of_model(results, results.scores, model)
-    name = resolve(quality or plots.first_quality(results), table.columns)
-    cost = resolve(cost, table.columns)
+    name = resolve(quality or plots.first_quality(results), table)
+    cost = resolve(cost, table)
     points = table[table[[cost, name]].notna().all(axis=1)]
     compressed = points[~is_dense(points)]
     if compressed.empty:
@@ -276,7 +276,7 @@ def coordinates(
     table = plots.of_model(results, results.scores, model)
     table = table[table["status"].eq("done") & ~is_dense(table)]
     names = [n for n in results.axes if n in table and _several(table[n])]
-    names += [resolve(s, table.columns) for s in (scores or _standard_scores(results))]
+    names += [resolve(s, table) for s in (scores or _standard_scores(results))]
     if len(table) < 2 or len(names) < 2:
         raise ValueError(f"{results.path}: no grid of several axes")
     size = (max(plots.panel()[0], 1.15 * len(names)), plots.panel()[1])
