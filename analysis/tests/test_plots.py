@@ -6,10 +6,12 @@ import shutil
 import h5py
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 import winnow
 from winnow import plots
+from winnow.axes import settings
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +87,17 @@ def test_two_models_need_a_choice(two_models_path):
     assert labels(figure) == ["magnitude"]
     with pytest.raises(ValueError, match="no quantized points"):
         plots.over_bits(results, model=results.models[0])
+
+
+def test_values_of_an_axis_have_one_order_in_all_methods():
+    cells = pd.DataFrame(
+        {
+            "method": ["a", "a", "a", "b", "b"],
+            "calibration": ["web", "web", "plays", "plays", "web"],
+            "pattern": ["unstructured", "2:4", "unstructured", "unstructured", "unstructured"],
+            "sparsity": 0.5,
+            "point": range(5),
+        }
+    )
+    found = [s.label for s in settings(cells, ["calibration", "pattern"], "sparsity")]
+    assert found == ["a, web", "a, plays", "a, web, 2:4", "b, web", "b, plays"]

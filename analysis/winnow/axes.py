@@ -47,18 +47,30 @@ class Setting:
 def settings(cells: pd.DataFrame, names: Iterable[str], along: str) -> list[Setting]:
     """Cells by method and all axes of ``names`` but those of ``along``, in the order of the sweep.
 
+    Of an axis that is the order in which the sweep has its values first, the same for all methods.
     ``along`` is the column along which a setting runs, "sparsity" or a number of bits. Settings
     that the same points answer are one (magnitude pruning looks at no calibration set).
     """
     fixed = {"method", "model", along} | ({"bits"} if along == "bits_per_weight_nominal" else set())
     names = [n for n in names if n not in fixed and n in cells]
+    texts = {n: dict.fromkeys(cells[n].sort_index().astype(str)) for n in names}
+    places = {n: {text: i for i, text in enumerate(found)} for n, found in texts.items()}
     found = []
     for method, group in cells.groupby("method", sort=False, observed=True):
         parts = _combinations(group.sort_values(along, kind="stable"), names)
-        parts.sort(key=lambda part: part[1].index.min())
+        parts.sort(key=lambda part: _place(part, places))
         labels = _labels(str(method), [key for key, _ in parts], names)
         found += [Setting(str(method), label, part) for label, (_, part) in zip(labels, parts)]
     return found
+
+
+def _place(
+    part: tuple[dict[str, Any], pd.DataFrame], places: dict[str, dict[str, int]]
+) -> tuple[int, ...]:
+    # Patterns are marks without a line: they follow.
+    names = sorted(part[0], key=lambda name: name != "pattern")
+    values = [places[name].get(str(part[0][name]), -1) for name in names]
+    return (*values, part[1].index.min())
 
 
 def _labels(method: str, keys: list[dict[str, Any]], names: list[str]) -> list[str]:
