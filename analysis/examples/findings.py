@@ -11,6 +11,7 @@ says so.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,39 @@ def perplexity_and_tasks(study: Study) -> Finding | None:
     if len(predictors) == 1:
         text += "\n\nNo divergence was measured: whether KL or JS tells more is not asked here."
     return "Does perplexity tell what tasks lose?", head, text
+
+
+def rivals(study: Study) -> Finding | None:
+    """Whether a divergence from the dense model tells more of tasks than perplexity does."""
+    results = study.results
+    others = [name for name in results.predictors if name != study.perplexity]
+    rows, clear, n = [], {"more": 0, "less": 0}, 0
+    for task in study.abilities:
+        name = results.main_score(task)
+        for other in others:
+            entry = {"task": task, "by": other}
+            for zone, words in ((None, "all points"), (NEAR, f"below {NEAR:g} × dense")):
+                found = winnow.compare(results, (other, study.perplexity), name, zone=zone)
+                ends = found[["difference", "low", "high"]]
+                strengths = (number(found["first"]), number(found["second"]))
+                entry[f"it, perplexity: {words}"] = ", ".join(strengths)
+                entry[f"difference, {words}"] = interval(*ends)
+                clear["more"] += ends["low"] > 0
+                clear["less"] += ends["high"] < 0
+                n += 1
+            rows.append(entry)
+    if not rows:
+        return None
+    head = (
+        f"Of {n} comparisons a divergence tells measurably more in {clear['more']} and less in "
+        f"{clear['less']}."
+    )
+    text = (
+        "Khanal and Capone 2024 propose the Jensen-Shannon divergence in perplexity's place. "
+        "Strengths of Spearman's ρ, and their difference with the interval of a bootstrap that "
+        f"draws the same clusters of points for both.\n\n{table(rows)}"
+    )
+    return "Do KL and JS tell more than perplexity?", head, text
 
 
 def _told(study: Study, found: pd.DataFrame) -> str:
@@ -184,11 +218,17 @@ def draws_and_methods(study: Study) -> Finding | None:
         words = "; ".join(f"{c['pair']} {interval(*c['ends'])}" for c in compared)
         clear = sum(c["ends"][1] > 1 or c["ends"][2] < 1 for c in compared)
         head += f". Beyond draws are {clear} of {len(compared)} ratios of perplexities: {words}"
+    rounding, moved = _rounding(study)
+    if moved:
+        head += (
+            f". Noise as small as rounding moves it by {min(moved):.1f} to {max(moved):.1f} %, of "
+            f"{len(moved)} points"
+        )
     text = (
         "Williams and Aletras 2024: the calibration sample moves scores. Standard deviation over "
         "draws of the calibration set, and of tasks, in points, beside one standard error over "
         "items, which all draws share. Intervals of ratios are over draws (Welch's t)."
-        f"\n\n{table(rows)}{_components(study, len(cells))}"
+        f"\n\n{table(rows)}{rounding}{_components(study, len(cells))}"
     )
     return "Is a difference of methods larger than that of two draws?", f"{head}.", text
 
@@ -222,6 +262,31 @@ def _ratio_of_draws(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any] | No
     pair = f"{a[differing]} against {b[differing]} ({a[common]}, {a['level']})"
     ends = np.exp([difference, difference - half, difference + half])
     return {"pair": pair, "ends": ends}
+
+
+def _rounding(study: Study) -> tuple[str, list[float]]:
+    """What noise as small as rounding, on what the first block gets, does to points; percents."""
+    rows, moved = [], []
+    for _, cell in study.perturbed.iterrows():
+        twin = study.twin(cell)
+        if twin is None:
+            continue
+        key, words = study.level(str(cell["method"]), cell)
+        entry = {"method": key["method"], "level": ", ".join(words)}
+        entry |= {"set": cell["calibration"], "noise": f"{cell['perturb']:g}"}
+        logs = study.logs(pd.DataFrame([cell, twin]))
+        moved.append(100 * abs(np.expm1(logs[0] - logs[1])))
+        entry["perplexity, ratio"] = f"{np.exp(logs[0] - logs[1]):.4f}"
+        entry["tasks, points"] = points(study.change([(int(cell["point"]), int(twin["point"]))]))
+        rows.append(entry)
+    if not rows:
+        return "", moved
+    text = (
+        "\n\nThe same points with relative noise on what the first block gets, as small as that of "
+        "rounding, over those without: what long chains of rounded sums amplify, which no "
+        f"difference below it can be told from.\n\n{table(rows)}"
+    )
+    return text, moved
 
 
 def _components(study: Study, cells: int) -> str:
@@ -344,6 +409,7 @@ def joint(study: Study) -> Finding | None:
 
 FINDINGS = (
     perplexity_and_tasks,
+    rivals,
     breaks,
     calibration_sets,
     draws_and_methods,
@@ -450,6 +516,15 @@ def draw(study: Study, folder: Path) -> list[tuple[str, str]]:
     return made
 
 
+def without_folders(text: str) -> str:
+    """A page for others: files by their names, not where they lay on one machine.
+
+    >>> without_folders("read /home/me/models/small/config.json, see https://a.org/b/c and </b>")
+    'read config.json, see https://a.org/b/c and </b>'
+    """
+    return re.sub(r"(?<![\w.:/<-])/(?:[\w.+-]+/)+(?=[\w.+-])", "", text)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Write the page, its figures and the report."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -461,7 +536,8 @@ def main(arguments: list[str] | None = None) -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     text = page(study, draw(study, options.output))
     (options.output / "README.md").write_text(text, encoding="utf-8")
-    (options.output / "report.html").write_text(report.page(study.results), encoding="utf-8")
+    text = without_folders(report.page(study.results))
+    (options.output / "report.html").write_text(text, encoding="utf-8")
     return 0
 
 

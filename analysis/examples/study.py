@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 import winnow
-from winnow.axes import VARIATIONS, word
+from winnow.axes import VARIATIONS, perturbation, unperturbed, word
 from winnow.inference import two_sided
 from winnow.results import Results, is_dense, stderr_column
 
@@ -36,7 +36,9 @@ class Study:
         self.perplexity = f"{self.text}/perplexity"
         self.dense_perplexity = float(self.dense[self.perplexity])
         cells = results.cells
-        self.cells = cells[(cells["status"] == "done") & ~is_dense(cells)].drop_duplicates("point")
+        done = cells[(cells["status"] == "done") & ~is_dense(cells)].drop_duplicates("point")
+        self.cells = unperturbed(done)
+        self.perturbed = done[perturbation(done) > 0]
         told = {"method", "model", "calibration", "sparsity", "pattern", "bits", *VARIATIONS}
         self.others = [a for a in results.axes if a in cells and a not in told]
         found = cells["calibration"].astype(str) if "calibration" in cells else []
@@ -99,14 +101,15 @@ class Study:
         for method, cells in self.cells.groupby("method", sort=False, observed=True):
             varied = [a for a in self.others if len(set(_texts(cells[a]))) > 1]
             for _, cell in cells.iterrows():
-                key, words = self._level(str(method), cell)
+                key, words = self.level(str(method), cell)
                 given = {name: cell[name] for name in varied if pd.notna(cell[name])}
                 key |= given
                 words += [word(name, value) for name, value in given.items()]
                 found.setdefault(repr(key), (key, ", ".join(filter(None, words))))
         return sorted(found.values(), key=lambda pair: self._order(pair[0]))
 
-    def _level(self, method: str, cell: pd.Series) -> tuple[dict[str, Any], list[str]]:
+    def level(self, method: str, cell: pd.Series) -> tuple[dict[str, Any], list[str]]:
+        """Of a cell: keys for ``find``, and words."""
         key: dict[str, Any] = {"method": method}
         words = []
         if pd.notna(cell.get("sparsity")):
@@ -125,6 +128,14 @@ class Study:
         methods = list(dict.fromkeys(self.cells["method"].astype(str)))
         more = (key.get("sparsity", 0), -key.get("bits", 0), key.get("pattern", ""))
         return (methods.index(key["method"]), *more)
+
+    def twin(self, cell: pd.Series) -> pd.Series | None:
+        """What a perturbed cell is without noise: the point of the same draw."""
+        names = [a for a in self.results.axes if a in self.cells and not a.startswith("perturb")]
+        same = self.cells
+        for name in names:
+            same = same[_texts(same[name]) == _texts(pd.Series([cell[name]])).iloc[0]]
+        return same.iloc[0] if len(same) == 1 else None
 
     # ---- numbers ----
 
