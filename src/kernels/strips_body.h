@@ -19,19 +19,19 @@ struct side {
     VECTOR scale, zero;
 };
 
-/* The values of a strip; behind the last one, the end of them all. */
-INLINE const uint8_t *values_of(const struct strips *s, int64_t strip)
+/* Where the values of a row begin; behind the last row, the end of them all. */
+INLINE const uint8_t *row_values(const struct strips *s, int64_t row)
 {
     uint32_t start = 0;
     if (s->starts)
-        memcpy(&start, s->starts + strip * STRIP * (int64_t)sizeof start, sizeof start);
-    return s->values + (s->starts ? start : strip * s->strip_bytes);
+        memcpy(&start, s->starts + row * (int64_t)sizeof start, sizeof start);
+    return s->values + (s->starts ? start : row * (s->strip_bytes / STRIP));
 }
 
 INLINE void open_side(const struct strips *s, int64_t vector, struct side *side)
 {
     const int64_t strip = vector / PARTS;
-    *side = (struct side){.lane = (int)(vector % PARTS) * LANES, .values = values_of(s, strip)};
+    *side = (struct side){.lane = (int)(vector % PARTS) * LANES, .values = row_values(s, strip * STRIP)};
     if (s->masks)
         side->masks = s->masks + strip * s->mask_bytes + (s->paired ? side->lane * 4 : 0);
     if (!s->masks || s->paired)
@@ -446,7 +446,8 @@ INLINE int direct_form(const struct strips *s, int64_t first, int64_t count)
     if (s->paired)
         return PAIRED + (int)s->kind;
     /* behind these numbers there may be less than a vector to read */
-    if (s->masks && s->kind == WN_PACKED_F32 && s->end - values_of(s, first + count) < (int64_t)sizeof(VECTOR))
+    if (s->masks && s->kind == WN_PACKED_F32 &&
+        s->end - row_values(s, (first + count) * STRIP) < (int64_t)sizeof(VECTOR))
         return NOT_DIRECT;
     if (s->masks)
         return MASKED + (int)s->kind;

@@ -6,15 +6,6 @@ INLINE int width_of(enum wn_packed_kind kind)
     return kind == WN_PACKED_F32 ? 4 : 2;
 }
 
-/* Where the values of a row begin; behind the last row, the end of them all. */
-INLINE const uint8_t *row_values(const struct strips *s, int64_t row)
-{
-    uint32_t start = 0;
-    if (s->starts)
-        memcpy(&start, s->starts + row * (int64_t)sizeof start, sizeof start);
-    return s->values + (s->starts ? start : row * (s->strip_bytes / STRIP));
-}
-
 INLINE int64_t stored_in(const struct strips *s, int64_t row, int64_t end)
 {
     return (row_values(s, end) - row_values(s, row)) / width_of(s->kind);
