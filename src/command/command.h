@@ -102,6 +102,9 @@ void wn_problems_print(const struct wn_problems *problems);
 
 /* Characters of a line: what the terminal has, or COLUMNS; else the other number. */
 int wn_line_width(int otherwise);
+/* Where the next cell of a row begins, behind two spaces or more, behind byte `from` of its `length`; 0: there is none.
+ */
+size_t wn_next_cell(const char *line, size_t length, size_t from);
 /*
  * A line of the text is a paragraph, or a row whose cells are two spaces or more apart: what does not fit goes on below
  * where its last cell begins, or the cell moves below the others. Words longer than a line stay whole.

@@ -24,19 +24,10 @@ static void add_plain(struct wn_text *to, const char *text, size_t length)
     wn_text_printf(to, "\n");
 }
 
-/* Where the second cell of a row begins; 0: there is none. */
-static size_t second_cell(const char *line, size_t length, size_t indent)
-{
-    for (size_t i = indent + 2; i < length; i++)
-        if (line[i] != ' ' && line[i - 1] == ' ' && line[i - 2] == ' ')
-            return i;
-    return 0;
-}
-
 /* A line of a page: a paragraph, an option with what it does, or an example, which stays as it is. */
 static void add_line(struct wn_text *to, const char *line, size_t length)
 {
-    size_t indent = strspn(line, " "), second = second_cell(line, length, indent);
+    size_t indent = strspn(line, " "), second = wn_next_cell(line, length, indent);
     if (!length) {
         wn_text_printf(to, ".PP\n");
     } else if (!indent) {

@@ -47,17 +47,24 @@ static void put_spaces(struct wn_text *to, int count)
     wn_text_printf(to, "%*s", count, "");
 }
 
+size_t wn_next_cell(const char *line, size_t length, size_t from)
+{
+    for (size_t i = from + 2; i < length; i++)
+        if (line[i] != ' ' && line[i - 1] == ' ' && line[i - 2] == ' ')
+            return i;
+    return 0;
+}
+
 static struct line read_line(const char *text, size_t length)
 {
     struct line line = {.text = text, .length = length};
     while (line.indent < length && text[line.indent] == ' ')
         line.indent++;
     line.last = line.before = line.indent;
-    for (size_t i = line.indent + 2; i < length; i++)
-        if (text[i] != ' ' && text[i - 1] == ' ' && text[i - 2] == ' ') {
-            line.before = line.last;
-            line.last = i;
-        }
+    for (size_t cell = wn_next_cell(text, length, line.indent); cell; cell = wn_next_cell(text, length, cell)) {
+        line.before = line.last;
+        line.last = cell;
+    }
     return line;
 }
 
