@@ -481,7 +481,6 @@ static wn_status describe(const struct export *export)
 
 /* ---- the whole ---- */
 
-/* What a user must know of the files before trusting a score of them. */
 static void warn_of_inputs(const struct export *export)
 {
     const int bits = export->form.input_bits ? export->form.input_bits : export->form.bits;
@@ -498,6 +497,7 @@ static void warn_of_inputs(const struct export *export)
            export->folder, run, there, here);
 }
 
+/* What a user must know of the files before trusting a score of them. */
 static void warn(const struct export *export)
 {
     const struct wn_export_totals totals = wn_export_files_totals(export->files);
