@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 import winnow
-from winnow.axes import VARIATIONS, perturbation, unperturbed, word
+from winnow.axes import NOISE, VARIATIONS, perturbation, unperturbed, word
 from winnow.inference import two_sided
 from winnow.results import Results, is_dense, stderr_column
 
@@ -131,7 +131,7 @@ class Study:
 
     def twin(self, cell: pd.Series) -> pd.Series | None:
         """What a perturbed cell is without noise: the point of the same draw."""
-        names = [a for a in self.results.axes if a in self.cells and not a.startswith("perturb")]
+        names = [a for a in self.results.axes if a in self.cells and a not in NOISE]
         same = self.cells
         for name in names:
             same = same[_texts(same[name]) == _texts(pd.Series([cell[name]])).iloc[0]]

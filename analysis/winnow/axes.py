@@ -53,8 +53,8 @@ def settings(cells: pd.DataFrame, names: Iterable[str], along: str) -> list[Sett
     """
     fixed = {"method", "model", along} | ({"bits"} if along == "bits_per_weight_nominal" else set())
     names = [n for n in names if n not in fixed and n in cells]
-    texts = {n: dict.fromkeys(cells[n].sort_index().astype(str)) for n in names}
-    places = {n: {text: i for i, text in enumerate(found)} for n, found in texts.items()}
+    values = {n: dict.fromkeys(cells[n].sort_index().astype(str)) for n in names}
+    places = {n: {text: i for i, text in enumerate(values[n])} for n in names}
     found = []
     for method, group in cells.groupby("method", sort=False, observed=True):
         parts = _combinations(group.sort_values(along, kind="stable"), names)
